@@ -1,0 +1,45 @@
+"""Graph-based manifold search: kNN graphs, diffusion with error bounds, reranking.
+
+Every name is imported when first used, so that ``import manifold`` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# public name -> room that holds it
+_ROOMS = {
+    "ConjugateGradient": "solvers",
+    "Diffusion": "filters",
+    "Direct": "solvers",
+    "ManifoldSearch": "ranking",
+    "build_graph": "graph",
+    "diffuse": "solvers",
+    "graph_from_affinity": "graph",
+    "graph_from_neighbors": "graph",
+}
+_MODULES = ("datasets", "metrics", "plotting", "ranking")
+
+__all__ = [*_ROOMS, *_MODULES]  # noqa: PLE0604 -- both hold plain strings
+
+if TYPE_CHECKING:
+    from manifold import datasets, metrics, plotting, ranking
+    from manifold.filters import Diffusion
+    from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
+    from manifold.ranking import ManifoldSearch
+    from manifold.solvers import ConjugateGradient, Direct, diffuse
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"manifold.{name}")
+    if name in _ROOMS:
+        value = getattr(import_module(f"manifold.{_ROOMS[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'manifold' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

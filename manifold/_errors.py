@@ -1,0 +1,27 @@
+"""Warnings and errors of the package; each message names the argument, the value met and the cure."""
+
+from __future__ import annotations
+
+
+class ManifoldWarning(UserWarning):
+    """Something was handled, not ignored: the message says what, how often, and what to do about it."""
+
+
+class ConvergenceWarning(ManifoldWarning):
+    """At least one column of a solve did not reach the tolerance that was asked for."""
+
+
+class ConvergenceError(RuntimeError):
+    """Raised instead of `ConvergenceWarning` when ``on_failure="raise"``."""
+
+
+class BackendError(RuntimeError):
+    """The array backend asked for cannot be used here; the message names the missing piece."""
+
+
+class MemoryBudgetError(MemoryError):
+    """A forecast exceeds the memory that is available; raised before anything is allocated."""
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """A data set is not on this machine; the message names its source and the folder looked in."""
