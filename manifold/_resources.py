@@ -1,0 +1,64 @@
+"""Memory: how much is free here, and a refusal before an allocation that would not fit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from manifold._errors import MemoryBudgetError
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_CGROUP_USAGES = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+
+
+def _read_bytes(paths: tuple[str, ...]) -> int | None:
+    for path in paths:
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        return int(text) if text.isdigit() else None
+    return None
+
+
+def available_memory() -> int:
+    """Return the bytes this process may still take: the smaller of free RAM and the control group's rest.
+
+    >>> available_memory() > 0
+    True
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        try:
+            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (AttributeError, ValueError, OSError):  # no sysconf on this system: nothing can be promised
+            return 2**62
+    limit, used = _read_bytes(_CGROUP_LIMITS), _read_bytes(_CGROUP_USAGES)
+    return free if limit is None else max(0, min(free, limit - (used or 0)))
+
+
+def require_memory(n_bytes: int, *, purpose: str, cure: str) -> None:
+    """Raise `MemoryBudgetError` if `n_bytes` more than fits, before anything is allocated.
+
+    >>> require_memory(1024, purpose="a small table", cure="")
+    """
+    free = available_memory()
+    if n_bytes > free:
+        raise MemoryBudgetError(
+            f"{purpose} needs about {format_bytes(n_bytes)}, but {format_bytes(free)} are available: {cure}"
+        )
+
+
+def format_bytes(n_bytes: float) -> str:
+    """Write a number of bytes for a person.
+
+    >>> format_bytes(38_000_000)
+    '36.2 MiB'
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(n_bytes) < 1024 or unit == "GiB":
+            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    raise AssertionError("unreachable")

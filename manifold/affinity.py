@@ -1,0 +1,91 @@
+"""Similarities to edge weights: the kernel w(s) of the graph, used again for the seeds of a query.
+
+In: similarities of `Neighbors`. Out: weights >= 0, by one of
+
+    power         w_ij = max(s_ij, 0)^gamma                     (Iscen et al., CVPR 2017, section 5.1)
+    self_tuning   w_ij = exp(-d_ij^2 / (sigma_i sigma_j))       (Zelnik-Manor and Perona, NIPS 2004)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCALE_RANK = 7  # sigma_i is the distance to the 7th neighbour, as in the paper
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """A kernel that turns similarities of one metric into weights.
+
+    Parameters
+    ----------
+    kind : {"auto", "power", "self_tuning"}
+        "auto" is "self_tuning" for Euclidean similarities (which are negative) and "power" for the others.
+    gamma : float
+        Exponent of "power", > 0; larger trusts near neighbours more.
+    metric : {"cosine", "inner_product", "euclidean", "precomputed"}
+        What the similarities are.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, a gamma that is not positive, or a kind that does not fit the metric.
+
+    Examples
+    --------
+    >>> float(Affinity().weights(np.array([0.5]))[0])
+    0.125
+    """
+
+    kind: str = "auto"
+    gamma: float = 3.0
+    metric: str = "cosine"
+
+    def __post_init__(self) -> None:
+        if self.kind == "auto":
+            object.__setattr__(self, "kind", "self_tuning" if self.metric == "euclidean" else "power")
+        if self.kind not in ("power", "self_tuning"):
+            raise ValueError(f"affinity must be 'auto', 'power' or 'self_tuning', got {self.kind!r}")
+        if not (np.isfinite(self.gamma) and self.gamma > 0):
+            raise ValueError(f"gamma must be a positive number, got {self.gamma!r}")
+        if self.kind == "power" and self.metric == "euclidean":
+            raise ValueError("affinity='power' would clip every Euclidean similarity to 0: use 'self_tuning'")
+        if self.kind == "self_tuning" and self.metric not in ("euclidean", "cosine"):
+            raise ValueError(f"affinity='self_tuning' needs distances, not metric={self.metric!r}: use 'power'")
+
+    def scales(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return sigma (n,): the distance to the 7th neighbour of each row, or to the last of a shorter one.
+
+        Where that distance is 0 (copies), the smallest positive distance of the row stands in; where there is
+        none, 1, which no distance is divided by.
+        """
+        n, k = similarities.shape
+        if self.kind == "power" or k == 0:
+            return np.ones(n)
+        squares = self._squared_distances(similarities)
+        found = np.isfinite(squares)
+        last = np.minimum(found.sum(axis=1), SCALE_RANK) - 1
+        sigma = np.sqrt(np.where(last >= 0, squares[np.arange(n), np.maximum(last, 0)], 0.0))
+        nearest = np.sqrt(np.where(found & (squares > 0), squares, np.inf).min(axis=1))
+        return np.where(sigma > 0, sigma, np.where(np.isfinite(nearest), nearest, 1.0))
+
+    def weights(
+        self, similarities: NDArray[Any], row_scales: Any = 1.0, column_scales: Any = 1.0
+    ) -> NDArray[np.float64]:
+        """Return weights >= 0 of the shape of `similarities`; a missing neighbour (-inf) gets 0.
+
+        The scales are sigma of the two ends of each pair, broadcast; only "self_tuning" looks at them.
+        """
+        if self.kind == "power":
+            return np.maximum(similarities, 0).astype(np.float64) ** self.gamma
+        squares = self._squared_distances(similarities)
+        with np.errstate(under="ignore"):
+            return np.exp(-squares / (row_scales * column_scales))
+
+    def _squared_distances(self, similarities: NDArray[Any]) -> NDArray[np.float64]:
+        s = similarities.astype(np.float64)
+        return -s if self.metric == "euclidean" else np.maximum(2 - 2 * s, 0.0)

@@ -1,0 +1,62 @@
+"""The protocol between algorithms and arrays: ten members, and nothing else a solver may ask of a device.
+
+In: host or device arrays. Out: arrays of one device. Algorithms are written once against `Backend`; `xp` is
+the array namespace (NumPy or CuPy) for everything elementwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = Any  # an array of the backend's device: numpy.ndarray or cupy.ndarray
+SparseMatrix = Any  # the backend's CSR matrix, used only through `spmm` and `factorize`
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What an algorithm may ask of an array library."""
+
+    name: str
+    xp: Any
+    #: iterations between two looks of the host at device scalars (each look waits for the device)
+    check_every: int
+
+    def owns(self, x: object) -> bool:
+        """Say whether `x` is an array of this backend's device."""
+
+    def asarray(self, x: Any, *, dtype: Any = None) -> Array:
+        """Bring `x` to the device, converted to `dtype`; no copy where none is needed."""
+
+    def to_host(self, x: Array) -> NDArray[Any]:
+        """Copy `x` to a NumPy array; waits for the device."""
+
+    def csr(self, matrix: Any, *, dtype: Any) -> SparseMatrix:
+        """Bring a SciPy CSR matrix to the device as `dtype` with 32-bit indices."""
+
+    def spmm(self, matrix: SparseMatrix, block: Array) -> Array:
+        """Return ``matrix @ block``: (n, n) sparse times (n, q) dense."""
+
+    def column_dots(self, x: Array, y: Array) -> Array:
+        """Return the inner products of the columns of two (n, q) blocks, accumulated in float64: (q,)."""
+
+    def top_k(self, values: Array, k: int) -> tuple[Array, Array]:
+        """Return ids and values (r, k) of the k largest of each row of (r, n), sorted by (-value, id)."""
+
+    def factorize(self, matrix: SparseMatrix) -> Callable[[Array], Array]:
+        """Factorise a symmetric positive definite (n, n) float64 matrix; return the map B -> matrix^-1 B."""
+
+    def free_memory(self) -> int:
+        """Return the bytes that can still be allocated on the device."""
+
+
+def rounding_unit(dtype: Any) -> float:
+    """Return the unit roundoff of a floating dtype: half the distance from 1 to the next number.
+
+    >>> rounding_unit("float32")
+    5.960464477539063e-08
+    """
+    return float(np.finfo(dtype).eps) / 2

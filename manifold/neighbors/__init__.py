@@ -1,0 +1,148 @@
+"""Who is near whom: one door to every method of finding neighbours, one object out of all of them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._checks import check_count, check_features
+from manifold._errors import ManifoldWarning
+from manifold._resources import require_memory
+from manifold.backends import Backend, get_backend
+from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
+from manifold.neighbors._base import METRICS, Neighbors
+from manifold.neighbors._exact import PointSet, Progress, exact_search
+from manifold.neighbors._nn_descent import nn_descent_search
+
+__all__ = [
+    "METRICS",
+    "Neighbors",
+    "PointSet",
+    "Progress",
+    "exact_search",
+    "find_neighbors",
+    "from_faiss",
+    "from_precomputed",
+    "from_sklearn",
+    "memory_forecast",
+]
+
+EXACT_LIMIT = 50_000  # above this, "auto" leaves the exact search: its time grows as n^2, at half a minute here
+
+
+def memory_forecast(n: int, d: int, k: int) -> int:
+    """Return the bytes that finding k neighbours of n points of d features takes beside the features.
+
+    Lists of k ids and similarities, sorted once over (5 copies), and the tiles of the search.
+
+    >>> memory_forecast(60_000, 784, 50) < 300e6
+    True
+    """
+    return 5 * 8 * n * k + 8 * n + 4 * (2048 * 8192 * 2 + 3 * 8192 * d) + (1 << 26)
+
+
+def find_neighbors(
+    X: Any,
+    n_neighbors: int = 10,
+    *,
+    method: str = "auto",
+    metric: str = "cosine",
+    backend: str | Backend = "auto",
+    random_state: Any = None,
+    progress: Progress | None = None,
+) -> Neighbors:
+    """Find the k nearest other points of each point.
+
+    Parameters
+    ----------
+    X : (n, d) array-like of numbers, or (n, n) similarities for ``metric="precomputed"``
+        Never written to; a float32 array or memmap is read in place.
+    n_neighbors : int
+        k neighbours *other than self*, which is removed by id. Cut to n - 1, with a warning.
+    method : {"auto", "exact", "nn_descent"}
+        "auto" is exact up to 50,000 points, then NN-descent (approximate; the same seed gives the same answer
+        on one thread only).
+    metric : {"cosine", "inner_product", "euclidean", "precomputed"}
+        See `manifold.neighbors._base` for the similarity each one means.
+    random_state : int, numpy.random.RandomState or None
+        For "nn_descent".
+    progress : callable(done, total), optional
+        Called after each tile of the exact search.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input that is not finite real numbers of the right shape, or an unknown name.
+    MemoryBudgetError
+        Where the lists would not fit in memory; raised before the search.
+
+    Examples
+    --------
+    >>> find_neighbors([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], 1).indices.tolist()
+    [[1], [0], [1]]
+    """
+    k = check_count(n_neighbors, "n_neighbors")
+    if metric == "precomputed":
+        if method not in ("auto", "exact"):
+            raise ValueError(f"metric='precomputed' needs no search: leave out method={method!r}")
+        given = from_precomputed(X, k)
+        _at_most(k, given.n_nodes)
+        return given
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
+    if method not in ("auto", "exact", "nn_descent"):
+        raise ValueError(f"method must be 'auto', 'exact' or 'nn_descent', got {method!r}")
+    X = check_features(X)
+    n, d = X.shape
+    k = _at_most(k, n)
+    require_memory(
+        memory_forecast(n, d, k), purpose=f"finding {k} neighbours of {n} points", cure="lower n_neighbors"
+    )
+    if k == 0:
+        return Neighbors(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), metric=metric, method="exact")
+    points = PointSet(X, metric)
+    _warn_of_zeros(points)
+    arrays = get_backend(backend)
+    if method == "nn_descent" or (method == "auto" and n > EXACT_LIMIT):
+        ids, similarities, repaired = nn_descent_search(points, k=k, backend=arrays, random_state=random_state)
+        found = Neighbors(ids, similarities, metric=metric, method="nn_descent", n_repaired=repaired)
+    else:
+        ids, similarities = exact_search(points, points, k=k, drop_self=True, backend=arrays, progress=progress)
+        found = Neighbors(ids, similarities, metric=metric, method="exact")
+    _warn_of_duplicates(points, found)
+    return found
+
+
+def _at_most(k: int, n: int) -> int:
+    if n > 1 and k > n - 1:
+        _warn(f"n_neighbors={k} but each of the {n} points has only {n - 1} others: using {n - 1}")
+    return min(k, n - 1)
+
+
+def _warn_of_zeros(points: PointSet) -> None:
+    zeros = np.flatnonzero(points.norms == 0)
+    if points.metric == "cosine" and zeros.size:
+        _warn(f"{zeros.size} zero vectors (first: row {zeros[0]}) have cosine 0 to all: isolated in a graph")
+
+
+def _warn_of_duplicates(points: PointSet, found: Neighbors) -> None:
+    last = found.indices[:, -1]
+    rows: NDArray[np.int64] = np.flatnonzero(last >= 0)
+    unit = points.rows
+    # a point whose k-th neighbour is itself again sees nothing but copies of itself
+    equal = [rows[s : s + 4096][(unit(rows[s : s + 4096]) == unit(last[rows[s : s + 4096]])).all(axis=1)]
+             for s in range(0, rows.size, 4096)]  # fmt: skip
+    inside = np.concatenate(equal) if equal else rows
+    inside = inside[points.norms[inside] > 0] if points.metric == "cosine" else inside
+    if inside.size:
+        _warn(
+            f"n_neighbors={found.n_neighbors} is smaller than a group of duplicates: {inside.size} points (first: row "
+            f"{inside[0]}) have only copies of themselves as neighbours: raise n_neighbors or drop the copies"
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ManifoldWarning, stacklevel=4)

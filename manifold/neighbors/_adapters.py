@@ -1,0 +1,132 @@
+"""Neighbours that someone else found: FAISS ``(D, I)`` arrays, scikit-learn graphs, precomputed similarities.
+
+In: their arrays, in their convention. Out: `Neighbors`, self removed by id, similarities higher for nearer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from manifold.neighbors._base import METRICS, Neighbors, sort_rows
+
+
+def from_faiss(D: Any, I: Any, *, metric: str = "cosine") -> Neighbors:  # noqa: E741 -- FAISS's own names
+    """Take the result of ``D, I = index.search(X, k)`` of a FAISS index over the same points X.
+
+    Parameters
+    ----------
+    D : (n, k) float
+        Inner products for "cosine" (unit rows) and "inner_product", *squared* distances for "euclidean": what
+        FAISS returns for ``METRIC_INNER_PRODUCT`` and ``METRIC_L2``.
+    I : (n, k) int
+        Ids of the points, row i for point i; -1 marks a missing neighbour. Search k + 1 for k neighbours: self
+        is removed by id, wherever it stands.
+    metric : {"cosine", "inner_product", "euclidean"}
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, ids outside -1..n-1, NaN, or swapped arguments.
+
+    Examples
+    --------
+    >>> D, I = np.array([[1.0, 0.8], [1.0, 0.8]]), np.array([[0, 1], [1, 0]])
+    >>> from_faiss(D, I).indices.tolist()
+    [[1, -1], [0, -1]]
+    """
+    values, ids = np.asarray(D), np.asarray(I)
+    if ids.dtype.kind not in "iu":
+        hint = " (were D and I swapped?)" if values.dtype.kind in "iu" else ""
+        raise TypeError(f"I must hold integer ids, got dtype {ids.dtype}{hint}")
+    if values.ndim != 2 or values.shape != ids.shape:
+        raise ValueError(f"D and I must share one shape (n, k), got {values.shape} and {ids.shape}")
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {METRICS}, got {metric!r}")
+    return _from_lists(ids, -values if metric == "euclidean" else values, metric=metric, method="given (D, I)")
+
+
+def from_sklearn(graph: Any, *, metric: str = "euclidean") -> Neighbors:
+    """Take a scikit-learn neighbours graph in ``mode="distance"``, such as `kneighbors_graph` returns.
+
+    Parameters
+    ----------
+    graph : sparse (n, n)
+        Stored entries are distances, explicit zeros included; rows may differ in length.
+    metric : {"euclidean", "cosine"}
+        What the distances are: their similarity is -distance^2, or 1 - distance.
+
+    Examples
+    --------
+    >>> ring = sparse.csr_array(np.array([[0, 0.5, 2.0], [0.5, 0, 1.0], [2.0, 1.0, 0]]))
+    >>> from_sklearn(ring).indices.tolist()
+    [[1, 2], [0, 2], [1, 0]]
+    """
+    if metric not in ("euclidean", "cosine"):
+        raise ValueError(f"metric of a distance graph must be 'euclidean' or 'cosine', got {metric!r}")
+    if not sparse.issparse(graph) or graph.shape[0] != graph.shape[1]:
+        raise ValueError(f"graph must be a square sparse matrix of distances, got {_describe(graph)}")
+    csr = sparse.csr_array(graph)
+    csr.check_format(full_check=True)
+    if csr.nnz and not csr.data.min() >= 0:
+        raise ValueError(f"graph holds a distance of {csr.data.min()}: distances are >= 0 and not NaN")
+    similarities = -(csr.data**2) if metric == "euclidean" else 1 - csr.data
+    return _from_csr(csr, similarities, metric=metric, method="given scikit-learn graph")
+
+
+def from_precomputed(similarities: Any, n_neighbors: int) -> Neighbors:
+    """Take an (n, n) matrix of similarities, dense or sparse, and keep the k largest others of each row.
+
+    In a sparse matrix an entry that is not stored is no neighbour. Scores of spatial verification, aggregated
+    match kernels or a cross-encoder enter here.
+
+    Examples
+    --------
+    >>> from_precomputed(np.array([[1.0, 0.2, 0.7], [0.2, 1.0, 0.4], [0.7, 0.4, 1.0]]), 1).indices.tolist()
+    [[2], [2], [0]]
+    """
+    shape = np.shape(similarities)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(f"precomputed similarities must be square (n, n), got {_describe(similarities)}")
+    if sparse.issparse(similarities):
+        csr = sparse.csr_array(similarities)
+        csr.check_format(full_check=True)
+        found = _from_csr(csr, csr.data, metric="precomputed", method="precomputed")
+        return found.first(n_neighbors)
+    dense = np.asarray(similarities)
+    if dense.dtype.kind not in "biuf":
+        raise TypeError(f"precomputed similarities must be real numbers, got dtype {dense.dtype}")
+    k = min(n_neighbors + 1, shape[0])
+    order = np.argsort(-dense, axis=1, kind="stable")[:, :k]
+    values = np.take_along_axis(dense, order, axis=1)
+    return _from_lists(order, values, metric="precomputed", method="precomputed").first(n_neighbors)
+
+
+def _from_csr(csr: sparse.csr_array, values: NDArray[Any], *, metric: str, method: str) -> Neighbors:
+    n = csr.shape[0]
+    lengths = np.diff(csr.indptr)
+    k = int(lengths.max(initial=0))
+    filled = np.arange(k) < lengths[:, None]
+    ids = np.full((n, k), -1, dtype=np.int64)
+    similarities = np.zeros((n, k))
+    ids[filled], similarities[filled] = csr.indices, values
+    return _from_lists(ids, similarities, metric=metric, method=method)
+
+
+def _from_lists(ids: NDArray[Any], values: NDArray[Any], *, metric: str, method: str) -> Neighbors:
+    n = ids.shape[0]
+    if ids.size and (ids.min() < -1 or ids.max() >= n):
+        raise ValueError(f"neighbour ids must lie in -1..{n - 1} for {n} points, got {ids.min()}..{ids.max()}")
+    bad = np.flatnonzero(((ids >= 0) & ~np.isfinite(values)).any(axis=1))
+    if bad.size:
+        raise ValueError(f"neighbour row {bad[0]} (of {bad.size}) holds NaN or infinity beside a valid id")
+    indices, similarities = sort_rows(ids, np.where(ids >= 0, values, 0), drop_self=True)
+    used = int((indices >= 0).sum(axis=1).max(initial=0))
+    return Neighbors(indices[:, :used], similarities[:, :used], metric=metric, method=method)
+
+
+def _describe(x: Any) -> str:
+    return f"{type(x).__name__} of shape {np.shape(x)}"

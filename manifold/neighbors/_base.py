@@ -1,0 +1,125 @@
+"""The object every neighbour method makes: who is near whom, and how similar.
+
+Similarities (higher is nearer), always of the float32 rows x and z:
+
+    cosine          x.z / (|x| |z|), 0 where either is the zero vector
+    inner_product   x.z
+    euclidean       -|x - z|^2
+    precomputed     what the caller gave
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+METRICS = ("cosine", "inner_product", "euclidean")
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbors:
+    """The k nearest other points of each of n points, best first.
+
+    Parameters
+    ----------
+    indices : (n, k) int32
+        Row i holds neighbours of i, never i itself (removed by id); -1 pads a short row at its end.
+    similarities : (n, k) float32
+        Their similarities, in descending order within a row; ``-inf`` beside a -1.
+    metric : {"cosine", "inner_product", "euclidean", "precomputed"}
+        Which similarity it is.
+    method : str
+        Who found them.
+    n_repaired : int
+        Rows an approximate method left incomplete, searched again exactly.
+
+    Raises
+    ------
+    ValueError
+        Where a shape, an id, an order or a self-neighbour breaks these promises.
+
+    Examples
+    --------
+    >>> pair = Neighbors(np.array([[1], [0]]), np.array([[0.9], [0.9]]), metric="cosine", method="by hand")
+    >>> pair.n_neighbors
+    1
+    """
+
+    indices: NDArray[np.int32]
+    similarities: NDArray[np.float32]
+    metric: str
+    method: str
+    n_repaired: int = 0
+
+    def __post_init__(self) -> None:
+        indices = np.array(self.indices, dtype=np.int32)
+        similarities = np.array(self.similarities, dtype=np.float32)
+        if indices.ndim != 2 or indices.shape != similarities.shape:
+            raise ValueError(
+                f"indices and similarities must share one shape (n, k), got {indices.shape} and {similarities.shape}"
+            )
+        n = indices.shape[0]
+        if indices.size and not (indices.min() >= -1 and indices.max() < n):
+            raise ValueError(f"indices must lie in -1..{n - 1}, got {indices.min()}..{indices.max()}")
+        missing = indices < 0
+        similarities[missing] = -np.inf
+        own = np.flatnonzero((indices == np.arange(n)[:, None]).any(axis=1))
+        if own.size:
+            raise ValueError(f"indices row {own[0]} names the point itself: remove self by id")
+        if np.isnan(similarities).any() or not np.isfinite(similarities[~missing]).all():
+            raise ValueError("similarities hold NaN or infinity beside a valid id")
+        if (similarities[:, 1:] > similarities[:, :-1]).any():
+            raise ValueError("similarities must descend within each row (-1 last)")
+        if self.metric not in (*METRICS, "precomputed"):
+            raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {self.metric!r}")
+        for array in (indices, similarities):
+            array.flags.writeable = False
+        object.__setattr__(self, "indices", indices)
+        object.__setattr__(self, "similarities", similarities)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of points."""
+        return int(self.indices.shape[0])
+
+    @property
+    def n_neighbors(self) -> int:
+        """Width k of the lists."""
+        return int(self.indices.shape[1])
+
+    def first(self, k: int) -> Neighbors:
+        """Return the lists cut to their k nearest: one search serves every smaller graph."""
+        return Neighbors(
+            self.indices[:, :k],
+            self.similarities[:, :k],
+            metric=self.metric,
+            method=self.method,
+            n_repaired=self.n_repaired,
+        )
+
+
+def sort_rows(
+    indices: NDArray[np.int64], similarities: NDArray[np.float32], *, drop_self: bool
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Sort rows by (-similarity, id), each id once, invalid entries (-1, and self if asked) last as -1.
+
+    Of an id listed twice the larger similarity stays.
+    """
+    n = indices.shape[0]
+    ids = np.array(indices, dtype=np.int64)
+    sims = np.array(similarities, dtype=np.float32)
+    invalid = ids < 0
+    if drop_self:
+        invalid |= ids == np.arange(n)[:, None]
+    sims[invalid], ids[invalid] = -np.inf, np.iinfo(np.int64).max
+    order = np.lexsort((-sims, ids))  # by id, the larger similarity first: repeats stand together
+    ids, sims = np.take_along_axis(ids, order, axis=1), np.take_along_axis(sims, order, axis=1)
+    repeated = np.zeros_like(ids, dtype=bool)
+    repeated[:, 1:] = ids[:, 1:] == ids[:, :-1]
+    sims[repeated], ids[repeated] = -np.inf, np.iinfo(np.int64).max
+    order = np.lexsort((ids, -sims))
+    ids, sims = np.take_along_axis(ids, order, axis=1), np.take_along_axis(sims, order, axis=1)
+    ids[np.isneginf(sims)] = -1
+    return ids.astype(np.int32), sims

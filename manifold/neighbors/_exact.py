@@ -1,0 +1,165 @@
+"""Exact nearest neighbours: tiles of one matrix product, candidates, then a second opinion on each.
+
+In: queries (m, d) and points (n, d) float32. Out: ids and similarities (m, k) by (-similarity, id). A matrix
+product gives different last bits for another tile shape or thread count, so it only proposes candidates; the
+similarity that is stored and sorted by is a fixed-order sum per pair, the same bits for (x, z) and (z, x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold.backends import Backend, rounding_unit
+
+Progress = Callable[[int, int], None]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+_QUERY_TILE = 2048  # tall, since each tile of points is normalised anew for each tile of queries
+_POINT_TILE = 8192  # 2048 x 8192 float32 scores are 64 MiB, whatever n is
+_TINY = 1e-30  # norms beyond this, or its inverse, are divided by in float64
+_SPARE = 8  # candidates beyond k, so that rounding at the k-th place rarely needs the slow path
+
+
+class PointSet:
+    """The rows that are searched, with what their metric needs of each: a scale, and a squared norm."""
+
+    def __init__(self, X: Floats, metric: str) -> None:
+        self.X, self.metric = X, metric
+        self.centre = X.mean(axis=0, dtype=np.float64).astype(np.float32) if metric == "euclidean" else None
+        squares = np.concatenate([self._squares(X[rows]) for rows in _slices(X.shape[0], 4096)])
+        self.norms = np.sqrt(squares)
+        if metric != "cosine" and 4 * squares.max() > np.finfo(np.float32).max:
+            raise ValueError(f"features of norm {self.norms.max():.1e} overflow float32 under {metric}: rescale them")
+
+    def _squares(self, rows: Floats) -> NDArray[np.float64]:
+        # float64: 1e30 is a valid float32 feature and its square is not
+        rows = rows if self.centre is None else rows - self.centre
+        return np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+
+    def rows(self, which: slice | Ints) -> Floats:
+        """Return rows as the metric compares them: unit length for cosine."""
+        X: Floats = self.X[which]
+        if self.metric != "cosine":
+            return X
+        norms = np.where(self.norms[which] > 0, self.norms[which], 1.0)[..., None]
+        if _TINY < norms.min(initial=1.0) and norms.max(initial=1.0) < 1 / _TINY:
+            norms = norms.astype(np.float32)
+        return (X / norms).astype(np.float32, copy=False)
+
+    def propose(self, queries: Floats, points: Floats, norms: NDArray[np.float64]) -> Floats:
+        """Return scores (b, t) that order the points as the similarity does, up to rounding."""
+        if self.centre is None:
+            return queries @ points.T
+        squares = (norms**2).astype(np.float32)
+        return np.float32(2) * ((queries - self.centre) @ (points - self.centre).T) - squares
+
+    def compare(self, points: Floats, queries: Floats) -> Floats:
+        """Return the similarities (b, c) of points (b, c, d) to queries (b, d), each summed in one order."""
+        if self.metric != "euclidean":
+            return np.einsum("bcd,bd->bc", points, queries)
+        difference = points - queries[:, None, :]
+        return np.float32(0) - np.einsum("bcd,bcd->bc", difference, difference)
+
+    def doubt(self, queries: Floats) -> NDArray[np.float64]:
+        """Return (b,) how far two scores must lie apart for rounding not to have changed their order.
+
+        Eight standard deviations of the rounding error of a float32 inner product of d terms.
+        """
+        unit = 8 * rounding_unit(np.float32) * np.sqrt(queries.shape[1])
+        largest = 1.0 if self.metric == "cosine" else float(self.norms.max())
+        own = np.sqrt(self._squares(queries))
+        factor = own + largest if self.metric == "euclidean" else own
+        return unit * 2 * factor * largest
+
+
+def exact_search(
+    queries: PointSet,
+    points: PointSet,
+    *,
+    k: int,
+    backend: Backend,
+    drop_self: bool = False,
+    rows: Ints | None = None,
+    progress: Progress | None = None,
+) -> tuple[Ints, Floats]:
+    """Return ids and similarities (m, k) of the k most similar points, equal ones by ascending id.
+
+    Parameters
+    ----------
+    queries, points : PointSet
+        Of one metric; the same object to search a set within itself.
+    k : int
+        At most n, or n - 1 with `drop_self`.
+    drop_self : bool
+        Leave out of row i the point with the id of query i.
+    rows : (m,) int, optional
+        Only these queries.
+    progress : callable(done, total), optional
+        Called after each tile of queries.
+
+    Notes
+    -----
+    Cost: 2 m n d operations in tiles of 2048 x 8192; a few tiles of memory, whatever m and n are.
+    """
+    rows = np.arange(queries.X.shape[0]) if rows is None else rows
+    ids = np.empty((rows.size, k), dtype=np.int64)
+    similarities = np.empty((rows.size, k), dtype=np.float32)
+    for tile in _slices(rows.size, _QUERY_TILE):
+        own = rows[tile] if drop_self else None
+        ids[tile], similarities[tile] = _search_tile(
+            queries.rows(rows[tile]), points, k=k, own=own, backend=backend
+        )
+        if progress is not None:
+            progress(tile.stop, rows.size)
+    return ids, similarities
+
+
+def _search_tile(
+    queries: Floats, points: PointSet, *, k: int, own: Ints | None, backend: Backend
+) -> tuple[Ints, Floats]:
+    """Search one tile of queries through all tiles of points."""
+    n = points.X.shape[0]
+    found_ids, found_scores = [], []
+    for tile in _slices(n, _POINT_TILE):
+        scores = points.propose(queries, points.rows(tile), points.norms[tile])
+        if own is not None:
+            here = np.flatnonzero((own >= tile.start) & (own < tile.stop))
+            scores[here, own[here] - tile.start] = -np.inf
+        ids, best = backend.top_k(scores, k + _SPARE)
+        found_ids.append(ids + tile.start)
+        found_scores.append(best)
+    merged_ids, merged = np.concatenate(found_ids, axis=1), np.concatenate(found_scores, axis=1)
+    order, scores = backend.top_k(merged, k + _SPARE)
+    candidates = np.take_along_axis(merged_ids, order, axis=1)
+    ids, similarities = _rank(candidates, queries, points, own=own, k=k)
+    if scores.shape[1] == n:
+        return ids, similarities
+    # where the last candidate is as good as the k-th within rounding, one left out may be better: look at all
+    for i in np.flatnonzero(scores[:, -1] >= scores[:, k - 1] - points.doubt(queries)):
+        everyone = np.arange(n)[None, :]
+        self_id = None if own is None else own[i : i + 1]
+        ids[i], similarities[i] = (
+            part[0] for part in _rank(everyone, queries[i : i + 1], points, own=self_id, k=k)
+        )
+    return ids, similarities
+
+
+def _rank(candidates: Ints, queries: Floats, points: PointSet, *, own: Ints | None, k: int) -> tuple[Ints, Floats]:
+    """Compare each query with its candidates (b, c) and return the best k by (-similarity, id)."""
+    b, c = candidates.shape
+    similarities = np.empty((b, c), dtype=np.float32)
+    step = max(1, (1 << 24) // (points.X.shape[1] * min(b, _QUERY_TILE)))
+    for part in _slices(c, step):
+        similarities[:, part] = points.compare(points.rows(candidates[:, part]), queries)
+    if own is not None:
+        similarities[candidates == own[:, None]] = -np.inf
+    order = np.lexsort((candidates, -similarities))[:, :k]
+    return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+
+
+def _slices(n: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))

@@ -1,0 +1,66 @@
+"""Approximate neighbours by NN-descent (Dong, Charikar and Li, WWW 2011), as pynndescent implements it.
+
+In: points (n, d). Out: ids and similarities (n, k), every similarity recomputed exactly, every row complete.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._errors import ManifoldWarning
+from manifold.backends import Backend
+from manifold.neighbors._base import sort_rows
+from manifold.neighbors._exact import PointSet, exact_search
+
+# Two threads inside its compiled code can abort the process, so one build at a time in a process.
+_LOCK = threading.Lock()
+_STATE = {"announced": False}
+
+
+def nn_descent_search(
+    points: PointSet, *, k: int, backend: Backend, random_state: Any = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32], int]:
+    """Return ids and similarities (n, k) of near neighbours other than self, and how many rows were repaired.
+
+    pynndescent is asked for k + 1 neighbours and self is removed by id. Rows that come back with fewer than k
+    others (-1, or infinite distances) are searched again exactly.
+
+    Raises
+    ------
+    ValueError
+        For the inner product, which is no distance: NN-descent cannot walk along it.
+    """
+    if points.metric == "inner_product":
+        raise ValueError("method='nn_descent' needs a distance, not metric='inner_product': use method='exact'")
+    with _LOCK:
+        if not _STATE["announced"]:
+            _STATE["announced"] = True
+            warnings.warn(
+                "pynndescent compiles for about 45 CPU-seconds in every new process before its first neighbour",
+                ManifoldWarning,
+                stacklevel=4,
+            )
+        from pynndescent import NNDescent
+
+        index = NNDescent(points.X, metric=points.metric, n_neighbors=k + 1, random_state=random_state)
+        found, distances = index.neighbor_graph
+    found = np.where(np.isfinite(distances), found, -1)
+    n = found.shape[0]
+    similarities = np.full(found.shape, -np.inf, dtype=np.float32)
+    for start in range(0, n, 512):
+        part = slice(start, start + 512)
+        near = points.rows(np.maximum(found[part], 0))
+        similarities[part] = points.compare(near, points.rows(part))
+    indices, similarities = sort_rows(found, similarities, drop_self=True)
+    indices, similarities = indices[:, :k], similarities[:, :k]
+    short = np.flatnonzero((indices < 0).any(axis=1))
+    if short.size:
+        indices[short], similarities[short] = exact_search(
+            points, points, k=k, rows=short, drop_self=True, backend=backend
+        )
+    return indices, similarities, int(short.size)
