@@ -1,41 +1,23 @@
 """Rankings and relevance in, figures of merit out.
 
-A ranking is (q, m) item ids, best first, one row a query; a negative or empty id pads a short row. ``relevant`` and
-``junk`` hold one collection of ids a query; junk is taken out of the ranking before anything is counted. A query
-without relevant items has no value: NaN in the functions that return (q,), skipped in those that return the mean.
+A ranking is (q, m) item ids, best first, one row a query; a negative or empty id pads a short row.
+``relevant`` and ``junk`` hold one collection of ids a query; junk is taken out before anything is counted.
+A query without relevant items is skipped (a mean over no query is NaN). A malformed ranking, or relevance
+that does not fit it, is a ValueError or TypeError that says how to mend it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "average_precision",
-    "average_precisions",
-    "bulls_eye",
-    "hit_rate_at_k",
-    "hubness",
-    "k_occurrences",
-    "mean_average_precision",
-    "mean_precision_at_k",
-    "ndcg_at_k",
-    "ndcgs_at_k",
-    "normalized_mutual_information",
-    "overlap_at_k",
-    "precisions_at_k",
-    "recall_at_k",
-    "recalls_at_k",
-    "revisited",
-]
-
-type Ids = Collection[Any] | NDArray[Any]
-type Relevance = Sequence[Ids]
-type FloatArray = NDArray[np.float64]
-type Interpolation = Literal["trapezoid", "step"]
+Ids: TypeAlias = Collection[Any] | NDArray[Any]
+Relevance: TypeAlias = Sequence[Ids]
+FloatArray: TypeAlias = NDArray[np.float64]
+Interpolation: TypeAlias = Literal["trapezoid", "step"]
 
 
 def average_precision(
@@ -43,8 +25,8 @@ def average_precision(
 ) -> float:
     """Area under the precision-recall curve of one query.
 
-    ``AP = sum_j (p0 + p1) / (2 n)`` with ``p1 = (j + 1) / (r_j + 1)`` and ``p0 = j / r_j`` (1 at rank 0), the trapezoid
-    rule of the Oxford protocol; ``"step"`` is ``sum_j p1 / n``, the AP of trec_eval.
+    ``AP = sum_j (p0 + p1) / (2 n)`` with ``p1 = (j + 1) / (r_j + 1)`` and ``p0 = j / r_j`` (1 at rank 0), the
+    trapezoid rule of the Oxford protocol; ``"step"`` is ``sum_j p1 / n``, the AP of trec_eval.
 
     Parameters
     ----------
@@ -64,7 +46,7 @@ def average_precision(
 
     Examples
     --------
-    >>> average_precision([0, 3, 4, 5], 4)
+    >>> round(average_precision([0, 3, 4, 5], 4), 4)
     0.65
     """
     if interpolation not in ("trapezoid", "step"):
@@ -90,17 +72,15 @@ def average_precisions(
     junk: Relevance | None = None,
     interpolation: Interpolation = "trapezoid",
 ) -> FloatArray:
-    """Average precision of every query, (q,) float64; see `average_precision`.
+    """Average precision of every query, (q,) float64, NaN without relevant items; see `average_precision`.
 
     Examples
     --------
     >>> average_precisions([[7, 1, 2], [1, 7, 2]], [[7], [7]])
     array([1.  , 0.25])
     """
-    return np.array(
-        [average_precision(j.ranks, j.n_relevant, interpolation=interpolation)
-         for j in _judge(ranking, relevant, junk)]
-    )  # fmt: skip
+    judged = _judge(ranking, relevant, junk)
+    return np.array([average_precision(j.ranks, j.n_relevant, interpolation=interpolation) for j in judged])
 
 
 def mean_average_precision(
@@ -120,13 +100,13 @@ def mean_average_precision(
     return _mean(average_precisions(ranking, relevant, junk=junk, interpolation=interpolation))
 
 
-def precisions_at_k(
+def mean_precision_at_k(
     ranking: ArrayLike, relevant: Relevance, *, k: int = 10, junk: Relevance | None = None
-) -> FloatArray:
-    """Precision of the first k items of every query as the revisited protocol counts it, (q,) float64.
+) -> float:
+    """Mean precision of the first k items (mP@k) as the revisited protocol counts it.
 
-    ``P@k = #(pos <= k') / k'`` with 1-based positions ``pos`` and ``k' = min(max(pos), k)``: a list is not blamed for
-    what follows its last relevant item. 0 where no relevant item was retrieved.
+    ``P@k = #(pos <= k') / k'`` with 1-based positions ``pos`` and ``k' = min(max(pos), k)``: a list is not
+    blamed for what follows its last relevant item. 0 where no relevant item was retrieved.
 
     References
     ----------
@@ -134,54 +114,26 @@ def precisions_at_k(
 
     Examples
     --------
-    >>> precisions_at_k([[7, 1, 2, 8, 3]], [[7, 8]], k=5)
-    array([0.5])
-    """
-    _check_k(k)
-    return np.array([_precision(j, k) for j in _judge(ranking, relevant, junk)])
-
-
-def mean_precision_at_k(
-    ranking: ArrayLike, relevant: Relevance, *, k: int = 10, junk: Relevance | None = None
-) -> float:
-    """Mean precision at k (mP@k) over the queries that have relevant items; see `precisions_at_k`.
-
-    Examples
-    --------
-    >>> mean_precision_at_k([[7, 1], [1, 7]], [[7], [7]], k=1)
+    >>> mean_precision_at_k([[7, 1, 2, 8, 3]], [[7, 8]], k=5)
     0.5
     """
-    return _mean(precisions_at_k(ranking, relevant, k=k, junk=junk))
-
-
-def recalls_at_k(
-    ranking: ArrayLike, relevant: Relevance, *, k: int = 100, junk: Relevance | None = None
-) -> FloatArray:
-    """Fraction of each query's relevant items among its first k, ``#(rank < k) / n``, (q,) float64.
-
-    Examples
-    --------
-    >>> recalls_at_k([[7, 1, 8]], [[7, 8]], k=2)
-    array([0.5])
-    """
     _check_k(k)
-    return np.array(
-        [np.count_nonzero(j.ranks < k) / j.n_relevant if j.n_relevant else np.nan
-         for j in _judge(ranking, relevant, junk)]
-    )  # fmt: skip
+    return _mean([_precision(j, k) for j in _judge(ranking, relevant, junk)])
 
 
 def recall_at_k(
     ranking: ArrayLike, relevant: Relevance, *, k: int = 100, junk: Relevance | None = None
 ) -> float:
-    """Mean recall at k over the queries that have relevant items; see `recalls_at_k`.
+    """Mean fraction of a query's relevant items among its first k, ``#(rank < k) / n``.
 
     Examples
     --------
     >>> recall_at_k([[7, 1, 8]], [[7, 8]], k=2)
     0.5
     """
-    return _mean(recalls_at_k(ranking, relevant, k=k, junk=junk))
+    _check_k(k)
+    judged = _judge(ranking, relevant, junk)
+    return _mean([np.count_nonzero(j.ranks < k) / j.n_relevant for j in judged if j.n_relevant])
 
 
 def hit_rate_at_k(
@@ -189,34 +141,26 @@ def hit_rate_at_k(
 ) -> float:
     """Fraction of queries with at least one relevant item among the first k, ``mean_q [min rank < k]``.
 
-    Metric learning calls it Recall@K. At k = 1, with the items of the query's class relevant, it is the accuracy
-    of the nearest-neighbour classifier.
-
-    References
-    ----------
-    Jégou et al., "Product quantization for nearest neighbor search", TPAMI 2011 (as recall@R).
+    Metric learning calls it Recall@K. At k = 1, with the items of the query's class relevant, it is the
+    accuracy of the nearest-neighbour classifier.
 
     Examples
     --------
     >>> hit_rate_at_k([[7, 1], [1, 7]], [[7, 8], [7]], k=1)
     0.5
     """
-    return _mean(np.sign(recalls_at_k(ranking, relevant, k=k, junk=junk)))
+    _check_k(k)
+    return _mean([(j.ranks < k).any() for j in _judge(ranking, relevant, junk) if j.n_relevant])
 
 
-def ndcgs_at_k(
+def ndcg_at_k(
     ranking: ArrayLike, relevant: Relevance, *, k: int = 10, junk: Relevance | None = None
-) -> FloatArray:
-    """Normalised discounted cumulative gain of every query, (q,) float64.
+) -> float:
+    """Mean normalised discounted cumulative gain of the first k items.
 
-    ``DCG = sum_{r < k} gain_r / log2(r + 2)`` over 0-based ranks r, divided by the DCG of the ideal order: linear gain,
-    as in trec_eval's ndcg_cut. A query's relevant items are a mapping ``id -> gain`` (items of gain 0 may be listed),
-    or any other collection of ids, each of gain 1.
-
-    Raises
-    ------
-    ValueError
-        If a gain is negative or not finite.
+    ``DCG = sum_{r < k} gain_r / log2(r + 2)`` over 0-based ranks r, divided by the DCG of the ideal order:
+    linear gain, as in trec_eval's ndcg_cut. A query's relevant items are a mapping ``id -> gain``, or any
+    other collection of ids, each of gain 1. A negative or non-finite gain is a ValueError.
 
     References
     ----------
@@ -224,37 +168,23 @@ def ndcgs_at_k(
 
     Examples
     --------
-    >>> ndcgs_at_k([[7, 1, 8]], [{7: 1, 8: 3}]).round(4)
-    array([0.6885])
+    >>> round(ndcg_at_k([[7, 1, 8]], [{7: 1, 8: 3}]), 4)
+    0.6885
     """
     _check_k(k)
-    return np.array(
-        [_ndcg(j, row, k) for j, row in zip(_judge(ranking, relevant, junk), relevant, strict=True)]
-    )
-
-
-def ndcg_at_k(
-    ranking: ArrayLike, relevant: Relevance, *, k: int = 10, junk: Relevance | None = None
-) -> float:
-    """Mean nDCG at k over the queries that have relevant items; see `ndcgs_at_k`.
-
-    Examples
-    --------
-    >>> round(ndcg_at_k([[1, 7]], [[7]]), 4)
-    0.6309
-    """
-    return _mean(ndcgs_at_k(ranking, relevant, k=k, junk=junk))
+    judged = _judge(ranking, relevant, junk)
+    return _mean([_ndcg(j, wanted, k) for j, wanted in zip(judged, relevant, strict=True)])
 
 
 def bulls_eye(ranking: ArrayLike, relevant: Relevance, *, m: int) -> float:
-    """Bull's-eye score: mean fraction of the query's class found among its m nearest items, itself included.
+    """Bull's-eye score: mean fraction of the query's class among its m nearest items, itself counted.
 
-    ``(1 + #(rank < m - 1)) / (1 + n)``: the query is an item of the collection and takes the first of the m places.
-    ``ranking`` and ``relevant`` leave it out. m is twice the class size on MPEG-7 (40), 72 on COIL-20, 15 on ORL.
+    ``(1 + #(rank < m - 1)) / (1 + n)``: the query is an item of the collection and takes the first of the m
+    places; ``ranking`` and ``relevant`` leave it out. m is 40 on MPEG-7, 72 on COIL-20, 15 on ORL.
 
     References
     ----------
-    Latecki, Lakämper & Eckhardt, "Shape descriptors for non-rigid shapes with a single closed contour", CVPR 2000.
+    Latecki, Lakämper & Eckhardt, "Shape descriptors for non-rigid shapes", CVPR 2000.
 
     Examples
     --------
@@ -262,12 +192,8 @@ def bulls_eye(ranking: ArrayLike, relevant: Relevance, *, m: int) -> float:
     0.5
     """
     _check_k(m, name="m")
-    return _mean(
-        np.array(
-            [(1 + np.count_nonzero(j.ranks < m - 1)) / (1 + j.n_relevant)
-             for j in _judge(ranking, relevant, None)]
-        )
-    )  # fmt: skip
+    judged = [j for j in _judge(ranking, relevant, None) if j.n_relevant]
+    return _mean([(1 + np.count_nonzero(j.ranks < m - 1)) / (1 + j.n_relevant) for j in judged])
 
 
 def revisited(
@@ -285,7 +211,7 @@ def revisited(
     Returns
     -------
     dict
-        ``{"easy" | "medium" | "hard": {"mAP": ..., "mP@1": ..., "mP@5": ..., "mP@10": ...}}``, fractions of 1.
+        ``{"easy" | "medium" | "hard": {"mAP": ..., "mP@1": ..., ...}}``, fractions of 1.
 
     References
     ----------
@@ -306,8 +232,8 @@ def revisited(
     figures = {}
     for name, (relevant, ignored) in protocols.items():
         judged = list(_judge(ranking, relevant, ignored))
-        figures[name] = {"mAP": _mean(np.array([average_precision(j.ranks, j.n_relevant) for j in judged]))}
-        figures[name] |= {f"mP@{k}": _mean(np.array([_precision(j, k) for j in judged])) for k in ks}
+        figures[name] = {"mAP": _mean([average_precision(j.ranks, j.n_relevant) for j in judged])}
+        figures[name] |= {f"mP@{k}": _mean([_precision(j, k) for j in judged]) for k in ks}
     return figures
 
 
@@ -326,9 +252,9 @@ def overlap_at_k(a: ArrayLike, b: ArrayLike, *, k: int | None = None) -> float:
     rows_a, rows_b = _rows(a, name="a"), _rows(b, name="b")
     if len(rows_a) != len(rows_b):
         raise ValueError(f"a ranks {len(rows_a)} queries and b {len(rows_b)}: give both the same queries")
-    sets = [(set(_unpad(x[:k]).tolist()), set(_unpad(y[:k]).tolist()))
-            for x, y in zip(rows_a, rows_b, strict=True)]  # fmt: skip
-    return _mean(np.array([len(x & y) / max(len(x), len(y)) if x or y else np.nan for x, y in sets]))
+    sets_a, sets_b = ([set(_unpad(row[:k]).tolist()) for row in rows] for rows in (rows_a, rows_b))
+    pairs = [(x, y) for x, y in zip(sets_a, sets_b, strict=True) if x or y]
+    return _mean([len(x & y) / max(len(x), len(y)) for x, y in pairs])
 
 
 def k_occurrences(neighbors: ArrayLike, n_items: int) -> NDArray[np.int64]:
@@ -348,7 +274,7 @@ def k_occurrences(neighbors: ArrayLike, n_items: int) -> NDArray[np.int64]:
 
 
 def hubness(counts: ArrayLike) -> float:
-    """Skewness of the k-occurrences, ``mean((N - mean)^3) / var^{3/2}`` with population moments; 0 if all are equal.
+    """Skewness of the k-occurrences, ``mean((N - mean)^3) / var^{3/2}``, population moments; 0 if all equal.
 
     References
     ----------
@@ -370,7 +296,7 @@ def hubness(counts: ArrayLike) -> float:
 def normalized_mutual_information(
     a: ArrayLike, b: ArrayLike, *, average: Literal["arithmetic", "geometric"] = "arithmetic"
 ) -> float:
-    """Mutual information of two labellings of the same items over the mean of their entropies, ``2 I / (H_a + H_b)``.
+    """Mutual information of two labellings over the mean of their entropies, ``2 I / (H_a + H_b)``.
 
     ``average="geometric"`` divides by ``sqrt(H_a H_b)`` instead. Two labellings without entropy agree: 1.
 
@@ -413,25 +339,22 @@ def _judge(ranking: ArrayLike, relevant: Relevance, junk: Relevance | None) -> I
             raise ValueError(f"{name} has {len(value)} collections for {len(rows)} queries: give one a query")
     for q, row in enumerate(rows):
         wanted, ignored = _ids(relevant[q], row, name="relevant"), _ids(junk[q], row, name="junk")
-        if ignored.size:
-            if np.intersect1d(wanted, ignored).size:
-                raise ValueError(f"query {q} has ids both in relevant and in junk: keep each in one of them")
-            row = row[~np.isin(row, ignored)]
-        row = _unpad(row)
-        ranks = np.flatnonzero(np.isin(row, wanted))
-        if np.unique(row[ranks]).size != ranks.size:
+        if ignored.size and np.isin(wanted, ignored).any():
+            raise ValueError(f"query {q} has ids both in relevant and in junk: keep each in one of them")
+        kept = _unpad(row[~np.isin(row, ignored)] if ignored.size else row)
+        ranks = np.flatnonzero(np.isin(kept, wanted))
+        if np.unique(kept[ranks]).size != ranks.size:
             raise ValueError(f"ranking of query {q} repeats a relevant id: rank each item once")
-        yield _Judged(row[ranks], ranks, wanted.size)
+        yield _Judged(kept[ranks], ranks, wanted.size)
 
 
 def _rows(ranking: ArrayLike, *, name: str) -> NDArray[Any]:
     ids = np.asarray(ranking)
-    if ids.dtype.kind == "O":
-        ids = np.where(np.equal(ids, None), "", ids)  # None pads rows of strings
-        ids = ids.astype(str) if all(isinstance(i, str) for i in ids.flat) else ids
+    if ids.dtype.kind == "O" and all(isinstance(i, str) for i in ids.flat):
+        ids = ids.astype(str)
     if ids.ndim != 2 or ids.dtype.kind not in "iuUT":
         raise TypeError(
-            f"{name} is {ids.dtype} {ids.shape}: give (q, m) integer or string ids, a row a query"
+            f"{name} is {ids.dtype} {ids.shape}: give (q, m) integer or string ids, one row a query"
         )
     return ids
 
@@ -477,8 +400,9 @@ def _entropy(p: FloatArray) -> float:
     return float(-(p * np.log(p)).sum())
 
 
-def _mean(values: FloatArray) -> float:
-    known = values[~np.isnan(values)]
+def _mean(values: ArrayLike) -> float:
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
     return float(known.mean()) if known.size else float("nan")
 
 
