@@ -7,7 +7,6 @@ where a_ij is the weight of neighbour j of point i. W and D are stored; S = D^-1
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -20,8 +19,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from manifold._checks import check_count
-from manifold._errors import ManifoldWarning
 from manifold._resources import format_bytes, require_memory
+from manifold._weights import canonical_csr, check_affinity, fit_precision
 from manifold.affinity import Affinity
 from manifold.backends import Backend
 from manifold.neighbors import Neighbors, Progress, find_neighbors, from_faiss, from_sklearn
@@ -71,7 +70,7 @@ class Graph:
 
     def __post_init__(self) -> None:
         W = sparse.csr_array(self.affinity, copy=True)
-        _check_affinity(W, self_loops=self.self_loops)
+        check_affinity(W, self_loops=self.self_loops)
         degrees = np.asarray(W.sum(axis=1, dtype=np.float64)).ravel()
         components = connected_components(W, directed=False)[1].astype(np.int32)
         for array in (W.data, W.indices, W.indptr, degrees, components):
@@ -135,7 +134,7 @@ class Graph:
             "n_edges": self.n_edges,
             "n_components": self.n_components,
             "n_isolated": int(self.isolated.size),
-            "degree_min": int(degrees.min(initial=0)) if self.n_nodes else 0,
+            "degree_min": int(degrees.min()) if self.n_nodes else 0,
             "degree_median": int(np.median(degrees)) if self.n_nodes else 0,
             "degree_max": int(degrees.max(initial=0)),
             "bytes": self.nbytes,
@@ -341,7 +340,7 @@ def graph_from_affinity(
     ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
-    csr = _as_csr(W)
+    csr = canonical_csr(W)
     facts: dict[str, Any] = {"method": "given affinity"}
     below = csr.data < 0
     if below.any():
@@ -363,7 +362,7 @@ def graph_from_affinity(
             f"W is not symmetric: W[{i}, {j}] = {csr[i, j]:g}, W[{j}, {i}] = {csr[j, i]:g}: "
             "choose a rule with edges='mutual', 'union' or 'sum'"
         )
-    return Graph(_as_weights(sparse.csr_array(csr)), facts, self_loops == "keep")
+    return Graph(fit_precision(sparse.csr_array(csr)), facts, self_loops == "keep")
 
 
 def _directed_affinity(
@@ -380,59 +379,6 @@ def _directed_affinity(
     rows = np.broadcast_to(np.arange(n)[:, None], ids.shape)[kept]
     entries = (weights[kept].astype(np.float32), (rows, ids[kept]))
     return sparse.csr_array(entries, shape=(n, n)), int(listed.sum() - kept.sum())
-
-
-def _as_csr(W: Any) -> sparse.csr_array:
-    """Return a canonical float64 copy of W, once its indices have been checked."""
-    if not sparse.issparse(W):
-        W = np.asarray(W)
-        if W.dtype.kind not in "biuf":
-            raise TypeError(f"W must hold real numbers, got dtype {W.dtype}")
-    if W.ndim != 2 or W.shape[0] != W.shape[1]:
-        raise ValueError(f"W must be square (n, n), got shape {W.shape}")
-    csr = sparse.csr_array(W)
-    try:
-        csr.check_format(full_check=True)
-    except ValueError as error:
-        raise ValueError(f"W is a malformed CSR matrix, which could crash a product: {error}") from None
-    csr = csr.astype(np.float64, copy=True)
-    csr.sum_duplicates()
-    if not np.isfinite(csr.data).all():
-        raise ValueError(f"W holds NaN or infinity in {np.count_nonzero(~np.isfinite(csr.data))} entries")
-    return csr
-
-
-def _as_weights(W: sparse.csr_array) -> sparse.csr_array:
-    """Return W in float32 where that holds its range, scaled if need be: S is blind to a constant factor."""
-    limits = np.finfo(np.float32)
-    if W.nnz == 0 or (W.data.min() >= limits.tiny and W.data.max() <= limits.max / W.shape[0]):
-        return W.astype(np.float32)
-    low, high = float(W.data.min()), float(W.data.max())
-    if high / low < 1e30:
-        W.data /= high
-        return W.astype(np.float32)
-    warnings.warn(
-        f"weights from {low:.1e} to {high:.1e} do not fit float32: the graph is float64, and so are its solves",
-        ManifoldWarning,
-        stacklevel=3,
-    )
-    return W
-
-
-def _check_affinity(W: sparse.csr_array, *, self_loops: bool) -> None:
-    if W.shape[0] != W.shape[1]:
-        raise ValueError(f"affinity must be square, got shape {W.shape}")
-    if W.dtype not in (np.float32, np.float64):
-        raise ValueError(f"affinity must be float32 or float64, got {W.dtype}")
-    W.check_format(full_check=True)
-    W.sum_duplicates()
-    W.eliminate_zeros()
-    if not (np.isfinite(W.data).all() and (W.data > 0).all()):
-        raise ValueError("affinity must be finite and non-negative")
-    if not self_loops and W.diagonal().any():
-        raise ValueError("affinity has a non-zero diagonal: pass self_loops=True to allow self-loops")
-    if (W != W.T).nnz:
-        raise ValueError("affinity is not symmetric: graph_from_affinity(W, edges=...) makes it so")
 
 
 def _check_edges(edges: str, bridge: int) -> None:

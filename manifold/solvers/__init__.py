@@ -1,0 +1,121 @@
+"""The one door to every solver: ``diffuse(graph, seeds, solver=name or settings)``, and the table of names."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from manifold._errors import ConvergenceError, ConvergenceWarning
+from manifold.backends import Backend, get_backend
+from manifold.filters import Diffusion, Filter
+from manifold.graph import Graph
+from manifold.solvers._base import Callback, Prepared, Progress, Solution, Solver, Status
+from manifold.solvers._conjugate_gradient import ConjugateGradient
+from manifold.solvers._direct import Direct
+
+__all__ = [
+    "SOLVERS",
+    "ConjugateGradient",
+    "Direct",
+    "Prepared",
+    "Progress",
+    "Solution",
+    "Solver",
+    "Status",
+    "diffuse",
+    "get_solver",
+    "report_failures",
+]
+
+SOLVERS: dict[str, type[Any]] = {"cg": ConjugateGradient, "direct": Direct}
+
+_DEFAULT_FILTER = Diffusion()
+
+
+def get_solver(solver: str | Solver) -> Solver:
+    """Return the settings of a solver by name ("cg", "direct", or "auto": "cg"), or those given.
+
+    >>> get_solver("cg")
+    ConjugateGradient(rtol=0.001, max_iter=None)
+    """
+    if not isinstance(solver, str):
+        return solver
+    name = "cg" if solver == "auto" else solver
+    if name not in SOLVERS:
+        raise ValueError(f"solver must be 'auto', one of {tuple(SOLVERS)} or its settings, got {solver!r}")
+    made: Solver = SOLVERS[name]()
+    return made
+
+
+def diffuse(
+    graph: Graph,
+    seeds: Any,
+    *,
+    filter: Filter = _DEFAULT_FILTER,
+    solver: str | Solver = "cg",
+    backend: str | Backend = "auto",
+    on_failure: str = "warn",
+    x0: Any = None,
+    callback: Callback | None = None,
+) -> Solution:
+    """Diffuse seeds over a graph: F = h(S) Y, S = D^-1/2 W D^-1/2.
+
+    Parameters
+    ----------
+    graph : Graph
+        n nodes; its dtype is the precision of the solve.
+    seeds : (n,) or (n, q) array or sparse matrix
+        Y, one column a query, class or anchor. Never written to. Device arrays are solved on their device.
+    filter : Filter
+        h; by default ``Diffusion(alpha=0.95)``.
+    solver : str or Solver
+        A name, or settings such as ``ConjugateGradient(rtol=1e-6)``.
+    backend : {"auto", "scipy", "cupy"} or Backend
+        "auto" follows `seeds`.
+    on_failure : {"warn", "raise", "ignore"}
+        What to do about a column that did not converge or is not finite; the solution says it in any case.
+    x0 : (n, q), optional
+        Scores to start from, such as those of a slightly different graph; used by iterative solvers.
+    callback : callable(Progress), optional
+        Shown the residuals every few iterations; what it raises ends the solve.
+
+    Returns
+    -------
+    Solution
+        Scores, and per column status, iterations, residual and error bound.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For seeds of a wrong shape or dtype, unknown names, or a filter the solver cannot serve.
+    ConvergenceError
+        With ``on_failure="raise"``, naming the columns.
+
+    Warns
+    -----
+    ConvergenceWarning
+        With ``on_failure="warn"``.
+
+    Examples
+    --------
+    >>> from manifold import graph_from_affinity
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+    >>> F = diffuse(path, [1.0, 0.0, 0.0], filter=Diffusion(0.5), solver=ConjugateGradient.preset("exact")).scores
+    >>> (F / 0.5).round(6).tolist()
+    [1.166667, 0.471405, 0.166667]
+    """
+    if on_failure not in ("warn", "raise", "ignore"):
+        raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {on_failure!r}")
+    prepared = get_solver(solver).prepare(graph, filter, get_backend(backend, seeds))
+    solution = prepared.solve(seeds, x0=x0, callback=callback)
+    report_failures(solution, on_failure)
+    return solution
+
+
+def report_failures(solution: Solution, on_failure: str, *, stacklevel: int = 3) -> None:
+    """Warn of, raise or ignore the columns of a solution that failed."""
+    if on_failure == "ignore" or not solution.failures():
+        return
+    if on_failure == "raise":
+        raise ConvergenceError(solution.explain())
+    warnings.warn(solution.explain(), ConvergenceWarning, stacklevel=stacklevel)
