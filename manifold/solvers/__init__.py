@@ -9,7 +9,7 @@ from manifold._errors import ConvergenceError, ConvergenceWarning
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.solvers._base import Callback, Prepared, Progress, Solution, Solver, Status
+from manifold.solvers._base import Callback, Prepared, Progress, Solution, Solver, Status, merge_reports
 from manifold.solvers._conjugate_gradient import ConjugateGradient
 from manifold.solvers._direct import Direct
 
@@ -24,6 +24,7 @@ __all__ = [
     "Status",
     "diffuse",
     "get_solver",
+    "merge_reports",
     "report_failures",
 ]
 

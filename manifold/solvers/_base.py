@@ -272,6 +272,16 @@ def solve_in_blocks(
     )
 
 
+def merge_reports(parts: list[Solution]) -> Solution:
+    """Return the verdicts of several blocks as one solution without scores."""
+    arrays = {
+        name: np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)])
+        for name in ("n_iter", "residual", "error_bound")
+    }
+    status = tuple(status for part in parts for status in part.status)
+    return Solution(scores=np.empty(0), status=status, solver=parts[0].solver if parts else "", **arrays)
+
+
 def _verdict(converged: float, broken: float, finite: float) -> Status:
     if not finite:
         return Status.NONFINITE

@@ -1,0 +1,362 @@
+"""The façade of retrieval: fit a collection once, then search it, or rerank what another search found.
+
+In: features and queries, or ids and similarities of a shortlist. Out: a `Ranking` by F = h(S) Y.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._checks import check_count, check_features, check_queries
+from manifold._errors import ManifoldWarning
+from manifold.affinity import Affinity
+from manifold.backends import Backend, get_backend
+from manifold.filters import Diffusion
+from manifold.graph import Graph, graph_from_neighbors
+from manifold.neighbors import PointSet, Progress, exact_search, find_neighbors
+from manifold.ranking._base import Ranking
+from manifold.ranking._collection import Ids
+from manifold.ranking._select import Selection
+from manifold.ranking.seeds import query_seeds, unit_seeds
+from manifold.solvers import ConjugateGradient, Solution, Solver, get_solver, merge_reports, report_failures
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {"n_neighbors": 10, "n_seeds": 5, "alpha": 0.95, "gamma": 3.0, "bridge": 1, "solver": "auto"},
+    "paper": {
+        "n_neighbors": 50,
+        "n_seeds": 10,
+        "alpha": 0.99,
+        "gamma": 3.0,
+        "bridge": 0,
+        "solver": ConjugateGradient.preset("paper"),
+    },
+}
+_BLOCK = 64
+
+
+class ManifoldSearch:
+    """Search a collection along its manifold: features in, better ranked ids out.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        Neighbours of each point in the graph; 10, or 50 in the paper.
+    n_seeds : int
+        Nearest points through which a query enters (k_q); 5, or 10 in the paper.
+    alpha : float in [0, 1)
+        How far to diffuse; 0.95, or 0.99 in the paper.
+    gamma : float
+        Exponent of the kernel; 3.
+    bridge : int
+        Neighbours of each point that are joined even if not mutual; 1, or 0 in the paper.
+    edges, metric, affinity, method, random_state
+        See `manifold.build_graph`.
+    solver : str or Solver
+        See `manifold.diffuse`; "auto" is conjugate gradients to a relative residual of 1e-3, which ranks as exact
+        scores do.
+    backend : {"auto", "scipy", "cupy"} or Backend
+    preset : {"default", "paper"}
+        What the parameters left out are: a setting that holds up on collections of many kinds, or the published
+        one (Iscen et al., CVPR 2017: k = 50 mutual, gamma = 3, alpha = 0.99, 10 seeds, 20 CG iterations).
+    on_failure : {"warn", "raise", "ignore"}
+        See `manifold.diffuse`.
+
+    Attributes
+    ----------
+    graph_ : Graph
+    ids_ : (n,) external ids
+
+    Examples
+    --------
+    >>> from manifold import datasets
+    >>> X, y = datasets.digits()
+    >>> ids, scores = ManifoldSearch().fit(X[100:]).search(X[:2], k=3)
+    >>> (y[100:][ids] == y[:2, None]).mean()
+    np.float64(1.0)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_neighbors: int | None = None,
+        n_seeds: int | None = None,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        bridge: int | None = None,
+        edges: str = "mutual",
+        metric: str = "cosine",
+        affinity: str = "auto",
+        method: str = "auto",
+        solver: str | Solver | None = None,
+        backend: str | Backend = "auto",
+        preset: str = "default",
+        on_failure: str = "warn",
+        random_state: Any = None,
+    ) -> None:
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}")
+        if on_failure not in ("warn", "raise", "ignore"):
+            raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {on_failure!r}")
+        given = {
+            "n_neighbors": n_neighbors,
+            "n_seeds": n_seeds,
+            "alpha": alpha,
+            "gamma": gamma,
+            "bridge": bridge,
+            "solver": solver,
+        }
+        chosen = {**PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
+        self.n_neighbors = check_count(chosen["n_neighbors"], "n_neighbors")
+        self.n_seeds = check_count(chosen["n_seeds"], "n_seeds")
+        self.filter = Diffusion(chosen["alpha"])
+        self.affinity = Affinity(affinity, chosen["gamma"], metric)
+        self.bridge: int = chosen["bridge"]
+        self.solver = get_solver(chosen["solver"])
+        self.edges, self.method, self.backend = edges, method, backend
+        self.preset, self.on_failure, self.random_state = preset, on_failure, random_state
+
+    def __repr__(self) -> str:
+        fitted = f", fitted to {self.graph_.n_nodes:,} items" if hasattr(self, "graph_") else ""
+        return (
+            f"ManifoldSearch(n_neighbors={self.n_neighbors}, n_seeds={self.n_seeds}, alpha={self.filter.alpha:g}, "
+            f"gamma={self.affinity.gamma:g}, edges={self.edges!r}, bridge={self.bridge}, "
+            f"metric={self.affinity.metric!r}, solver={self.solver}){fitted}"
+        )
+
+    def fit(
+        self, X: Any = None, ids: Any = None, *, graph: Graph | None = None, progress: Progress | None = None
+    ) -> Self:
+        """Build the graph of a collection and prepare the solver.
+
+        Parameters
+        ----------
+        X : (n, d) array-like
+            Features; may be left out where a graph is given, and then only `rerank` and `similar` work.
+        ids : (n,) integers or strings, optional
+            Distinct names of the items; 0..n-1 by default.
+        graph : Graph, optional
+            One made elsewhere over the same n items; by default it is built from X.
+        progress : callable(done, total), optional
+            Shown the search for neighbours.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryBudgetError
+            As `build_graph` does; and for ids that repeat or do not match. The object is unchanged then.
+        """
+        if X is None and graph is None:
+            raise ValueError("fit needs X, or a graph")
+        points = None
+        scales = None
+        if X is not None:
+            X = check_features(X)
+            points = PointSet(X, self.affinity.metric)
+        if graph is None:
+            neighbors = find_neighbors(
+                X,
+                self.n_neighbors,
+                method=self.method,
+                metric=self.affinity.metric,
+                backend=self.backend,
+                random_state=self.random_state,
+                progress=progress,
+            )
+            graph = graph_from_neighbors(
+                neighbors,
+                affinity=self.affinity.kind,
+                gamma=self.affinity.gamma,
+                edges=self.edges,
+                bridge=self.bridge,
+            )
+            scales = self.affinity.scales(neighbors.similarities)
+        elif points is not None and points.X.shape[0] != graph.n_nodes:
+            raise ValueError(f"X has {points.X.shape[0]} rows but the graph has {graph.n_nodes} nodes")
+        names = Ids(ids, graph.n_nodes)
+        backend = get_backend(self.backend, X)
+        prepared = self.solver.prepare(graph, self.filter, backend)
+        self.graph_, self.ids_ = graph, names.values
+        self._points, self._scales, self._ids = points, scales, names
+        self._arrays, self._prepared = backend, prepared
+        return self
+
+    def search(self, Q: Any, k: int = 100, *, on_bad: str = "raise") -> Ranking:
+        """Rank the collection for queries that are not in it.
+
+        Parameters
+        ----------
+        Q : (q, d) or (d,) array-like
+            Query features.
+        k : int
+            Items to return; all n where k is larger.
+        on_bad : {"raise", "skip"}
+            Refuse queries with NaN or infinity, or answer them with -1 (or "") and scores of 0, with a warning.
+
+        Notes
+        -----
+        Cost: one product of Q with X, then as many products with S as the solver takes iterations, 64 queries at
+        a time; memory 64 n scores.
+        """
+        self._require_fit(features=True)
+        k = min(check_count(k, "k"), self.graph_.n_nodes)
+        Q, single, bad = self._good_queries(Q, on_bad)
+        queries = PointSet(Q, self.affinity.metric)
+        n_seeds = min(self.n_seeds, self.graph_.n_nodes)
+        near, similarities = exact_search(
+            queries, self._points, k=max(k, n_seeds), backend=get_backend("scipy")
+        )
+        rows, scores, slack, diagnostics = self._rank(near, similarities, k)
+        if bad.any():
+            rows[bad], scores[bad], slack[bad] = -1, 0, np.inf
+        return self._ranking(rows, scores, slack, diagnostics, single=single)
+
+    def rerank(self, ids: Any, similarities: Any, k: int = 100, *, candidates: str = "shortlist") -> Ranking:
+        """Rerank what another search found, from its ids and similarities alone.
+
+        Parameters
+        ----------
+        ids : (q, m) or (m,)
+            Shortlist of each query, any order; -1 (or "") pads a short one.
+        similarities : (q, m) or (m,)
+            Of the same metric as the graph, higher is nearer. The best `n_seeds` of each row become its seeds.
+        k : int
+            Items to return; all m (or n) where k is larger.
+        candidates : {"shortlist", "all"}
+            Reorder the shortlist, or rank the whole collection: items the other search missed then come in.
+
+        Raises
+        ------
+        ValueError
+            For shapes that differ, NaN, an id twice in a row or one that is not in the collection.
+        """
+        self._require_fit()
+        k = check_count(k, "k")
+        if candidates not in ("shortlist", "all"):
+            raise ValueError(f"candidates must be 'shortlist' or 'all', got {candidates!r}")
+        rows = self._ids.rows(ids)
+        values = np.asarray(similarities, dtype=np.float32)
+        if rows.shape != values.shape or rows.ndim not in (1, 2):
+            raise ValueError(f"ids and similarities must share a shape (q, m), got {rows.shape} and {values.shape}")
+        single = rows.ndim == 1
+        rows, values = np.atleast_2d(rows), np.atleast_2d(values)
+        values = np.where(rows >= 0, values, -np.inf)
+        if np.isnan(values).any():
+            raise ValueError(f"similarities hold NaN in query {np.flatnonzero(np.isnan(values).any(axis=1))[0]}")
+        order = np.lexsort((rows, -values))
+        rows, values = np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
+        together = np.sort(rows, axis=1)
+        twice = ((together[:, 1:] == together[:, :-1]) & (together[:, 1:] >= 0)).any(axis=1)
+        if twice.any():
+            raise ValueError(f"the shortlist of query {np.flatnonzero(twice)[0]} names an item twice")
+        shortlist = candidates == "shortlist"
+        k = min(k, rows.shape[1] if shortlist else self.graph_.n_nodes)
+        ranked, scores, slack, diagnostics = self._rank(rows, values, k, within=shortlist)
+        return self._ranking(ranked, scores, slack, diagnostics, single=single)
+
+    def similar(self, ids: Any, k: int = 100) -> Ranking:
+        """Rank the collection for items that are in it, themselves left out: "more like this".
+
+        Parameters
+        ----------
+        ids : (q,) or one id
+            Items; each is the seed of its own query.
+        k : int
+            Items to return; all n - 1 others where k is larger.
+        """
+        self._require_fit()
+        k = min(check_count(k, "k"), self.graph_.n_nodes - 1)
+        own = self._ids.rows(ids)
+        single = own.ndim == 0
+        own = np.atleast_1d(own)
+        if (own < 0).any():
+            raise ValueError("ids must name items of the collection, not the missing marker")
+        near = np.empty((own.size, 0), dtype=np.int64)
+        if self._points is not None and k:
+            near, _ = exact_search(
+                self._points, self._points, k=k, drop_self=True, rows=own, backend=get_backend("scipy")
+            )
+        rows, scores, slack, diagnostics = self._rank(near, None, k, own=own)
+        return self._ranking(rows, scores, slack, diagnostics, single=single)
+
+    def _rank(
+        self,
+        near: NDArray[np.int64],
+        similarities: NDArray[np.float32] | None,
+        k: int,
+        *,
+        within: bool = False,
+        own: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], Solution]:
+        """Diffuse from each row of `near` (or from `own`) and rank, 64 queries at a time."""
+        graph, q = self.graph_, near.shape[0]
+        rows = np.empty((q, k), dtype=np.int64)
+        scores, slack = np.empty((q, k)), np.empty(q)
+        solved = []
+        for start in range(0, q, _BLOCK):
+            part = slice(start, min(start + _BLOCK, q))
+            if own is None and similarities is not None:
+                seeds = query_seeds(
+                    near[part, : self.n_seeds],
+                    similarities[part, : self.n_seeds],
+                    n_nodes=graph.n_nodes,
+                    affinity=self.affinity,
+                    node_scales=self._scales,
+                )
+            else:
+                seeds = unit_seeds(own[part], graph.n_nodes)  # type: ignore[index]
+            solution = self._prepared.solve(self._arrays.asarray(seeds.toarray()))
+            solved.append(replace(solution, scores=np.empty(0)))
+            selection = Selection(self._arrays, graph, solution, seeds)
+            answer = (
+                selection.among(near[part], k)
+                if within
+                else selection.overall(near[part], k, own=None if own is None else own[part])
+            )
+            rows[part], scores[part], slack[part] = answer
+        diagnostics = merge_reports(solved)
+        report_failures(diagnostics, self.on_failure, stacklevel=4)
+        return rows, scores, slack, diagnostics
+
+    def _ranking(
+        self,
+        rows: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        slack: NDArray[np.float64],
+        diagnostics: Solution,
+        *,
+        single: bool,
+    ) -> Ranking:
+        ids = self._ids.names(rows)
+        if single:
+            ids, scores = ids[0], scores[0]
+        return Ranking(ids, scores, slack, diagnostics)
+
+    def _good_queries(self, Q: Any, on_bad: str) -> tuple[NDArray[np.float32], bool, NDArray[np.bool_]]:
+        """Return the queries, whether they were one, and which are bad (and replaced by zeros)."""
+        if on_bad not in ("raise", "skip"):
+            raise ValueError(f"on_bad must be 'raise' or 'skip', got {on_bad!r}")
+        bad = np.zeros(0, dtype=bool)
+        if on_bad == "skip" and np.ndim(Q) in (1, 2):
+            values = np.atleast_2d(np.array(Q, dtype=np.float64))
+            bad = ~np.isfinite(values.astype(np.float32)).all(axis=1)
+            if bad.any():
+                values[bad] = 0
+                first = np.flatnonzero(bad)[0]
+                warnings.warn(
+                    f"{bad.sum()} queries hold NaN or infinity (first: row {first}): answered with {self._ids.missing!r}",
+                    ManifoldWarning,
+                    stacklevel=3,
+                )
+                Q = values[0] if np.ndim(Q) == 1 else values
+        queries, single = check_queries(Q, self._points.X.shape[1])
+        return queries, single, bad if bad.size else np.zeros(queries.shape[0], dtype=bool)
+
+    def _require_fit(self, *, features: bool = False) -> None:
+        if not hasattr(self, "graph_"):
+            raise ValueError("this ManifoldSearch is not fitted: call fit(X) first")
+        if features and self._points is None:
+            raise ValueError("this ManifoldSearch was fitted without X: only rerank and similar work")
