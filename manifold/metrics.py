@@ -208,10 +208,7 @@ def revisited(
 
     Relevant / junk are easy / junk + hard (Easy), easy + hard / junk (Medium), hard / junk + easy (Hard).
 
-    Returns
-    -------
-    dict
-        ``{"easy" | "medium" | "hard": {"mAP": ..., "mP@1": ..., ...}}``, fractions of 1.
+    Returns ``{"easy" | "medium" | "hard": {"mAP": ..., "mP@1": ..., ...}}``, fractions of 1.
 
     References
     ----------
@@ -224,10 +221,11 @@ def revisited(
     """
     for k in ks:
         _check_k(k, name="ks")
-    protocols = {
-        "easy": (easy, _union(junk, hard)),
-        "medium": (_union(easy, hard), junk),
-        "hard": (hard, _union(junk, easy)),
+    queries = list(zip(easy, hard, junk, strict=True))
+    protocols: dict[str, tuple[Relevance, Relevance]] = {
+        "easy": (easy, [{*j, *h} for _, h, j in queries]),
+        "medium": ([{*e, *h} for e, h, _ in queries], junk),
+        "hard": (hard, [{*j, *e} for e, _, j in queries]),
     }
     figures = {}
     for name, (relevant, ignored) in protocols.items():
@@ -266,8 +264,6 @@ def k_occurrences(neighbors: ArrayLike, n_items: int) -> NDArray[np.int64]:
     array([2, 1, 0])
     """
     ids = _unpad(_rows(neighbors, name="neighbors").ravel())
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"neighbors holds {ids.dtype} ids: give the positions of the items, 0..n_items-1")
     if ids.size and ids.max() >= n_items:
         raise ValueError(f"neighbors holds item {ids.max()} but n_items={n_items}: give every item a count")
     return np.bincount(ids, minlength=n_items).astype(np.int64)
@@ -300,9 +296,7 @@ def normalized_mutual_information(
 
     ``average="geometric"`` divides by ``sqrt(H_a H_b)`` instead. Two labellings without entropy agree: 1.
 
-    References
-    ----------
-    Strehl & Ghosh, "Cluster ensembles", JMLR 2002 (geometric).
+    Geometric: Strehl & Ghosh, "Cluster ensembles", JMLR 2002.
 
     Examples
     --------
@@ -353,9 +347,7 @@ def _rows(ranking: ArrayLike, *, name: str) -> NDArray[Any]:
     if ids.dtype.kind == "O" and all(isinstance(i, str) for i in ids.flat):
         ids = ids.astype(str)
     if ids.ndim != 2 or ids.dtype.kind not in "iuUT":
-        raise TypeError(
-            f"{name} is {ids.dtype} {ids.shape}: give (q, m) integer or string ids, one row a query"
-        )
+        raise TypeError(f"{name} is {ids.dtype} of shape {ids.shape}: give (q, m) integer or string ids")
     return ids
 
 
@@ -370,15 +362,9 @@ def _unpad(row: NDArray[Any]) -> NDArray[Any]:
     return row[row >= 0] if row.dtype.kind in "iu" else row[row != ""]
 
 
-def _union(a: Relevance, b: Relevance) -> list[Ids]:
-    return [{*x, *y} for x, y in zip(a, b, strict=True)]
-
-
 def _precision(judged: _Judged, k: int) -> float:
-    if judged.n_relevant == 0:
-        return float("nan")
     if judged.ranks.size == 0:
-        return 0.0
+        return 0.0 if judged.n_relevant else float("nan")
     k = min(int(judged.ranks[-1]) + 1, k)
     return np.count_nonzero(judged.ranks < k) / k
 

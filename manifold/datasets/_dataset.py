@@ -1,0 +1,112 @@
+"""What a data set is: a collection, queries put to it, and what each of them should find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+IntArray: TypeAlias = NDArray[np.int64]
+
+
+class Lazy(Sequence[Any]):
+    """A sequence whose items are computed when they are asked for."""
+
+    def __init__(self, n: int, item: Callable[[int], Any]) -> None:
+        self._n, self._item = n, item
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self._item(j) for j in range(*i.indices(self._n))]
+        return self._item(range(self._n)[i])
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Dataset:
+    """A collection to search, the queries to put to it, and what each should find.
+
+    Unpacks as ``X, y = dataset``. Ids are row numbers of ``features``. Without ``queries`` the protocol is
+    leave one out: every item queries all others, itself excluded by id, and ``relevant`` has a row an item.
+    The usual mAP of these sets is ``metrics.mean_average_precision(..., interpolation="step")``.
+
+    Examples
+    --------
+    >>> from manifold.datasets import digits
+    >>> X, y = digits()
+    >>> X.shape, y.shape
+    ((1797, 64), (1797,))
+    """
+
+    name: str
+    features: FloatArray  # (n, d), or (n, regions, d)
+    labels: IntArray | None = None  # (n,); -1 is a distractor
+    queries: FloatArray | None = None  # (q, d), not in the collection
+    query_labels: IntArray | None = None  # (q,)
+    relevant: Sequence[Any] = ()  # (q,) ids, or mappings id -> gain
+    junk: Sequence[Any] | None = None  # (q,) ids to take out before anything is counted
+    metric: Literal["cosine", "euclidean", "manhattan"] = "cosine"  # of the baseline
+    protocol: str = ""
+    source: str = ""
+    licence: str = ""
+    items: Sequence[Any] = ()  # (n,) texts (str), pixels (height, width) or encoded images (bytes)
+    query_items: Sequence[Any] = ()  # (q,)
+    coordinates: NDArray[np.float64] | None = None  # (n, p) where the item lies on its manifold
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.features
+        yield self.labels
+
+    def __repr__(self) -> str:
+        shape = " × ".join(map(str, self.features.shape))
+        asked = "every item a query" if self.queries is None else f"{len(self.queries)} queries"
+        n_classes = 0 if self.labels is None else np.unique(self.labels[self.labels >= 0]).size
+        classes = f", {n_classes} classes" if n_classes else ""
+        return (
+            f"Dataset {self.name!r}: {shape} {self.features.dtype}{classes}, {asked}, {self.metric}\n"
+            f"  protocol: {self.protocol}\n  source: {self.source} (licence: {self.licence})"
+        )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RevisitedGroundTruth:
+    """Ground truth of revisited Oxford or Paris: image names, and the ids of each query's images by difficulty.
+
+    ``metrics.revisited(ranking, easy=gt.easy, hard=gt.hard, junk=gt.junk)`` gives the figures of a ranking.
+
+    References
+    ----------
+    Radenović et al., "Revisiting Oxford and Paris: Large-Scale Image Retrieval Benchmarking", CVPR 2018.
+    """
+
+    name: str
+    images: tuple[str, ...]  # (n,)
+    queries: tuple[str, ...]  # (q,) not among the images
+    boxes: NDArray[np.float64]  # (q, 4) x0, y0, x1, y1 to crop the query image to, pixels
+    easy: tuple[IntArray, ...]
+    hard: tuple[IntArray, ...]
+    junk: tuple[IntArray, ...]
+    source: str
+    licence: str
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{sum(map(len, getattr(self, n)))} {n}" for n in ("easy", "hard", "junk"))
+        return (
+            f"RevisitedGroundTruth {self.name!r}: {len(self.images)} images, {len(self.queries)} queries, "
+            f"{counts}\n  source: {self.source} (licence: {self.licence})"
+        )
+
+
+def same_class(labels: IntArray, query_labels: IntArray | None = None) -> Sequence[IntArray]:
+    """Ids of each query's class; without query labels the items ask, each left out of its own row."""
+    members = {int(c): np.flatnonzero(labels == c) for c in np.unique(labels[labels >= 0])}
+    nothing = np.empty(0, np.int64)
+    if query_labels is None:
+        return Lazy(len(labels), lambda i: (m := members.get(int(labels[i]), nothing))[m != i])
+    return Lazy(len(query_labels), lambda i: members.get(int(query_labels[i]), nothing))
