@@ -76,7 +76,7 @@ class Dataset:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class RevisitedGroundTruth:
-    """Ground truth of revisited Oxford or Paris: image names, and the ids of each query's images by difficulty.
+    """Ground truth of revisited Oxford or Paris: image names, and each query's images by difficulty.
 
     ``metrics.revisited(ranking, easy=gt.easy, hard=gt.hard, junk=gt.junk)`` gives the figures of a ranking.
 

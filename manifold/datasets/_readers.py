@@ -45,7 +45,7 @@ def _zipped(path: Path, names: NDArray[Any]) -> Sequence[bytes]:
 def read_mat(folder: Path, features: str) -> Raw:
     from scipy.io import loadmat
 
-    arrays = loadmat(folder / {"coil20": "COIL20.mat", "orl": "ORL.mat"}[folder.name])
+    arrays = loadmat(str(folder / {"coil20": "COIL20.mat", "orl": "ORL.mat"}[folder.name]))
     return _pixels(arrays["X"], arrays["Y"] - 1, order="F")
 
 

@@ -86,14 +86,14 @@ def view_manifolds(
     n_distractors: int = 500,
     *,
     dim: int = 64,
-    curvature: float = 2.0,
+    curvature: float = 4.0,
     exponent: float = 0.5,
     noise: float = 0.02,
     rng: Rng = 0,
 ) -> Dataset:
     """Objects seen from many sides: each a curved surface of unit vectors, among distractors seen once.
 
-    View u in [0, 1]^2 of object o is ``c_o + sum_f a_of cos(2 curvature u·w_f + p_f)`` scaled to length 1.
+    View u in [0, 1]^2 of object o is ``c_o + sum_f a_of cos(curvature u·w_f + p_f)`` scaled to length 1.
     Object o = 1, 2, ... has ``n_views * o^-exponent`` views (at least 3), a power law. One more view of
     each object is its query; relevant are its views. A larger ``curvature`` takes views further apart.
 
@@ -120,10 +120,11 @@ def view_manifolds(
     n_waves = 8
     centre = 0.6 * rng.standard_normal((views.size, dim))  # small: the view says more than the object
     amplitude = rng.standard_normal((views.size, n_waves, dim)) * np.sqrt(2 / n_waves)
-    frequency = rng.standard_normal((n_waves, 2))
+    direction = np.pi * (np.arange(n_waves) + rng.uniform()) / n_waves
+    frequency = np.column_stack([np.cos(direction), np.sin(direction)])
     phase = rng.uniform(0, 2 * np.pi, n_waves)
     u = rng.uniform(size=(owner.size, 2))
-    waves = np.cos(2 * curvature * u @ frequency.T + phase)
+    waves = np.cos(curvature * u @ frequency.T + phase)
     X = centre[owner] + np.einsum("nf,nfd->nd", waves, amplitude[owner])
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     X += noise * rng.standard_normal(X.shape)

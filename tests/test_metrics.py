@@ -1,0 +1,251 @@
+"""Metrics against hand values, a literal transcription, trec_eval and the revisited ground truth."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manifold import datasets, metrics
+from manifold._errors import DatasetNotFoundError
+
+
+@pytest.mark.parametrize(
+    ("ranks", "n_relevant", "trapezoid", "step"),
+    [
+        ([0, 3, 4, 5], 4, 0.65, (1 + 2 / 4 + 3 / 5 + 4 / 6) / 4),
+        ([0, 1], 2, 1.0, 1.0),
+        ([1], 1, 0.25, 0.5),
+        ([2, 4], 3, 0.163888888888889, (1 / 3 + 2 / 5) / 3),
+        ([9], 1, 0.05, 0.1),
+        ([], 3, 0.0, 0.0),
+    ],
+)
+def test_average_precision_hand_values(ranks, n_relevant, trapezoid, step):
+    assert metrics.average_precision(ranks, n_relevant) == pytest.approx(trapezoid, abs=1e-12)
+    assert metrics.average_precision(ranks, n_relevant, interpolation="step") == pytest.approx(
+        step, abs=1e-12
+    )
+
+
+def test_precision_denominator_shrinks_to_the_last_relevant_item():
+    ranking, relevant = [[7, 1, 2, 8, 3, 4, 5, 6, 9, 10, 11]], [[7, 8]]
+    values = [metrics.mean_precision_at_k(ranking, relevant, k=k) for k in (1, 5, 10)]
+    assert values == [1.0, 0.5, 0.5]
+    assert metrics.mean_precision_at_k([[1, 2]], [[7]], k=5) == 0.0
+
+
+def test_hubness_and_mutual_information_hand_values():
+    assert metrics.hubness([0, 0, 1, 1, 2, 6]) == pytest.approx(1.3746, abs=5e-5)
+    assert metrics.hubness([3, 3, 3]) == 0.0
+    lists = [[5, 4], [5, 4], [5, 2], [5, 3], [5, 5 - 6], [5, -1]]
+    assert metrics.k_occurrences(lists, 6).tolist() == [0, 0, 1, 1, 2, 6]
+    a, b = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]
+    assert metrics.normalized_mutual_information(a, b) == pytest.approx(0.5158, abs=5e-5)
+    assert metrics.normalized_mutual_information(a, b, average="geometric") == pytest.approx(0.5295, abs=5e-5)
+    assert metrics.normalized_mutual_information(a, ["x", "x", "x", "y", "y", "y"]) == pytest.approx(1.0)
+
+
+def test_hit_rate_is_not_recall():
+    ranking, relevant = [[1, 2, 3], [4, 5, 6]], [[2, 3, 9, 10], [7]]
+    assert metrics.hit_rate_at_k(ranking, relevant, k=2) == 0.5
+    assert metrics.recall_at_k(ranking, relevant, k=2) == 0.125
+
+
+def test_bulls_eye_counts_the_query_itself():
+    assert metrics.bulls_eye([[1, 7, 8, 9]], [[7, 8, 9]], m=4) == 0.75
+    assert metrics.bulls_eye([[1, 7, 8, 9]], [[7, 8, 9]], m=1) == 0.25
+
+
+def test_overlap_ignores_order_and_pads():
+    assert metrics.overlap_at_k([[1, 2, 3]], [[3, 1, 2]]) == 1.0
+    assert metrics.overlap_at_k([[1, 2, 3]], [[3, 1, 2]], k=1) == 0.0
+    assert metrics.overlap_at_k(
+        [[1, 2, -1, -1], [5, 6, 7, 8]], [[1, 9, 8, -1], [5, 6, 1, 2]]
+    ) == pytest.approx((1 / 3 + 1 / 2) / 2)
+
+
+def literal_average_precision(row, relevant, junk):
+    """Walk down the list one item at a time, as the Oxford program does."""
+    area, old_recall, old_precision, found, seen = 0.0, 0.0, 1.0, 0, 0
+    for item in row:
+        if item in junk or item < 0:
+            continue
+        found += item in relevant
+        seen += 1
+        recall, precision = found / len(relevant), found / seen
+        area += (recall - old_recall) * (old_precision + precision) / 2
+        old_recall, old_precision = recall, precision
+    return area
+
+
+@st.composite
+def judged_rankings(draw):
+    n = draw(st.integers(2, 25))
+    order = draw(st.permutations(range(n)))
+    kinds = draw(st.lists(st.sampled_from("rjn"), min_size=n, max_size=n))
+    relevant = [i for i in range(n) if kinds[i] == "r"]
+    junk = [i for i in range(n) if kinds[i] == "j"]
+    return order, relevant or [n], junk
+
+
+@given(judged_rankings(), st.integers(0, 5))
+def test_matches_the_literal_transcription(case, n_pads):
+    order, relevant, junk = case
+    row = [*order, *[-1] * n_pads]
+    value = metrics.mean_average_precision([row], [relevant], junk=[junk])
+    assert value == pytest.approx(literal_average_precision(order, relevant, junk), abs=1e-12)
+
+
+@given(judged_rankings(), st.randoms(use_true_random=False))
+def test_junk_moved_anywhere_changes_nothing(case, random):
+    order, relevant, junk = case
+    moved = [i for i in order if i not in junk]
+    for item in junk:
+        moved.insert(random.randint(0, len(moved)), item)
+    shuffled = random.sample(relevant, len(relevant))
+    for metric in (
+        metrics.mean_average_precision,
+        metrics.mean_precision_at_k,
+        metrics.recall_at_k,
+        metrics.ndcg_at_k,
+    ):
+        before = metric([order], [relevant], junk=[junk])
+        assert metric([moved], [set(shuffled)], junk=[tuple(junk)]) == before
+        names = np.array([[f"id{i}" for i in moved]])
+        as_text = metric(names, [[f"id{i}" for i in relevant]], junk=[[f"id{i}" for i in junk]])
+        assert as_text == before
+
+
+@given(st.integers(1, 8), st.integers(0, 20), st.sampled_from(["trapezoid", "step"]))
+def test_all_relevant_first_is_perfect(n_relevant, n_others, interpolation):
+    ranking, relevant = [list(range(n_relevant + n_others))], [range(n_relevant)]
+    assert metrics.mean_average_precision(ranking, relevant, interpolation=interpolation) == pytest.approx(1)
+    assert metrics.ndcg_at_k(ranking, relevant, k=5) == pytest.approx(1)
+    assert metrics.mean_precision_at_k(ranking, relevant, k=5) == 1
+
+
+@given(st.permutations(range(6)))
+def test_order_of_queries_does_not_matter(order):
+    rng = np.random.default_rng(7)
+    ranking = np.array([rng.permutation(12) for _ in range(6)])
+    relevant = [rng.choice(12, size=q, replace=False) for q in range(6)]  # the first has none
+    values = metrics.average_precisions(ranking, relevant)
+    again = metrics.average_precisions(ranking[list(order)], [relevant[q] for q in order])
+    np.testing.assert_array_equal(again, values[list(order)])
+    assert metrics.mean_average_precision(ranking, relevant) == pytest.approx(np.mean(values[1:]), abs=1e-15)
+    assert math.isnan(values[0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_agrees_with_trec_eval(seed):
+    pytrec_eval = pytest.importorskip("pytrec_eval", reason="needs pytrec-eval-terrier")
+    rng = np.random.default_rng(seed)
+    ranking = np.array([rng.permutation(60)[:40] for _ in range(4)])
+    gains = [
+        {int(i): int(g) for i, g in zip(rng.permutation(60)[:9], rng.integers(1, 5, 9), strict=True)}
+        for _ in range(4)
+    ]
+    qrel = {f"q{q}": {f"d{i}": g for i, g in gains[q].items()} for q in range(4)}
+    run = {f"q{q}": {f"d{i}": float(-rank) for rank, i in enumerate(ranking[q])} for q in range(4)}
+    official = pytrec_eval.RelevanceEvaluator(qrel, {"map", "ndcg_cut.5,10", "recall.5,10"}).evaluate(run)
+    for q in range(4):
+        one, wanted, expected = ranking[q : q + 1], gains[q : q + 1], official[f"q{q}"]
+        ours = {"map": metrics.mean_average_precision(one, wanted, interpolation="step")}
+        for k in (5, 10):
+            ours[f"ndcg_cut_{k}"] = metrics.ndcg_at_k(one, wanted, k=k)
+            ours[f"recall_{k}"] = metrics.recall_at_k(one, wanted, k=k)
+        assert ours == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.fixture(params=["roxford5k", "rparis6k"])
+def truth(request):
+    try:
+        return datasets.load(request.param)
+    except DatasetNotFoundError as error:
+        pytest.skip(str(error))
+
+
+def judgements(truth):
+    return {"easy": truth.easy, "hard": truth.hard, "junk": truth.junk}
+
+
+def test_revisited_counts(truth):
+    counts = [sum(map(len, part)) for part in (truth.easy, truth.hard, truth.junk)]
+    without_easy = sum(len(part) == 0 for part in truth.easy)
+    n_images = len(truth.images)
+    assert (n_images, len(truth.queries), *counts, without_easy) == {
+        "roxford5k": (4993, 70, 3029, 2497, 1356, 2),
+        "rparis6k": (6322, 70, 6874, 10350, 7153, 0),
+    }[truth.name]
+
+
+def test_revisited_perfect_ranking_with_junk_first_is_one(truth):
+    everything = np.arange(len(truth.images))
+    ranking = []
+    for easy, hard, junk in zip(truth.easy, truth.hard, truth.junk, strict=True):
+        head = np.concatenate([junk, easy, hard])
+        ranking.append(np.concatenate([head, np.setdiff1d(everything, head)]))
+    figures = metrics.revisited(ranking, **judgements(truth))
+    assert set(figures) == {"easy", "medium", "hard"}
+    for protocol in figures.values():
+        assert protocol == pytest.approx({"mAP": 1, "mP@1": 1, "mP@5": 1, "mP@10": 1}, abs=1e-12)
+    answered = ~np.isnan(metrics.average_precisions(ranking, truth.easy))
+    assert answered.sum() == {"roxford5k": 68, "rparis6k": 70}[truth.name]
+
+
+def test_revisited_random_ranking_is_near_the_base_rate(truth):
+    rng = np.random.default_rng(31)
+    ranking = np.array([rng.permutation(len(truth.images)) for _ in truth.queries])
+    figures = metrics.revisited(ranking, **judgements(truth))
+    found = [100 * figures[protocol]["mAP"] for protocol in ("easy", "medium", "hard")]
+    assert found == pytest.approx(
+        {"roxford5k": [0.9, 1.5, 0.7], "rparis6k": [1.7, 4.1, 2.5]}[truth.name], abs=0.25
+    )
+
+
+def test_revisited_assigns_difficulty_to_the_right_protocol():
+    figures = metrics.revisited([[4, 5, 9, 6]], easy=[[6]], hard=[[5]], junk=[[4]], ks=(1,))
+    assert {name: value["mAP"] for name, value in figures.items()} == {
+        "easy": 0.25,  # 9, 6
+        "medium": pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 2),  # 5, 9, 6
+        "hard": 1.0,  # 5, 9
+    }
+
+
+@pytest.mark.parametrize(
+    ("ranking", "relevant", "junk", "error", "message"),
+    [
+        ([1, 2], [[1]], None, TypeError, r"\(q, m\) integer or string ids"),
+        ([[1.0, 2.0]], [[1]], None, TypeError, "float64"),
+        ([[1, 2]], [["a"]], None, TypeError, "same kind"),
+        ([[1, 2]], [[1], [2]], None, ValueError, "2 collections for 1 queries"),
+        ([[1, 2]], [[1]], [[1]], ValueError, "both in relevant and in junk"),
+        ([[1, 1]], [[1]], None, ValueError, "repeats a relevant id"),
+    ],
+)
+def test_bad_input_is_named(ranking, relevant, junk, error, message):
+    with pytest.raises(error, match=message):
+        metrics.mean_average_precision(ranking, relevant, junk=junk)
+
+
+def test_bad_settings_are_named():
+    with pytest.raises(ValueError, match="interpolation='linear'"):
+        metrics.average_precision([0], 1, interpolation="linear")
+    with pytest.raises(ValueError, match="distinct ranks"):
+        metrics.average_precision([0, 0], 2)
+    with pytest.raises(ValueError, match="k=0"):
+        metrics.recall_at_k([[1]], [[1]], k=0)
+    with pytest.raises(ValueError, match="gain"):
+        metrics.ndcg_at_k([[1]], [{1: -1}])
+    with pytest.raises(ValueError, match="n_items=2"):
+        metrics.k_occurrences([[2]], 2)
+    with pytest.raises(ValueError, match="same queries"):
+        metrics.overlap_at_k([[1]], [[1], [2]])
+
+
+def test_a_mean_over_no_query_is_nan():
+    assert math.isnan(metrics.mean_average_precision([[1, 2]], [[]]))
+    assert math.isnan(metrics.ndcg_at_k([[1, 2]], [[]]))
