@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold.backends import Backend, rounding_unit
+from manifold.backends import Array, Backend, rounding_unit
 
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
@@ -50,12 +50,14 @@ class PointSet:
             norms = norms.astype(np.float32)
         return (X / norms).astype(np.float32, copy=False)
 
-    def propose(self, queries: Floats, points: Floats, norms: NDArray[np.float64]) -> Floats:
-        """Return scores (b, t) that order the points as the similarity does, up to rounding."""
+    def propose(self, queries: Floats, tile: slice, backend: Backend) -> Array:
+        """Return scores (b, t) on the backend that order a tile of points as the similarity does, up to rounding."""
+        points = self.rows(tile)
         if self.centre is None:
-            return queries @ points.T
-        squares = (norms**2).astype(np.float32)
-        return np.float32(2) * ((queries - self.centre) @ (points - self.centre).T) - squares
+            return backend.asarray(queries) @ backend.asarray(points).T
+        squares = backend.asarray((self.norms[tile] ** 2).astype(np.float32))
+        products = backend.asarray(queries - self.centre) @ backend.asarray(points - self.centre).T
+        return 2 * products - squares
 
     def compare(self, points: Floats, queries: Floats) -> Floats:
         """Return the similarities (b, c) of points (b, c, d) to queries (b, d), each summed in one order."""
@@ -125,15 +127,15 @@ def _search_tile(
     n = points.X.shape[0]
     found_ids, found_scores = [], []
     for tile in _slices(n, _POINT_TILE):
-        scores = points.propose(queries, points.rows(tile), points.norms[tile])
+        scores = points.propose(queries, tile, backend)
         if own is not None:
             here = np.flatnonzero((own >= tile.start) & (own < tile.stop))
-            scores[here, own[here] - tile.start] = -np.inf
+            scores[backend.asarray(here), backend.asarray(own[here] - tile.start)] = -np.inf
         ids, best = backend.top_k(scores, k + _SPARE)
-        found_ids.append(ids + tile.start)
-        found_scores.append(best)
+        found_ids.append(backend.to_host(ids) + tile.start)
+        found_scores.append(backend.to_host(best))
     merged_ids, merged = np.concatenate(found_ids, axis=1), np.concatenate(found_scores, axis=1)
-    order, scores = backend.top_k(merged, k + _SPARE)
+    order, scores = (backend.to_host(x) for x in backend.top_k(backend.asarray(merged), k + _SPARE))
     candidates = np.take_along_axis(merged_ids, order, axis=1)
     ids, similarities = _rank(candidates, queries, points, own=own, k=k)
     if scores.shape[1] == n:
