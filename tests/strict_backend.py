@@ -42,6 +42,9 @@ class DeviceArray(NDArrayOperatorsMixin):
         raise TypeError(f"numpy.{function.__name__} was called on a device array: use xp")
 
     def __getitem__(self, key: Any) -> DeviceArray:
+        for part in key if isinstance(key, tuple) else (key,):
+            if getattr(part, "dtype", None) == bool:
+                raise TypeError("a boolean mask waits for the device to learn its size: index with ids")
         return self._device.wrap(self._data[self._device.unwrap(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -88,6 +91,8 @@ class _Namespace:
             return attribute  # dtypes and constants
         if name in ("asarray", "array"):
             return self._device.asarray
+        if name in ("nonzero", "flatnonzero", "unique", "argwhere"):
+            self._device.n_syncs += 1  # the size of the result depends on the data
         return lambda *args, **kwargs: self._device.call(attribute, *args, **kwargs)
 
 

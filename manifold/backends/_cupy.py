@@ -37,9 +37,15 @@ def cupy_backend() -> CupyBackend:
     step, cure = "allocate on", "install an NVIDIA driver that matches the CUDA version of the CuPy wheel"
     try:
         x = cupy.zeros(2, dtype=np.float32)
-        step, cure = "compile a kernel for", "pip install 'cupy-cuda12x[ctk]' brings the compiler (NVRTC) along"
+        step, cure = (
+            "compile a kernel for",
+            "pip install 'cupy-cuda12x[ctk]' brings the compiler (NVRTC) along",
+        )
         x += 1
-        step, cure = "multiply a sparse matrix on", "pip install 'cupy-cuda12x[ctk]' brings cuSPARSE and cuBLAS along"
+        step, cure = (
+            "multiply a sparse matrix on",
+            "pip install 'cupy-cuda12x[ctk]' brings cuSPARSE and cuBLAS along",
+        )
         from cupyx.scipy import sparse
 
         product = sparse.csr_matrix(cupy.eye(2, dtype=np.float32)) @ x

@@ -12,7 +12,9 @@ from scipy import linalg, sparse
 from manifold._resources import available_memory
 
 DENSE_LIMIT = 2000  # below this many nodes a dense Cholesky factor is faster than a sparse one
-_DOT_BLOCK = 512  # rows summed in working precision before float64 takes over: as fast as one sum, 100 x as exact
+_DOT_BLOCK = (
+    512  # rows summed in working precision before float64 takes over: as fast as one sum, 100 x as exact
+)
 _SORT_WIDTH = 512  # rows this short are sorted whole
 _MIN_GROUP = 4  # groups smaller than this save nothing over a sort
 
@@ -86,7 +88,9 @@ def _grouped_top_k(values: NDArray[Any], k: int) -> NDArray[np.int64]:
     """
     r, n = values.shape
     width = int(np.sqrt(n / k))
-    m = n // width  # group j holds the entries j, j + m, j + 2m, ...; the tail that fills no group is kept whole
+    m = (
+        n // width
+    )  # group j holds the entries j, j + m, j + 2m, ...; the tail that fills no group is kept whole
     grouped = values[:, : m * width].reshape(r, width, m)
     maxima = grouped.max(axis=1)
     best = np.argpartition(maxima, m - k, axis=1)[:, m - k :]
@@ -96,7 +100,10 @@ def _grouped_top_k(values: NDArray[Any], k: int) -> NDArray[np.int64]:
     last = candidates.shape[1] - k
     order = np.argpartition(candidates, last, axis=1)[:, last:]
     kth = np.take_along_axis(candidates, order[:, :1], axis=1)
-    chosen, chosen_values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(candidates, order, axis=1)
+    chosen, chosen_values = (
+        np.take_along_axis(ids, order, axis=1),
+        np.take_along_axis(candidates, order, axis=1),
+    )
     chosen = np.take_along_axis(chosen, np.lexsort((chosen, -chosen_values)), axis=1)
     # equal values across the k-th place, in or out of the groups looked at: those rows are settled by id, whole
     tied = ((maxima >= kth).sum(axis=1) > k) | ((candidates >= kth).sum(axis=1) > k)

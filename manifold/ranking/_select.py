@@ -21,9 +21,7 @@ Lists = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 class Selection:
     """The scores of one block of queries, ready to be cut into lists."""
 
-    def __init__(
-        self, backend: Backend, graph: Graph, solution: Solution, seeds: sparse.csc_array
-    ) -> None:
+    def __init__(self, backend: Backend, graph: Graph, solution: Solution, seeds: sparse.csc_array) -> None:
         xp = backend.xp
         self.backend, self.graph, self.bound = backend, graph, solution.error_bound
         # exact scores of non-negative seeds are non-negative, so the cut at 0 only removes error
@@ -62,7 +60,10 @@ class Selection:
         values = self.backend.to_host(xp.take_along_axis(self.scores, chosen, axis=0)).T.astype(np.float64)
         values = np.where(candidates >= 0, values, -np.inf)
         order = np.argsort(-values, axis=1, kind="stable")
-        rows, values = np.take_along_axis(candidates, order, axis=1), np.take_along_axis(values, order, axis=1)
+        rows, values = (
+            np.take_along_axis(candidates, order, axis=1),
+            np.take_along_axis(values, order, axis=1),
+        )
         inside = self._is_reached(rows)
         left_out = inside[:, k:] & (rows[:, k:] >= 0)
         outside = np.where(left_out, values[:, k:] + self.bound[:, None], 0.0).max(axis=1, initial=0)

@@ -240,12 +240,16 @@ class ManifoldSearch:
         rows = self._ids.rows(ids)
         values = np.asarray(similarities, dtype=np.float32)
         if rows.shape != values.shape or rows.ndim not in (1, 2):
-            raise ValueError(f"ids and similarities must share a shape (q, m), got {rows.shape} and {values.shape}")
+            raise ValueError(
+                f"ids and similarities must share a shape (q, m), got {rows.shape} and {values.shape}"
+            )
         single = rows.ndim == 1
         rows, values = np.atleast_2d(rows), np.atleast_2d(values)
         values = np.where(rows >= 0, values, -np.inf)
         if np.isnan(values).any():
-            raise ValueError(f"similarities hold NaN in query {np.flatnonzero(np.isnan(values).any(axis=1))[0]}")
+            raise ValueError(
+                f"similarities hold NaN in query {np.flatnonzero(np.isnan(values).any(axis=1))[0]}"
+            )
         order = np.lexsort((rows, -values))
         rows, values = np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
         together = np.sort(rows, axis=1)

@@ -1,7 +1,7 @@
 """Queries to seeds: a query is not in the graph, so it enters as weights on its nearest points.
 
-    y_i = s_k(x_i | q)     the weight of x_i among the k_q nearest of q, else 0     (Iscen et al., CVPR 2017, eq. 7)
-    y_i = sum over the regions of the query, then only the largest entries stay     (eq. 8 and section 5.1)
+y_i = s_k(x_i | q)     the weight of x_i among the k_q nearest of q, else 0     (Iscen et al., CVPR 2017, eq. 7)
+y_i = sum over the regions of the query, then only the largest entries stay     (eq. 8 and section 5.1)
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class Seeds:
         limit = float(np.finfo(system.dtype).max) / 4  # beyond it the scores could not be written down
         finite = (xp.abs(values) < limit).all(axis=0)  # False for NaN
         values = xp.where(finite, values, 0)
-        largest = xp.abs(values).max(axis=0, initial=0).astype(np.float64)
+        largest = xp.abs(values).max(axis=0).astype(np.float64)
         scale = xp.where(largest > 0, xp.ldexp(1.0, xp.frexp(largest)[1]), 0.0)
         block = (values / xp.where(scale > 0, scale, 1.0)).astype(system.dtype)
         return cls(block, scale, finite)
@@ -215,7 +215,9 @@ def check_seeds(seeds: Any, n_nodes: int) -> tuple[Any, bool]:
         single = out.ndim == 1
         out = out[:, None] if single else out
     if out.ndim != 2 or out.shape[0] != n_nodes:
-        raise ValueError(f"seeds must have one row for each of the {n_nodes} nodes, got shape {np.shape(seeds)}")
+        raise ValueError(
+            f"seeds must have one row for each of the {n_nodes} nodes, got shape {np.shape(seeds)}"
+        )
     if np.dtype(out.dtype).kind not in "biuf":
         raise TypeError(f"seeds must be real numbers, got dtype {out.dtype}")
     return out, single
@@ -249,8 +251,9 @@ def solve_in_blocks(
         cure="pass fewer seed columns at a time",
     )
     scores = xp.empty((n, q), dtype=dtype)
-    reports = [np.zeros((7, 0))]
-    for first in range(0, q, COLUMN_BLOCK):
+    reports = [np.zeros((7, 0 if n else q))]
+    reports[0][[0, -1]] = 1  # without nodes every column is converged and finite
+    for first in range(0, q if n else 0, COLUMN_BLOCK):
         part = slice(first, min(first + COLUMN_BLOCK, q))
         block = Seeds.take(values[:, part], system)
         inverse = 1 / xp.where(block.scale > 0, block.scale, 1.0)

@@ -66,7 +66,9 @@ class ConjugateGradient:
 
     def __post_init__(self) -> None:
         if not 0 < self.rtol < 1:
-            raise ValueError(f"rtol must lie in (0, 1), got {self.rtol!r}: 1e-3 for rankings, 1e-10 for values")
+            raise ValueError(
+                f"rtol must lie in (0, 1), got {self.rtol!r}: 1e-3 for rankings, 1e-10 for values"
+            )
         if self.max_iter is not None:
             check_count(self.max_iter, "max_iter")
 
@@ -155,30 +157,35 @@ class _ColumnSolve:
         backend, xp = self.system.backend, self.system.backend.xp
         before = xp.full(self.target.shape, np.inf)
         self.stuck = xp.zeros(self.target.shape, dtype=bool)
-        for _ in range(1 + _RESTARTS):
-            # residuals are looked at in the dtype of the solve, so a target below its squares is never met there
+        for attempt in range(1 + _RESTARTS):
             squares = backend.column_dots(self._residual, self._residual)
             self.stuck |= squares > before / 4
             active = (squares > self.target) & (self.n_iter < self.budget) & ~self.stuck
-            if not bool(active.any()):
+            # the first round takes all columns, so that the host need not wait to learn which are zero
+            which = np.flatnonzero(backend.to_host(active)) if attempt else np.arange(columns.size)
+            if not which.size:
                 break
             before = xp.where(active, squares, before)
-            self._iterate(xp.flatnonzero(active), columns, callback)
+            self._iterate(which, columns, callback)
             self._residual = self._true_residual()
-        norm, self.bound = error_bound(self.system, b=self.b, x=self.x, residual=self._residual, a=float(self.a))
-        squares = backend.column_dots(self._residual, self._residual)
-        self.converged = squares <= self.target
+        norm, self.bound = error_bound(
+            self.system, b=self.b, x=self.x, residual=self._residual, a=float(self.a)
+        )
+        self.converged = backend.column_dots(self._residual, self._residual) <= self.target
         length = xp.sqrt(self.target) / self.rtol
         self.relative = norm / xp.where(length > 0, length, 1.0)
 
-    def _iterate(self, which: Array, columns: NDArray[np.int64], callback: Callback | None) -> None:
+    def _iterate(
+        self, which: NDArray[np.int64], columns: NDArray[np.int64], callback: Callback | None
+    ) -> None:
         """Run CG on the columns `which` from their residuals; write back x and n_iter."""
         backend, xp, S = self.system.backend, self.system.backend.xp, self.system
-        x, r, target = self.x[:, which], self._residual[:, which], self.target[which]
-        n_iter = self.n_iter[which]
+        at = backend.asarray(which)
+        x, r = self.x[:, at], self._residual[:, at]
+        target, n_iter = self.target[at], self.n_iter[at]
         p = r.copy()
         rho = backend.column_dots(r, r)
-        active = xp.ones(rho.shape, dtype=bool)
+        active = (rho > target) & (n_iter < self.budget)
         iteration = 0
         while True:
             iteration += 1
@@ -199,13 +206,13 @@ class _ColumnSolve:
                 continue
             going = backend.to_host(active)
             if callback is not None:
-                length = backend.to_host(xp.sqrt(rho / xp.where(target > 0, target, 1.0))) * self.rtol
-                callback(Progress(columns[backend.to_host(which)], iteration, length))
+                length = xp.sqrt(rho / xp.where(target > 0, target, 1.0)) * self.rtol
+                callback(Progress(columns[which], iteration, backend.to_host(length)))
             if 2 * going.sum() <= going.size:  # half of the block is done: go on with the other half alone
-                self.x[:, which], self.n_iter[which] = x, n_iter
+                self.x[:, at], self.n_iter[at] = x, n_iter
                 if not going.any():
                     return
-                which = which[active]
-                x, r, p = x[:, active], r[:, active], p[:, active]
-                rho, target, n_iter = rho[active], target[active], n_iter[active]
-                active = active[active]
+                which, kept = which[going], backend.asarray(np.flatnonzero(going))
+                at = backend.asarray(which)
+                x, r, p = x[:, kept], r[:, kept], p[:, kept]
+                rho, target, n_iter, active = rho[kept], target[kept], n_iter[kept], active[kept]

@@ -1,0 +1,121 @@
+"""The one table of solvers x backends x awkward graphs that drives the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+from strict_backend import StrictBackend
+
+from manifold import ConjugateGradient, Direct, build_graph, graph_from_affinity
+from manifold._errors import BackendError
+from manifold.backends import Backend, get_backend
+from manifold.graph import Graph
+
+
+@dataclass(frozen=True)
+class SolverCase:
+    """A solver, set to be as exact as a dtype allows, or loosely so that its bound has something to cover."""
+
+    name: str
+    exact: Callable[[np.dtype], Any]
+    loose: tuple[Any, ...]
+
+
+def _cg(dtype: np.dtype) -> ConjugateGradient:
+    return ConjugateGradient(rtol=1e-12 if dtype == np.float64 else 1e-5)
+
+
+SOLVERS = [
+    SolverCase("cg", _cg, tuple(ConjugateGradient(rtol=1e-9, max_iter=m) for m in (1, 3, 10))),
+    SolverCase("direct", lambda dtype: Direct(), (Direct(),)),
+]
+
+
+def _cupy() -> Backend:
+    try:
+        return get_backend("cupy")
+    except BackendError as error:
+        pytest.skip(str(error))
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "scipy": lambda: get_backend("scipy"),
+    "strict": StrictBackend,
+    "cupy": _cupy,
+}
+DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-8}
+
+
+def adjacency(n: int, edges: list[tuple[int, int]], weights: Any = 1.0) -> np.ndarray:
+    W = np.zeros((n, n))
+    for (i, j), w in zip(edges, np.broadcast_to(weights, len(edges)), strict=True):
+        W[i, j] = W[j, i] = w
+    return W
+
+
+def _duplicates() -> np.ndarray:
+    X = np.random.default_rng(137).standard_normal((40, 5))
+    X[:12] = X[0]
+    X[20:23] = X[20]
+    with pytest.warns(UserWarning, match="group of duplicates"):
+        return build_graph(X, 4).affinity.toarray()
+
+
+def _clusters() -> np.ndarray:
+    rng = np.random.default_rng(31)
+    X = rng.standard_normal((6, 8))[rng.integers(0, 6, 150)] + 0.4 * rng.standard_normal((150, 8))
+    return build_graph(X, 6).affinity.toarray()
+
+
+def _huge_range() -> np.ndarray:
+    return adjacency(
+        6, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)], 10.0 ** np.array([-12, 9, 0, -3, 12, 4])
+    )
+
+
+GRAPHS: dict[str, Callable[[], np.ndarray]] = {
+    "empty": lambda: np.zeros((0, 0)),
+    "one node": lambda: np.zeros((1, 1)),
+    "two nodes": lambda: adjacency(2, [(0, 1)]),
+    "ring": lambda: adjacency(8, [(i, (i + 1) % 8) for i in range(8)]),
+    "path": lambda: adjacency(5, [(i, i + 1) for i in range(4)], [1, 5, 0.2, 3]),
+    "star": lambda: adjacency(9, [(0, i) for i in range(1, 9)]),
+    "complete": lambda: 1.0 - np.eye(6),
+    "bipartite": lambda: adjacency(7, [(i, j) for i in range(3) for j in range(3, 7)]),
+    "disconnected": lambda: np.kron(np.eye(3), adjacency(4, [(0, 1), (1, 2), (2, 0), (2, 3)])),
+    "isolated nodes": lambda: adjacency(7, [(1, 2), (2, 5), (5, 1)]),
+    "no edges": lambda: np.zeros((4, 4)),
+    "duplicates": _duplicates,
+    "huge weight range": _huge_range,
+    "clusters": _clusters,
+}
+
+
+def make_graph(name: str, dtype: np.dtype = DTYPES["float64"]) -> Graph:
+    return graph_from_affinity(GRAPHS[name]()).astype(dtype)
+
+
+def dense_scores(graph: Graph, Y: np.ndarray, filter: Any) -> np.ndarray:
+    """F = h(S) Y by the eigenvectors of a dense S, straight from the definition."""
+    W = sparse.csr_array(graph.affinity).toarray().astype(np.float64)
+    d = W.sum(axis=1)
+    inverse = np.divide(1, np.sqrt(d), out=np.zeros_like(d), where=d > 0)
+    eigenvalues, U = np.linalg.eigh(inverse[:, None] * W * inverse)
+    return (U * filter(eigenvalues)) @ (U.T @ Y)
+
+
+def some_seeds(n: int, q: int = 5, seed: int = 7) -> np.ndarray:
+    """Sparse non-negative columns, among them a unit vector and a dense one."""
+    rng = np.random.default_rng(seed)
+    Y = rng.random((n, q)) * (rng.random((n, q)) < 0.3)
+    if n:
+        Y[:, 0] = 0
+        Y[n // 2, 0] = 1
+        Y[:, -1] = rng.random(n)
+    return Y
