@@ -1,19 +1,19 @@
 """What comes in at the doors: features, ids and counts are checked once, here, before any work.
 
-In: whatever a user calls an array. Out: float32 rows, or an error that names the argument, the value and the cure.
+In: whatever a user calls an array. Out: float32 rows, or an error that names argument, value and cure.
 """
 
 from __future__ import annotations
 
 import operator
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold._errors import ManifoldWarning
+from manifold._errors import warn
+from manifold._resources import require_memory
 
 _CHECK_BYTES = 1 << 24  # rows are looked at in blocks of this size, so that a memmap is never loaded whole
 _LARGE_CAST = 1 << 30
@@ -69,17 +69,15 @@ def check_queries(Q: Any, n_features: int, name: str = "Q") -> tuple[NDArray[np.
     if single:
         rows = rows[None, :]
     if rows.ndim != 2 or rows.shape[1] != n_features:
-        raise ValueError(
-            f"{name} must have the {n_features} features of the fitted points, got shape {np.shape(Q)}"
-        )
+        raise ValueError(f"{name} must have the {n_features} features of the fitted points, got shape {np.shape(Q)}")
     return _finite_float32(rows, name), single
 
 
 def _as_array(X: Any, name: str) -> NDArray[Any]:
     if sparse.issparse(X):
         raise TypeError(
-            f"{name} is a sparse {type(X).__name__}; every metric (cosine, inner_product, euclidean) needs dense "
-            f"features: reduce it (sklearn.decomposition.TruncatedSVD) or pass {name}.toarray()"
+            f"{name} is a sparse {type(X).__name__}; every metric (cosine, inner_product, euclidean) needs "
+            f"dense features: reduce it (sklearn.decomposition.TruncatedSVD) or pass {name}.toarray()"
         )
     if isinstance(X, np.matrix):
         raise TypeError(f"{name} is a numpy.matrix: pass numpy.asarray({name})")
@@ -89,7 +87,10 @@ def _as_array(X: Any, name: str) -> NDArray[Any]:
         X = X.data
     if type(X).__module__.split(".")[0] == "cupy":
         raise TypeError(f"{name} lives on a GPU but the work was asked for on the CPU: pass {name}.get()")
-    rows = np.asarray(X)
+    try:
+        rows = np.asarray(X)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} is no array of numbers: {error}") from None
     if rows.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {rows.dtype}: convert it to float32")
     return rows
@@ -100,12 +101,13 @@ def _finite_float32(rows: NDArray[Any], name: str) -> NDArray[np.float32]:
     if d == 0:
         raise ValueError(f"{name} has no features: its shape is {rows.shape}")
     if rows.dtype == np.float16 and rows.nbytes > _LARGE_CAST:
-        _warn(f"{name} is float16: its float32 copy takes {rows.nbytes / 2**29:.1f} GiB")
+        warn(f"{name} is float16: its float32 copy takes {rows.nbytes / 2**29:.1f} GiB")
     if rows.dtype.kind == "f" and (not rows.dtype.isnative or rows.dtype.itemsize > 8):
-        _warn(f"{name} has dtype {rows.dtype.str}: it is computed with as float32")
+        warn(f"{name} has dtype {rows.dtype.str}: it is computed with as float32")
     if rows.dtype == np.float32 and rows.dtype.isnative:
         out = rows
     else:
+        require_memory(4 * n * d, purpose=f"a float32 copy of {name}", cure="store it as float32, read in place")
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             out = rows.astype(np.float32)
     step = max(1, _CHECK_BYTES // (4 * d))
@@ -119,7 +121,3 @@ def _finite_float32(rows: NDArray[Any], name: str) -> NDArray[np.float32]:
             f"drop or impute them, for example {name}[numpy.isfinite({name}).all(axis=1)]"
         )
     return out
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, ManifoldWarning, stacklevel=5)

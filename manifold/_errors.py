@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class ManifoldWarning(UserWarning):
     """Something was handled, not ignored: the message says what, how often, and what to do about it."""
@@ -25,3 +28,11 @@ class MemoryBudgetError(MemoryError):
 
 class DatasetNotFoundError(FileNotFoundError):
     """A data set is not on this machine; the message names its source and the folder looked in."""
+
+
+def warn(message: str, category: type[Warning] = ManifoldWarning) -> None:
+    """Warn at the first line outside this package, however deep the call that found the reason."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

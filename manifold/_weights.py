@@ -1,37 +1,47 @@
-"""Weights that come from outside: made canonical, checked before they could crash a product, fitted to a precision.
+"""Weights from outside: made canonical, checked before they could crash a product, fitted to a precision.
 
 In: any matrix a user calls an affinity. Out: CSR with sorted, unique, in-range indices and finite values.
 """
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from manifold._errors import ManifoldWarning
+from manifold._errors import warn
 
 
 def canonical_csr(W: Any) -> sparse.csr_array:
     """Return a canonical float64 copy of W, once its indices have been checked."""
-    if not sparse.issparse(W):
-        W = np.asarray(W)
-        if W.dtype.kind not in "biuf":
-            raise TypeError(f"W must hold real numbers, got dtype {W.dtype}")
+    W = W if sparse.issparse(W) else np.asarray(W)
+    if W.dtype.kind not in "biuf":
+        raise TypeError(f"W must hold real numbers, got dtype {W.dtype}")
     if W.ndim != 2 or W.shape[0] != W.shape[1]:
         raise ValueError(f"W must be square (n, n), got shape {W.shape}")
-    csr = sparse.csr_array(W)
-    try:
-        csr.check_format(full_check=True)
-    except ValueError as error:
-        raise ValueError(f"W is a malformed CSR matrix, which could crash a product: {error}") from None
-    csr = csr.astype(np.float64, copy=True)
+    csr = checked_csr(W, "W").astype(np.float64, copy=True)
     csr.sum_duplicates()
     if not np.isfinite(csr.data).all():
         raise ValueError(f"W holds NaN or infinity in {np.count_nonzero(~np.isfinite(csr.data))} entries")
     return csr
+
+
+def checked_csr(matrix: Any, name: str) -> sparse.csr_array:
+    """Return a matrix as CSR, sharing what arrays it can, after a look at every index.
+
+    The look comes first: a conversion, like a product, follows an index out of range out of its arrays.
+    """
+    kind = getattr(matrix, "format", None)
+    if kind in ("csr", "csc", "bsr"):
+        try:
+            shared = type(matrix)((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
+            shared.check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} is a malformed {kind.upper()} matrix, which could crash a product: {error}"
+            ) from None
+    return sparse.csr_array(matrix)
 
 
 def fit_precision(W: sparse.csr_array) -> sparse.csr_array:
@@ -43,15 +53,12 @@ def fit_precision(W: sparse.csr_array) -> sparse.csr_array:
     if high / low < 1e30:
         W.data /= high
         return W.astype(np.float32)
-    warnings.warn(
-        f"weights from {low:.1e} to {high:.1e} do not fit float32: the graph is float64, and so are its solves",
-        ManifoldWarning,
-        stacklevel=3,
-    )
+    warn(f"weights from {low:.1e} to {high:.1e} do not fit float32: the graph and its solves are float64")
     return W
 
 
 def check_affinity(W: sparse.csr_array, *, self_loops: bool) -> None:
+    """Raise ValueError where W is not what a `Graph` promises; W is made canonical in place."""
     if W.shape[0] != W.shape[1]:
         raise ValueError(f"affinity must be square, got shape {W.shape}")
     if W.dtype not in (np.float32, np.float64):
@@ -63,5 +70,5 @@ def check_affinity(W: sparse.csr_array, *, self_loops: bool) -> None:
         raise ValueError("affinity must be finite and non-negative")
     if not self_loops and W.diagonal().any():
         raise ValueError("affinity has a non-zero diagonal: pass self_loops=True to allow self-loops")
-    if (W != W.T).nnz:
+    if abs(W - W.T).nnz:
         raise ValueError("affinity is not symmetric: graph_from_affinity(W, edges=...) makes it so")

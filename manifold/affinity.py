@@ -50,7 +50,7 @@ class Affinity:
             object.__setattr__(self, "kind", "self_tuning" if self.metric == "euclidean" else "power")
         if self.kind not in ("power", "self_tuning"):
             raise ValueError(f"affinity must be 'auto', 'power' or 'self_tuning', got {self.kind!r}")
-        if not (np.isfinite(self.gamma) and self.gamma > 0):
+        if not (isinstance(self.gamma, int | float | np.number) and np.isfinite(self.gamma) and self.gamma > 0):
             raise ValueError(f"gamma must be a positive number, got {self.gamma!r}")
         if self.kind == "power" and self.metric == "euclidean":
             raise ValueError("affinity='power' would clip every Euclidean similarity to 0: use 'self_tuning'")
@@ -78,14 +78,16 @@ class Affinity:
     ) -> NDArray[np.float64]:
         """Return weights >= 0 of the shape of `similarities`; a missing neighbour (-inf) gets 0.
 
-        The scales are sigma of the two ends of each pair, broadcast; only "self_tuning" looks at them.
+        The scales are sigma of the two ends of each pair, broadcast; only "self_tuning" looks at them. A
+        cosine that is not positive gets 0 from either kernel, so that the zero vector, of cosine 0 to all, is
+        isolated.
         """
-        if self.kind == "power":
-            return np.maximum(similarities, 0).astype(np.float64) ** self.gamma
-        squares = self._squared_distances(similarities)
         with np.errstate(under="ignore"):
-            return np.exp(-squares / (row_scales * column_scales))
+            if self.kind == "power":
+                return np.asarray(np.maximum(similarities, 0).astype(np.float64) ** self.gamma)
+            weights = np.exp(-self._squared_distances(similarities) / (row_scales * column_scales))
+            return weights if self.metric == "euclidean" else np.where(similarities > 0, weights, 0.0)
 
     def _squared_distances(self, similarities: NDArray[Any]) -> NDArray[np.float64]:
         s = similarities.astype(np.float64)
-        return -s if self.metric == "euclidean" else np.maximum(2 - 2 * s, 0.0)
+        return np.maximum(-s if self.metric == "euclidean" else 2 - 2 * s, 0.0)

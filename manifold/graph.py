@@ -57,7 +57,7 @@ class Graph:
     --------
     >>> graph = graph_from_affinity(np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]]))
     >>> graph
-    Graph: 3 nodes, 1 edges, 2 components, 1 isolated, degree 0..1 (median 1), 64 B
+    Graph: 3 nodes, 1 edges, 2 components, 1 isolated, degree 0..1 (median 1), 68 B (method=given affinity)
     >>> graph.degrees.tolist()
     [1.0, 1.0, 0.0]
     """
@@ -72,6 +72,8 @@ class Graph:
         W = sparse.csr_array(self.affinity, copy=True)
         check_affinity(W, self_loops=self.self_loops)
         degrees = np.asarray(W.sum(axis=1, dtype=np.float64)).ravel()
+        if not np.isfinite(degrees).all():
+            raise ValueError(f"affinity has degrees beyond float64 (weights up to {W.data.max():.1e}): rescale it")
         components = connected_components(W, directed=False)[1].astype(np.int32)
         for array in (W.data, W.indices, W.indptr, degrees, components):
             array.flags.writeable = False
@@ -89,7 +91,7 @@ class Graph:
     def n_edges(self) -> int:
         """Number of undirected edges (a self-loop counts as one)."""
         loops = int(np.count_nonzero(self.affinity.diagonal())) if self.self_loops else 0
-        return (self.affinity.nnz + loops) // 2
+        return int(self.affinity.nnz + loops) // 2
 
     @property
     def n_components(self) -> int:
@@ -146,8 +148,8 @@ class Graph:
         made = ", ".join(f"{name}={value}" for name, value in self.facts.items())
         return (
             f"Graph: {s['n_nodes']:,} nodes, {s['n_edges']:,} edges, {s['n_components']:,} components, "
-            f"{s['n_isolated']:,} isolated, degree {s['degree_min']}..{s['degree_max']} (median {s['degree_median']}), "
-            f"{format_bytes(s['bytes'])}" + (f" ({made})" if made else "")
+            f"{s['n_isolated']:,} isolated, degree {s['degree_min']}..{s['degree_max']} "
+            f"(median {s['degree_median']}), {format_bytes(s['bytes'])}" + (f" ({made})" if made else "")
         )
 
     def _repr_html_(self) -> str:
@@ -161,8 +163,8 @@ class Graph:
 def memory_forecast(n: int, k: int, *, edges: str = "mutual") -> int:
     """Return the bytes, at most, that making a graph of n points and k neighbours takes, the graph included.
 
-    The directed weights, their transpose, the result with n k entries (2 n k for "union" and "sum"), and a copy
-    of it while it is checked; 12 bytes an entry.
+    The directed weights, their transpose, the result with n k entries (2 n k for "union" and "sum"), and a
+    copy of it while it is checked; 12 bytes an entry.
 
     >>> memory_forecast(1_000_000, 50) / 2**30 < 4
     True
@@ -201,8 +203,8 @@ def build_graph(
         Keep pairs that list each other (for retrieval), pairs of which one lists the other, or add both
         directions (for label propagation).
     bridge : int
-        With "mutual": also keep the edges to the first so many neighbours of each point, listed back or not. A
-        mutual graph without bridges falls into pieces, and what lies in another piece is never found.
+        With "mutual": also keep the edges to the first so many neighbours of each point, listed back or not.
+        A mutual graph without bridges falls into pieces, and what lies in another piece is never found.
 
     Returns
     -------
@@ -252,8 +254,8 @@ def graph_from_neighbors(
     Parameters
     ----------
     D, I : (n, k) arrays
-        What a FAISS index returned for its own points, see `manifold.neighbors.from_faiss`; or, without `I`, D is
-        a `Neighbors` object or a scikit-learn distance graph, see `manifold.neighbors.from_sklearn`.
+        What a FAISS index returned for its own points, see `manifold.neighbors.from_faiss`; or, without `I`, D
+        is a `Neighbors` object or a scikit-learn distance graph, see `manifold.neighbors.from_sklearn`.
     metric : str, optional
         What D holds; by default "cosine" for (D, I) and "euclidean" for a distance graph.
     affinity, gamma, edges, bridge
@@ -368,13 +370,14 @@ def graph_from_affinity(
 def _directed_affinity(
     neighbors: Neighbors, kernel: Affinity, *, scales_from: Neighbors | None = None
 ) -> tuple[sparse.csr_array, int]:
-    """Return A (n, n) float32 with a_ij the weight of neighbour j of i, and how many weights were not positive."""
+    """Return A (n, n) float32 with a_ij the weight of neighbour j of i, and the number of weights not positive."""
     scales = kernel.scales((scales_from or neighbors).similarities)
     ids, n = neighbors.indices, neighbors.n_nodes
-    weights = kernel.weights(neighbors.similarities, scales[:, None], scales[ids])
-    listed = ids >= 0
+    similarities: NDArray[Any] = neighbors.similarities
     if neighbors.metric in ("inner_product", "precomputed"):  # of any scale, which S does not see
-        weights /= weights.max(initial=0.0) or 1.0
+        similarities = similarities / (float(similarities.max(initial=0.0)) or 1.0)
+    weights = kernel.weights(similarities, scales[:, None], scales[ids])
+    listed = ids >= 0
     kept = listed & (weights >= np.finfo(np.float32).tiny)
     rows = np.broadcast_to(np.arange(n)[:, None], ids.shape)[kept]
     entries = (weights[kept].astype(np.float32), (rows, ids[kept]))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manifold._checks import check_count, check_features
-from manifold._errors import ManifoldWarning
+from manifold._errors import warn
 from manifold._resources import require_memory
 from manifold.backends import Backend, get_backend
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
@@ -38,7 +37,7 @@ def memory_forecast(n: int, d: int, k: int) -> int:
 
     Lists of k ids and similarities, sorted once over (5 copies), and the tiles of the search.
 
-    >>> memory_forecast(60_000, 784, 50) < 300e6
+    >>> memory_forecast(60_000, 784, 50) < 400e6
     True
     """
     return 5 * 8 * n * k + 8 * n + 4 * (2048 * 8192 * 2 + 3 * 8192 * d) + (1 << 26)
@@ -88,9 +87,8 @@ def find_neighbors(
     if metric == "precomputed":
         if method not in ("auto", "exact"):
             raise ValueError(f"metric='precomputed' needs no search: leave out method={method!r}")
-        given = from_precomputed(X, k)
-        _at_most(k, given.n_nodes)
-        return given
+        shape = np.shape(X)
+        return from_precomputed(X, _at_most(k, shape[0]) if len(shape) == 2 else k)
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
     if method not in ("auto", "exact", "nn_descent"):
@@ -98,9 +96,7 @@ def find_neighbors(
     X = check_features(X)
     n, d = X.shape
     k = _at_most(k, n)
-    require_memory(
-        memory_forecast(n, d, k), purpose=f"finding {k} neighbours of {n} points", cure="lower n_neighbors"
-    )
+    require_memory(memory_forecast(n, d, k), purpose=f"finding {k} neighbours of {n} points", cure="lower n_neighbors")
     if k == 0:
         return Neighbors(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), metric=metric, method="exact")
     points = PointSet(X, metric)
@@ -110,26 +106,28 @@ def find_neighbors(
         ids, similarities, repaired = nn_descent_search(points, k=k, backend=arrays, random_state=random_state)
         found = Neighbors(ids, similarities, metric=metric, method="nn_descent", n_repaired=repaired)
     else:
-        ids, similarities = exact_search(points, points, k=k, drop_self=True, backend=arrays, progress=progress)
-        found = Neighbors(ids, similarities, metric=metric, method="exact")
+        found_ids, similarities = exact_search(points, points, k=k, drop_self=True, backend=arrays, progress=progress)
+        found = Neighbors(found_ids.astype(np.int32), similarities, metric=metric, method="exact")
     _warn_of_duplicates(points, found)
     return found
 
 
 def _at_most(k: int, n: int) -> int:
     if n > 1 and k > n - 1:
-        _warn(f"n_neighbors={k} but each of the {n} points has only {n - 1} others: using {n - 1}")
+        warn(f"n_neighbors={k} but each of the {n} points has only {n - 1} others: using {n - 1}")
     return min(k, n - 1)
 
 
 def _warn_of_zeros(points: PointSet) -> None:
     zeros = np.flatnonzero(points.norms == 0)
     if points.metric == "cosine" and zeros.size:
-        _warn(f"{zeros.size} zero vectors (first: row {zeros[0]}) have cosine 0 to all: isolated in a graph")
+        warn(f"{zeros.size} zero vectors (first: row {zeros[0]}) have cosine 0 to all: isolated in a graph")
 
 
 def _warn_of_duplicates(points: PointSet, found: Neighbors) -> None:
-    last = found.indices[:, -1]
+    if found.n_neighbors == found.n_nodes - 1:  # everyone is listed: no copy can hide another point
+        return
+    last = found.indices[:, -1].astype(np.int64)
     rows: NDArray[np.int64] = np.flatnonzero(last >= 0)
     unit = points.rows
     # a point whose k-th neighbour is itself again sees nothing but copies of itself
@@ -138,11 +136,7 @@ def _warn_of_duplicates(points: PointSet, found: Neighbors) -> None:
     inside = np.concatenate(equal) if equal else rows
     inside = inside[points.norms[inside] > 0] if points.metric == "cosine" else inside
     if inside.size:
-        _warn(
-            f"n_neighbors={found.n_neighbors} is smaller than a group of duplicates: {inside.size} points (first: row "
-            f"{inside[0]}) have only copies of themselves as neighbours: raise n_neighbors or drop the copies"
+        warn(
+            f"n_neighbors={found.n_neighbors} is smaller than a group of duplicates: {inside.size} points (first: "
+            f"row {inside[0]}) have only copies of themselves as neighbours: raise n_neighbors or drop the copies"
         )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, ManifoldWarning, stacklevel=4)

@@ -54,20 +54,27 @@ class Neighbors:
     n_repaired: int = 0
 
     def __post_init__(self) -> None:
-        indices = np.array(self.indices, dtype=np.int32)
+        given = np.asarray(self.indices)
+        if given.dtype.kind not in "iu":
+            raise TypeError(f"indices must be integer ids, got dtype {given.dtype}")
         similarities = np.array(self.similarities, dtype=np.float32)
-        if indices.ndim != 2 or indices.shape != similarities.shape:
+        if given.ndim != 2 or given.shape != similarities.shape:
             raise ValueError(
-                f"indices and similarities must share one shape (n, k), got {indices.shape} and {similarities.shape}"
+                f"indices and similarities must share one shape (n, k), got {given.shape} and {similarities.shape}"
             )
-        n = indices.shape[0]
-        if indices.size and not (indices.min() >= -1 and indices.max() < n):
-            raise ValueError(f"indices must lie in -1..{n - 1}, got {indices.min()}..{indices.max()}")
+        n = given.shape[0]
+        if given.size and not (given.min() >= -1 and given.max() < n):
+            raise ValueError(f"indices must lie in -1..{n - 1}, got {given.min()}..{given.max()}")
+        indices = np.array(given, dtype=np.int32)
         missing = indices < 0
         similarities[missing] = -np.inf
         own = np.flatnonzero((indices == np.arange(n)[:, None]).any(axis=1))
         if own.size:
             raise ValueError(f"indices row {own[0]} names the point itself: remove self by id")
+        together = np.sort(indices, axis=1)
+        twice = ((together[:, 1:] == together[:, :-1]) & (together[:, 1:] >= 0)).any(axis=1)
+        if twice.any():
+            raise ValueError(f"indices row {np.flatnonzero(twice)[0]} names a neighbour twice")
         if np.isnan(similarities).any() or not np.isfinite(similarities[~missing]).all():
             raise ValueError("similarities hold NaN or infinity beside a valid id")
         if (similarities[:, 1:] > similarities[:, :-1]).any():

@@ -29,29 +29,33 @@ class PointSet:
 
     def __init__(self, X: Floats, metric: str) -> None:
         self.X, self.metric = X, metric
-        self.centre = X.mean(axis=0, dtype=np.float64).astype(np.float32) if metric == "euclidean" else None
-        squares = np.concatenate([self._squares(X[rows]) for rows in _slices(X.shape[0], 4096)])
-        self.norms = np.sqrt(squares)
-        if metric != "cosine" and 4 * squares.max() > np.finfo(np.float32).max:
-            raise ValueError(f"features of norm {self.norms.max():.1e} overflow float32 under {metric}: rescale them")
+        n = X.shape[0]
+        # the centre of the points keeps distances exact where all of them lie far from the origin
+        self.centre = X.mean(axis=0, dtype=np.float64).astype(np.float32) if metric == "euclidean" and n else None
+        squares = [self._squares(X[rows]) for rows in _slices(n, 4096)]
+        self.norms = np.sqrt(np.concatenate([np.empty(0), *squares]))
+        self._extreme = (self.norms > 0) & ((self.norms < _TINY) | (self.norms > 1 / _TINY))
 
     def _squares(self, rows: Floats) -> NDArray[np.float64]:
         # float64: 1e30 is a valid float32 feature and its square is not
         rows = rows if self.centre is None else rows - self.centre
-        return np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        squares: NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        return squares
 
     def rows(self, which: slice | Ints) -> Floats:
         """Return rows as the metric compares them: unit length for cosine."""
         X: Floats = self.X[which]
         if self.metric != "cosine":
             return X
-        norms = np.where(self.norms[which] > 0, self.norms[which], 1.0)[..., None]
-        if _TINY < norms.min(initial=1.0) and norms.max(initial=1.0) < 1 / _TINY:
-            norms = norms.astype(np.float32)
-        return (X / norms).astype(np.float32, copy=False)
+        norms, extreme = self.norms[which], self._extreme[which]
+        # row by row the same bits, whatever rows are asked for together
+        unit: Floats = X / np.where((norms > 0) & ~extreme, norms, 1.0).astype(np.float32)[..., None]
+        if extreme.any():
+            unit[extreme] = X[extreme] / norms[extreme, None]
+        return unit
 
     def propose(self, queries: Floats, tile: slice, backend: Backend) -> Array:
-        """Return scores (b, t) on the backend that order a tile of points as the similarity does, up to rounding."""
+        """Return scores (b, t) on the backend: ordering the points as the similarity does, up to rounding."""
         points = self.rows(tile)
         if self.centre is None:
             return backend.asarray(queries) @ backend.asarray(points).T
@@ -62,9 +66,24 @@ class PointSet:
     def compare(self, points: Floats, queries: Floats) -> Floats:
         """Return the similarities (b, c) of points (b, c, d) to queries (b, d), each summed in one order."""
         if self.metric != "euclidean":
-            return np.einsum("bcd,bd->bc", points, queries)
+            products: Floats = np.einsum("bcd,bd->bc", points, queries)
+            return products
         difference = points - queries[:, None, :]
-        return np.float32(0) - np.einsum("bcd,bcd->bc", difference, difference)
+        squares: Floats = np.einsum("bcd,bcd->bc", difference, difference)
+        return np.float32(0) - squares
+
+    def check_range(self, queries: PointSet) -> None:
+        """Raise ValueError where a similarity of these points to `queries` would overflow float32."""
+        if self.metric == "cosine" or not (self.norms.size and queries.norms.size):
+            return
+        here = there = float(self.norms.max())
+        if queries is not self:
+            there = max(float(np.sqrt(self._squares(queries.X[rows])).max()) for rows in _slices(len(queries.X), 4096))
+        largest = here * there if self.metric == "inner_product" else (here + there) ** 2
+        if largest > float(np.finfo(np.float32).max) / 2:
+            raise ValueError(
+                f"features of norm {max(here, there):.1e} overflow float32 under metric={self.metric!r}: rescale them"
+            )
 
     def doubt(self, queries: Floats) -> NDArray[np.float64]:
         """Return (b,) how far two scores must lie apart for rounding not to have changed their order.
@@ -74,8 +93,8 @@ class PointSet:
         unit = 8 * rounding_unit(np.float32) * np.sqrt(queries.shape[1])
         largest = 1.0 if self.metric == "cosine" else float(self.norms.max())
         own = np.sqrt(self._squares(queries))
-        factor = own + largest if self.metric == "euclidean" else own
-        return unit * 2 * factor * largest
+        doubt: NDArray[np.float64] = 2 * unit * largest * (own + largest if self.metric == "euclidean" else own)
+        return doubt
 
 
 def exact_search(
@@ -107,14 +126,13 @@ def exact_search(
     -----
     Cost: 2 m n d operations in tiles of 2048 x 8192; a few tiles of memory, whatever m and n are.
     """
+    points.check_range(queries)
     rows = np.arange(queries.X.shape[0]) if rows is None else rows
     ids = np.empty((rows.size, k), dtype=np.int64)
     similarities = np.empty((rows.size, k), dtype=np.float32)
     for tile in _slices(rows.size, _QUERY_TILE):
         own = rows[tile] if drop_self else None
-        ids[tile], similarities[tile] = _search_tile(
-            queries.rows(rows[tile]), points, k=k, own=own, backend=backend
-        )
+        ids[tile], similarities[tile] = _search_tile(queries.rows(rows[tile]), points, k=k, own=own, backend=backend)
         if progress is not None:
             progress(tile.stop, rows.size)
     return ids, similarities
@@ -144,9 +162,7 @@ def _search_tile(
     for i in np.flatnonzero(scores[:, -1] >= scores[:, k - 1] - points.doubt(queries)):
         everyone = np.arange(n)[None, :]
         self_id = None if own is None else own[i : i + 1]
-        ids[i], similarities[i] = (
-            part[0] for part in _rank(everyone, queries[i : i + 1], points, own=self_id, k=k)
-        )
+        ids[i], similarities[i] = (part[0] for part in _rank(everyone, queries[i : i + 1], points, own=self_id, k=k))
     return ids, similarities
 
 

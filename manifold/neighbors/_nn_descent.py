@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._errors import ManifoldWarning
+from manifold._errors import warn
 from manifold.backends import Backend
 from manifold.neighbors._base import sort_rows
 from manifold.neighbors._exact import PointSet, exact_search
@@ -37,18 +37,17 @@ def nn_descent_search(
     """
     if points.metric == "inner_product":
         raise ValueError("method='nn_descent' needs a distance, not metric='inner_product': use method='exact'")
+    points.check_range(points)
     with _LOCK:
         if not _STATE["announced"]:
             _STATE["announced"] = True
-            warnings.warn(
-                "pynndescent compiles for about 45 CPU-seconds in every new process before its first neighbour",
-                ManifoldWarning,
-                stacklevel=4,
-            )
+            warn("pynndescent compiles for about 45 CPU-seconds before its first neighbour in every process")
         from pynndescent import NNDescent
 
-        index = NNDescent(points.X, metric=points.metric, n_neighbors=k + 1, random_state=random_state)
-        found, distances = index.neighbor_graph
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of rows it left short, which are repaired and counted here
+            index = NNDescent(points.X, metric=points.metric, n_neighbors=k + 1, random_state=random_state)
+            found, distances = index.neighbor_graph
     found = np.where(np.isfinite(distances), found, -1)
     n = found.shape[0]
     similarities = np.full(found.shape, -np.inf, dtype=np.float32)
