@@ -24,7 +24,10 @@ _MODULES = ("datasets", "metrics", "plotting", "ranking")
 __all__ = [*_ROOMS, *_MODULES]  # noqa: PLE0604 -- both hold plain strings
 
 if TYPE_CHECKING:
-    from manifold import datasets, metrics, plotting, ranking
+    from manifold import datasets as datasets
+    from manifold import metrics as metrics
+    from manifold import plotting as plotting
+    from manifold import ranking as ranking
     from manifold.filters import Diffusion
     from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
     from manifold.ranking import ManifoldSearch

@@ -43,7 +43,7 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def __getitem__(self, key: Any) -> DeviceArray:
         for part in key if isinstance(key, tuple) else (key,):
-            if getattr(part, "dtype", None) == bool:
+            if str(getattr(part, "dtype", "")) == "bool":
                 raise TypeError("a boolean mask waits for the device to learn its size: index with ids")
         return self._device.wrap(self._data[self._device.unwrap(key)])
 

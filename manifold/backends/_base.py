@@ -21,9 +21,12 @@ class Backend(Protocol):
     """What an algorithm may ask of an array library."""
 
     name: str
-    xp: Any
     #: iterations between two looks of the host at device scalars (each look waits for the device)
     check_every: int
+
+    @property
+    def xp(self) -> Any:
+        """The array namespace: NumPy or CuPy."""
 
     def owns(self, x: object) -> bool:
         """Say whether `x` is an array of this backend's device."""

@@ -44,7 +44,8 @@ class ScipyBackend:
 
     def spmm(self, matrix: sparse.csr_array, block: NDArray[Any]) -> NDArray[Any]:
         """Return ``matrix @ block``."""
-        return matrix @ block
+        product: NDArray[Any] = matrix @ block
+        return product
 
     def column_dots(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
         """Return the inner products of the columns, in blocks of rows whose sums are added in float64."""
@@ -53,7 +54,8 @@ class ScipyBackend:
         shape = (-1, _DOT_BLOCK, q)
         blocks = np.einsum("bij,bij->bj", x[:head].reshape(shape), y[:head].reshape(shape))
         rest = np.einsum("ij,ij->j", x[head:], y[head:])
-        return blocks.sum(axis=0, dtype=np.float64) + rest
+        total: NDArray[np.float64] = blocks.sum(axis=0, dtype=np.float64) + rest
+        return total
 
     def top_k(self, values: NDArray[Any], k: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return the k largest entries of each row, equal values by ascending id."""

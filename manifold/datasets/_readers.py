@@ -43,6 +43,7 @@ def _zipped(path: Path, names: NDArray[Any]) -> Sequence[bytes]:
 
 
 def read_mat(folder: Path, features: str) -> Raw:
+    """COIL-20 or ORL: pixels of grey images, stored by columns."""
     from scipy.io import loadmat
 
     arrays = loadmat(str(folder / {"coil20": "COIL20.mat", "orl": "ORL.mat"}[folder.name]))
@@ -50,6 +51,7 @@ def read_mat(folder: Path, features: str) -> Raw:
 
 
 def read_cranfield(folder: Path, features: str) -> Raw:
+    """Abstracts and questions with graded judgements."""
     vectors = [np.load(folder / f"{part}_minilm.npy", allow_pickle=False) for part in ("docs", "queries")]
     texts = [[entry["text"] for entry in json.loads((folder / f"{part}.json").read_text("utf-8"))]
              for part in ("docs", "queries")]  # fmt: skip
@@ -62,6 +64,7 @@ def read_cranfield(folder: Path, features: str) -> Raw:
 
 
 def read_grocery(folder: Path, features: str) -> Raw:
+    """Shelf photos and shop images: one vector an image, or one a region."""
     file = "regions_pca128.npz" if features == "regions" else "effnetlite0.npz"
     with np.load(folder / file, allow_pickle=False) as arrays:
         X, y, split, names = (arrays[key] for key in (features, "fine", "split", "names"))
@@ -69,12 +72,14 @@ def read_grocery(folder: Path, features: str) -> Raw:
 
 
 def read_mpeg7(folder: Path, features: str) -> Raw:
+    """Shape descriptors of silhouettes."""
     with np.load(folder / "shape_desc.npz", allow_pickle=False) as arrays:
         X, y, names = (arrays[key] for key in (features, "y", "names"))
     return Raw(X.astype(np.float32), y, items=_zipped(folder / "png.zip", names))
 
 
 def read_usps(folder: Path, features: str) -> Raw:
+    """Scanned digits, 16 x 16."""
     try:
         import h5py
     except ImportError as error:
@@ -88,6 +93,7 @@ def read_usps(folder: Path, features: str) -> Raw:
 
 
 def read_fashion_mnist(folder: Path, features: str) -> Raw:
+    """Articles of clothing, 28 x 28."""
     def idx(part: str, header: int) -> NDArray[np.uint8]:
         with gzip.open(folder / f"{part}-ubyte.gz") as file:
             return np.frombuffer(file.read(), np.uint8, offset=header)
@@ -98,6 +104,7 @@ def read_fashion_mnist(folder: Path, features: str) -> Raw:
 
 
 def read_cifar10(folder: Path, features: str) -> Raw:
+    """Embeddings of small colour images."""
     with np.load(folder / "effnetlite0_pca128.npz", allow_pickle=False) as arrays:
         X, y, test = arrays["X"], arrays["y"], arrays["test"]
     return Raw(X.astype(np.float32), y.astype(np.int64), split=test)

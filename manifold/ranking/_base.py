@@ -46,7 +46,7 @@ class Ranking:
     @property
     def certified(self) -> NDArray[np.bool_]:
         """Whether each returned set is proved to be that of the exact scores."""
-        return self.slack == 0
+        return np.equal(self.slack, 0)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return iter((self.ids, self.scores))

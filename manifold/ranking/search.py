@@ -201,9 +201,11 @@ class ManifoldSearch:
         Cost: one product of Q with X, then as many products with S as the solver takes iterations, 64 queries at
         a time; memory 64 n scores.
         """
-        self._require_fit(features=True)
+        self._require_fit()
+        if self._points is None:
+            raise ValueError("this ManifoldSearch was fitted without X: only rerank and similar work")
         k = min(check_count(k, "k"), self.graph_.n_nodes)
-        Q, single, bad = self._good_queries(Q, on_bad)
+        Q, single, bad = self._good_queries(Q, on_bad, n_features=self._points.X.shape[1])
         queries = PointSet(Q, self.affinity.metric)
         n_seeds = min(self.n_seeds, self.graph_.n_nodes)
         near, similarities = exact_search(
@@ -339,28 +341,28 @@ class ManifoldSearch:
             ids, scores = ids[0], scores[0]
         return Ranking(ids, scores, slack, diagnostics)
 
-    def _good_queries(self, Q: Any, on_bad: str) -> tuple[NDArray[np.float32], bool, NDArray[np.bool_]]:
+    def _good_queries(
+        self, Q: Any, on_bad: str, *, n_features: int
+    ) -> tuple[NDArray[np.float32], bool, NDArray[np.bool_]]:
         """Return the queries, whether they were one, and which are bad (and replaced by zeros)."""
         if on_bad not in ("raise", "skip"):
             raise ValueError(f"on_bad must be 'raise' or 'skip', got {on_bad!r}")
-        bad = np.zeros(0, dtype=bool)
+        bad: NDArray[np.bool_] = np.zeros(0, dtype=bool)
         if on_bad == "skip" and np.ndim(Q) in (1, 2):
             values = np.atleast_2d(np.array(Q, dtype=np.float64))
-            bad = ~np.isfinite(values.astype(np.float32)).all(axis=1)
+            bad = np.logical_not(np.isfinite(values.astype(np.float32)).all(axis=1))
             if bad.any():
                 values[bad] = 0
                 first = np.flatnonzero(bad)[0]
                 warnings.warn(
-                    f"{bad.sum()} queries hold NaN or infinity (first: row {first}): answered with {self._ids.missing!r}",
+                    f"{bad.sum()} queries hold NaN or infinity (first: {first}): answered with {self._ids.missing!r}",
                     ManifoldWarning,
                     stacklevel=3,
                 )
                 Q = values[0] if np.ndim(Q) == 1 else values
-        queries, single = check_queries(Q, self._points.X.shape[1])
+        queries, single = check_queries(Q, n_features)
         return queries, single, bad if bad.size else np.zeros(queries.shape[0], dtype=bool)
 
-    def _require_fit(self, *, features: bool = False) -> None:
+    def _require_fit(self) -> None:
         if not hasattr(self, "graph_"):
             raise ValueError("this ManifoldSearch is not fitted: call fit(X) first")
-        if features and self._points is None:
-            raise ValueError("this ManifoldSearch was fitted without X: only rerank and similar work")

@@ -16,15 +16,8 @@ from manifold._checks import check_count
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers._base import (
-    Callback,
-    NormalizedAffinity,
-    Progress,
-    Seeds,
-    Solution,
-    error_bound,
-    solve_in_blocks,
-)
+from manifold.solvers._base import Callback, Progress, Solution
+from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 PRESETS = {"paper": (1e-6, 20), "ranking": (1e-3, None), "exact": (1e-10, None)}
 _RESTARTS = 3  # fresh starts from the true residual, when rounding has made the recurrence drift from it

@@ -17,14 +17,8 @@ from manifold._resources import require_memory
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers._base import (
-    Callback,
-    NormalizedAffinity,
-    Seeds,
-    Solution,
-    error_bound,
-    solve_in_blocks,
-)
+from manifold.solvers._base import Callback, Solution
+from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 
 @dataclass(frozen=True)
