@@ -35,5 +35,4 @@ def pooling_weights(regions: NDArray[Any], *, regularization: float = 1.0) -> ND
         raise ValueError(f"regularization must be positive, got {regularization!r}")
     Phi = np.asarray(regions, dtype=np.float64)
     gram = Phi @ Phi.T + regularization * np.eye(Phi.shape[0])
-    weights: NDArray[np.float64] = np.linalg.solve(gram, np.ones(Phi.shape[0]))
-    return weights
+    return np.asarray(np.linalg.solve(gram, np.ones(Phi.shape[0])), dtype=np.float64)
