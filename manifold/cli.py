@@ -136,8 +136,8 @@ def _demo_text(facts: Facts, search: ManifoldSearch, top: Ranking, n: int) -> st
         [
             f"digits  {n:,} real 8 x 8 scans, 10 classes (shipped with scikit-learn, no download)",
             f"{_graph_line(search.graph_)}  {seconds['fit']:.2f} s",
-            f"{'mAP':<36}nearest neighbours   after diffusion",
-            f"search  {facts['n_queries']} held-out queries{facts['map_neighbours']:>26.3f}"
+            f"{'mAP':>11}{'nearest neighbours':>43}{'after diffusion':>18}",
+            f"search  {facts['n_queries']} held-out queries{facts['map_neighbours']:>28.3f}"
             f"{facts['map_diffusion']:>18.3f}   ({facts['gain']:+.3f})  {seconds['search']:.2f} s",
             _convergence_line(top),
             f"saved   {facts['output']}  (one query: its top 10 before and after)",
