@@ -12,6 +12,10 @@ __version__ = "0.1.0"
 _ROOMS = {
     "ConjugateGradient": "solvers",
     "Diffusion": "filters",
+    "Heat": "filters",
+    "LowPass": "filters",
+    "Polynomial": "filters",
+    "RegularizedDiffusion": "filters",
     "Direct": "solvers",
     "ManifoldSearch": "ranking",
     "build_graph": "graph",
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from manifold import metrics as metrics
     from manifold import plotting as plotting
     from manifold import ranking as ranking
-    from manifold.filters import Diffusion
+    from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
     from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
     from manifold.ranking import ManifoldSearch
     from manifold.solvers import ConjugateGradient, Direct, diffuse

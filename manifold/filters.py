@@ -1,6 +1,6 @@
 """Transfer functions h of the eigenvalue, as data: what F = h(S) Y does to each frequency of the graph.
 
-Every filter has h(1) = 1, so scores of all filters and solvers stand on one scale.
+Every filter has h(1) = 1, so the scores of all filters and solvers stand on one scale.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ class Filter(Protocol):
     @property
     def resolvents(self) -> tuple[tuple[float, float], ...] | None:
         """Pairs (w, a), |a| < 1, with h(x) = sum of w / (1 - a x); None where h is not such a sum."""
+
+    @property
+    def smooth(self) -> bool:
+        """Whether polynomials approach h fast on [-1, 1]; a filter with a step needs eigenvectors."""
 
     def __call__(self, eigenvalues: Any) -> Any:
         """Return h of each eigenvalue."""
@@ -55,16 +59,10 @@ class Diffusion:
 
     alpha: float = 0.95
 
+    smooth = True
+
     def __post_init__(self) -> None:
-        if not (isinstance(self.alpha, int | float | np.number) and 0 <= self.alpha < 1):
-            raise ValueError(f"alpha must lie in [0, 1), got {self.alpha!r}: 0.9 to 0.99 serve most collections")
-        if self.alpha > 0.9999:
-            steps = int(np.sqrt(2 / (1 - self.alpha)) * np.log(2e6) / 2)
-            warnings.warn(
-                f"alpha={self.alpha} makes the system nearly singular: expect up to {steps} iterations for 1e-6",
-                ManifoldWarning,
-                stacklevel=3,
-            )
+        _check_alpha(self.alpha)
 
     @property
     def resolvents(self) -> tuple[tuple[float, float], ...]:
@@ -74,3 +72,168 @@ class Diffusion:
     def __call__(self, eigenvalues: Any) -> Any:
         """Return (1 - alpha) / (1 - alpha x)."""
         return (1 - self.alpha) / (1 - self.alpha * eigenvalues)
+
+
+@dataclass(frozen=True)
+class RegularizedDiffusion:
+    """Diffusion over even walks only (Bai et al., "Regularized diffusion process", AAAI 2017).
+
+        h(x) = (1 - alpha) / (1 - alpha x^2) = (1 - alpha)/2 [1 / (1 - sqrt(alpha) x) + 1 / (1 + sqrt(alpha) x)]
+
+    Parameters
+    ----------
+    alpha : float in [0, 1)
+
+    Raises
+    ------
+    ValueError
+        For an alpha outside [0, 1).
+
+    Examples
+    --------
+    >>> float(RegularizedDiffusion(alpha=0.5)(-1.0))
+    1.0
+    """
+
+    alpha: float = 0.95
+
+    smooth = True
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+
+    @property
+    def resolvents(self) -> tuple[tuple[float, float], ...]:
+        """Two resolvents, at plus and minus sqrt(alpha)."""
+        weight, root = (1.0 - self.alpha) / 2, float(np.sqrt(self.alpha))
+        return ((weight, root), (weight, -root))
+
+    def __call__(self, eigenvalues: Any) -> Any:
+        """Return (1 - alpha) / (1 - alpha x^2)."""
+        return (1 - self.alpha) / (1 - self.alpha * eigenvalues * eigenvalues)
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The heat kernel: F = exp(-t (I - S)) Y (Kondor and Lafferty, ICML 2002).
+
+        h(x) = exp(t (x - 1))
+
+    Parameters
+    ----------
+    t : float >= 0
+        Time, in steps of the walk.
+
+    Raises
+    ------
+    ValueError
+        For a t that is negative or not finite.
+
+    Examples
+    --------
+    >>> round(float(Heat(t=2.0)(0.0)), 6)
+    0.135335
+    """
+
+    t: float = 10.0
+
+    smooth = True
+    resolvents = None
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.t) and self.t >= 0):
+            raise ValueError(f"t must be a finite number >= 0, got {self.t!r}")
+
+    def __call__(self, eigenvalues: Any) -> Any:
+        """Return exp(t (x - 1))."""
+        return np.exp(self.t * (eigenvalues - 1))
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """A finite walk: F = sum of c_k S^k Y, scaled so that the coefficients add up to 1.
+
+    Powers of x^2, (1, 0, 1, 0, 1), are the tensor product graph of Yang et al. (PAMI 2013); (0, 1) is one step of
+    propagation, which is what average query expansion does.
+
+    Parameters
+    ----------
+    coefficients : tuple of float
+        c_0, c_1, ...; any scale, but not of sum 0.
+
+    Raises
+    ------
+    ValueError
+        For no coefficients, NaN, or a sum of 0.
+
+    Examples
+    --------
+    >>> float(Polynomial((1, 0, 1))(0.5))
+    0.625
+    """
+
+    coefficients: tuple[float, ...] = (1.0, 1.0)
+
+    smooth = True
+    resolvents = None
+
+    def __post_init__(self) -> None:
+        values = np.array(self.coefficients, dtype=np.float64)
+        if values.ndim != 1 or not values.size or not np.isfinite(values).all() or values.sum() == 0:
+            raise ValueError(f"coefficients must be finite numbers of a sum that is not 0, got {self.coefficients!r}")
+        object.__setattr__(self, "coefficients", tuple(float(c) for c in values / values.sum()))
+
+    def __call__(self, eigenvalues: Any) -> Any:
+        """Return the polynomial by Horner's rule."""
+        value = 0.0 * eigenvalues
+        for c in reversed(self.coefficients):
+            value = value * eigenvalues + c
+        return value
+
+
+@dataclass(frozen=True)
+class LowPass:
+    """Keep what varies slowly over the graph, drop the rest: h(x) = 1 for x >= cutoff, else 0.
+
+    It has a step, so that only solvers with eigenvectors ("fsr", "direct") serve it.
+
+    Parameters
+    ----------
+    cutoff : float in (-1, 1]
+        Least eigenvalue that passes.
+
+    Raises
+    ------
+    ValueError
+        For a cutoff outside (-1, 1].
+
+    Examples
+    --------
+    >>> LowPass(cutoff=0.5)(np.array([1.0, 0.2])).tolist()
+    [1.0, 0.0]
+    """
+
+    cutoff: float = 0.5
+
+    smooth = False
+    resolvents = None
+
+    def __post_init__(self) -> None:
+        if not -1 < self.cutoff <= 1:
+            raise ValueError(f"cutoff must lie in (-1, 1], got {self.cutoff!r}")
+
+    def __call__(self, eigenvalues: Any) -> Any:
+        """Return 1 where x >= cutoff, up to the rounding of an eigenvalue, else 0."""
+        return 1.0 * (eigenvalues >= self.cutoff - 1e-6)
+
+
+def _check_alpha(alpha: float) -> None:
+    if not (isinstance(alpha, int | float | np.number) and 0 <= alpha < 1):
+        raise ValueError(f"alpha must lie in [0, 1), got {alpha!r}: 0.9 to 0.99 serve most collections")
+    if alpha > 0.9999:
+        steps = int(np.sqrt(2 / (1 - alpha)) * np.log(2e6) / 2)
+        warnings.warn(
+            f"alpha={alpha} makes the system nearly singular: expect up to {steps} iterations for 1e-6",
+            ManifoldWarning,
+            stacklevel=4,
+        )

@@ -24,6 +24,15 @@ class SolverCase:
     name: str
     exact: Callable[[np.dtype], Any]
     loose: tuple[Any, ...]
+    serves: Callable[[Any], bool]
+
+
+def rational(filter: Any) -> bool:
+    return filter.resolvents is not None
+
+
+def anything(filter: Any) -> bool:
+    return True
 
 
 def _cg(dtype: np.dtype) -> ConjugateGradient:
@@ -31,8 +40,8 @@ def _cg(dtype: np.dtype) -> ConjugateGradient:
 
 
 SOLVERS = [
-    SolverCase("cg", _cg, tuple(ConjugateGradient(rtol=1e-9, max_iter=m) for m in (1, 3, 10))),
-    SolverCase("direct", lambda dtype: Direct(), (Direct(),)),
+    SolverCase("cg", _cg, tuple(ConjugateGradient(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), rational),
+    SolverCase("direct", lambda dtype: Direct(), (Direct(),), anything),
 ]
 
 

@@ -12,6 +12,7 @@ the device does, or anything about streams and several GPUs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,13 @@ class DeviceArray(NDArrayOperatorsMixin):
 class _Namespace:
     """`xp`: NumPy's functions, taking and giving device arrays."""
 
-    def __init__(self, device: StrictBackend) -> None:
-        self._device = device
+    def __init__(self, device: StrictBackend, module: ModuleType = np) -> None:
+        self._device, self._module = device, module
 
     def __getattr__(self, name: str) -> Any:
-        attribute = getattr(np, name)
+        attribute = getattr(self._module, name)
+        if isinstance(attribute, ModuleType):
+            return _Namespace(self._device, attribute)
         if isinstance(attribute, type) or not callable(attribute):
             return attribute  # dtypes and constants
         if name in ("asarray", "array"):

@@ -22,7 +22,17 @@ from hypothesis import strategies as st
 from scipy import sparse
 from strict_backend import StrictBackend
 
-from manifold import ConjugateGradient, Diffusion, Direct, diffuse, graph_from_affinity
+from manifold import (
+    ConjugateGradient,
+    Diffusion,
+    Direct,
+    Heat,
+    LowPass,
+    Polynomial,
+    RegularizedDiffusion,
+    diffuse,
+    graph_from_affinity,
+)
 from manifold._errors import ConvergenceError, ConvergenceWarning, ManifoldWarning
 from manifold.solvers import SOLVERS as SOLVER_TABLE
 from manifold.solvers import Status
@@ -354,3 +364,39 @@ def test_suite_arithmetic_survives_strict_floating_point_errors():
                 graph = make_graph(name, dtype)
                 for case in SOLVERS:
                     assert diffuse(graph, some_seeds(graph.n_nodes), solver=case.exact(dtype)).converged
+
+
+FILTERS = [
+    Diffusion(0.9),
+    RegularizedDiffusion(0.9),
+    Heat(5.0),
+    Polynomial((1, 0, 1, 0, 1)),
+    Polynomial((0.2, -0.5, 2)),
+    LowPass(0.8),
+]
+
+
+@pytest.mark.parametrize("filter", FILTERS, ids=repr)
+def test_filters_are_scaled_and_say_their_poles(filter):
+    x = np.linspace(-1, 1, 41)
+    assert filter(1.0) == pytest.approx(1)
+    if filter.resolvents is not None:
+        np.testing.assert_allclose(sum(w / (1 - a * x) for w, a in filter.resolvents), filter(x))
+    assert isinstance(filter.smooth, bool)
+
+
+@pytest.mark.parametrize("filter", FILTERS, ids=repr)
+def test_every_solver_serves_a_filter_or_refuses_it_by_name(graph, case, backend, filter):
+    Y = some_seeds(graph.n_nodes)
+    solver = case.exact(graph.dtype)
+    if not case.serves(filter):
+        with pytest.raises(ValueError, match=type(filter).__name__):
+            solver.prepare(graph, filter, backend)
+        return
+    solution = solver.prepare(graph, filter, backend).solve(Y)
+    F = np.asarray(backend.to_host(solution.scores), dtype=np.float64)
+    expected = dense_scores(graph, Y, filter)
+    np.testing.assert_allclose(F, expected, atol=TOLERANCE[graph.dtype])
+    assert (np.abs(F - expected).max(axis=0, initial=0) <= solution.error_bound + 1e-13).all()
+    for j in np.flatnonzero(np.count_nonzero(Y, axis=0) == 1):
+        assert not F[graph.components != graph.components[Y[:, j].argmax()], j].any()

@@ -77,7 +77,7 @@ class ConjugateGradient:
         """Return the most iterations a column may take at pole 1 / a.
 
         >>> ConjugateGradient(rtol=1e-6).iterations(0.99)
-        242
+        244
         """
         if self.max_iter is not None:
             return self.max_iter

@@ -25,14 +25,13 @@ from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, sol
 class Direct:
     """Factorisation: F = sum of w (I - a S)^-1 Y over the resolvents of the filter, exact to rounding.
 
+    A filter that is not a sum of resolvents takes all eigenvectors of a dense S instead, F = U h(Lambda) U' Y.
     Works in float64 whatever the dtype of the graph; only the scores are rounded to it.
 
     Raises
     ------
-    ValueError
-        When prepared for a filter that is not a sum of resolvents.
     MemoryBudgetError
-        Where the factor would not fit.
+        When prepared, where the factor or the dense S would not fit.
 
     Notes
     -----
@@ -49,10 +48,11 @@ class Direct:
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedDirect:
         """Factorise one matrix for each resolvent."""
-        if filter.resolvents is None:
-            raise ValueError(f"solver 'direct' needs a rational filter, {filter} is not one")
         system = NormalizedAffinity(graph, backend, np.float64)
         n = graph.n_nodes
+        if filter.resolvents is None:
+            require_memory(5 * 8 * n * n, purpose=f"all eigenvectors of {n} nodes", cure="use solver='chebyshev'")
+            return PreparedDirect(system, (), graph.dtype, _eigenvector_map(system, filter))
         factors = []
         for w, a in filter.resolvents:
             matrix = sparse.csr_array(sparse.eye_array(n, format="csr") - a * system.host)
@@ -71,6 +71,7 @@ class PreparedDirect:
     system: NormalizedAffinity
     factors: tuple[tuple[float, float, Callable[[Array], Array]], ...]
     dtype: np.dtype[Any]
+    spectral: Callable[[Array], Array] | None = None
 
     def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; a direct solve has no use for `x0` and nothing to show a `callback`."""
@@ -83,6 +84,9 @@ class PreparedDirect:
         total = xp.zeros_like(seeds.block)
         q = total.shape[1]
         worst, bound = xp.zeros(q), xp.zeros(q)
+        if self.spectral is not None:
+            total = self.spectral(seeds.block)
+            worst = bound = xp.where(seeds.scale > 0, np.inf, 0.0)  # no bound is known of a function of rounded S
         for w, a, solve in self.factors:
             b = w * seeds.block
             x = (
@@ -100,3 +104,16 @@ class PreparedDirect:
 
 def _identity(block: Array) -> Array:
     return block
+
+
+def _eigenvector_map(system: NormalizedAffinity, filter: Filter) -> Callable[[Array], Array]:
+    """Return the map Y -> U h(Lambda) U' Y, applied to each component by itself so that none leaks into another."""
+    xp, n = system.backend.xp, system.n_nodes
+    if not n:
+        return _identity
+    eigenvalues, U = xp.linalg.eigh(system.backend.asarray(system.host.toarray()))
+    transfer = filter(eigenvalues)[:, None]
+    kernel = U @ (transfer * U.T)
+    components = system.backend.asarray(system.components)
+    kernel = xp.where(components[:, None] == components[None, :], kernel, 0.0)
+    return lambda block: kernel @ block

@@ -28,7 +28,7 @@ class NormalizedAffinity:
 
     def __init__(self, graph: Graph, backend: Backend, dtype: Any = None) -> None:
         W = graph.affinity
-        self.backend, self.n_nodes = backend, graph.n_nodes
+        self.backend, self.n_nodes, self.components = backend, graph.n_nodes, graph.components
         self.dtype = np.dtype(dtype or graph.dtype)
         connected = graph.degrees > 0
         inverse = np.zeros(graph.n_nodes)
@@ -126,11 +126,13 @@ def solve_in_blocks(
     x0: Any = None,
     callback: Callback | None = None,
     dtype: Any = None,
+    otherwise: Status = Status.MAX_ITER,
 ) -> Solution:
     """Run `solve_block` over blocks of 64 columns and put the parts together at the caller's scale.
 
     ``solve_block(seeds, x0, columns, callback)`` returns, for scaled columns, x (n, q) and, each (q,): converged,
-    n_iter, residual (relative), bound, broken. The host waits for the device once a block.
+    n_iter, residual (relative), bound, broken. A column that is none of converged, broken and non-finite gets the
+    status `otherwise`. The host waits for the device once a block.
     """
     backend, xp = system.backend, system.backend.xp
     values, single = check_seeds(seeds, system.n_nodes)
@@ -161,7 +163,7 @@ def solve_in_blocks(
     tiny = (scale > 0) * float(np.finfo(dtype).tiny)  # a score below it may have been rounded to 0
     return Solution(
         scores=scores[:, 0] if single else scores,
-        status=tuple(_verdict(*column) for column in zip(converged, broken, finite, strict=True)),
+        status=tuple(_verdict(*column, otherwise) for column in zip(converged, broken, finite, strict=True)),
         n_iter=n_iter.astype(np.int64),
         residual=np.where(finite, residual, np.nan),
         error_bound=np.where(finite, bound * scale + tiny, np.inf),
@@ -169,9 +171,9 @@ def solve_in_blocks(
     )
 
 
-def _verdict(converged: float, broken: float, finite: float) -> Status:
+def _verdict(converged: float, broken: float, finite: float, otherwise: Status) -> Status:
     if not finite:
         return Status.NONFINITE
     if converged:
         return Status.CONVERGED
-    return Status.BREAKDOWN if broken else Status.MAX_ITER
+    return Status.BREAKDOWN if broken else otherwise
