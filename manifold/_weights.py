@@ -70,5 +70,6 @@ def check_affinity(W: sparse.csr_array, *, self_loops: bool) -> None:
         raise ValueError("affinity must be finite and non-negative")
     if not self_loops and W.diagonal().any():
         raise ValueError("affinity has a non-zero diagonal: pass self_loops=True to allow self-loops")
-    if abs(W - W.T).nnz:
+    other = W.T.tocsr()  # canonical too, so that its arrays are those of W, or W is not symmetric
+    if not all(np.array_equal(getattr(W, name), getattr(other, name)) for name in ("indptr", "indices", "data")):
         raise ValueError("affinity is not symmetric: graph_from_affinity(W, edges=...) makes it so")

@@ -71,7 +71,7 @@ class Graph:
     def __post_init__(self) -> None:
         W = sparse.csr_array(self.affinity, copy=True)
         check_affinity(W, self_loops=self.self_loops)
-        degrees = np.asarray(W.sum(axis=1, dtype=np.float64)).ravel()
+        degrees = W.astype(np.float64) @ np.ones(W.shape[0])  # W.sum would add in float32
         if not np.isfinite(degrees).all():
             raise ValueError(f"affinity has degrees beyond float64 (weights up to {W.data.max():.1e}): rescale it")
         components = connected_components(W, directed=False)[1].astype(np.int32)
@@ -106,7 +106,8 @@ class Graph:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Precision of W, and of every solve on this graph."""
-        return np.dtype(self.affinity.dtype)
+        dtype: np.dtype[Any] = self.affinity.dtype
+        return dtype
 
     @property
     def nbytes(self) -> int:
@@ -160,16 +161,16 @@ class Graph:
         return f"<table><caption>Graph</caption>{rows}</table>"
 
 
-def memory_forecast(n: int, k: int, *, edges: str = "mutual") -> int:
+def memory_forecast(n: int, k: int, *, edges: str = "mutual", bridge: int = 1) -> int:
     """Return the bytes, at most, that making a graph of n points and k neighbours takes, the graph included.
 
-    The directed weights, their transpose, the result with n k entries (2 n k for "union" and "sum"), and a
-    copy of it while it is checked; 12 bytes an entry.
+    The directed weights, their transpose, the result with at most 2 n k entries (n k and the bridges for
+    "mutual"), and a copy of it while it is checked; 12 bytes an entry.
 
     >>> memory_forecast(1_000_000, 50) / 2**30 < 4
     True
     """
-    entries = n * k * (1 if edges == "mutual" else 2)
+    entries = min(n * k + 2 * n * bridge, 2 * n * k) if edges == "mutual" else 2 * n * k
     return 12 * (3 * n * k + 3 * entries) + 40 * n
 
 
@@ -280,18 +281,12 @@ def graph_from_neighbors(
         raise TypeError(f"pass (D, I), Neighbors or a sparse distance graph, got {type(D).__name__} and no I")
     kernel = Affinity(affinity, gamma, neighbors.metric)
     n, k = neighbors.n_nodes, neighbors.n_neighbors
-    require_memory(memory_forecast(n, k, edges=edges), purpose=f"a graph of {n} nodes", cure="lower n_neighbors")
-    directed, n_clipped = _directed_affinity(neighbors, kernel)
-    transposed = directed.T.tocsr()
-    if edges == "sum":
-        W = directed + transposed
-    elif edges == "union":
-        W = directed.maximum(transposed)
-    else:
-        W = directed.minimum(transposed)
-        if bridge:
-            first, _ = _directed_affinity(neighbors.first(bridge), kernel, scales_from=neighbors)
-            W = W.maximum(first.maximum(first.T.tocsr()))
+    require_memory(
+        memory_forecast(n, k, edges=edges, bridge=bridge),
+        purpose=f"a graph of {n} nodes",
+        cure="lower n_neighbors",
+    )
+    W, n_clipped = _symmetric_affinity(neighbors, kernel, edges, bridge)
     facts = {
         "method": neighbors.method,
         "metric": neighbors.metric,
@@ -301,7 +296,7 @@ def graph_from_neighbors(
         **({"clipped": n_clipped} if n_clipped else {}),
         **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),
     }
-    return Graph(sparse.csr_array(W), facts)
+    return Graph(W, facts)
 
 
 def graph_from_affinity(
@@ -365,6 +360,23 @@ def graph_from_affinity(
             "choose a rule with edges='mutual', 'union' or 'sum'"
         )
     return Graph(fit_precision(sparse.csr_array(csr)), facts, self_loops == "keep")
+
+
+def _symmetric_affinity(
+    neighbors: Neighbors, kernel: Affinity, edges: str, bridge: int
+) -> tuple[sparse.csr_array, int]:
+    """Return W by one of the edge rules, and the number of weights that were not positive."""
+    directed, n_clipped = _directed_affinity(neighbors, kernel)
+    transposed = directed.T.tocsr()
+    if edges == "sum":
+        return sparse.csr_array(directed + transposed), n_clipped
+    if edges == "union":
+        return sparse.csr_array(directed.maximum(transposed)), n_clipped
+    W = directed.minimum(transposed)
+    if bridge:
+        first, _ = _directed_affinity(neighbors.first(bridge), kernel, scales_from=neighbors)
+        W = W.maximum(first.maximum(first.T.tocsr()))
+    return sparse.csr_array(W), n_clipped
 
 
 def _directed_affinity(

@@ -55,7 +55,7 @@ class PointSet:
         return unit
 
     def propose(self, queries: Floats, tile: slice, backend: Backend) -> Array:
-        """Return scores (b, t) on the backend: ordering the points as the similarity does, up to rounding."""
+        """Return scores (b, t) on the backend that order the points as the similarity does, up to rounding."""
         points = self.rows(tile)
         if self.centre is None:
             return backend.asarray(queries) @ backend.asarray(points).T
