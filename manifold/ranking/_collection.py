@@ -49,9 +49,7 @@ class Ids:
         known = self._sorted[at] == wanted
         unknown = ~known & (wanted != self.missing)
         if unknown.any():
-            raise ValueError(
-                f"{unknown.sum()} ids are not in the collection, first {wanted[unknown].ravel()[0]!r}"
-            )
+            raise ValueError(f"{unknown.sum()} ids are not in the collection, first {wanted[unknown].ravel()[0]!r}")
         return np.where(known, self._order[at], -1)
 
     def names(self, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -1,80 +1,105 @@
 """From scores to lists: the best k of each query, the baseline behind them, and what is proved of the cut.
 
-In: a solution for one block of queries. Out: rows, scores and slack. A score stands in [s - e, s + e] with e the
-error bound of its query, cut at 0; outside the components that hold a seed it is exactly 0.
+In: a solution for one block of queries. Out: rows, scores and slack. A score f of a node of degree d stands in
+[s - e, s + e] d^-p, cut at 0, with e the error bound of its query and p the degree exponent; outside the components
+that hold a seed it is exactly 0.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold.backends import Backend
+from manifold.backends import Array, Backend
 from manifold.graph import Graph
 from manifold.ranking._base import proved_slack
 from manifold.solvers import Solution
 
-Lists = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+Rows = NDArray[np.int64]
+Lists = tuple[Rows, NDArray[np.float64], NDArray[np.float64]]
+Baseline = Callable[[Rows], Rows]  # queries (m,) -> their nearest rows (m, k), -1 pads
 
 
 class Selection:
     """The scores of one block of queries, ready to be cut into lists."""
 
-    def __init__(self, backend: Backend, graph: Graph, solution: Solution, seeds: sparse.csc_array) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        seeds: sparse.csc_array,
+        *,
+        solution: Solution,
+        backend: Backend,
+        degree_exponent: float = 0.0,
+    ) -> None:
         xp = backend.xp
-        self.backend, self.graph, self.bound = backend, graph, solution.error_bound
+        self.graph, self.backend = graph, backend
+        reached = np.zeros((graph.n_components, seeds.shape[1]), dtype=bool)
+        reached[graph.components[seeds.indices], np.repeat(np.arange(seeds.shape[1]), np.diff(seeds.indptr))] = True
+        self.reached = backend.asarray(reached)[backend.asarray(graph.components)]
+        weights: Array = 1.0
+        if degree_exponent:
+            degrees = np.where(graph.degrees > 0, graph.degrees, 1.0)[:, None]
+            weights = backend.asarray(degrees**-degree_exponent)
         # exact scores of non-negative seeds are non-negative, so the cut at 0 only removes error
-        self.scores = xp.maximum(xp.where(xp.isfinite(solution.scores), solution.scores, 0), 0)
-        q = seeds.shape[1]
-        columns = np.repeat(np.arange(q), np.diff(seeds.indptr))
-        self.reached = np.zeros((q, graph.n_components), dtype=bool)
-        self.reached[columns, graph.components[seeds.indices]] = True
+        scores = xp.maximum(xp.where(xp.isfinite(solution.scores), solution.scores, 0), 0)
+        self.scores = scores * weights
+        error = backend.asarray(solution.error_bound)
+        self.upper = xp.where(self.reached, (scores + error) * weights, 0.0)
+        self.lower = xp.where(self.reached, (scores - error) * weights, 0.0)
 
-    def overall(self, near: NDArray[np.int64], k: int, *, own: NDArray[np.int64] | None = None) -> Lists:
-        """Return the best k of the collection; where fewer have a positive score, `near` goes on."""
-        n, q = self.graph.n_nodes, near.shape[0]
+    def overall(self, k: int, queries: Rows, *, baseline: Baseline, own: Rows | None = None) -> Lists:
+        """Return the best k of the collection, `own` rows left out, for this block of queries.
+
+        Where fewer than k scores are positive the baseline follows; it is asked for those queries alone.
+        """
+        columns = self.backend.xp.arange(self.scores.shape[1])
         if own is not None:
-            self.scores[self.backend.asarray(own), self.backend.xp.arange(q)] = -1
-        best, values = (self.backend.to_host(x) for x in self.backend.top_k(self.scores.T, min(k + 1, n)))
-        rows, scores = best[:, :k].astype(np.int64), np.maximum(values[:, :k].astype(np.float64), 0)
-        for j in np.flatnonzero((scores <= 0).any(axis=1)):
+            mine = self.backend.asarray(own)
+            self.scores[mine, columns] = -1
+            self.upper[mine, columns] = -1
+        best, values = (self.backend.to_host(x) for x in self.backend.top_k(self.scores.T, k))
+        rows, scores = best.astype(np.int64), np.maximum(values.astype(np.float64), 0)
+        short = np.flatnonzero((scores <= 0).any(axis=1))
+        near = baseline(queries[short]) if short.size else np.empty((0, 0), dtype=np.int64)
+        for j, nearest in zip(short, near, strict=True):
             n_positive = int((scores[j] > 0).sum())
-            taken = rows[j, :n_positive] if own is None else np.append(rows[j, :n_positive], own[j])
-            rest = near[j][~np.isin(near[j], taken) & (near[j] >= 0)][: k - n_positive]
-            if rest.size < k - n_positive:
-                others = np.setdiff1d(np.arange(n), np.concatenate([taken, rest]))
-                rest = np.concatenate([rest, others[: k - n_positive - rest.size]])
-            rows[j, n_positive:] = rest
-        below = np.maximum(values[:, k:].max(axis=1, initial=0), 0)
-        sizes = np.bincount(self.graph.components, minlength=self.graph.n_components)
-        n_reached = self.reached @ sizes - (own is not None)
-        inside = self._is_reached(rows)
-        outside = np.where(inside.sum(axis=1) < n_reached, below + self.bound, 0.0)
-        return rows, scores, self._slack(scores, inside, outside)
+            left_out = () if own is None else own[j]
+            rows[j] = self._followed_by(rows[j, :n_positive], nearest, np.append(rows[j, :n_positive], left_out))[:k]
+        return rows, scores, self._slack(rows, self.upper)
 
-    def among(self, candidates: NDArray[np.int64], k: int) -> Lists:
+    def among(self, candidates: Rows, k: int) -> Lists:
         """Return the best k of each query's candidates (-1 pads), equal scores in the order given."""
+        values = np.where(candidates >= 0, self._at(self.scores, candidates), -np.inf)
+        order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+        rows = np.take_along_axis(candidates, order, axis=1)
+        scores = np.maximum(np.take_along_axis(values, order, axis=1), 0)
+        upper = np.where(candidates >= 0, self._at(self.upper, candidates), -1)
+        np.put_along_axis(upper, order, -1, axis=1)
+        lower = np.where(rows >= 0, self._at(self.lower, rows), np.inf).min(axis=1, initial=np.inf)
+        return rows, scores, proved_slack(lower, upper.max(axis=1, initial=0))
+
+    def _followed_by(self, first: Rows, nearest: Rows, taken: Rows) -> Rows:
+        """Return `first`, then the nearest rows that are not taken, then all others by id."""
+        free = np.ones(self.graph.n_nodes, dtype=bool)
+        free[taken.astype(np.int64)] = False
+        nearest = nearest[nearest >= 0]
+        nearest = nearest[free[nearest]]
+        free[nearest] = False
+        return np.concatenate([first, nearest, np.flatnonzero(free)])
+
+    def _at(self, values: Array, rows: Rows) -> NDArray[np.float64]:
+        """Return the entries (q, k) of (n, q) at the rows of each query."""
+        at = self.backend.asarray(np.maximum(rows, 0).T)
+        picked = self.backend.xp.take_along_axis(values, at, axis=0)
+        return self.backend.to_host(picked).T.astype(np.float64)
+
+    def _slack(self, rows: Rows, upper: Array) -> NDArray[np.float64]:
+        """Compare the least that is returned with the most that is left out."""
         xp = self.backend.xp
-        chosen = self.backend.asarray(np.maximum(candidates, 0).T)
-        values = self.backend.to_host(xp.take_along_axis(self.scores, chosen, axis=0)).T.astype(np.float64)
-        values = np.where(candidates >= 0, values, -np.inf)
-        order = np.argsort(-values, axis=1, kind="stable")
-        rows, values = (
-            np.take_along_axis(candidates, order, axis=1),
-            np.take_along_axis(values, order, axis=1),
-        )
-        inside = self._is_reached(rows)
-        left_out = inside[:, k:] & (rows[:, k:] >= 0)
-        outside = np.where(left_out, values[:, k:] + self.bound[:, None], 0.0).max(axis=1, initial=0)
-        scores = np.maximum(values[:, :k], 0)
-        return rows[:, :k], scores, self._slack(scores, inside[:, :k], outside)
-
-    def _is_reached(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.take_along_axis(self.reached, self.graph.components[rows], axis=1)
-
-    def _slack(
-        self, scores: NDArray[np.float64], inside: NDArray[np.bool_], outside: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        lower = np.where(inside, scores - self.bound[:, None], 0.0)
-        return proved_slack(lower.min(axis=1, initial=np.inf), outside)
+        lower = self._at(self.lower, rows).min(axis=1, initial=np.inf)
+        xp.put_along_axis(upper, self.backend.asarray(rows.T), -1.0, axis=0)
+        return proved_slack(lower, np.maximum(self.backend.to_host(upper.max(axis=0)).astype(np.float64), 0))

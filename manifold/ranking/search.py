@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from manifold._checks import check_count, check_features, check_queries
 from manifold._errors import ManifoldWarning
@@ -21,7 +22,7 @@ from manifold.graph import Graph, graph_from_neighbors
 from manifold.neighbors import PointSet, Progress, exact_search, find_neighbors
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
-from manifold.ranking._select import Selection
+from manifold.ranking._select import Baseline, Selection
 from manifold.ranking.seeds import query_seeds, unit_seeds
 from manifold.solvers import ConjugateGradient, Solution, Solver, get_solver, merge_reports, report_failures
 
@@ -54,6 +55,9 @@ class ManifoldSearch:
         Exponent of the kernel; 3.
     bridge : int
         Neighbours of each point that are joined even if not mutual; 1, or 0 in the paper.
+    degree_exponent : float
+        p >= 0: scores are divided by degree^p before they are ranked, which holds back hubs. 0 by default; 1/2 helps
+        collections without distractors.
     edges, metric, affinity, method, random_state
         See `manifold.build_graph`.
     solver : str or Solver
@@ -88,6 +92,7 @@ class ManifoldSearch:
         alpha: float | None = None,
         gamma: float | None = None,
         bridge: int | None = None,
+        degree_exponent: float = 0.0,
         edges: str = "mutual",
         metric: str = "cosine",
         affinity: str = "auto",
@@ -117,6 +122,9 @@ class ManifoldSearch:
         self.affinity = Affinity(affinity, chosen["gamma"], metric)
         self.bridge: int = chosen["bridge"]
         self.solver = get_solver(chosen["solver"])
+        if not (np.isfinite(degree_exponent) and degree_exponent >= 0):
+            raise ValueError(f"degree_exponent must be a finite number >= 0, got {degree_exponent!r}: 0 or 0.5")
+        self.degree_exponent = float(degree_exponent)
         self.edges, self.method, self.backend = edges, method, backend
         self.preset, self.on_failure, self.random_state = preset, on_failure, random_state
 
@@ -207,11 +215,10 @@ class ManifoldSearch:
         k = min(check_count(k, "k"), self.graph_.n_nodes)
         Q, single, bad = self._good_queries(Q, on_bad, n_features=self._points.X.shape[1])
         queries = PointSet(Q, self.affinity.metric)
-        n_seeds = min(self.n_seeds, self.graph_.n_nodes)
-        near, similarities = exact_search(
-            queries, self._points, k=max(k, n_seeds), backend=get_backend("scipy")
+        near, similarities = self._nearest(queries, min(self.n_seeds, self.graph_.n_nodes))
+        rows, scores, slack, diagnostics = self._rank(
+            self._seeds(near, similarities), k, lambda some: self._nearest(queries, k, rows=some)[0]
         )
-        rows, scores, slack, diagnostics = self._rank(near, similarities, k)
         if bad.any():
             rows[bad], scores[bad], slack[bad] = -1, 0, np.inf
         return self._ranking(rows, scores, slack, diagnostics, single=single)
@@ -242,16 +249,12 @@ class ManifoldSearch:
         rows = self._ids.rows(ids)
         values = np.asarray(similarities, dtype=np.float32)
         if rows.shape != values.shape or rows.ndim not in (1, 2):
-            raise ValueError(
-                f"ids and similarities must share a shape (q, m), got {rows.shape} and {values.shape}"
-            )
+            raise ValueError(f"ids and similarities must share a shape (q, m), got {rows.shape} and {values.shape}")
         single = rows.ndim == 1
         rows, values = np.atleast_2d(rows), np.atleast_2d(values)
         values = np.where(rows >= 0, values, -np.inf)
         if np.isnan(values).any():
-            raise ValueError(
-                f"similarities hold NaN in query {np.flatnonzero(np.isnan(values).any(axis=1))[0]}"
-            )
+            raise ValueError(f"similarities hold NaN in query {np.flatnonzero(np.isnan(values).any(axis=1))[0]}")
         order = np.lexsort((rows, -values))
         rows, values = np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
         together = np.sort(rows, axis=1)
@@ -260,7 +263,9 @@ class ManifoldSearch:
             raise ValueError(f"the shortlist of query {np.flatnonzero(twice)[0]} names an item twice")
         shortlist = candidates == "shortlist"
         k = min(k, rows.shape[1] if shortlist else self.graph_.n_nodes)
-        ranked, scores, slack, diagnostics = self._rank(rows, values, k, within=shortlist)
+        ranked, scores, slack, diagnostics = self._rank(
+            self._seeds(rows, values), k, lambda some: rows[some], candidates=rows if shortlist else None
+        )
         return self._ranking(ranked, scores, slack, diagnostics, single=single)
 
     def similar(self, ids: Any, k: int = 100) -> Ranking:
@@ -280,48 +285,65 @@ class ManifoldSearch:
         own = np.atleast_1d(own)
         if (own < 0).any():
             raise ValueError("ids must name items of the collection, not the missing marker")
-        near = np.empty((own.size, 0), dtype=np.int64)
-        if self._points is not None and k:
-            near, _ = exact_search(
-                self._points, self._points, k=k, drop_self=True, rows=own, backend=get_backend("scipy")
-            )
-        rows, scores, slack, diagnostics = self._rank(near, None, k, own=own)
+
+        def baseline(some: NDArray[np.int64]) -> NDArray[np.int64]:
+            if self._points is None or not k:
+                return np.empty((some.size, 0), dtype=np.int64)
+            return self._nearest(self._points, k, rows=own[some])[0]
+
+        seeds = unit_seeds(own, self.graph_.n_nodes)
+        rows, scores, slack, diagnostics = self._rank(seeds, k, baseline, own=own)
         return self._ranking(rows, scores, slack, diagnostics, single=single)
+
+    def _nearest(
+        self, queries: PointSet, k: int, *, rows: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the k nearest items of queries; of items, which are the queries themselves, the k nearest others."""
+        assert self._points is not None  # for the type checker: the callers have looked
+        return exact_search(
+            queries, self._points, k=k, drop_self=queries is self._points, rows=rows, backend=get_backend("scipy")
+        )
+
+    def _seeds(self, near: NDArray[np.int64], similarities: NDArray[np.float32]) -> sparse.csc_array:
+        return query_seeds(
+            near[:, : self.n_seeds],
+            similarities[:, : self.n_seeds],
+            n_nodes=self.graph_.n_nodes,
+            affinity=self.affinity,
+            node_scales=self._scales,
+        )
 
     def _rank(
         self,
-        near: NDArray[np.int64],
-        similarities: NDArray[np.float32] | None,
+        seeds: sparse.csc_array,
         k: int,
+        baseline: Baseline,
         *,
-        within: bool = False,
+        candidates: NDArray[np.int64] | None = None,
         own: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], Solution]:
-        """Diffuse from each row of `near` (or from `own`) and rank, 64 queries at a time."""
-        graph, q = self.graph_, near.shape[0]
+        """Diffuse the seeds and rank all items, or the candidates of each query, 64 queries at a time."""
+        q = seeds.shape[1]
         rows = np.empty((q, k), dtype=np.int64)
         scores, slack = np.empty((q, k)), np.empty(q)
         solved = []
         for start in range(0, q, _BLOCK):
-            part = slice(start, min(start + _BLOCK, q))
-            if own is None and similarities is not None:
-                seeds = query_seeds(
-                    near[part, : self.n_seeds],
-                    similarities[part, : self.n_seeds],
-                    n_nodes=graph.n_nodes,
-                    affinity=self.affinity,
-                    node_scales=self._scales,
-                )
-            else:
-                seeds = unit_seeds(own[part], graph.n_nodes)  # type: ignore[index]
-            solution = self._prepared.solve(self._arrays.asarray(seeds.toarray()))
+            part = np.arange(start, min(start + _BLOCK, q))
+            block = seeds[:, part]
+            solution = self._prepared.solve(self._arrays.asarray(block.toarray()))
             solved.append(replace(solution, scores=np.empty(0)))
-            selection = Selection(self._arrays, graph, solution, seeds)
-            answer = (
-                selection.among(near[part], k)
-                if within
-                else selection.overall(near[part], k, own=None if own is None else own[part])
+            selection = Selection(
+                self.graph_,
+                block,
+                solution=solution,
+                backend=self._arrays,
+                degree_exponent=self.degree_exponent,
             )
+            if candidates is not None:
+                answer = selection.among(candidates[part], k)
+            else:
+                mine = None if own is None else own[part]
+                answer = selection.overall(k, part, baseline=baseline, own=mine)
             rows[part], scores[part], slack[part] = answer
         diagnostics = merge_reports(solved)
         report_failures(diagnostics, self.on_failure, stacklevel=4)

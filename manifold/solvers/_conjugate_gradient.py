@@ -152,7 +152,7 @@ class _ColumnSolve:
         self.stuck = xp.zeros(self.target.shape, dtype=bool)
         for attempt in range(1 + _RESTARTS):
             squares = backend.column_dots(self._residual, self._residual)
-            self.stuck |= squares > before / 4
+            self.stuck |= (squares > before / 4) & (self.n_iter < self.budget)
             active = (squares > self.target) & (self.n_iter < self.budget) & ~self.stuck
             # the first round takes all columns, so that the host need not wait to learn which are zero
             which = np.flatnonzero(backend.to_host(active)) if attempt else np.arange(columns.size)
