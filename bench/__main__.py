@@ -1,0 +1,26 @@
+"""Run measurements by name, or all of them."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+from bench._report import record, table
+
+BENCHES = ("imports",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHES], help=f"of {', '.join(BENCHES)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="smallest sizes, for correctness; writes no record")
+    args = parser.parse_args()
+    for name in args.names or BENCHES:
+        module = import_module(f"bench.{name}")
+        rows = module.run(quick=args.quick)
+        print(f"\n{name}: {(module.__doc__ or '').splitlines()[0]}\n{table(rows)}")
+        record(name, rows, quick=args.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The README runs: its Python, as one session, and its two commands, as far as they can be checked from within."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import manifold
+
+ROOT = Path(manifold.__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_python_blocks_run_one_after_the_other(capsys):
+    session: dict[str, object] = {}
+    python = blocks("python")
+    assert len(python) == 3
+    for block in python:
+        exec(compile(block, "README.md", "exec"), session)
+    printed = capsys.readouterr().out
+    promised = re.search(r"# (0\.\d+) of the top ten", README)
+    assert promised
+    assert abs(float(printed.split()[0]) - float(promised[1])) < 0.01
+    assert "Graph: 1,797 nodes" in printed
+    assert "converged" in printed
+
+
+def test_the_two_commands_are_what_the_gate_runs():
+    commands = blocks("sh")[0].splitlines()
+    assert len(commands) == 2
+    assert commands[0].endswith("manifold demo")
+    assert commands[1].endswith("pytest")
+    gate = (ROOT / ".ci" / "run").read_text()
+    assert "README.md" in gate
+
+
+def test_the_promised_output_is_that_of_the_demo(capsys):
+    from manifold.cli import main
+
+    assert main(["demo"]) == 0
+    steady = re.compile(r"\s+\d+\.\d+ s$", flags=re.MULTILINE)  # all but the seconds
+    promised = steady.sub("", blocks("text")[0]).strip()
+    assert steady.sub("", capsys.readouterr().out).strip() == promised
