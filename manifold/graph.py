@@ -281,11 +281,8 @@ def graph_from_neighbors(
         raise TypeError(f"pass (D, I), Neighbors or a sparse distance graph, got {type(D).__name__} and no I")
     kernel = Affinity(affinity, gamma, neighbors.metric)
     n, k = neighbors.n_nodes, neighbors.n_neighbors
-    require_memory(
-        memory_forecast(n, k, edges=edges, bridge=bridge),
-        purpose=f"a graph of {n} nodes",
-        cure="lower n_neighbors",
-    )
+    needed = memory_forecast(n, k, edges=edges, bridge=bridge)
+    require_memory(needed, purpose=f"a graph of {n} nodes", cure="lower n_neighbors")
     W, n_clipped = _symmetric_affinity(neighbors, kernel, edges, bridge)
     facts = {
         "method": neighbors.method,

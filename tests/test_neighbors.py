@@ -76,8 +76,8 @@ def brute_force(X, metric, k):
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(_exact, "_QUERY_TILE", 64)
-    monkeypatch.setattr(_exact, "_POINT_TILE", 96)
+    monkeypatch.setattr(_exact, "QUERY_TILE", 64)
+    monkeypatch.setattr(_exact, "POINT_TILE", 96)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -134,8 +134,8 @@ def test_same_bits_for_any_tiles_and_threads(metric, rng, monkeypatch):
         both = find_neighbors(X, 9, metric=metric)
     results = [both]
     for tiles in ((500, 500), (64, 96), (499, 17), (1, 500)):
-        monkeypatch.setattr(_exact, "_QUERY_TILE", tiles[0])
-        monkeypatch.setattr(_exact, "_POINT_TILE", tiles[1])
+        monkeypatch.setattr(_exact, "QUERY_TILE", tiles[0])
+        monkeypatch.setattr(_exact, "POINT_TILE", tiles[1])
         results.append(find_neighbors(X, 9, metric=metric))
     for other in results:
         np.testing.assert_array_equal(alone.indices, other.indices)

@@ -13,7 +13,7 @@ from manifold._resources import require_memory
 from manifold.backends import Backend, get_backend
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
 from manifold.neighbors._base import METRICS, Neighbors
-from manifold.neighbors._exact import PointSet, Progress, exact_search
+from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, PointSet, Progress, exact_search
 from manifold.neighbors._nn_descent import nn_descent_search
 
 __all__ = [
@@ -40,7 +40,10 @@ def memory_forecast(n: int, d: int, k: int) -> int:
     >>> memory_forecast(60_000, 784, 50) < 400e6
     True
     """
-    return 5 * 8 * n * k + 8 * n + 4 * (2048 * 8192 * 2 + 3 * 8192 * d) + (1 << 26)
+    queries, points = min(n, QUERY_TILE), min(n, POINT_TILE)
+    tiles = 2 * queries * points + (queries + 3 * points) * d
+    candidates = 3 * max(GATHER, queries * d) + 4 * queries * (k + 16)
+    return 5 * 8 * n * k + 12 * n + 4 * (tiles + candidates)
 
 
 def find_neighbors(
@@ -131,8 +134,7 @@ def _warn_of_duplicates(points: PointSet, found: Neighbors) -> None:
     rows: NDArray[np.int64] = np.flatnonzero(last >= 0)
     unit = points.rows
     # a point whose k-th neighbour is itself again sees nothing but copies of itself
-    equal = [rows[s : s + 4096][(unit(rows[s : s + 4096]) == unit(last[rows[s : s + 4096]])).all(axis=1)]
-             for s in range(0, rows.size, 4096)]  # fmt: skip
+    equal = [rows[s][(unit(rows[s]) == unit(last[rows[s]])).all(axis=1)] for s in points.parts(rows.size)]
     inside = np.concatenate(equal) if equal else rows
     inside = inside[points.norms[inside] > 0] if points.metric == "cosine" else inside
     if inside.size:

@@ -18,9 +18,10 @@ Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-_QUERY_TILE = 2048  # tall, since each tile of points is normalised anew for each tile of queries
-_POINT_TILE = 8192  # 2048 x 8192 float32 scores are 64 MiB, whatever n is
+QUERY_TILE = 2048  # tall, since each tile of points is normalised anew for each tile of queries
+POINT_TILE = 8192  # 2048 x 8192 float32 scores are 64 MiB, whatever n is
 _TINY = 1e-30  # norms beyond this, or its inverse, are divided by in float64
+GATHER = 1 << 22  # numbers of candidates, or of rows under conversion, held at a time: 16 MiB
 _SPARE = 8  # candidates beyond k, so that rounding at the k-th place rarely needs the slow path
 
 
@@ -32,7 +33,7 @@ class PointSet:
         n = X.shape[0]
         # the centre of the points keeps distances exact where all of them lie far from the origin
         self.centre = X.mean(axis=0, dtype=np.float64).astype(np.float32) if metric == "euclidean" and n else None
-        squares = [self._squares(X[rows]) for rows in _slices(n, 4096)]
+        squares = [self._squares(X[rows]) for rows in self.parts(n)]
         self.norms = np.sqrt(np.concatenate([np.empty(0), *squares]))
         self._extreme = (self.norms > 0) & ((self.norms < _TINY) | (self.norms > 1 / _TINY))
 
@@ -42,6 +43,10 @@ class PointSet:
         squares: NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         return squares
 
+    def parts(self, n: int) -> Iterator[slice]:
+        """Return slices of 0..n-1, each of as many rows as may be copied at once."""
+        return slices(n, max(1, GATHER // self.X.shape[1]))
+
     def rows(self, which: slice | Ints) -> Floats:
         """Return rows as the metric compares them: unit length for cosine."""
         X: Floats = self.X[which]
@@ -49,9 +54,10 @@ class PointSet:
             return X
         norms, extreme = self.norms[which], self._extreme[which]
         # row by row the same bits, whatever rows are asked for together
-        unit: Floats = X / np.where((norms > 0) & ~extreme, norms, 1.0).astype(np.float32)[..., None]
-        if extreme.any():
-            unit[extreme] = X[extreme] / norms[extreme, None]
+        with np.errstate(under="ignore"):
+            unit: Floats = X / np.where((norms > 0) & ~extreme, norms, 1.0).astype(np.float32)[..., None]
+            if extreme.any():
+                unit[extreme] = X[extreme] / norms[extreme, None]
         return unit
 
     def propose(self, queries: Floats, tile: slice, backend: Backend) -> Array:
@@ -60,8 +66,9 @@ class PointSet:
         if self.centre is None:
             return backend.asarray(queries) @ backend.asarray(points).T
         squares = backend.asarray((self.norms[tile] ** 2).astype(np.float32))
-        products = backend.asarray(queries - self.centre) @ backend.asarray(points - self.centre).T
-        return 2 * products - squares
+        products = backend.asarray(2 * (queries - self.centre)) @ backend.asarray(points - self.centre).T
+        products -= squares  # in place: a tile is the largest array of the search
+        return products
 
     def compare(self, points: Floats, queries: Floats) -> Floats:
         """Return the similarities (b, c) of points (b, c, d) to queries (b, d), each summed in one order."""
@@ -78,7 +85,7 @@ class PointSet:
             return
         here = there = float(self.norms.max())
         if queries is not self:
-            there = max(float(np.sqrt(self._squares(queries.X[rows])).max()) for rows in _slices(len(queries.X), 4096))
+            there = max(float(np.sqrt(self._squares(queries.X[rows])).max()) for rows in self.parts(len(queries.X)))
         largest = here * there if self.metric == "inner_product" else (here + there) ** 2
         if largest > float(np.finfo(np.float32).max) / 2:
             raise ValueError(
@@ -97,6 +104,7 @@ class PointSet:
         return doubt
 
 
+@np.errstate(under="ignore")
 def exact_search(
     queries: PointSet,
     points: PointSet,
@@ -130,7 +138,7 @@ def exact_search(
     rows = np.arange(queries.X.shape[0]) if rows is None else rows
     ids = np.empty((rows.size, k), dtype=np.int64)
     similarities = np.empty((rows.size, k), dtype=np.float32)
-    for tile in _slices(rows.size, _QUERY_TILE):
+    for tile in slices(rows.size, QUERY_TILE):
         own = rows[tile] if drop_self else None
         ids[tile], similarities[tile] = _search_tile(queries.rows(rows[tile]), points, k=k, own=own, backend=backend)
         if progress is not None:
@@ -144,7 +152,7 @@ def _search_tile(
     """Search one tile of queries through all tiles of points."""
     n = points.X.shape[0]
     found_ids, found_scores = [], []
-    for tile in _slices(n, _POINT_TILE):
+    for tile in slices(n, POINT_TILE):
         scores = points.propose(queries, tile, backend)
         if own is not None:
             here = np.flatnonzero((own >= tile.start) & (own < tile.stop))
@@ -170,8 +178,8 @@ def _rank(candidates: Ints, queries: Floats, points: PointSet, *, own: Ints | No
     """Compare each query with its candidates (b, c) and return the best k by (-similarity, id)."""
     b, c = candidates.shape
     similarities = np.empty((b, c), dtype=np.float32)
-    step = max(1, (1 << 24) // (points.X.shape[1] * min(b, _QUERY_TILE)))
-    for part in _slices(c, step):
+    step = max(1, GATHER // (points.X.shape[1] * b))
+    for part in slices(c, step):
         similarities[:, part] = points.compare(points.rows(candidates[:, part]), queries)
     if own is not None:
         similarities[candidates == own[:, None]] = -np.inf
@@ -179,5 +187,6 @@ def _rank(candidates: Ints, queries: Floats, points: PointSet, *, own: Ints | No
     return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(similarities, order, axis=1)
 
 
-def _slices(n: int, step: int) -> Iterator[slice]:
+def slices(n: int, step: int) -> Iterator[slice]:
+    """Return slices of `step` that cover 0..n-1."""
     return (slice(start, min(start + step, n)) for start in range(0, n, step))

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from manifold._errors import warn
 from manifold.backends import Backend
 from manifold.neighbors._base import sort_rows
-from manifold.neighbors._exact import PointSet, exact_search
+from manifold.neighbors._exact import GATHER, PointSet, exact_search, slices
 
 # Two threads inside its compiled code can abort the process, so one build at a time in a process.
 _LOCK = threading.Lock()
 _STATE = {"announced": False}
 
 
+@np.errstate(under="ignore")
 def nn_descent_search(
     points: PointSet, *, k: int, backend: Backend, random_state: Any = None
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], int]:
@@ -51,8 +52,8 @@ def nn_descent_search(
     found = np.where(np.isfinite(distances), found, -1)
     n = found.shape[0]
     similarities = np.full(found.shape, -np.inf, dtype=np.float32)
-    for start in range(0, n, 512):
-        part = slice(start, start + 512)
+    step = max(1, GATHER // (points.X.shape[1] * (k + 1)))
+    for part in slices(n, step):
         near = points.rows(np.maximum(found[part], 0))
         similarities[part] = points.compare(near, points.rows(part))
     indices, similarities = sort_rows(found, similarities, drop_self=True)

@@ -36,7 +36,7 @@ def query_seeds(
     affinity : Affinity
         The kernel of the graph; by default max(s, 0)^3.
     node_scales : (n,), optional
-        sigma of each point, for the self-tuning kernel.
+        sigma of each point, for the self-tuning kernel; that of the query stands in for it.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def _weights(
     affinity: Affinity,
     node_scales: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
-    if affinity.kind == "power" or node_scales is None:
+    if affinity.kind == "power":
         return affinity.weights(similarities)
-    own = affinity.scales(np.where(ids >= 0, similarities, -np.inf))
-    return affinity.weights(similarities, own[:, None], node_scales[ids])
+    own = affinity.scales(np.where(ids >= 0, similarities, -np.inf))[:, None]
+    return affinity.weights(similarities, own, own if node_scales is None else node_scales[ids])
