@@ -299,7 +299,7 @@ def test_row_23_read_only_arrays_and_memmaps(X, tmp_path, monkeypatch):
 def test_row_23_a_memmap_is_never_loaded_whole(tmp_path, monkeypatch, metric, rng):
     from manifold.neighbors import _exact
 
-    for name, size in (("QUERY_TILE", 64), ("POINT_TILE", 64), ("GATHER", 1 << 18)):
+    for name, size in (("QUERY_TILE", 256), ("POINT_TILE", 64), ("GATHER", 1 << 18)):
         monkeypatch.setattr(_exact, name, size)
     monkeypatch.setattr(_checks, "_CHECK_BYTES", 1 << 20)
     mapped = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (3000, 4000))

@@ -27,7 +27,7 @@ class Ids:
         self._sorted = self.values[self._order]
         repeated = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
         if repeated.size:
-            raise ValueError(f"ids must be distinct, {self._sorted[repeated[0]]!r} occurs twice or more")
+            raise ValueError(f"ids must be distinct, {self._sorted[repeated[0]].item()!r} occurs twice or more")
 
     @property
     def missing(self) -> Any:
@@ -49,7 +49,8 @@ class Ids:
         known = self._sorted[at] == wanted
         unknown = ~known & (wanted != self.missing)
         if unknown.any():
-            raise ValueError(f"{unknown.sum()} ids are not in the collection, first {wanted[unknown].ravel()[0]!r}")
+            first = wanted[unknown].ravel()[0].item()
+            raise ValueError(f"{unknown.sum()} ids are not in the collection, first {first!r}")
         return np.where(known, self._order[at], -1)
 
     def names(self, rows: NDArray[np.int64]) -> NDArray[Any]:

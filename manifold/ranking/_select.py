@@ -49,7 +49,7 @@ class Selection:
         self.scores = scores * weights
         error = backend.asarray(solution.error_bound)
         self.upper = xp.where(self.reached, (scores + error) * weights, 0.0)
-        self.lower = xp.where(self.reached, (scores - error) * weights, 0.0)
+        self.lower = xp.where(self.reached, xp.maximum(scores - error, 0) * weights, 0.0)
 
     def overall(self, k: int, queries: Rows, *, baseline: Baseline, own: Rows | None = None) -> Lists:
         """Return the best k of the collection, `own` rows left out, for this block of queries.

@@ -157,13 +157,15 @@ class ManifoldSearch:
         TypeError, ValueError, MemoryBudgetError
             As `build_graph` does; and for ids that repeat or do not match. The object is unchanged then.
         """
-        if X is None and graph is None:
-            raise ValueError("fit needs X, or a graph")
-        points = None
-        scales = None
+        points = scales = None
         if X is not None:
             X = check_features(X)
-            points = PointSet(X, self.affinity.metric)
+            points, n = PointSet(X, self.affinity.metric), X.shape[0]
+        elif graph is not None:
+            n = graph.n_nodes
+        else:
+            raise ValueError("fit needs X, or a graph")
+        names = Ids(ids, n)  # wrong ids are met before the long work
         if graph is None:
             neighbors = find_neighbors(
                 X,
@@ -182,9 +184,8 @@ class ManifoldSearch:
                 bridge=self.bridge,
             )
             scales = self.affinity.scales(neighbors.similarities)
-        elif points is not None and points.X.shape[0] != graph.n_nodes:
-            raise ValueError(f"X has {points.X.shape[0]} rows but the graph has {graph.n_nodes} nodes")
-        names = Ids(ids, graph.n_nodes)
+        elif n != graph.n_nodes:
+            raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
         backend = get_backend(self.backend, X)
         prepared = self.solver.prepare(graph, self.filter, backend)
         self.graph_, self.ids_ = graph, names.values
@@ -247,14 +248,16 @@ class ManifoldSearch:
         if candidates not in ("shortlist", "all"):
             raise ValueError(f"candidates must be 'shortlist' or 'all', got {candidates!r}")
         rows = self._ids.rows(ids)
-        values = np.asarray(similarities, dtype=np.float32)
+        with np.errstate(over="ignore", under="ignore"):
+            values = np.asarray(similarities, dtype=np.float32)
         if rows.shape != values.shape or rows.ndim not in (1, 2):
             raise ValueError(f"ids and similarities must share a shape (q, m), got {rows.shape} and {values.shape}")
         single = rows.ndim == 1
         rows, values = np.atleast_2d(rows), np.atleast_2d(values)
         values = np.where(rows >= 0, values, -np.inf)
-        if np.isnan(values).any():
-            raise ValueError(f"similarities hold NaN in query {np.flatnonzero(np.isnan(values).any(axis=1))[0]}")
+        bad = (np.isnan(values) | (values == np.inf)).any(axis=1)
+        if bad.any():
+            raise ValueError(f"similarities hold NaN or infinity in query {np.flatnonzero(bad)[0]}")
         order = np.lexsort((rows, -values))
         rows, values = np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
         together = np.sort(rows, axis=1)
