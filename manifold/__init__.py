@@ -16,8 +16,10 @@ _ROOMS = {
     "LowPass": "filters",
     "Polynomial": "filters",
     "RegularizedDiffusion": "filters",
+    "DiffusionIndex": "index",
     "Direct": "solvers",
     "ManifoldSearch": "ranking",
+    "PowerIteration": "solvers",
     "build_graph": "graph",
     "diffuse": "solvers",
     "graph_from_affinity": "graph",
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
     from manifold import ranking as ranking
     from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
     from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
+    from manifold.index import DiffusionIndex
     from manifold.ranking import ManifoldSearch
-    from manifold.solvers import ConjugateGradient, Direct, diffuse
+    from manifold.solvers import ConjugateGradient, Direct, PowerIteration, diffuse
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,7 @@ FLOW = [
     "graph",
     "filters",
 ]
-FLOW += ["solvers", "ranking"]
+FLOW += ["solvers", "_intervals", "index", "ranking"]
 ALONE = {"metrics", "datasets"}  # import nothing of the house but _errors
 FRONT = {"cli", "_cli_evaluate", "_cli_files", "plotting", "__init__", "__main__"}
 ONLY = {"cupy": "backends/_cupy.py", "cupyx": "backends/_cupy.py", "matplotlib": "plotting.py"}

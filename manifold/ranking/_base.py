@@ -33,7 +33,7 @@ class Ranking:
     Examples
     --------
     >>> from manifold import ManifoldSearch
-    >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=["a", "b", "c"])
+    >>> search = ManifoldSearch(n_neighbors=1, alpha=0.5).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=["a", "b", "c"])
     >>> search.search([1.0, 0.0], k=2).ids.tolist()
     ['a', 'b']
     """
@@ -47,6 +47,11 @@ class Ranking:
     def certified(self) -> NDArray[np.bool_]:
         """Whether each returned set is proved to be that of the exact scores."""
         return np.equal(self.slack, 0)
+
+    @property
+    def tied(self) -> NDArray[np.bool_]:
+        """Whether the cut goes through scores that are equal to nine digits: no set is better than the one returned."""
+        return np.logical_and(self.slack > 0, self.slack < 1e-9)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return iter((self.ids, self.scores))

@@ -1,0 +1,137 @@
+"""Seeds to lists: by stored columns where there are any, else by a solve, and on until the slack is what was asked.
+
+In: seeds Y (n, q), non-negative. Out: rows, scores and slack of each query, and how its solve went.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from manifold.backends import Backend
+from manifold.filters import Filter
+from manifold.graph import Graph
+from manifold.index import StoredColumns
+from manifold.ranking._base import proved_slack
+from manifold.ranking._select import Baseline, Lists, Rows, Selection
+from manifold.solvers import ConjugateGradient, Prepared, Solution, Status, merge_reports
+
+_BLOCK = 64
+_REFINEMENTS = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)  # relative residuals, in float64, each from the answer before
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is wanted of each query: k rows of the collection, or of its candidates, without its own row."""
+
+    k: int
+    baseline: Baseline
+    candidates: Rows | None = None
+    own: Rows | None = None
+    slack: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ranker:
+    """A graph, a filter and a prepared solver that rank; never changed by a ranking."""
+
+    graph: Graph
+    filter: Filter
+    prepared: Prepared
+    backend: Backend
+    degree_exponent: float = 0.0
+
+    def rank(self, seeds: sparse.csc_array, task: Task) -> tuple[Rows, NDArray[Any], NDArray[np.float64], Solution]:
+        """Rank 64 queries at a time; those whose slack is larger than asked are solved more exactly."""
+        q = seeds.shape[1]
+        rows, scores, slack = np.empty((q, task.k), dtype=np.int64), np.empty((q, task.k)), np.empty(q)
+        reports = []
+        for start in range(0, q, _BLOCK):
+            queries = np.arange(start, min(start + _BLOCK, q))
+            block = seeds[:, queries]
+            if isinstance(self.prepared, StoredColumns) and task.candidates is None:
+                *answer, solution = self._look_up(block, queries, task)
+            else:
+                solution = self.prepared.solve(self.backend.asarray(block.toarray()))
+                answer = list(self._select(solution, block, queries, task))
+            solution = self._refine(solution, answer, block, queries=queries, task=task)
+            rows[queries], scores[queries], slack[queries] = answer
+            reports.append(replace(solution, scores=np.empty(0)))
+        return rows, scores, slack, merge_reports(reports)
+
+    def _select(self, solution: Solution, block: sparse.csc_array, queries: Rows, task: Task) -> Lists:
+        selection = Selection(
+            self.graph, block, solution=solution, backend=self.backend, degree_exponent=self.degree_exponent
+        )
+        if task.candidates is not None:
+            return selection.among(task.candidates[queries], task.k)
+        own = None if task.own is None else task.own[queries]
+        return selection.overall(task.k, queries, baseline=task.baseline, own=own)
+
+    def _look_up(self, block: sparse.csc_array, queries: Rows, task: Task) -> tuple[Any, ...]:
+        """Answer from the stored columns; a list they do not fill has infinite slack and -1 in its place."""
+        index, q = self.prepared, queries.size
+        assert isinstance(index, StoredColumns)
+        rows, scores = np.full((q, task.k), -1, dtype=np.int64), np.zeros((q, task.k))
+        slack, bound = np.full(q, np.inf), np.empty(q)
+        for j in range(q):
+            part = slice(block.indptr[j], block.indptr[j + 1])
+            nodes, weights = block.indices[part].astype(np.int64), block.data[part].astype(np.float64)
+            left_out = None if task.own is None else task.own[queries[j] : queries[j] + 1]
+            found = index.shortlist(nodes, weights, task.k, scale=self._scale, left_out=left_out)
+            bound[j] = weights @ (index.tail + index.error)[nodes]
+            rows[j, : found.rows.size], scores[j, : found.rows.size] = found.rows, found.scores
+            if found.rows.size == task.k:
+                slack[j] = proved_slack(np.array([found.lower]), np.array([found.outside]))[0]
+        status = tuple(Status.CONVERGED if s == 0 else Status.APPROXIMATE for s in slack)
+        nothing = np.zeros(q, dtype=np.int64)
+        report = Solution(np.empty(0), status, nothing, np.full(q, np.nan), error_bound=bound, solver="index")
+        return rows, scores, slack, report
+
+    def _refine(
+        self, solution: Solution, answer: list[Any], block: sparse.csc_array, *, queries: Rows, task: Task
+    ) -> Solution:
+        """Solve on, in place, the queries of a block whose list is not full or whose slack is more than was asked."""
+        rows, _, slack = answer
+        wanted = np.inf if task.slack is None else task.slack
+        looked_up = isinstance(self.prepared, StoredColumns) and task.candidates is None
+        todo = np.flatnonzero((slack > wanted) | (looked_up & (rows < 0).any(axis=1)))
+        x0 = None if looked_up or not todo.size else solution.scores[:, self.backend.asarray(todo)]
+        for rtol in _REFINEMENTS:
+            if not todo.size:
+                break
+            solver = replace(self._exact, settings=ConjugateGradient(rtol=rtol))
+            part = block[:, todo]
+            finer = solver.solve(self.backend.asarray(part.toarray()), x0=x0)
+            for old, new in zip(answer, self._select(finer, part, queries[todo], task), strict=True):
+                old[todo] = new
+            solution = _updated(solution, finer, todo)
+            going = np.flatnonzero(slack[todo] > wanted)
+            todo, x0 = todo[going], finer.scores[:, self.backend.asarray(going)]
+        return solution
+
+    @cached_property
+    def _exact(self) -> Any:
+        return ConjugateGradient().prepare(self.graph.astype(np.float64), self.filter, self.backend)
+
+    @cached_property
+    def _scale(self) -> NDArray[np.float64] | None:
+        if not self.degree_exponent:
+            return None
+        degrees = self.graph.degrees
+        return np.asarray(np.where(degrees > 0, degrees, 1.0) ** -self.degree_exponent)
+
+
+def _updated(report: Solution, finer: Solution, at: Rows) -> Solution:
+    """Return the report with the verdicts of some queries replaced, their iterations added."""
+    status = np.array(report.status, dtype=object)
+    status[at] = np.array(finer.status, dtype=object)
+    n_iter, residual, bound = report.n_iter.copy(), report.residual.copy(), report.error_bound.copy()
+    n_iter[at] += finer.n_iter
+    residual[at], bound[at] = finer.residual, finer.error_bound
+    return replace(report, status=tuple(status), n_iter=n_iter, residual=residual, error_bound=bound)
