@@ -22,7 +22,6 @@ _LOCK = threading.Lock()
 _STATE = {"announced": False}
 
 
-@np.errstate(under="ignore")
 def nn_descent_search(
     points: PointSet, *, k: int, backend: Backend, random_state: Any = None
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], int]:
@@ -55,7 +54,8 @@ def nn_descent_search(
     step = max(1, GATHER // (points.X.shape[1] * (k + 1)))
     for part in slices(n, step):
         near = points.rows(np.maximum(found[part], 0))
-        similarities[part] = points.compare(near, points.rows(part))
+        with np.errstate(under="ignore"):
+            similarities[part] = points.compare(near, points.rows(part))
     indices, similarities = sort_rows(found, similarities, drop_self=True)
     indices, similarities = indices[:, :k], similarities[:, :k]
     short = np.flatnonzero((indices < 0).any(axis=1))
