@@ -5,13 +5,12 @@ Every filter has h(1) = 1, so the scores of all filters and solvers stand on one
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from manifold._errors import ManifoldWarning
+from manifold._errors import warn
 
 
 class Filter(Protocol):
@@ -232,8 +231,4 @@ def _check_alpha(alpha: float) -> None:
         raise ValueError(f"alpha must lie in [0, 1), got {alpha!r}: 0.9 to 0.99 serve most collections")
     if alpha > 0.9999:
         steps = int(np.sqrt(2 / (1 - alpha)) * np.log(2e6) / 2)
-        warnings.warn(
-            f"alpha={alpha} makes the system nearly singular: expect up to {steps} iterations for 1e-6",
-            ManifoldWarning,
-            stacklevel=4,
-        )
+        warn(f"alpha={alpha} makes the system nearly singular: expect up to {steps} iterations for 1e-6")

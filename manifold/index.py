@@ -20,7 +20,7 @@ from scipy import sparse
 from manifold._checks import check_count
 from manifold._intervals import Floats, Intervals, Ints, Shortlist
 from manifold._resources import require_memory
-from manifold.backends import Array, Backend, get_backend, rounding_unit
+from manifold.backends import Array, Backend, SparseMatrix, get_backend, rounding_unit
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.solvers import ConjugateGradient, Solution, Status
@@ -124,7 +124,7 @@ class DiffusionIndex:
             tail[part] = np.where(sizes[part] <= k, 0.0, largest_left_out + error[part])
             if progress is not None:
                 progress(int(part[-1]) + 1, n)
-        return StoredColumns(graph, filter, ids=ids, values=values, tail=tail, error=error)
+        return StoredColumns(graph, filter, ids=ids, values=values, tail=tail, error=error, backend=arrays)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -149,6 +149,7 @@ class StoredColumns:
     values: NDArray[Any]
     tail: Floats
     error: Floats
+    backend: Backend
 
     @property
     def nbytes(self) -> int:
@@ -156,11 +157,11 @@ class StoredColumns:
         return int(sum(array.nbytes for array in (self.ids, self.values, self.tail, self.error)))
 
     @cached_property
-    def _matrix(self) -> sparse.csr_array:
+    def _matrix(self) -> SparseMatrix:
         n, k = self.ids.shape
         indptr = np.arange(0, n * k + 1, k) if k else np.zeros(n + 1, dtype=np.int64)
         columns = (self.values.ravel().astype(np.float64), self.ids.ravel().astype(np.int64), indptr)
-        return sparse.csr_array(sparse.csc_array(columns, shape=(n, n)))
+        return self.backend.csr(sparse.csr_array(sparse.csc_array(columns, shape=(n, n))), dtype=np.float64)
 
     @cached_property
     def _component_sizes(self) -> Ints:
@@ -168,7 +169,7 @@ class StoredColumns:
 
     @cached_property
     def _system(self) -> NormalizedAffinity:
-        return NormalizedAffinity(self.graph, get_backend("scipy"), np.float64)
+        return NormalizedAffinity(self.graph, self.backend, np.float64)
 
     def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds from the stored entries alone, for any seeds; `x0` and `callback` are not used.
@@ -187,12 +188,12 @@ class StoredColumns:
 
     def _solve_block(self, seeds: Seeds, x0: Any, columns: Ints, callback: Any) -> tuple[Array, ...]:
         ((w, a),) = self.filter.resolvents or ()
-        Y, S = seeds.block, self._system
-        x = (self._matrix @ Y).astype(self.graph.dtype).astype(np.float64)
+        Y, S, xp = seeds.block, self._system, self.backend.xp
+        x = self.backend.spmm(self._matrix, Y).astype(self.graph.dtype).astype(np.float64)
         norm, bound = error_bound(S, b=w * Y, x=x, residual=w * Y - x + a * (S @ x), a=a)
-        length = w * np.sqrt(S.backend.column_dots(Y, Y))
-        none = np.zeros(Y.shape[1], dtype=bool)
-        return x, none, none, norm / np.where(length > 0, length, 1.0), bound, none
+        length = w * xp.sqrt(self.backend.column_dots(Y, Y))
+        none = xp.zeros(Y.shape[1], dtype=bool)
+        return x, length == 0, none, norm / xp.where(length > 0, length, 1.0), bound, none
 
     def shortlist(
         self, nodes: Ints, weights: Floats, k: int, *, scale: Floats | None = None, left_out: Ints | None = None

@@ -23,6 +23,8 @@ class Ids:
             self.values = self.values.astype(str)
         if self.values.dtype.kind not in "iuU":
             raise TypeError(f"ids must be integers or strings, got dtype {self.values.dtype}")
+        if (self.values == self.missing).any():
+            raise ValueError(f"ids must not be {self.missing!r}, which marks a missing item")
         self._order = np.argsort(self.values, kind="stable")
         self._sorted = self.values[self._order]
         repeated = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])

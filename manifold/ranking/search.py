@@ -5,7 +5,6 @@ In: features and queries, or ids and similarities of a shortlist. Out: a `Rankin
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count, check_features, check_queries
-from manifold._errors import ManifoldWarning
+from manifold._errors import warn
 from manifold.affinity import Affinity
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion
@@ -328,7 +327,7 @@ class ManifoldSearch:
         if task.slack is not None and not task.slack >= 0:
             raise ValueError(f"slack must be at least 0, got {task.slack!r}")
         rows, scores, slack, diagnostics = self._ranker.rank(seeds, task)
-        report_failures(diagnostics, self.on_failure, stacklevel=4)
+        report_failures(diagnostics, self.on_failure)
         if len(bad):
             rows[bad], scores[bad], slack[bad] = -1, 0, np.inf
         ids = self._ids.names(rows)
@@ -347,11 +346,7 @@ class ManifoldSearch:
             if bad.any():
                 values[bad] = 0
                 first = np.flatnonzero(bad)[0]
-                warnings.warn(
-                    f"{bad.sum()} queries hold NaN or infinity (first: {first}): answered with {self._ids.missing!r}",
-                    ManifoldWarning,
-                    stacklevel=3,
-                )
+                warn(f"{bad.sum()} queries hold NaN or infinity (first: {first}): answered with {self._ids.missing!r}")
                 Q = values[0] if np.ndim(Q) == 1 else values
         queries, single = check_queries(Q, n_features)
         return queries, single, bad if bad.size else np.zeros(queries.shape[0], dtype=bool)

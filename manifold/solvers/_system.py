@@ -69,7 +69,8 @@ class Seeds:
         values = xp.where(finite, values, 0)
         largest = xp.abs(values).max(axis=0).astype(np.float64)
         scale = xp.where(largest > 0, xp.ldexp(1.0, xp.frexp(largest)[1]), 0.0)
-        block = (values / xp.where(scale > 0, scale, 1.0)).astype(system.dtype)
+        with np.errstate(under="ignore"):  # entries far below the largest of their column may become 0
+            block = (values / xp.where(scale > 0, scale, 1.0)).astype(system.dtype)
         return cls(block, scale, finite)
 
 
