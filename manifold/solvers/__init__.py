@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-from manifold._errors import ConvergenceError, ConvergenceWarning
+from manifold._errors import ConvergenceError, ConvergenceWarning, warn
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.solvers._base import Callback, Prepared, Progress, Solution, Solver, Status, merge_reports
 from manifold.solvers._conjugate_gradient import ConjugateGradient
 from manifold.solvers._direct import Direct
+from manifold.solvers._power_iteration import PowerIteration
 
 __all__ = [
     "SOLVERS",
     "ConjugateGradient",
     "Direct",
+    "PowerIteration",
     "Prepared",
     "Progress",
     "Solution",
@@ -28,13 +29,13 @@ __all__ = [
     "report_failures",
 ]
 
-SOLVERS: dict[str, type[Any]] = {"cg": ConjugateGradient, "direct": Direct}
+SOLVERS: dict[str, type[Any]] = {"cg": ConjugateGradient, "direct": Direct, "power": PowerIteration}
 
 _DEFAULT_FILTER = Diffusion()
 
 
 def get_solver(solver: str | Solver) -> Solver:
-    """Return the settings of a solver by name ("cg", "direct", or "auto": "cg"), or those given.
+    """Return the settings of a solver by its name in `SOLVERS` ("auto" is "cg"), or those given.
 
     >>> get_solver("cg")
     ConjugateGradient(rtol=0.001, max_iter=None)
@@ -113,10 +114,10 @@ def diffuse(
     return solution
 
 
-def report_failures(solution: Solution, on_failure: str, *, stacklevel: int = 3) -> None:
+def report_failures(solution: Solution, on_failure: str) -> None:
     """Warn of, raise or ignore the columns of a solution that failed."""
     if on_failure == "ignore" or not solution.failures():
         return
     if on_failure == "raise":
         raise ConvergenceError(solution.explain())
-    warnings.warn(solution.explain(), ConvergenceWarning, stacklevel=stacklevel)
+    warn(solution.explain(), ConvergenceWarning)
