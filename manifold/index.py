@@ -9,14 +9,17 @@ every node, from a few hundred numbers per seed (offline diffusion, Yang et al.,
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._checkpoint import Checkpoint, fingerprint
 from manifold._checks import check_count
 from manifold._intervals import Floats, Intervals, Ints, Shortlist
 from manifold._resources import require_memory
@@ -25,11 +28,12 @@ from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.solvers import ConjugateGradient, Solution, Status
 from manifold.solvers._base import Callback
+from manifold.solvers._conjugate_gradient import PreparedConjugateGradient
 from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 Progress = Callable[[int, int], None]
 
-_BLOCK = 64
+_BLOCK = 32
 _DTYPES = ("float16", "float32", "float64")
 _MOST_CONTESTED = 2000  # more candidates than this are not worth looking up one by one
 _DEFAULT_FILTER = Diffusion()
@@ -88,43 +92,77 @@ class DiffusionIndex:
         *,
         filter: Filter = _DEFAULT_FILTER,
         backend: str | Backend = "auto",
+        n_jobs: int = 1,
+        checkpoint: str | Path | None = None,
         progress: Progress | None = None,
     ) -> StoredColumns:
-        """Solve all n columns, 64 at a time, and keep the largest entries of each.
+        """Solve all n columns, a block at a time, and keep the largest entries of each.
+
+        Parameters
+        ----------
+        graph, filter, backend
+            See `manifold.diffuse`; the filter must be a single resolvent, such as ``Diffusion``.
+        n_jobs : int
+            Threads that solve blocks at the same time; the same bits for any number.
+        checkpoint : path, optional
+            A folder that keeps what is done: a build that was stopped goes on from there, with the same result. The
+            arrays of the index are then memory-mapped files in it.
+        progress : callable(done, total), optional
+            Called after each block.
 
         Raises
         ------
         ValueError
-            For a filter that is not a single resolvent with 0 <= a: other columns may be negative, and a missing
-            entry would then have no lower bound.
+            For another filter: its columns may be negative, and a missing entry would then have no lower bound. For a
+            checkpoint of another build.
         MemoryBudgetError
             Where the index would not fit; raised before anything is solved.
+
+        Notes
+        -----
+        Cost: n columns of some log(1 / rtol) / sqrt(1 - alpha) products with S each, shared by 32.
         """
         resolvents = filter.resolvents
         if resolvents is None or len(resolvents) != 1 or resolvents[0][1] < 0:
             raise ValueError(f"an index needs a filter of one resolvent, such as Diffusion; {filter} is not")
-        n, arrays = graph.n_nodes, get_backend(backend)
+        n, arrays, n_jobs = graph.n_nodes, get_backend(backend), check_count(n_jobs, "n_jobs")
         k = min(self.n_entries, n)
+        kept = 0 if checkpoint else self.memory_forecast(n)
         require_memory(
-            self.memory_forecast(n) + 8 * 10 * n * _BLOCK,
-            purpose=f"an index of {n} nodes",
-            cure="lower n_entries",
+            kept + n_jobs * 80 * n * _BLOCK, purpose=f"an index of {n} nodes", cure="lower n_entries or n_jobs"
+        )
+        W = graph.affinity
+        state = Checkpoint(
+            checkpoint,
+            {"ids": ((n, k), np.uint32), "values": ((n, k), self.dtype), "tail": ((n,), float), "error": ((n,), float)},
+            n_blocks=-(-n // _BLOCK),
+            fingerprint=fingerprint(W.indptr, W.indices, W.data, filter, self),
         )
         prepared = ConjugateGradient(rtol=self.rtol).prepare(graph.astype(np.float64), filter, arrays)
-        sizes = np.bincount(graph.components, minlength=1)[graph.components]
-        ids, values = np.empty((n, k), np.uint32), np.empty((n, k), self.dtype)
-        tail, error = np.empty(n), np.empty(n)
-        for start in range(0, n, _BLOCK):
-            part = np.arange(start, min(start + _BLOCK, n))
-            unit = sparse.csc_array((np.ones(part.size), (part, np.arange(part.size))), shape=(n, part.size))
-            solution = prepared.solve(unit)
-            error[part] = solution.error_bound + float(np.finfo(self.dtype).smallest_subnormal)
-            ids[part], values[part], largest_left_out = _largest(solution, k, arrays)
-            # a component that fits is stored whole, and outside of it a column is zero, exactly
-            tail[part] = np.where(sizes[part] <= k, 0.0, largest_left_out + error[part])
-            if progress is not None:
-                progress(int(part[-1]) + 1, n)
-        return StoredColumns(graph, filter, ids=ids, values=values, tail=tail, error=error, backend=arrays)
+        todo, stored = state.todo, state.arrays
+        with ThreadPoolExecutor(n_jobs) as pool:
+            solved = pool.map(lambda block: self._solve_block(prepared, graph, block), todo)
+            for block, columns in zip(todo, solved, strict=True):
+                rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
+                for name, values in columns.items():
+                    stored[name][rows] = values
+                state.finish(block)
+                if progress is not None:
+                    progress(min(rows.stop, n), n)
+        return StoredColumns(graph, filter, backend=arrays, **stored)
+
+    def _solve_block(self, prepared: PreparedConjugateGradient, graph: Graph, block: int) -> dict[str, NDArray[Any]]:
+        """Solve one block of columns and cut it."""
+        n, backend = graph.n_nodes, prepared.system.backend
+        part = np.arange(block * _BLOCK, min((block + 1) * _BLOCK, n))
+        unit = sparse.csc_array((np.ones(part.size), (part, np.arange(part.size))), shape=(n, part.size))
+        solution = prepared.solve(unit)
+        ids, values, left_out = _largest(solution, min(self.n_entries, n), backend)
+        error = solution.error_bound + float(np.finfo(self.dtype).smallest_subnormal)
+        # a component that fits is stored whole, and outside of it a column is zero, exactly
+        sizes = np.bincount(graph.components)[graph.components[part]]
+        tail = np.where(sizes <= self.n_entries, 0.0, left_out + error)
+        return {"ids": ids, "values": values, "tail": tail, "error": error}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

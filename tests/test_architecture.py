@@ -20,6 +20,7 @@ ROOT = PACKAGE.parent
 FLOW = [
     "_errors",
     "_resources",
+    "_checkpoint",
     "_checks",
     "_weights",
     "backends",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from cases import dense_scores, make_graph
@@ -15,6 +19,7 @@ from manifold import (
     Heat,
     ManifoldSearch,
     RegularizedDiffusion,
+    build_graph,
     datasets,
     graph_from_affinity,
 )
@@ -193,7 +198,7 @@ def test_memory_is_forecast_and_refused_before_the_work(monkeypatch):
 def test_progress_and_refusals():
     graph, seen = make_graph("clusters"), []
     DiffusionIndex(n_entries=4).build(graph, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(64, 150), (128, 150), (150, 150)]
+    assert seen == [(32, 150), (64, 150), (96, 150), (128, 150), (150, 150)]
     for filter in (Heat(3.0), RegularizedDiffusion(0.9)):
         with pytest.raises(ValueError, match=f"{type(filter).__name__}.* is not"):
             DiffusionIndex().build(graph, filter=filter)
@@ -225,3 +230,70 @@ def test_refinement_that_cannot_help_says_so():
     assert not first.certified.all()
     search.on_failure = "ignore"
     assert search.search(X[300:340], 100, slack=0.0).certified.all()
+
+
+def equal_columns(a, b):
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("ids", "values", "tail", "error"))
+
+
+def test_threads_change_no_bit():
+    graph = make_graph("clusters")
+    one, three = (DiffusionIndex(n_entries=16).build(graph, n_jobs=jobs) for jobs in (1, 3))
+    assert equal_columns(one, three)
+
+
+def test_a_build_that_was_stopped_goes_on_with_the_same_result(tmp_path):
+    graph, index = make_graph("clusters"), DiffusionIndex(n_entries=16)
+    whole = index.build(graph)
+
+    def stop(done, total):
+        if done >= 96:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index.build(graph, checkpoint=tmp_path / "state", progress=stop)
+    blocks = []
+    resumed = index.build(graph, checkpoint=tmp_path / "state", progress=lambda done, total: blocks.append(done))
+    assert blocks == [128, 150]
+    assert equal_columns(whole, resumed)
+    assert isinstance(resumed.values, np.memmap)
+    again = index.build(graph, checkpoint=tmp_path / "state", progress=lambda *_: pytest.fail("all was done"))
+    assert equal_columns(whole, again)
+    shortlists = [columns.shortlist(np.array([3, 70]), np.array([1.0, 0.5]), 5) for columns in (whole, again)]
+    assert shortlists[0].rows.tolist() == shortlists[1].rows.tolist()
+
+
+def test_a_checkpoint_of_another_build_is_refused(tmp_path):
+    graph = make_graph("clusters")
+    DiffusionIndex(n_entries=8).build(graph, checkpoint=tmp_path / "state")
+    for other in (
+        lambda: DiffusionIndex(n_entries=9).build(graph, checkpoint=tmp_path / "state"),
+        lambda: DiffusionIndex(n_entries=8).build(graph, filter=Diffusion(0.5), checkpoint=tmp_path / "state"),
+        lambda: DiffusionIndex(n_entries=8).build(make_graph("ring"), checkpoint=tmp_path / "state"),
+    ):
+        with pytest.raises(ValueError, match="belongs to another build"):
+            other()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    with pytest.raises(ValueError, match="is not empty and holds no build"):
+        DiffusionIndex(n_entries=8).build(graph, checkpoint=tmp_path / "full")
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "precious"
+
+
+def test_killed_builds_resume(tmp_path):
+    """The process dies at once, without a word, after its second block."""
+    code = (
+        "import os, sys, numpy as np; from manifold import *;"
+        "X = np.load(sys.argv[1]); graph = build_graph(X, 5);"
+        "die = lambda done, total: os.kill(os.getpid(), 9) if done >= 64 else None;"
+        "DiffusionIndex(n_entries=8).build(graph, checkpoint=sys.argv[2], progress=die)"
+    )
+    X = np.random.default_rng(4).standard_normal((120, 6)).astype(np.float32)
+    np.save(tmp_path / "X.npy", X)
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "X.npy"), str(tmp_path / "state")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    graph, done = build_graph(X, 5), []
+    index = DiffusionIndex(n_entries=8)
+    resumed = index.build(graph, checkpoint=tmp_path / "state", progress=lambda *p: done.append(p))
+    assert done[0][0] == 96
+    assert equal_columns(index.build(graph), resumed)

@@ -16,7 +16,7 @@ from manifold.backends import Array, Backend, rounding_unit
 from manifold.graph import Graph
 from manifold.solvers._base import Callback, Solution, Status
 
-COLUMN_BLOCK = 64  # columns solved together: products with S are then limited by memory, not by its indices
+COLUMN_BLOCK = 32  # columns solved together: enough to share the reading of S, few enough to stay in cache
 
 
 class NormalizedAffinity:
@@ -129,7 +129,7 @@ def solve_in_blocks(
     dtype: Any = None,
     otherwise: Status = Status.MAX_ITER,
 ) -> Solution:
-    """Run `solve_block` over blocks of 64 columns and put the parts together at the caller's scale.
+    """Run `solve_block` over blocks of 32 columns and put the parts together at the caller's scale.
 
     ``solve_block(seeds, x0, columns, callback)`` returns, for scaled columns, x (n, q) and, each (q,): converged,
     n_iter, residual (relative), bound, broken. A column that is none of converged, broken and non-finite gets the
