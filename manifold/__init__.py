@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 # public name -> room that holds it
 _ROOMS = {
+    "Chebyshev": "solvers",
     "ConjugateGradient": "solvers",
     "Diffusion": "filters",
     "Heat": "filters",
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
     from manifold.index import DiffusionIndex
     from manifold.ranking import ManifoldSearch
-    from manifold.solvers import ConjugateGradient, Direct, PowerIteration, diffuse
+    from manifold.solvers import Chebyshev, ConjugateGradient, Direct, PowerIteration, diffuse
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,15 @@ import pytest
 from scipy import sparse
 from strict_backend import StrictBackend
 
-from manifold import ConjugateGradient, DiffusionIndex, Direct, PowerIteration, build_graph, graph_from_affinity
+from manifold import (
+    Chebyshev,
+    ConjugateGradient,
+    DiffusionIndex,
+    Direct,
+    PowerIteration,
+    build_graph,
+    graph_from_affinity,
+)
 from manifold._errors import BackendError
 from manifold.backends import Backend, get_backend
 from manifold.graph import Graph
@@ -31,6 +39,10 @@ def rational(filter: Any) -> bool:
     return filter.resolvents is not None
 
 
+def smooth(filter: Any) -> bool:
+    return filter.smooth
+
+
 def single_resolvent(filter: Any) -> bool:
     return rational(filter) and len(filter.resolvents) == 1
 
@@ -48,6 +60,10 @@ def _power(dtype: np.dtype) -> PowerIteration:
     return PowerIteration(rtol=1e-12 if dtype == np.float64 else 1.5e-5)
 
 
+def _chebyshev(dtype: np.dtype) -> Chebyshev:
+    return Chebyshev(rtol=1e-12 if dtype == np.float64 else 1e-5)
+
+
 SOLVERS = [
     SolverCase("cg", _cg, tuple(ConjugateGradient(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), rational),
     SolverCase(
@@ -57,6 +73,7 @@ SOLVERS = [
         single_resolvent,
     ),
     SolverCase("direct", lambda dtype: Direct(), (Direct(),), anything),
+    SolverCase("chebyshev", _chebyshev, tuple(Chebyshev(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("power", _power, tuple(PowerIteration(rtol=1e-9, max_iter=m) for m in (1, 30)), rational),
 ]
 

@@ -9,12 +9,14 @@ from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.solvers._base import Callback, Prepared, Progress, Solution, Solver, Status, merge_reports
+from manifold.solvers._chebyshev import Chebyshev
 from manifold.solvers._conjugate_gradient import ConjugateGradient
 from manifold.solvers._direct import Direct
 from manifold.solvers._power_iteration import PowerIteration
 
 __all__ = [
     "SOLVERS",
+    "Chebyshev",
     "ConjugateGradient",
     "Direct",
     "PowerIteration",
@@ -29,7 +31,12 @@ __all__ = [
     "report_failures",
 ]
 
-SOLVERS: dict[str, type[Any]] = {"cg": ConjugateGradient, "direct": Direct, "power": PowerIteration}
+SOLVERS: dict[str, type[Any]] = {
+    "cg": ConjugateGradient,
+    "chebyshev": Chebyshev,
+    "direct": Direct,
+    "power": PowerIteration,
+}
 
 _DEFAULT_FILTER = Diffusion()
 
