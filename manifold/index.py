@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.solvers import ConjugateGradient, Solution, Status
 from manifold.solvers._base import Callback
-from manifold.solvers._conjugate_gradient import PreparedConjugateGradient
 from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 Progress = Callable[[int, int], None]
 
 _BLOCK = 32
 _DTYPES = ("float16", "float32", "float64")
+_SWEEPS = 4  # of refinement, each worth a factor of 2e4; what is left after them stands in the bound
 _MOST_CONTESTED = 2000  # more candidates than this are not worth looking up one by one
 _DEFAULT_FILTER = Diffusion()
 
@@ -43,7 +44,7 @@ _DEFAULT_FILTER = Diffusion()
 class DiffusionIndex:
     """Settings of a stored index: the T largest entries of each column of h(S) = (1 - alpha)(I - alpha S)^-1.
 
-    Columns are solved on the whole graph, in float64, and cut after (late truncation), so that each stored entry is
+    Columns are solved on the whole graph, to float64, and cut after (late truncation), so that each stored entry is
     known to `error`, and each entry that is not stored to lie between 0 and the column's `tail`.
 
     Parameters
@@ -138,31 +139,58 @@ class DiffusionIndex:
             n_blocks=-(-n // _BLOCK),
             fingerprint=fingerprint(W.indptr, W.indices, W.data, filter, self),
         )
-        prepared = ConjugateGradient(rtol=self.rtol).prepare(graph.astype(np.float64), filter, arrays)
+        columns = _Columns(graph, filter, arrays, rtol=self.rtol)
         todo, stored = state.todo, state.arrays
         with ThreadPoolExecutor(n_jobs) as pool:
-            solved = pool.map(lambda block: self._solve_block(prepared, graph, block), todo)
-            for block, columns in zip(todo, solved, strict=True):
+            blocks: Any = pool.map(partial(self._cut_block, columns), todo)  # a generator: closing it cancels the rest
+            for block, parts in zip(todo, blocks, strict=True):
                 rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
-                for name, values in columns.items():
+                for name, values in parts.items():
                     stored[name][rows] = values
                 state.finish(block)
                 if progress is not None:
                     progress(min(rows.stop, n), n)
         return StoredColumns(graph, filter, backend=arrays, **stored)
 
-    def _solve_block(self, prepared: PreparedConjugateGradient, graph: Graph, block: int) -> dict[str, NDArray[Any]]:
-        """Solve one block of columns and cut it."""
-        n, backend = graph.n_nodes, prepared.system.backend
+    def _cut_block(self, columns: _Columns, block: int) -> dict[str, NDArray[Any]]:
+        """Solve one block of columns and keep the largest entries of each, ids ascending."""
+        n, backend = columns.graph.n_nodes, columns.backend
+        k = min(self.n_entries, n)
         part = np.arange(block * _BLOCK, min((block + 1) * _BLOCK, n))
-        unit = sparse.csc_array((np.ones(part.size), (part, np.arange(part.size))), shape=(n, part.size))
-        solution = prepared.solve(unit)
-        ids, values, left_out = _largest(solution, min(self.n_entries, n), backend)
-        error = solution.error_bound + float(np.finfo(self.dtype).smallest_subnormal)
+        scores, bound = columns.solve(part)
+        scores = backend.xp.maximum(scores, 0)  # exact columns are >= 0
+        ids, values = (backend.to_host(x) for x in backend.top_k(scores.T, min(k + 1, n)))
+        error = bound + float(np.finfo(self.dtype).smallest_subnormal)
         # a component that fits is stored whole, and outside of it a column is zero, exactly
-        sizes = np.bincount(graph.components)[graph.components[part]]
-        tail = np.where(sizes <= self.n_entries, 0.0, left_out + error)
+        sizes = np.bincount(columns.graph.components)[columns.graph.components[part]]
+        tail = np.zeros(part.size) if n <= k else np.where(sizes <= k, 0.0, values[:, -1] + error)
+        order = np.argsort(ids[:, :k], axis=1)
+        ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
         return {"ids": ids, "values": values, "tail": tail, "error": error}
+
+
+class _Columns:
+    """Columns of h(S) by iterative refinement: solved in float32, corrected by residuals in float64."""
+
+    def __init__(self, graph: Graph, filter: Filter, backend: Backend, *, rtol: float) -> None:
+        ((self.w, self.a),) = filter.resolvents or ()
+        self.graph, self.backend, self.rtol = graph, backend, rtol
+        self._single = ConjugateGradient(rtol=5e-5).prepare(graph.astype(np.float32), filter, backend)
+        self._system = NormalizedAffinity(graph, backend, np.float64)
+
+    def solve(self, nodes: Ints) -> tuple[Array, Floats]:
+        """Return the columns (n, q) of some nodes in float64 and bounds (q,) on their errors."""
+        xp, S = self.backend.xp, self._system
+        b = xp.zeros((self.graph.n_nodes, nodes.size))
+        b[self.backend.asarray(nodes), xp.arange(nodes.size)] = self.w
+        x, residual = xp.zeros_like(b), b
+        for _ in range(_SWEEPS):
+            x += self._single.solve(residual / self.w).scores
+            residual = b - x + self.a * (S @ x)
+            norm, bound = error_bound(S, b=b, x=x, residual=residual, a=self.a)
+            if not bool((norm > self.rtol * self.w).any()):
+                break
+        return x, self.backend.to_host(bound)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -188,6 +216,23 @@ class StoredColumns:
     tail: Floats
     error: Floats
     backend: Backend
+
+    def first(self, n_entries: int) -> StoredColumns:
+        """Return the index cut to its largest entries: one build serves every smaller one."""
+        n, width = self.ids.shape
+        k = min(check_count(n_entries, "n_entries"), width)
+        if k == width:
+            return self
+        order = np.argsort(-self.values, axis=1, kind="stable")
+        rest = self._rounded(np.zeros(n), np.take_along_axis(self.values, order[:, k : k + 1], axis=1)[:, 0])[1]
+        sizes = self._component_sizes[self.graph.components]
+        kept = np.sort(order[:, :k], axis=1)
+        return replace(
+            self,
+            ids=np.take_along_axis(self.ids, kept, axis=1),
+            values=np.take_along_axis(self.values, kept, axis=1),
+            tail=np.where(sizes <= k, 0.0, rest.astype(np.float64) + self.error),
+        )
 
     @property
     def nbytes(self) -> int:
@@ -309,14 +354,4 @@ class StoredColumns:
     def _rounded(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
         """Widen bounds by the rounding of stored values and of their sums."""
         u = 2 * rounding_unit(self.values.dtype)
-        return lower * (1 - u), upper * (1 + u)
-
-
-def _largest(solution: Solution, k: int, backend: Backend) -> tuple[Ints, Floats, Floats]:
-    """Return ids (ascending) and values (q, k) of the k largest entries of each column, and the next largest."""
-    n = solution.scores.shape[0]
-    scores = backend.xp.maximum(solution.scores, 0)  # exact columns are >= 0
-    ids, values = (backend.to_host(x) for x in backend.top_k(scores.T, min(k + 1, n)))
-    left_out = values[:, k] if n > k else np.zeros(ids.shape[0])
-    order = np.argsort(ids[:, :k], axis=1)
-    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1), left_out
+        return np.asarray(lower * (1 - u), dtype=np.float64), upper.astype(np.float64) * (1 + u)

@@ -236,6 +236,20 @@ def equal_columns(a, b):
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("ids", "values", "tail", "error"))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["clusters", "disconnected", "star"])
+def test_a_narrower_index_is_cut_from_a_wider_one(name, dtype):
+    graph = make_graph(name)
+    wide = DiffusionIndex(n_entries=30, dtype=dtype).build(graph)
+    narrow, built = wide.first(4), DiffusionIndex(n_entries=4, dtype=dtype).build(graph)
+    np.testing.assert_array_equal(np.sort(narrow.values, axis=1), np.sort(built.values, axis=1))
+    np.testing.assert_allclose(narrow.tail, built.tail, rtol=2e-3, atol=1e-7)
+    K = exact_columns(graph, Diffusion())
+    for j in range(graph.n_nodes):
+        assert np.delete(K[:, j], narrow.ids[j]).max(initial=0) <= narrow.tail[j] + 1e-14
+    assert wide.first(64) is wide
+
+
 def test_threads_change_no_bit():
     graph = make_graph("clusters")
     one, three = (DiffusionIndex(n_entries=16).build(graph, n_jobs=jobs) for jobs in (1, 3))
