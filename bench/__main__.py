@@ -7,7 +7,7 @@ from importlib import import_module
 
 from bench._report import record, table
 
-BENCHES = ("imports",)
+BENCHES = ("imports", "certificates")
 
 
 def main() -> None:

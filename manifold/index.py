@@ -142,14 +142,15 @@ class DiffusionIndex:
         columns = _Columns(graph, filter, arrays, rtol=self.rtol)
         todo, stored = state.todo, state.arrays
         with ThreadPoolExecutor(n_jobs) as pool:
-            blocks: Any = pool.map(partial(self._cut_block, columns), todo)  # a generator: closing it cancels the rest
-            for block, parts in zip(todo, blocks, strict=True):
-                rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
-                for name, values in parts.items():
-                    stored[name][rows] = values
-                state.finish(block)
-                if progress is not None:
-                    progress(min(rows.stop, n), n)
+            blocks: Any = pool.map(partial(self._cut_block, columns), todo)
+            with closing(blocks):  # where the loop is left early, this cancels what has not begun
+                for block, parts in zip(todo, blocks, strict=True):
+                    rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
+                    for name, values in parts.items():
+                        stored[name][rows] = values
+                    state.finish(block)
+                    if progress is not None:
+                        progress(min(rows.stop, n), n)
         return StoredColumns(graph, filter, backend=arrays, **stored)
 
     def _cut_block(self, columns: _Columns, block: int) -> dict[str, NDArray[Any]]:
