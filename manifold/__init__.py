@@ -19,12 +19,14 @@ _ROOMS = {
     "RegularizedDiffusion": "filters",
     "DiffusionIndex": "index",
     "Direct": "solvers",
+    "Lanczos": "solvers",
     "ManifoldSearch": "ranking",
     "PowerIteration": "solvers",
     "build_graph": "graph",
     "diffuse": "solvers",
     "graph_from_affinity": "graph",
     "graph_from_neighbors": "graph",
+    "load": "_load",
 }
 _MODULES = ("datasets", "metrics", "plotting", "ranking")
 
@@ -35,11 +37,12 @@ if TYPE_CHECKING:
     from manifold import metrics as metrics
     from manifold import plotting as plotting
     from manifold import ranking as ranking
+    from manifold._load import load
     from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
     from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
     from manifold.index import DiffusionIndex
     from manifold.ranking import ManifoldSearch
-    from manifold.solvers import Chebyshev, ConjugateGradient, Direct, PowerIteration, diffuse
+    from manifold.solvers import Chebyshev, ConjugateGradient, Direct, Lanczos, PowerIteration, diffuse
 
 
 def __getattr__(name: str) -> Any:

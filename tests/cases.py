@@ -16,6 +16,7 @@ from manifold import (
     ConjugateGradient,
     DiffusionIndex,
     Direct,
+    Lanczos,
     PowerIteration,
     build_graph,
     graph_from_affinity,
@@ -64,6 +65,10 @@ def _chebyshev(dtype: np.dtype) -> Chebyshev:
     return Chebyshev(rtol=1e-12 if dtype == np.float64 else 1e-5)
 
 
+def _lanczos(dtype: np.dtype) -> Lanczos:
+    return Lanczos(rtol=1e-12 if dtype == np.float64 else 1e-5)
+
+
 SOLVERS = [
     SolverCase("cg", _cg, tuple(ConjugateGradient(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), rational),
     SolverCase(
@@ -74,6 +79,7 @@ SOLVERS = [
     ),
     SolverCase("direct", lambda dtype: Direct(), (Direct(),), anything),
     SolverCase("chebyshev", _chebyshev, tuple(Chebyshev(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
+    SolverCase("lanczos", _lanczos, tuple(Lanczos(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("power", _power, tuple(PowerIteration(rtol=1e-9, max_iter=m) for m in (1, 30)), rational),
 ]
 

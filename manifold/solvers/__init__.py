@@ -12,6 +12,7 @@ from manifold.solvers._base import Callback, Prepared, Progress, Solution, Solve
 from manifold.solvers._chebyshev import Chebyshev
 from manifold.solvers._conjugate_gradient import ConjugateGradient
 from manifold.solvers._direct import Direct
+from manifold.solvers._lanczos import Lanczos, LanczosSolution
 from manifold.solvers._power_iteration import PowerIteration
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "Chebyshev",
     "ConjugateGradient",
     "Direct",
+    "Lanczos",
+    "LanczosSolution",
     "PowerIteration",
     "Prepared",
     "Progress",
@@ -35,6 +38,7 @@ SOLVERS: dict[str, type[Any]] = {
     "cg": ConjugateGradient,
     "chebyshev": Chebyshev,
     "direct": Direct,
+    "lanczos": Lanczos,
     "power": PowerIteration,
 }
 

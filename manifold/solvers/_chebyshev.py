@@ -198,6 +198,7 @@ class PreparedChebyshev:
         length = xp.sqrt(self.system.backend.column_dots(y, y))
         n_iter = xp.where(length > 0, self.degree, 0)
         worst, bound, total = xp.zeros(columns.size), xp.zeros(columns.size), xp.zeros_like(y)
+        reached = True
         promise = np.max([np.resize(s.shortfall(), self.degree + 1) for s in self.parts], axis=0)
 
         def show(k: int) -> None:
@@ -205,56 +206,65 @@ class PreparedChebyshev:
                 callback(Progress(columns, k, np.full(columns.size, promise[k])))
 
         for series, first in zip(self.parts, _expansions(self.system, self.parts, y, self.degree, show), strict=True):
-            x, relative, part, steps = self._refine(series, y, first, length)
+            x, enough = first, self.degree >= series.least_degree(self.settings.rtol)
+            relative, part = self._theory(series, length)
+            if series.a is not None:
+                eligible = xp.full(length.shape, enough)
+                x, relative, true, steps = refine(
+                    self.system, series, y, x=x, rtol=self.settings.rtol, eligible=eligible
+                )
+                part = xp.where(steps > 0, true, xp.minimum(true, part))
+                n_iter += steps
             total += x
-            n_iter += steps
+            reached &= enough
             worst, bound = xp.maximum(worst, relative), bound + part
-        worst = xp.where(length > 0, worst, 0.0)
         converged = worst <= self.settings.rtol
         # of the degree that suffices only rounding can make too little
-        broken = ~converged if all(map(self._suffices, self.parts)) else xp.zeros_like(converged)
+        broken = ~converged if reached else xp.zeros_like(converged)
         return total, converged, n_iter, worst, bound, broken
 
-    def _suffices(self, series: Series) -> bool:
-        return self.degree >= series.least_degree(self.settings.rtol)
-
-    def _refine(self, series: Series, y: Array, x: Array, length: Array) -> tuple[Array, Array, Array, Any]:
-        """Judge the sum of one series; where rounding holds its residual above rtol, expand the residual and add.
-
-        The recurrence doubles rounding k^2 times in k steps, which a second, short expansion of what is left undoes.
-        """
-        S, xp, rtol = self.system, self.system.backend.xp, self.settings.rtol
-        relative, bound, residual = self._judge(series, y, x, length)
-        steps, before = xp.zeros(length.shape, dtype=np.int64), np.inf
-        for _ in range(_REFINEMENTS if series.a is not None and self._suffices(series) else 0):
-            worst = float(S.backend.to_host(relative.max()))
-            if not rtol < worst < before / 2:
-                break
-            short, before = relative > rtol, worst
-            degree = min(series.least_degree(rtol / (2 * worst)), self.degree)
-            (more,) = _expansions(S, (series,), residual / y.dtype.type(series.w), degree)
-            better = x + xp.where(short, more, 0)
-            fresh, closer, left = self._judge(series, y, better, length, refined=True)
-            take = fresh < relative
-            x, residual = xp.where(take, better, x), xp.where(take, left, residual)
-            relative, bound = xp.where(take, fresh, relative), xp.where(take, closer, bound)
-            steps += short * degree
-        return x, relative, bound, steps
-
-    def _judge(
-        self, series: Series, y: Array, x: Array, length: Array, *, refined: bool = False
-    ) -> tuple[Array, Array, Array]:
-        """Return the relative residuals (q,) of one series' sum, bounds on its error, and the residual itself."""
+    def _theory(self, series: Series, length: Array) -> tuple[Array, Array]:
+        """Return what the coefficients left out and rounding cost at most: relative, and times ||y||_2."""
         S, xp, kept = self.system, self.system.backend.xp, min(self.degree, series.coefficients.size - 1)
-        relative = np.inf if refined else float(series.truncation()[kept]) + series.rounding(kept, S)
-        theory = xp.where(length > 0, relative * (1 + 1024 * rounding_unit(S.dtype)), 0.0)
-        theory = theory * xp.where(length > 0, length, 1.0)
-        if series.a is None:
-            return xp.where(length > 0, relative, 0.0), theory, None
-        b = y * y.dtype.type(series.w)
-        residual = b - x + S.dtype.type(series.a) * (S @ x)
-        norm, bound = error_bound(S, b=b, x=x, residual=residual, a=series.a)
-        return norm / xp.where(length > 0, series.w * length, 1.0), xp.minimum(bound, theory), residual
+        relative = float(series.truncation()[kept]) + series.rounding(kept, S)
+        longest = length * (1 + 1024 * rounding_unit(S.dtype))  # the sum of squares is rounded too
+        return xp.where(length > 0, relative, 0.0), xp.where(length > 0, relative, 0.0) * longest
+
+
+def refine(
+    S: NormalizedAffinity, series: Series, y: Array, *, x: Array, rtol: float, eligible: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Judge x as w (I - a S)^-1 y; where rounding holds its residual above rtol, expand the residual and add.
+
+    Steps of a recurrence add up their rounding, which a second, short expansion of what is left undoes. Returns, for
+    each column, x, its relative residual, a bound on its error, and the steps taken; `eligible` columns only take any.
+    The host looks once, and once a correction.
+    """
+    xp, kind = S.backend.xp, y.dtype.type
+    b = y * kind(series.w)
+    length = xp.sqrt(S.backend.column_dots(b, b))
+
+    def judge(x: Array) -> tuple[Array, Array, Array]:
+        residual = b - x + kind(series.a) * (S @ x)
+        norm, bound = error_bound(S, b=b, x=x, residual=residual, a=float(series.a or 0.0))
+        return norm / xp.where(length > 0, length, 1.0), bound, residual
+
+    relative, bound, residual = judge(x)
+    steps, before = xp.zeros(length.shape, dtype=np.int64), np.inf
+    for _ in range(_REFINEMENTS):
+        short = eligible & (relative > rtol)
+        worst = float(S.backend.to_host(xp.where(short, relative, 0.0).max(initial=0)))
+        if not rtol < worst < before:
+            break
+        degree, before = series.least_degree(rtol / (2 * worst)), worst
+        (more,) = _expansions(S, (series,), residual / kind(series.w), degree)
+        better = x + xp.where(short, more, 0)
+        fresh, closer, left = judge(better)
+        take = fresh < relative
+        x, residual = xp.where(take, better, x), xp.where(take, left, residual)
+        relative, bound = xp.where(take, fresh, relative), xp.where(take, closer, bound)
+        steps += short * degree
+    return x, relative, bound, steps
 
 
 def _expansions(

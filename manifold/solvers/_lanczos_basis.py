@@ -1,0 +1,195 @@
+"""Krylov bases of a block of columns, grown together, and the small tridiagonal problems they reduce filters to.
+
+In: S and unit seed columns. Out: V with S V = V T + beta v e_m', and V h(T) e_1 with bounds that count rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold.backends import Array, Backend, rounding_unit
+from manifold.solvers._base import Callback, Progress
+from manifold.solvers._chebyshev import Series
+from manifold.solvers._system import NormalizedAffinity
+
+_CHUNK = 8  # basis vectors allocated together
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """The Krylov bases of a block of columns, and the tridiagonal matrices (on the host) they reduce S to."""
+
+    chunks: list[tuple[NDArray[np.int64], int, Array]]  # ids of columns, first vector, (columns, vectors, n)
+    diagonal: Floats  # (m, q)
+    off_diagonal: Floats  # (m, q), 0 from the last vector of a column on
+    last: Floats  # (q,) beta, left over after the last vector
+    n_iter: NDArray[np.int64]
+    length: Floats  # (q,) ||y||_2
+
+    def combine(self, weights: Floats, backend: Backend) -> Array:
+        """Return, for each column, the sum of basis vectors weighted by a column of (m, q): (n, q)."""
+        dtype = self.chunks[0][2].dtype
+        out = backend.xp.zeros((self.length.size, self.chunks[0][2].shape[2]), dtype=dtype)
+        for columns, first, vectors in self.chunks:
+            z = weights[first : first + vectors.shape[1], columns].T[:, None, :]
+            out[backend.asarray(columns)] += backend.xp.matmul(backend.asarray(z, dtype=dtype), vectors)[:, 0]
+        return backend.xp.ascontiguousarray(out.T)
+
+    def times_tridiagonal(self, z: Floats) -> Floats:
+        """Return T z for each column of z (m, q)."""
+        product: Floats = self.diagonal * z
+        product[1:] += self.off_diagonal[:-1] * z[:-1]
+        product[:-1] += self.off_diagonal[:-1] * z[1:]
+        return product
+
+    def leak(self, z: Floats) -> Floats:
+        """Return ||beta v z_m||_2: how far S V z is from V T z, but for rounding."""
+        ends: Floats = self.last * np.abs(np.take_along_axis(z, np.maximum(self.n_iter - 1, 0)[None], axis=0)[0])
+        return ends
+
+    def resolve(self, series: Series, step: float) -> tuple[Floats, Floats, Floats]:
+        """Return z = w (I - a T)^-1 e_1, the relative residual of V z, and a bound on its relative error.
+
+        With (I - a T) z = w e_1 - rho the residual is a (beta v z_m + Delta z) + V rho: nothing else.
+        """
+        a, m = float(series.a or 0.0), len(self.diagonal)
+        pivot, z = np.empty_like(self.diagonal), np.zeros_like(self.diagonal)
+        off = a * self.off_diagonal
+        pivot[0], z[0] = 1 - a * self.diagonal[0], series.w
+        for i in range(1, m):
+            factor = off[i - 1] / pivot[i - 1]
+            pivot[i] = np.maximum(1 - a * self.diagonal[i] - factor * off[i - 1], (1 - abs(a)) / 2)
+            z[i] = factor * z[i - 1]
+        z[-1] /= pivot[-1]
+        for i in range(m - 2, -1, -1):
+            z[i] = (z[i] + off[i] * z[i + 1]) / pivot[i]
+        rho = a * self.times_tridiagonal(z) - z
+        rho[0] += series.w
+        size, leak = np.abs(z).sum(axis=0), abs(a) * self.leak(z)
+        residual = leak + step * size + np.abs(rho).sum(axis=0) + step * series.w
+        return z, leak / series.w, residual / (1 - abs(a))
+
+    def expand(self, series: Series, step: float) -> tuple[Floats, Floats, Floats]:
+        """Return z = h(T) e_1 by its Chebyshev series, and a bound on the relative error of V z, twice.
+
+        The errors d_k = T_k(S) v - V T_k(T) e_1 obey d_{k+1} = 2 S d_k - d_{k-1} + 2 g_k with g_k = (beta v e_m' +
+        Delta) T_k(T) e_1, computed here. So g_i enters d_k at most 2 (k - i) times, and h at most 2 `reach`_i times.
+        """
+        c = series.coefficients
+        t = np.zeros_like(self.diagonal)
+        t[0] = 1.0
+        weight, before, z, error = reach(series), t, c[0] * t, np.full(self.length.shape, series.rest)
+        for k in range(1, c.size):
+            gap = self.leak(t) + step * np.abs(t).sum(axis=0)
+            error += (1 if k == 1 else 2) * weight[k - 1] * gap
+            after = self.times_tridiagonal(t)
+            before, t = t, after if k == 1 else 2 * after - before
+            z += c[k] * t
+        error += step * (1 + np.abs(c).sum())
+        return z, error, error
+
+
+def reach(series: Series) -> Floats:
+    """Return, for each i, the sum over k > i of |c_k| (k - i)."""
+    beyond = series.truncation() - series.rest  # the sum of the |c_k|, k > i
+    total: Floats = np.cumsum(beyond[::-1])[::-1]
+    return total
+
+
+class BasisGrowth:
+    """The Lanczos processes of one block, run together; a column that is done goes on with vectors of zeros.
+
+    `require` is called with the number of vectors about to be allocated.
+    """
+
+    def __init__(
+        self, S: NormalizedAffinity, y: Array, *, parts: tuple[Series, ...], rtol: float, require: Callable[[int], None]
+    ) -> None:
+        self.S, self.backend, self.xp, self.rtol, self.require = S, S.backend, S.backend.xp, rtol, require
+        q = y.shape[1]
+        self.poles = self.backend.asarray(np.array([s.a for s in parts if s.a is not None]).reshape(-1, 1))
+        # of a filter without poles: a bound on what its series can lose beyond the degree reached
+        self.promise = next((4 * reach(s) for s in parts if s.a is None), np.zeros(0))
+        self.length = self.xp.sqrt(self.backend.column_dots(y, y))
+        self.active = self.length > 0
+        self.v, self.before, self.beta = self._scaled(y, self.length), self.xp.zeros_like(y), self.xp.zeros(q)
+        self.pivot, self.tail = (self.xp.ones((self.poles.shape[0], q)) for _ in range(2))
+        self.n_iter, self.last = self.xp.zeros(q, dtype=np.int64), self.xp.zeros(q)
+        self.chunks: list[tuple[NDArray[np.int64], int, Array]] = []
+        self.rows: list[Array] = []
+        self.which, self.m = np.arange(q), 0
+
+    def _scaled(self, block: Array, length: Array) -> Array:
+        """Return columns divided by their lengths; zeros where the length is 0."""
+        return block * self.xp.where(length > 0, 1 / self.xp.where(length > 0, length, 1.0), 0.0).astype(block.dtype)
+
+    def run(self, budget: int, columns: NDArray[np.int64], callback: Callback | None) -> Basis:
+        """Grow until every column is done or has `budget` vectors."""
+        backend, xp = self.backend, self.xp
+        while True:
+            shortfall = self._step(budget)
+            if self.m % backend.check_every:
+                continue
+            going = backend.to_host(self.active)
+            if callback is not None:
+                callback(Progress(columns[self.which], self.m, backend.to_host(shortfall)))
+            if 2 * going.sum() <= going.size:  # half of the block is done: go on with the other half alone
+                self._close()
+                if not going.any():
+                    break
+                kept = backend.asarray(np.flatnonzero(going))
+                self.which = self.which[going]
+                self.v, self.before, self.beta = self.v[:, kept], self.before[:, kept], self.beta[kept]
+                self.pivot, self.tail, self.active = self.pivot[:, kept], self.tail[:, kept], self.active[kept]
+        table = backend.to_host(xp.stack([*self.rows, self.last, self.n_iter.astype(np.float64), self.length]))
+        m = self.m
+        return Basis(self.chunks, table[:m], table[m : 2 * m], table[-3], table[-2].astype(np.int64), table[-1])
+
+    def _store(self) -> None:
+        if not self.chunks or self.chunks[-1][1] + self.chunks[-1][2].shape[1] <= self.m:
+            self.require(_CHUNK * self.which.size)
+            # vectors of a column lie together, so that combining them is one product a column
+            empty = self.xp.empty((self.which.size, _CHUNK, self.S.n_nodes), dtype=self.S.dtype)
+            self.chunks.append((self.which, self.m, empty))
+        _, first, vectors = self.chunks[-1]
+        vectors[:, self.m - first] = self.v.T
+
+    def _close(self) -> None:
+        """Cut the chunk in work to what is filled."""
+        columns, first, vectors = self.chunks[-1]
+        self.chunks[-1] = (columns, first, vectors[:, : self.m - first])
+
+    def _step(self, budget: int) -> Array:
+        """Add a vector to every basis; return what the columns are stopped on."""
+        xp, backend = self.xp, self.backend
+        self._store()
+        at = backend.asarray(self.which)
+        w = self.S @ self.v
+        w -= self.beta.astype(w.dtype) * self.before
+        alpha = backend.column_dots(self.v, w).astype(w.dtype)
+        w -= alpha * self.v
+        beta = xp.sqrt(backend.column_dots(w, w)).astype(w.dtype).astype(np.float64)
+        beta = xp.where(beta > 4 * rounding_unit(w.dtype), beta, 0.0)  # else the space is invariant: rounding is left
+        coupling = self.poles * self.beta if self.m else xp.ones_like(self.pivot)
+        pivot = 1 - self.poles * alpha - (self.poles * self.beta) ** 2 / self.pivot
+        self.pivot = xp.maximum(pivot, (1 - xp.abs(self.poles)) / 2)
+        self.tail = coupling * self.tail / self.pivot  # |w z_m|: elimination from the top ends with it
+        shortfall = (xp.abs(self.poles * self.tail) * beta).max(axis=0, initial=0)
+        if self.m < self.promise.size:
+            shortfall = xp.maximum(shortfall, float(self.promise[self.m]) * (beta > 0))
+        self.m += 1
+        self.n_iter[at] += self.active
+        more = self.active & (shortfall > self.rtol) & (self.m < budget)
+        self.last[at] = xp.where(self.active & ~more, beta, self.last[at])
+        self.beta, self.active = xp.where(more, beta, 0.0), more
+        for position, values in ((self.m - 1, alpha), (len(self.rows) + 1, self.beta)):
+            row = xp.zeros(self.length.shape)
+            row[at] = values
+            self.rows.insert(position, row)  # the diagonal first, then what stands beside it
+        self.before, self.v = self.v, self._scaled(w, self.beta)
+        return shortfall
