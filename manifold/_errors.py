@@ -30,6 +30,10 @@ class DatasetNotFoundError(FileNotFoundError):
     """A data set is not on this machine; the message names its source and the folder looked in."""
 
 
+class CorruptFileError(ValueError):
+    """A saved file is damaged, hostile, or not what was asked for; the message names the file and the array."""
+
+
 def warn(message: str, category: type[Warning] = ManifoldWarning) -> None:
     """Warn at the first line outside this package, however deep the call that found the reason."""
     level, frame = 2, sys._getframe(1)

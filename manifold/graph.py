@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,14 +20,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from manifold._checks import check_count
+from manifold._edges import EDGE_RULES, check_edges, symmetric_affinity
 from manifold._resources import format_bytes, require_memory
 from manifold._weights import canonical_csr, check_affinity, fit_precision
 from manifold.affinity import Affinity
 from manifold.backends import Backend
 from manifold.neighbors import Neighbors, Progress, find_neighbors, from_faiss, from_sklearn
-
-EDGE_RULES = ("mutual", "union", "sum")
+from manifold.storage import Stored, save_arrays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,6 +130,26 @@ class Graph:
             raise ValueError(f"nodes must lie in 0..{self.n_nodes - 1}, got {nodes.min()}..{nodes.max()}")
         return Graph(self.affinity[nodes][:, nodes], {**self.facts, "subgraph_of": self.n_nodes}, self.self_loops)
 
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Save the graph as a folder, in place of an older save or not at all; `manifold.load` gives it back.
+
+        Raises
+        ------
+        TypeError, FileExistsError, OSError
+            See `manifold.storage.save_arrays`; facts are texts and numbers.
+        """
+        arrays = {name: getattr(self.affinity, name) for name in ("data", "indices", "indptr")}
+        parameters = {"facts": dict(self.facts), "self_loops": self.self_loops}
+        return save_arrays(path, kind="graph", arrays=arrays, parameters=parameters)
+
+    @classmethod
+    def _from_stored(cls, stored: Stored) -> Graph:
+        data, indices, indptr = (np.asarray(stored.arrays[name]) for name in ("data", "indices", "indptr"))
+        if indices.dtype.kind != "i" or indptr.dtype.kind != "i":
+            raise ValueError(f"indices and indptr must be integers, got {indices.dtype} and {indptr.dtype}")
+        W = sparse.csr_array((data, indices, indptr), shape=(indptr.size - 1, indptr.size - 1))
+        return cls(W, stored.parameters["facts"], stored.parameters["self_loops"])
+
     def summary(self) -> dict[str, Any]:
         """Return what ``repr`` shows, as numbers, and how the graph was made."""
         degrees = np.diff(self.affinity.indptr)
@@ -226,7 +247,7 @@ def build_graph(
     >>> build_graph([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]], 1, gamma=1).n_components
     2
     """
-    _check_edges(edges, bridge)
+    check_edges(edges, bridge)
     Affinity(affinity, gamma, metric)  # a wrong kernel is refused before the search, not after it
     neighbors = find_neighbors(
         X,
@@ -268,7 +289,7 @@ def graph_from_neighbors(
     >>> float(graph_from_neighbors(D, I).affinity[0, 1])
     0.125
     """
-    _check_edges(edges, bridge)
+    check_edges(edges, bridge)
     if I is not None:
         neighbors = from_faiss(D, I, metric=metric or "cosine")
     elif isinstance(D, Neighbors):
@@ -283,7 +304,7 @@ def graph_from_neighbors(
     n, k = neighbors.n_nodes, neighbors.n_neighbors
     needed = memory_forecast(n, k, edges=edges, bridge=bridge)
     require_memory(needed, purpose=f"a graph of {n} nodes", cure="lower n_neighbors")
-    W, n_clipped = _symmetric_affinity(neighbors, kernel, edges, bridge)
+    W, n_clipped = symmetric_affinity(neighbors, kernel, edges=edges, bridge=bridge)
     facts = {
         "method": neighbors.method,
         "metric": neighbors.metric,
@@ -357,43 +378,3 @@ def graph_from_affinity(
             "choose a rule with edges='mutual', 'union' or 'sum'"
         )
     return Graph(fit_precision(sparse.csr_array(csr)), facts, self_loops == "keep")
-
-
-def _symmetric_affinity(
-    neighbors: Neighbors, kernel: Affinity, edges: str, bridge: int
-) -> tuple[sparse.csr_array, int]:
-    """Return W by one of the edge rules, and the number of weights that were not positive."""
-    directed, n_clipped = _directed_affinity(neighbors, kernel)
-    transposed = directed.T.tocsr()
-    if edges == "sum":
-        return sparse.csr_array(directed + transposed), n_clipped
-    if edges == "union":
-        return sparse.csr_array(directed.maximum(transposed)), n_clipped
-    W = directed.minimum(transposed)
-    if bridge:
-        first, _ = _directed_affinity(neighbors.first(bridge), kernel, scales_from=neighbors)
-        W = W.maximum(first.maximum(first.T.tocsr()))
-    return sparse.csr_array(W), n_clipped
-
-
-def _directed_affinity(
-    neighbors: Neighbors, kernel: Affinity, *, scales_from: Neighbors | None = None
-) -> tuple[sparse.csr_array, int]:
-    """Return A (n, n) float32 with a_ij the weight of neighbour j of i, and the number of weights not positive."""
-    scales = kernel.scales((scales_from or neighbors).similarities)
-    ids, n = neighbors.indices, neighbors.n_nodes
-    similarities: NDArray[Any] = neighbors.similarities
-    if neighbors.metric in ("inner_product", "precomputed"):  # of any scale, which S does not see
-        similarities = similarities / (float(similarities.max(initial=0.0)) or 1.0)
-    weights = kernel.weights(similarities, scales[:, None], scales[ids])
-    listed = ids >= 0
-    kept = listed & (weights >= np.finfo(np.float32).tiny)
-    rows = np.broadcast_to(np.arange(n)[:, None], ids.shape)[kept]
-    entries = (weights[kept].astype(np.float32), (rows, ids[kept]))
-    return sparse.csr_array(entries, shape=(n, n)), int(listed.sum() - kept.sum())
-
-
-def _check_edges(edges: str, bridge: int) -> None:
-    if edges not in EDGE_RULES:
-        raise ValueError(f"edges must be one of {EDGE_RULES}, got {edges!r}")
-    check_count(bridge, "bridge", minimum=0)

@@ -19,6 +19,7 @@ ROOT = PACKAGE.parent
 # rooms in the order in which data flow; a room imports only what stands before it
 FLOW = [
     "_errors",
+    "storage",
     "_resources",
     "_checkpoint",
     "_checks",
@@ -26,12 +27,13 @@ FLOW = [
     "backends",
     "neighbors",
     "affinity",
+    "_edges",
     "graph",
     "filters",
 ]
 FLOW += ["solvers", "_intervals", "index", "ranking"]
-ALONE = {"metrics", "datasets"}  # import nothing of the house but _errors
-FRONT = {"cli", "_cli_evaluate", "_cli_files", "plotting", "__init__", "__main__"}
+ALONE = {"storage", "metrics", "datasets"}  # import nothing of the house but _errors
+FRONT = {"_load", "cli", "_cli_evaluate", "_cli_files", "plotting", "__init__", "__main__"}
 ONLY = {"cupy": "backends/_cupy.py", "cupyx": "backends/_cupy.py", "matplotlib": "plotting.py"}
 
 

@@ -1,0 +1,54 @@
+"""One door back in: a saved folder -> the object that was saved."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from os import PathLike
+from typing import Any
+
+from manifold._errors import CorruptFileError
+from manifold.storage import load_arrays
+
+# kind -> room and class; the class has a method `_from_stored(stored)` that raises for what it would not have saved
+KINDS = {"graph": ("manifold.graph", "Graph")}
+
+
+def load(path: str | PathLike[str], *, verify: str = "full") -> Any:
+    """Load what was saved: a `Graph` by ``graph.save(path)``.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder.
+    verify : {"full", "lazy"}
+        Compare the checksum of every array, or only that of the manifest; see `manifold.storage.load_arrays`.
+
+    Returns
+    -------
+    object
+        As it was saved: the same bits, the same precision.
+
+    Raises
+    ------
+    CorruptFileError
+        For damage, a newer format, or arrays that are not such an object; a ValueError.
+    FileNotFoundError
+        Where there is no such folder.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from manifold import graph_from_affinity
+    >>> with TemporaryDirectory() as folder:
+    ...     path = graph_from_affinity([[0, 1], [1, 0]]).save(f"{folder}/graph")
+    ...     load(path)
+    Graph: 2 nodes, 1 edges, 1 components, 0 isolated, degree 1..1 (median 1), 52 B (method=given affinity)
+    """
+    stored = load_arrays(path, verify=verify)
+    if stored.kind not in KINDS:
+        raise CorruptFileError(f"{path} holds a {stored.kind!r}; known are {', '.join(KINDS)}: upgrade manifold")
+    module, name = KINDS[stored.kind]
+    try:
+        return getattr(import_module(module), name)._from_stored(stored)
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise CorruptFileError(f"{path} holds no valid {stored.kind}: {error!r}") from error
