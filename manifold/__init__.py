@@ -27,7 +27,6 @@ _ROOMS = {
     "graph_from_affinity": "graph",
     "graph_from_neighbors": "graph",
     "load": "_load",
-    "load": "_load",
 }
 _MODULES = ("datasets", "metrics", "plotting", "ranking")
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from manifold import metrics as metrics
     from manifold import plotting as plotting
     from manifold import ranking as ranking
-    from manifold._load import load
     from manifold._load import load
     from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
     from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
