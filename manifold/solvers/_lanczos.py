@@ -119,15 +119,19 @@ class PreparedLanczos:
         growth = BasisGrowth(self.system, seeds.block, parts=self.parts, rtol=rtol, require=self._require)
         basis = growth.run(budget, columns, callback)
         kept.append((basis, seeds))
-        x, worst, bound, steps = self.answer(basis, self.parts, seeds.block)
+        x, weights, (worst, bound, steps) = self.answer(basis, self.parts, seeds.block)
+        x = basis.combine(weights, self.system.backend) if x is None else x
         converged = worst <= rtol
         facts = (converged, basis.n_iter + steps, worst, bound, ~converged & (basis.n_iter < budget))
         return x, *map(self.system.backend.asarray, facts)
 
     def answer(
         self, basis: Basis, parts: tuple[Series, ...], y: Array | None
-    ) -> tuple[Array, Floats, Floats, NDArray[np.int64]]:
-        """Return h(S) y from its basis, residuals, bounds, steps of correction; given y, from the true residuals."""
+    ) -> tuple[Array | None, Floats, tuple[Floats, Floats, NDArray[np.int64]]]:
+        """Return weights of the basis for h(S) y, with residuals, bounds and steps of correction.
+
+        Given y, residuals are the true ones; they may ask for corrections: h(S) y then comes first.
+        """
         S, backend = self.system, self.system.backend
         unit, m = rounding_unit(S.dtype), len(basis.diagonal)
         worst, bound, weights = np.zeros(basis.length.size), np.zeros(basis.length.size), np.zeros_like(basis.diagonal)
@@ -136,19 +140,19 @@ class PreparedLanczos:
             small = basis.expand if series.a is None else basis.resolve
             z, relative, error = small(series, 3 * S.rounding + 8 * _EPS)
             error = _MARGIN * basis.length * (error + (m + 4) * unit * np.abs(z).sum(axis=0))
-            z = basis.length * z
+            z, lost = basis.cut(basis.length * z, unit)
+            error = error + _MARGIN * lost
             if y is not None and series.a is not None:
                 eligible = backend.asarray(relative <= self.settings.rtol)  # the others need more vectors
-                x = basis.combine(z, backend)
+                x = backend.xp.ascontiguousarray(basis.combine(z, backend))
                 x, *facts = refine(S, series, y, x=x, rtol=self.settings.rtol, eligible=eligible)
                 relative, true, more = backend.to_host(backend.xp.stack(facts))
                 error, steps = np.where(more > 0, true, np.minimum(error, true)), steps + more.astype(np.int64)
                 total = x if total is None else total + x
             weights += z
             worst, bound = np.maximum(worst, relative), bound + error
-        total = basis.combine(weights, backend) if total is None else total
         some = basis.length > 0
-        return total, np.where(some, worst, 0.0), np.where(some, bound, 0.0), steps
+        return total, weights, (np.where(some, worst, 0.0), np.where(some, bound, 0.0), steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,13 +184,16 @@ class LanczosSolution(Solution):
         scores, facts, first = xp.empty_like(self.scores), [np.zeros((2, 0))], 0
         columns = scores[:, None] if scores.ndim == 1 else scores
         for basis, seeds in self.bases:
-            x, worst, bound, _ = solve.answer(basis, parts, seeds.block if certify else None)
+            x, weights, (worst, bound, _) = solve.answer(basis, parts, seeds.block if certify else None)
+            scale, finite = S.backend.to_host(xp.stack([seeds.scale, seeds.finite.astype(np.float64)]))
             part = slice(first, first + basis.length.size)
             with np.errstate(under="ignore"):
-                columns[:, part] = x * xp.where(seeds.finite, seeds.scale, np.nan)
-            scale, finite = S.backend.to_host(seeds.scale), S.backend.to_host(seeds.finite)
-            tiny = (scale > 0) * float(np.finfo(S.dtype).tiny)
-            facts.append(np.where(finite, [worst, bound * scale + tiny], [[np.nan], [np.inf]]))
+                if x is None:  # scaling the weights instead of the scores saves two passes
+                    columns[:, part] = basis.combine(weights * np.where(finite > 0, scale, np.nan), S.backend)
+                else:
+                    columns[:, part] = xp.where(seeds.finite, x * seeds.scale, np.nan)
+            tiny = (scale > 0) * float(np.finfo(S.dtype).tiny) * (1 + len(weights))
+            facts.append(np.where(finite > 0, [worst, bound * scale + tiny], [[np.nan], [np.inf]]))
             first = part.stop
         residual, error = np.concatenate(facts, axis=1) if self.bases else (self.residual, self.error_bound)
         verdicts = [_verdict(r, solve.settings.rtol) for r in residual]

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from manifold.backends import Array, Backend, rounding_unit
 from manifold.solvers._base import Callback, Progress
 from manifold.solvers._chebyshev import Series
 from manifold.solvers._system import NormalizedAffinity
 
-_CHUNK = 8  # basis vectors allocated together
+_CHUNK = 16  # basis vectors allocated together
 Floats = NDArray[np.float64]
 
 
@@ -33,12 +34,31 @@ class Basis:
 
     def combine(self, weights: Floats, backend: Backend) -> Array:
         """Return, for each column, the sum of basis vectors weighted by a column of (m, q): (n, q)."""
-        dtype = self.chunks[0][2].dtype
-        out = backend.xp.zeros((self.length.size, self.chunks[0][2].shape[2]), dtype=dtype)
+        (_, _, vectors), needed = self.chunks[0], int(np.flatnonzero(weights.any(axis=1)).max(initial=0)) + 1
+        out = None
         for columns, first, vectors in self.chunks:
-            z = weights[first : first + vectors.shape[1], columns].T[:, None, :]
-            out[backend.asarray(columns)] += backend.xp.matmul(backend.asarray(z, dtype=dtype), vectors)[:, 0]
-        return backend.xp.ascontiguousarray(out.T)
+            if first >= needed:
+                break
+            z = weights[first : min(first + vectors.shape[1], needed), columns].T[:, None, :]
+            z = backend.asarray(np.ascontiguousarray(z), dtype=vectors.dtype)
+            part = backend.xp.matmul(z, vectors[:, : z.shape[2]])[:, 0]
+            if out is None:  # the first chunk holds all columns
+                out = part
+            elif columns.size == self.length.size:
+                out += part
+            else:
+                out[backend.asarray(columns)] += part
+        return backend.xp.asarray(out).T
+
+    def cut(self, z: Floats, unit: float) -> tuple[Floats, Floats]:
+        """Return weights without the last vectors, where they all are below rounding, and the sum that was cut.
+
+        A filter smoother than the one a basis was grown for needs fewer vectors: this is what makes it cheaper.
+        """
+        beyond = np.cumsum(np.abs(z)[::-1], axis=0)[::-1]
+        keep = (beyond > unit * beyond[0]).any(axis=1)
+        lost: Floats = np.where(keep[:, None], 0.0, np.abs(z)).sum(axis=0)
+        return np.where(keep[:, None], z, 0.0), lost
 
     def times_tridiagonal(self, z: Floats) -> Floats:
         """Return T z for each column of z (m, q)."""
@@ -57,17 +77,13 @@ class Basis:
 
         With (I - a T) z = w e_1 - rho the residual is a (beta v z_m + Delta z) + V rho: nothing else.
         """
-        a, m = float(series.a or 0.0), len(self.diagonal)
-        pivot, z = np.empty_like(self.diagonal), np.zeros_like(self.diagonal)
-        off = a * self.off_diagonal
-        pivot[0], z[0] = 1 - a * self.diagonal[0], series.w
-        for i in range(1, m):
-            factor = off[i - 1] / pivot[i - 1]
-            pivot[i] = np.maximum(1 - a * self.diagonal[i] - factor * off[i - 1], (1 - abs(a)) / 2)
-            z[i] = factor * z[i - 1]
-        z[-1] /= pivot[-1]
-        for i in range(m - 2, -1, -1):
-            z[i] = (z[i] + off[i] * z[i + 1]) / pivot[i]
+        a, (m, q) = float(series.a or 0.0), self.diagonal.shape
+        bands = np.zeros((3, q, m))  # the systems of all columns one after another: nothing couples them
+        bands[1], bands[2] = 1 - a * self.diagonal.T, -a * self.off_diagonal.T
+        bands[0, :, 1:] = bands[2, :, :-1]
+        right = np.zeros((q, m))
+        right[:, 0] = series.w
+        z = linalg.solve_banded((1, 1), bands.reshape(3, -1), right.ravel(), check_finite=False).reshape(q, m).T
         rho = a * self.times_tridiagonal(z) - z
         rho[0] += series.w
         size, leak = np.abs(z).sum(axis=0), abs(a) * self.leak(z)
