@@ -59,7 +59,8 @@ def writing(folder: Path) -> Iterator[bool]:
             with _locked(folder) as locked:
                 if locked is None:  # another writer failed, and took its folder away
                     continue
-                sync(folder.absolute().parent)
+                with suppress(PermissionError):  # a parent that may not be read cannot be synced
+                    sync(folder.parent)
                 yield locked
                 return
         except BaseException:
