@@ -7,7 +7,7 @@ from importlib import import_module
 
 from bench._report import record, table
 
-BENCHES = ("imports", "certificates")
+BENCHES = ("imports", "certificates", "solvers")
 
 
 def main() -> None:

@@ -395,3 +395,17 @@ def test_permuted_points_permute_the_answer():
     b = mf.ManifoldSearch(n_neighbors=6, solver="direct").fit(X[order]).search(Q, k=15)
     np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
     assert (order[b.ids] == a.ids).mean() > 0.99
+
+
+def test_auto_looks_at_the_filter_and_explains_itself():
+    X = np.random.default_rng(8).standard_normal((300, 6))
+    search = mf.ManifoldSearch().fit(X)
+    assert "cg, because the filter has poles" in search.explain()
+    assert "degree^0.5" in mf.ManifoldSearch(degree_exponent=0.5).fit(X[:50]).explain()
+    assert "direct, because a dense factor of 50 nodes" in mf.ManifoldSearch().fit(X[:50]).explain()
+    assert "as named" in mf.ManifoldSearch(solver="chebyshev").fit(X).explain()
+    with pytest.raises(ValueError, match="solver must be 'auto'"):
+        mf.ManifoldSearch(solver="gmres")
+    Y = np.eye(300)[:, :3]
+    for filter, expected in ((mf.Heat(3.0), "chebyshev"), (mf.LowPass(0.5), "direct"), (mf.Diffusion(0.9), "cg")):
+        assert mf.diffuse(search.graph_, Y, filter=filter, solver="auto").solver == expected

@@ -23,7 +23,7 @@ from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
 from manifold.ranking._ranker import Ranker, Task
 from manifold.ranking.seeds import query_seeds, unit_seeds
-from manifold.solvers import ConjugateGradient, Solver, get_solver, report_failures
+from manifold.solvers import ConjugateGradient, Solver, check_solver, get_solver, report_failures
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"n_neighbors": 10, "n_seeds": 5, "alpha": 0.95, "gamma": 3.0, "bridge": 1, "solver": "auto"},
@@ -120,7 +120,7 @@ class ManifoldSearch:
         self.filter = Diffusion(chosen["alpha"])
         self.affinity = Affinity(affinity, chosen["gamma"], metric)
         self.bridge: int = chosen["bridge"]
-        self.solver: Solver = DiffusionIndex() if chosen["solver"] == "index" else get_solver(chosen["solver"])
+        self.solver: str | Solver = DiffusionIndex() if chosen["solver"] == "index" else check_solver(chosen["solver"])
         if not (np.isfinite(degree_exponent) and degree_exponent >= 0):
             raise ValueError(f"degree_exponent must be a finite number >= 0, got {degree_exponent!r}: 0 or 0.5")
         self.degree_exponent = float(degree_exponent)
@@ -186,11 +186,35 @@ class ManifoldSearch:
         elif n != graph.n_nodes:
             raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
         backend = get_backend(self.backend, X)
-        prepared = self.solver.prepare(graph, self.filter, backend)
+        solver, reason = get_solver(self.solver, graph, self.filter)
+        prepared = solver.prepare(graph, self.filter, backend)
         self._ranker = Ranker(graph, self.filter, prepared, backend, self.degree_exponent)
         self.graph_, self.ids_ = graph, names.values
         self._points, self._scales, self._ids = points, scales, names
+        self._reason = f"{solver}, {reason}" if reason in ("as given", "as named") else f"{reason}\n         {solver}"
         return self
+
+    def explain(self) -> str:
+        """Return what the search does with a query, line by line, and why this solver does it.
+
+        Examples
+        --------
+        >>> print(ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).explain())
+        seeds    the 5 nearest items of a query, weighted by power, gamma=3
+        filter   Diffusion(alpha=0.95)
+        solver   direct, because a dense factor of 3 nodes costs less than iterating
+                 Direct()
+        scores   F
+        """
+        self._require_fit()
+        kernel, p = self.affinity, self.degree_exponent
+        weighted = f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind
+        return (
+            f"seeds    the {self.n_seeds} nearest items of a query, weighted by {weighted}\n"
+            f"filter   {self.filter}\n"
+            f"solver   {self._reason}\n"
+            f"scores   F" + (f" / degree^{p:g}" if p else "")
+        )
 
     def search(self, Q: Any, k: int = 100, *, slack: float | None = None, on_bad: str = "raise") -> Ranking:
         """Rank the collection for queries that are not in it.

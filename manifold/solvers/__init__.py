@@ -28,6 +28,7 @@ __all__ = [
     "Solution",
     "Solver",
     "Status",
+    "check_solver",
     "diffuse",
     "get_solver",
     "merge_reports",
@@ -43,21 +44,59 @@ SOLVERS: dict[str, type[Any]] = {
 }
 
 _DEFAULT_FILTER = Diffusion()
+_TINY = 200  # nodes up to which a dense solve beats every iteration
+_DENSE = 5_000  # nodes up to which all eigenvectors are worth computing
 
 
-def get_solver(solver: str | Solver) -> Solver:
-    """Return the settings of a solver by its name in `SOLVERS` ("auto" is "cg"), or those given.
+def check_solver(solver: str | Solver) -> str | Solver:
+    """Return `solver` if it is "auto", a name in `SOLVERS` or settings; raise ValueError for another name.
 
-    >>> get_solver("cg")
-    ConjugateGradient(rtol=0.001, max_iter=None)
+    >>> check_solver("cg")
+    'cg'
     """
-    if not isinstance(solver, str):
-        return solver
-    name = "cg" if solver == "auto" else solver
-    if name not in SOLVERS:
+    if isinstance(solver, str) and solver not in ("auto", *SOLVERS):
         raise ValueError(f"solver must be 'auto', one of {tuple(SOLVERS)} or its settings, got {solver!r}")
+    return solver
+
+
+def get_solver(solver: str | Solver, graph: Graph, filter: Filter) -> tuple[Solver, str]:
+    """Return the settings of a solver and why it is this one: by name, as given, or chosen for a graph and a filter.
+
+    Parameters
+    ----------
+    solver : str or Solver
+        A name in `SOLVERS`; settings; or "auto", which looks at the filter first, then at the size of the graph.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+
+    Examples
+    --------
+    >>> from manifold import Heat, graph_from_affinity
+    >>> get_solver("auto", graph_from_affinity([[0, 1], [1, 0]]), Heat(2.0))[1]
+    'direct, because a dense factor of 2 nodes costs less than iterating'
+    """
+    solver = check_solver(solver)
+    if not isinstance(solver, str):
+        return solver, "as given"
+    name, reason = _choose(graph, filter) if solver == "auto" else (solver, "as named")
     made: Solver = SOLVERS[name]()
-    return made
+    return made, reason
+
+
+def _choose(graph: Graph, filter: Filter) -> tuple[str, str]:
+    n = graph.n_nodes
+    if n <= _TINY:
+        return "direct", f"direct, because a dense factor of {n} nodes costs less than iterating"
+    if filter.resolvents is not None:
+        return "cg", "cg, because the filter has poles: fewest products with S, and each column stops for itself"
+    if filter.smooth:
+        return "chebyshev", "chebyshev, because the filter is smooth without poles: the degree is known beforehand"
+    if n <= _DENSE:
+        return "direct", f"direct, because the filter has a step, and all eigenvectors of {n} nodes can be had"
+    return "fsr", "fsr, because the filter has a step: only eigenvectors serve it, the leading ones here"
 
 
 def diffuse(
@@ -82,7 +121,7 @@ def diffuse(
     filter : Filter
         h; by default ``Diffusion(alpha=0.95)``.
     solver : str or Solver
-        A name, or settings such as ``ConjugateGradient(rtol=1e-6)``.
+        A name, settings such as ``ConjugateGradient(rtol=1e-6)``, or "auto", see `get_solver`.
     backend : {"auto", "scipy", "cupy"} or Backend
         "auto" follows `seeds`.
     on_failure : {"warn", "raise", "ignore"}
@@ -119,7 +158,8 @@ def diffuse(
     """
     if on_failure not in ("warn", "raise", "ignore"):
         raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {on_failure!r}")
-    prepared = get_solver(solver).prepare(graph, filter, get_backend(backend, seeds))
+    settings, _ = get_solver(solver, graph, filter)
+    prepared = settings.prepare(graph, filter, get_backend(backend, seeds))
     solution = prepared.solve(seeds, x0=x0, callback=callback)
     report_failures(solution, on_failure)
     return solution

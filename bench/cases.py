@@ -1,0 +1,18 @@
+"""The solvers that stand in the tables, by the name of their row: one row a solver, and settings worth comparing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import manifold as mf
+
+# name -> (settings, the most nodes worth waiting for)
+SOLVERS: dict[str, tuple[Any, int]] = {
+    "cg 1e-2": (mf.ConjugateGradient(rtol=1e-2), 10**7),
+    "cg 1e-3": (mf.ConjugateGradient(rtol=1e-3), 10**7),
+    "power 1e-2": (mf.PowerIteration(rtol=1e-2), 10**5),
+    "chebyshev 1e-2": (mf.Chebyshev(rtol=1e-2), 10**7),
+    "lanczos 1e-2": (mf.Lanczos(rtol=1e-2), 10**6),
+    "direct": (mf.Direct(), 5_000),
+    "index T=256": (mf.DiffusionIndex(n_entries=256), 30_000),
+}
