@@ -253,7 +253,7 @@ def refine(
     steps, before = xp.zeros(length.shape, dtype=np.int64), np.inf
     for _ in range(_REFINEMENTS):
         short = eligible & (relative > rtol)
-        worst = float(S.backend.to_host(xp.where(short, relative, 0.0).max(initial=0)))
+        worst = float(S.backend.to_host(xp.where(short, relative, 0.0).max()))
         if not rtol < worst < before:
             break
         degree, before = series.least_degree(rtol / (2 * worst)), worst

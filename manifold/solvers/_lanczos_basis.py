@@ -195,7 +195,9 @@ class BasisGrowth:
         pivot = 1 - self.poles * alpha - (self.poles * self.beta) ** 2 / self.pivot
         self.pivot = xp.maximum(pivot, (1 - xp.abs(self.poles)) / 2)
         self.tail = coupling * self.tail / self.pivot  # |w z_m|: elimination from the top ends with it
-        shortfall = (xp.abs(self.poles * self.tail) * beta).max(axis=0, initial=0)
+        shortfall = xp.zeros(beta.shape)
+        if self.poles.size:
+            shortfall = (xp.abs(self.poles * self.tail) * beta).max(axis=0)
         if self.m < self.promise.size:
             shortfall = xp.maximum(shortfall, float(self.promise[self.m]) * (beta > 0))
         self.m += 1
