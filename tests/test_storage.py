@@ -734,6 +734,17 @@ def test_huge_shapes_are_refused_before_anything_is_allocated(shape, mmap):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("shape", [(0, 2**63), (0, 2**62, 2**62), (2**40, 0, 2**40)])
+def test_empty_arrays_of_shapes_beyond_memory(shape):
+    save("x", 0)
+    data = _manifest.Entry("", "", "<i4", shape, 0, "").header  # a whole file: nothing in it is missing
+    file_of(Path("x"), "a").write_bytes(data)
+    entry = {"dtype": "<i4", "shape": list(shape), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    rewrite(Path("x"), lambda m: m["arrays"]["a"].update(entry))
+    with pytest.raises(CorruptFileError, match="array 'a'"):
+        load_arrays("x")
+
+
 def test_pickles_are_never_loaded():
     class Trap:
         def __reduce__(self):
