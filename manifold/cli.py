@@ -168,7 +168,7 @@ def search(args: argparse.Namespace) -> Answer:
     made.fit(X, ids=ids, progress=_progress("neighbours"))
     seconds = {"fit": time.perf_counter() - start}
     start = time.perf_counter()
-    ranking = made.search(Q, k=args.k)
+    ranking = made.search(Q, k=args.k, slack=args.slack)
     seconds["search"] = time.perf_counter() - start
     files.write_ranking(args.output, ranking, np.arange(len(Q)) if names is None else names)
     facts = {
@@ -313,7 +313,7 @@ def _one_line(message: str) -> str:
 
 _SEARCH_OPTIONS = (
     "preset", "n_neighbors", "n_seeds", "alpha", "gamma", "bridge", "edges", "metric", "affinity", "method", "solver",
-    "backend",
+    "backend", "degree_exponent",
 )  # fmt: skip
 
 
@@ -368,6 +368,8 @@ def _add_search(one: argparse.ArgumentParser) -> None:
     one.add_argument("--metric", choices=("cosine", "inner_product", "euclidean"), default="cosine")
     one.add_argument("--affinity", choices=("auto", "power", "self_tuning"), default="auto")
     one.add_argument("--method", choices=("auto", "exact", "nn_descent"), default="auto", help="to find neighbours")
-    one.add_argument("--solver", help="by name: auto, cg, direct")
+    one.add_argument("--solver", help="by name: auto, cg, index, direct, ...")
+    one.add_argument("--slack", type=float, help="solve on until rankings are proved to this slack; 0 certifies them")
+    one.add_argument("--degree-exponent", type=float, default=0.0, help="divide scores by degree to this power")
     one.add_argument("--backend", choices=("auto", "scipy", "cupy"), default="auto")
     _add_common(one)

@@ -31,7 +31,7 @@ FLOW = [
     "graph",
     "filters",
 ]
-FLOW += ["solvers", "_intervals", "index", "ranking"]
+FLOW += ["solvers", "index", "ranking"]
 ALONE = {"storage", "metrics", "datasets"}  # import nothing of the house but _errors
 FRONT = {"_load", "cli", "_cli_evaluate", "_cli_files", "plotting", "__init__", "__main__"}
 ONLY = {"cupy": "backends/_cupy.py", "cupyx": "backends/_cupy.py", "matplotlib": "plotting.py"}

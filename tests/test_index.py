@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ from manifold import (
     build_graph,
     datasets,
     graph_from_affinity,
+    load,
 )
-from manifold._errors import ConvergenceWarning, MemoryBudgetError
-from manifold._intervals import Intervals
+from manifold._errors import ConvergenceWarning, CorruptFileError, MemoryBudgetError
+from manifold.index import Intervals
 from manifold.solvers import Status
 
 DTYPES = ("float16", "float32", "float64")
@@ -311,3 +313,36 @@ def test_killed_builds_resume(tmp_path):
     resumed = index.build(graph, checkpoint=tmp_path / "state", progress=lambda *p: done.append(p))
     assert done[0][0] == 96
     assert equal_columns(index.build(graph), resumed)
+
+
+def test_a_saved_index_comes_back_mapped_and_answers_alike(tmp_path, manifolds):
+    X, Q = manifolds
+    search = ManifoldSearch(solver=DiffusionIndex(n_entries=40, dtype="float16")).fit(X)
+    columns = search._ranker.prepared
+    columns.save(tmp_path / "index")
+    again = load(tmp_path / "index")
+    assert equal_columns(columns, again)
+    assert again.filter == columns.filter
+    assert isinstance(again.values.base, np.memmap) or isinstance(again.values, np.memmap)
+    for item in (0, 5, 40):
+        one, two = (c.shortlist(np.array([item]), np.ones(1), 7) for c in (columns, again))
+        np.testing.assert_array_equal(one.rows, two.rows)
+        assert (one.lower, one.outside) == (two.lower, two.outside)
+    loaded = ManifoldSearch(solver=again).fit(X, graph=again.graph)
+    np.testing.assert_array_equal(loaded.search(Q, 5).ids, search.search(Q, 5).ids)
+
+
+def test_an_index_of_another_graph_is_refused(manifolds):
+    X, _ = manifolds
+    columns = DiffusionIndex(n_entries=4).build(build_graph(X[:50]))
+    with pytest.raises(ValueError, match="index was built for another graph"):
+        ManifoldSearch(solver=columns).fit(X)
+
+
+def test_a_damaged_index_is_refused(tmp_path):
+    columns = DiffusionIndex(n_entries=4).build(make_graph("clusters"))
+    replace(columns, tail=columns.tail[:7]).save(tmp_path / "short")
+    replace(columns, error=-columns.error).save(tmp_path / "negative")
+    for name in ("short", "negative"):
+        with pytest.raises(CorruptFileError, match="holds no valid index"):
+            load(tmp_path / name)

@@ -277,7 +277,7 @@ def test_a_tolerance_below_the_precision_is_a_breakdown_not_a_lie():
 @pytest.mark.parametrize("check_every", [1, 3, 7])
 def test_few_synchronisations(check_every):
     device = StrictBackend(check_every=check_every)
-    solution = diffuse(weighted_ring(), device.asarray(np.eye(400)[:, :64]), backend=device, filter=Diffusion(0.99))
+    solution = diffuse(weighted_ring(), device.asarray(np.eye(400)[:, :32]), backend=device, filter=Diffusion(0.99))
     assert solution.n_iter.max() > 50
     assert device.n_syncs <= solution.n_iter.max() / check_every + 3
 

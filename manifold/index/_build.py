@@ -1,0 +1,185 @@
+"""Settings of the index, and its build: all columns solved, cut, and kept, a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._checkpoint import Checkpoint, fingerprint
+from manifold._checks import check_count
+from manifold._resources import require_memory
+from manifold.backends import Array, Backend, get_backend
+from manifold.filters import Diffusion, Filter
+from manifold.graph import Graph
+from manifold.index._intervals import Floats, Ints
+from manifold.index._stored import DTYPES, StoredColumns
+from manifold.solvers import ConjugateGradient
+from manifold.solvers._system import NormalizedAffinity, error_bound
+
+Progress = Callable[[int, int], None]
+
+_BLOCK = 32
+_SWEEPS = 4  # of refinement, each worth a factor of 2e4; what is left after them stands in the bound
+_DEFAULT_FILTER = Diffusion()
+
+
+@dataclass(frozen=True)
+class DiffusionIndex:
+    """Settings of a stored index: the T largest entries of each column of h(S) = (1 - alpha)(I - alpha S)^-1.
+
+    Columns are solved on the whole graph, to float64, and cut after (late truncation), so that each stored entry is
+    known to `error`, and each entry that is not stored to lie between 0 and the column's `tail`.
+
+    Parameters
+    ----------
+    n_entries : int
+        T, entries kept of each column.
+    dtype : {"float32", "float16", "float64"}
+        Of the values; float16 halves them and adds its rounding, 2^-11 of a value, to the intervals.
+    rtol : float
+        Relative residual of the columns.
+
+    Examples
+    --------
+    >>> from manifold import graph_from_affinity
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    >>> columns = DiffusionIndex(n_entries=2).build(path, filter=Diffusion(0.5))
+    >>> columns.ids.tolist()
+    [[0, 1], [0, 1], [1, 2]]
+    """
+
+    n_entries: int = 256
+    dtype: str = "float32"
+    rtol: float = 1e-8
+
+    def __post_init__(self) -> None:
+        check_count(self.n_entries, "n_entries")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
+        ConjugateGradient(rtol=self.rtol)
+
+    def memory_forecast(self, n_nodes: int) -> int:
+        """Return the bytes of an index of n nodes.
+
+        >>> DiffusionIndex(n_entries=256).memory_forecast(1_000_000) / 1e9
+        2.064
+        """
+        return n_nodes * (min(self.n_entries, n_nodes) * (4 + np.dtype(self.dtype).itemsize) + 16)
+
+    def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> StoredColumns:
+        """Build the index: the solver's work that needs no seeds is all its work."""
+        return self.build(graph, filter=filter, backend=backend)
+
+    def build(
+        self,
+        graph: Graph,
+        *,
+        filter: Filter = _DEFAULT_FILTER,
+        backend: str | Backend = "auto",
+        n_jobs: int = 1,
+        checkpoint: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> StoredColumns:
+        """Solve all n columns, a block at a time, and keep the largest entries of each.
+
+        Parameters
+        ----------
+        graph, filter, backend
+            See `manifold.diffuse`; the filter must be a single resolvent, such as ``Diffusion``.
+        n_jobs : int
+            Threads that solve blocks at the same time; the same bits for any number.
+        checkpoint : path, optional
+            A folder that keeps what is done: a build that was stopped goes on from there, with the same result. The
+            arrays of the index are then memory-mapped files in it.
+        progress : callable(done, total), optional
+            Called after each block.
+
+        Raises
+        ------
+        ValueError
+            For another filter: its columns may be negative, and a missing entry would then have no lower bound. For a
+            checkpoint of another build.
+        MemoryBudgetError
+            Where the index would not fit; raised before anything is solved.
+
+        Notes
+        -----
+        Cost: n columns of some log(1 / rtol) / sqrt(1 - alpha) products with S each, shared by 32.
+        """
+        resolvents = filter.resolvents
+        if resolvents is None or len(resolvents) != 1 or resolvents[0][1] < 0:
+            raise ValueError(f"an index needs a filter of one resolvent, such as Diffusion; {filter} is not")
+        n, arrays, n_jobs = graph.n_nodes, get_backend(backend), check_count(n_jobs, "n_jobs")
+        k = min(self.n_entries, n)
+        kept = 0 if checkpoint else self.memory_forecast(n)
+        require_memory(
+            kept + n_jobs * 80 * n * _BLOCK, purpose=f"an index of {n} nodes", cure="lower n_entries or n_jobs"
+        )
+        W = graph.affinity
+        state = Checkpoint(
+            checkpoint,
+            {"ids": ((n, k), np.uint32), "values": ((n, k), self.dtype), "tail": ((n,), float), "error": ((n,), float)},
+            n_blocks=-(-n // _BLOCK),
+            fingerprint=fingerprint(W.indptr, W.indices, W.data, filter, self),
+        )
+        columns = _Columns(graph, filter, arrays, rtol=self.rtol)
+        todo, stored = state.todo, state.arrays
+        with ThreadPoolExecutor(n_jobs) as pool:
+            blocks: Any = pool.map(partial(self._cut_block, columns), todo)
+            with closing(blocks):  # where the loop is left early, this cancels what has not begun
+                for block, parts in zip(todo, blocks, strict=True):
+                    rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
+                    for name, values in parts.items():
+                        stored[name][rows] = values
+                    state.finish(block)
+                    if progress is not None:
+                        progress(min(rows.stop, n), n)
+        return StoredColumns(graph, filter, backend=arrays, **stored)
+
+    def _cut_block(self, columns: _Columns, block: int) -> dict[str, NDArray[Any]]:
+        """Solve one block of columns and keep the largest entries of each, ids ascending."""
+        n, backend = columns.graph.n_nodes, columns.backend
+        k = min(self.n_entries, n)
+        part = np.arange(block * _BLOCK, min((block + 1) * _BLOCK, n))
+        scores, bound = columns.solve(part)
+        scores = backend.xp.maximum(scores, 0)  # exact columns are >= 0
+        ids, values = (backend.to_host(x) for x in backend.top_k(scores.T, min(k + 1, n)))
+        error = bound + float(np.finfo(self.dtype).smallest_subnormal)
+        # a component that fits is stored whole, and outside of it a column is zero, exactly
+        sizes = np.bincount(columns.graph.components)[columns.graph.components[part]]
+        tail = np.zeros(part.size) if n <= k else np.where(sizes <= k, 0.0, values[:, -1] + error)
+        order = np.argsort(ids[:, :k], axis=1)
+        ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
+        return {"ids": ids, "values": values, "tail": tail, "error": error}
+
+
+class _Columns:
+    """Columns of h(S) by iterative refinement: solved in float32, corrected by residuals in float64."""
+
+    def __init__(self, graph: Graph, filter: Filter, backend: Backend, *, rtol: float) -> None:
+        ((self.w, self.a),) = filter.resolvents or ()
+        self.graph, self.backend, self.rtol = graph, backend, rtol
+        self._single = ConjugateGradient(rtol=5e-5).prepare(graph.astype(np.float32), filter, backend)
+        self._system = NormalizedAffinity(graph, backend, np.float64)
+
+    def solve(self, nodes: Ints) -> tuple[Array, Floats]:
+        """Return the columns (n, q) of some nodes in float64 and bounds (q,) on their errors."""
+        xp, S = self.backend.xp, self._system
+        b = xp.zeros((self.graph.n_nodes, nodes.size))
+        b[self.backend.asarray(nodes), xp.arange(nodes.size)] = self.w
+        x, residual = xp.zeros_like(b), b
+        for _ in range(_SWEEPS):
+            x += self._single.solve(residual / self.w).scores
+            residual = b - x + self.a * (S @ x)
+            norm, bound = error_bound(S, b=b, x=x, residual=residual, a=self.a)
+            if not bool((norm > self.rtol * self.w).any()):
+                break
+        return x, self.backend.to_host(bound)
