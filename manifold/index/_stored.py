@@ -192,6 +192,11 @@ class StoredColumns:
         plain = plain.narrowed(contested, *self._looked_up(plain.nodes[contested], nodes, weights))
         return (plain if scale is None else plain.scaled(scale)).cut(k)
 
+    def estimate(self, nodes: Ints, weights: Floats) -> Floats:
+        """Return the scores (n,) as far as the columns of the seeds hold them: a start for a solve."""
+        entries = (self.values[nodes] * weights[:, None]).ravel()
+        return np.bincount(self.ids[nodes].ravel(), weights=entries, minlength=self.graph.n_nodes)
+
     def _merged(self, nodes: Ints, weights: Floats) -> Intervals:
         """Add the columns of the seeds: a node in some of them misses at most the tails of the others."""
         ids = self.ids[nodes].ravel()

@@ -101,7 +101,7 @@ class Ranker:
         wanted = np.inf if task.slack is None else task.slack
         looked_up = isinstance(self.prepared, StoredColumns) and task.candidates is None
         todo = np.flatnonzero((slack > wanted) | (looked_up & (rows < 0).any(axis=1)))
-        x0 = None if looked_up or not todo.size else solution.scores[:, self.backend.asarray(todo)]
+        x0 = self._start(solution, block, todo) if todo.size else None
         for rtol in _REFINEMENTS:
             if not todo.size:
                 break
@@ -114,6 +114,15 @@ class Ranker:
             going = np.flatnonzero(slack[todo] > wanted)
             todo, x0 = todo[going], finer.scores[:, self.backend.asarray(going)]
         return solution
+
+    def _start(self, solution: Solution, block: sparse.csc_array, todo: Rows) -> Any:
+        """Return scores (n, q) to go on from: those of the solve, or what the stored columns add up to."""
+        if solution.scores.size:
+            return solution.scores[:, self.backend.asarray(todo)]
+        index = self.prepared
+        assert isinstance(index, StoredColumns)
+        parts = [slice(block.indptr[j], block.indptr[j + 1]) for j in todo]
+        return np.stack([index.estimate(block.indices[part], block.data[part]) for part in parts], axis=1)
 
     @cached_property
     def _exact(self) -> Any:
