@@ -19,6 +19,7 @@ _ROOMS = {
     "RegularizedDiffusion": "filters",
     "DiffusionIndex": "index",
     "Direct": "solvers",
+    "FastSpectralRanking": "solvers",
     "Lanczos": "solvers",
     "ManifoldSearch": "ranking",
     "PowerIteration": "solvers",
@@ -42,7 +43,15 @@ if TYPE_CHECKING:
     from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
     from manifold.index import DiffusionIndex
     from manifold.ranking import ManifoldSearch
-    from manifold.solvers import Chebyshev, ConjugateGradient, Direct, Lanczos, PowerIteration, diffuse
+    from manifold.solvers import (
+        Chebyshev,
+        ConjugateGradient,
+        Direct,
+        FastSpectralRanking,
+        Lanczos,
+        PowerIteration,
+        diffuse,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from manifold import (
     ConjugateGradient,
     DiffusionIndex,
     Direct,
+    FastSpectralRanking,
     Lanczos,
     PowerIteration,
     build_graph,
@@ -69,6 +70,12 @@ def _lanczos(dtype: np.dtype) -> Lanczos:
     return Lanczos(rtol=1e-12 if dtype == np.float64 else 1e-5)
 
 
+_LOOSE_FSR = (
+    FastSpectralRanking(1),
+    FastSpectralRanking(3, identity=False),
+    FastSpectralRanking(2, n_steps=4),
+    FastSpectralRanking(2, certify=False),
+)
 SOLVERS = [
     SolverCase("cg", _cg, tuple(ConjugateGradient(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), rational),
     SolverCase(
@@ -78,6 +85,7 @@ SOLVERS = [
         single_resolvent,
     ),
     SolverCase("direct", lambda dtype: Direct(), (Direct(),), anything),
+    SolverCase("fsr", lambda dtype: FastSpectralRanking(10_000), _LOOSE_FSR, anything),
     SolverCase("chebyshev", _chebyshev, tuple(Chebyshev(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("lanczos", _lanczos, tuple(Lanczos(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("power", _power, tuple(PowerIteration(rtol=1e-9, max_iter=m) for m in (1, 30)), rational),

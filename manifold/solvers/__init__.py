@@ -12,6 +12,7 @@ from manifold.solvers._base import Callback, Prepared, Progress, Solution, Solve
 from manifold.solvers._chebyshev import Chebyshev
 from manifold.solvers._conjugate_gradient import ConjugateGradient
 from manifold.solvers._direct import Direct
+from manifold.solvers._fast_spectral_ranking import FastSpectralRanking
 from manifold.solvers._lanczos import Lanczos, LanczosSolution
 from manifold.solvers._power_iteration import PowerIteration
 
@@ -20,6 +21,7 @@ __all__ = [
     "Chebyshev",
     "ConjugateGradient",
     "Direct",
+    "FastSpectralRanking",
     "Lanczos",
     "LanczosSolution",
     "PowerIteration",
@@ -39,6 +41,7 @@ SOLVERS: dict[str, type[Any]] = {
     "cg": ConjugateGradient,
     "chebyshev": Chebyshev,
     "direct": Direct,
+    "fsr": FastSpectralRanking,
     "lanczos": Lanczos,
     "power": PowerIteration,
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._resources import require_memory
@@ -57,6 +58,7 @@ class Seeds:
     block: Array  # (n, q), largest entry of a column between 1/2 and 1, or 0
     scale: Array  # (q,) float64: what the columns were divided by, 0 for a zero column
     finite: Array  # (q,) bool
+    rows: NDArray[np.int64] | None = None  # on the host: ids outside which the block is zero, where seeds are sparse
 
     @classmethod
     def take(cls, seeds: Any, system: NormalizedAffinity) -> Seeds:
@@ -71,7 +73,8 @@ class Seeds:
         scale = xp.where(largest > 0, xp.ldexp(1.0, xp.frexp(largest)[1]), 0.0)
         with np.errstate(under="ignore"):  # entries far below the largest of their column may become 0
             block = (values / xp.where(scale > 0, scale, 1.0)).astype(system.dtype)
-        return cls(block, scale, finite)
+        rows = np.unique(seeds.indices).astype(np.int64) if sparse.issparse(seeds) else None  # CSC: rows
+        return cls(block, scale, finite, rows)
 
 
 def error_bound(
