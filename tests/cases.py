@@ -17,6 +17,7 @@ from manifold import (
     DiffusionIndex,
     Direct,
     FastSpectralRanking,
+    Hybrid,
     Lanczos,
     PowerIteration,
     build_graph,
@@ -70,6 +71,10 @@ def _lanczos(dtype: np.dtype) -> Lanczos:
     return Lanczos(rtol=1e-12 if dtype == np.float64 else 1e-5)
 
 
+def _hybrid(dtype: np.dtype) -> Hybrid:
+    return Hybrid(3, rtol=1e-12 if dtype == np.float64 else 1e-5)
+
+
 _LOOSE_FSR = (
     FastSpectralRanking(1),
     FastSpectralRanking(3, identity=False),
@@ -86,6 +91,7 @@ SOLVERS = [
     ),
     SolverCase("direct", lambda dtype: Direct(), (Direct(),), anything),
     SolverCase("fsr", lambda dtype: FastSpectralRanking(10_000), _LOOSE_FSR, anything),
+    SolverCase("hybrid", _hybrid, tuple(Hybrid(2, rtol=1e-9, max_iter=m) for m in (1, 3, 10)), rational),
     SolverCase("chebyshev", _chebyshev, tuple(Chebyshev(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("lanczos", _lanczos, tuple(Lanczos(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("power", _power, tuple(PowerIteration(rtol=1e-9, max_iter=m) for m in (1, 30)), rational),

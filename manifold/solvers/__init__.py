@@ -13,6 +13,7 @@ from manifold.solvers._chebyshev import Chebyshev
 from manifold.solvers._conjugate_gradient import ConjugateGradient
 from manifold.solvers._direct import Direct
 from manifold.solvers._fast_spectral_ranking import FastSpectralRanking
+from manifold.solvers._hybrid import Hybrid
 from manifold.solvers._lanczos import Lanczos, LanczosSolution
 from manifold.solvers._power_iteration import PowerIteration
 
@@ -22,6 +23,7 @@ __all__ = [
     "ConjugateGradient",
     "Direct",
     "FastSpectralRanking",
+    "Hybrid",
     "Lanczos",
     "LanczosSolution",
     "PowerIteration",
@@ -42,6 +44,7 @@ SOLVERS: dict[str, type[Any]] = {
     "chebyshev": Chebyshev,
     "direct": Direct,
     "fsr": FastSpectralRanking,
+    "hybrid": Hybrid,
     "lanczos": Lanczos,
     "power": PowerIteration,
 }

@@ -6,6 +6,7 @@ that have converged are frozen on the device and leave the block when half of it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,8 @@ class PreparedConjugateGradient:
     filter: Filter
     system: NormalizedAffinity
 
+    name = "cg"
+
     def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; `x0` (n, q) starts from an earlier answer, for filters of one resolvent.
 
@@ -107,7 +110,11 @@ class PreparedConjugateGradient:
         resolvents = self.filter.resolvents or ()
         if x0 is not None and len(resolvents) != 1:
             raise ValueError(f"x0 needs a filter of one resolvent, {self.filter} has {len(resolvents)}")
-        return solve_in_blocks(self.system, seeds, self._solve_block, solver="cg", x0=x0, callback=callback)
+        return solve_in_blocks(self.system, seeds, self._solve_block, solver=self.name, x0=x0, callback=callback)
+
+    def preconditioner(self, a: float) -> Callable[[Array], Array] | None:
+        """Return a symmetric positive definite map near (I - a S)^-1, or None: plain conjugate gradients."""
+        return None
 
     def _solve_block(
         self, seeds: Seeds, x0: Array | None, columns: NDArray[np.int64], callback: Callback | None
@@ -136,6 +143,9 @@ class _ColumnSolve:
         self.system, self.a, self.b = prepared.system, prepared.system.dtype.type(a), b
         self.rtol, self.budget = prepared.settings.rtol, prepared.settings.iterations(a)
         backend, xp = self.system.backend, self.system.backend.xp
+        self.precondition = prepared.preconditioner(a)
+        if x0 is None and self.precondition is not None:
+            x0 = self.precondition(b)
         self.x = xp.zeros_like(b) if x0 is None else xp.array(x0)
         self.target = self.rtol**2 * backend.column_dots(b, b)
         self.n_iter = xp.zeros(b.shape[1], dtype=np.int64)
@@ -176,9 +186,9 @@ class _ColumnSolve:
         at = backend.asarray(which)
         x, r = self.x[:, at], self._residual[:, at]
         target, n_iter = self.target[at], self.n_iter[at]
-        p = r.copy()
-        rho = backend.column_dots(r, r)
-        active = (rho > target) & (n_iter < self.budget)
+        z, rho, squares = self._preconditioned(r)
+        p = z.copy()
+        active = (squares > target) & (n_iter < self.budget)
         iteration = 0
         while True:
             iteration += 1
@@ -189,17 +199,17 @@ class _ColumnSolve:
             x += step * p
             r -= step * Ap
             n_iter += active
-            fresh = backend.column_dots(r, r)
+            z, fresh, squares = self._preconditioned(r)
             ratio = xp.where(active, fresh / xp.where(active, rho, 1.0), 0.0).astype(S.dtype)
             p *= ratio
-            p += r
+            p += z
             rho = xp.where(active, fresh, rho)
-            active &= (rho > target) & (n_iter < self.budget)
+            active &= (squares > target) & (n_iter < self.budget)
             if iteration % backend.check_every:
                 continue
             going = backend.to_host(active)
             if callback is not None:
-                length = xp.sqrt(rho / xp.where(target > 0, target, 1.0)) * self.rtol
+                length = xp.sqrt(squares / xp.where(target > 0, target, 1.0)) * self.rtol
                 callback(Progress(columns[which], iteration, backend.to_host(length)))
             if 2 * going.sum() <= going.size:  # half of the block is done: go on with the other half alone
                 self.x[:, at], self.n_iter[at] = x, n_iter
@@ -209,3 +219,11 @@ class _ColumnSolve:
                 at = backend.asarray(which)
                 x, r, p = x[:, kept], r[:, kept], p[:, kept]
                 rho, target, n_iter, active = rho[kept], target[kept], n_iter[kept], active[kept]
+
+    def _preconditioned(self, r: Array) -> tuple[Array, Array, Array]:
+        """Return z = M r, and the inner products <r, z> and <r, r>: convergence is judged by the residual itself."""
+        squares = self.system.backend.column_dots(r, r)
+        if self.precondition is None:
+            return r, squares, squares
+        z = self.precondition(r)
+        return z, self.system.backend.column_dots(r, z), squares

@@ -1,0 +1,102 @@
+"""Hybrid diffusion: conjugate gradients that start from the leading eigenvectors and are preconditioned by them.
+
+In: seed columns. Out: F to a tolerance, whatever the quality of the eigenvectors, in fewer iterations than without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from manifold._checks import check_count
+from manifold.backends import Array, Backend
+from manifold.filters import Filter
+from manifold.graph import Graph
+from manifold.solvers._conjugate_gradient import ConjugateGradient, PreparedConjugateGradient
+from manifold.solvers._fast_spectral_ranking import take_spectrum
+from manifold.solvers._spectrum import Spectrum
+from manifold.solvers._system import NormalizedAffinity
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Conjugate gradients with a spectral preconditioner (after Iscen et al., ACCV 2018).
+
+        M = I + U [(I - a Lambda)^-1 - I] U',    x_0 = M b,    then CG on M (I - a S) x = M b
+
+    M is the inverse of I - a S on the leading eigenvectors U and the identity beside them. The condition number
+    (1 - a l_n) / (1 - a l_1) falls to about (1 - a l_n) / (1 - a l_{rank+1}). The paper splits S = U Lambda U' + rest
+    and is as exact as U; here U only directs the search, and the answer is exact for any U.
+
+    Parameters
+    ----------
+    rank : int >= 0
+        Eigenvectors of each component, tens to a few hundred; 0 is plain CG, all need no iteration.
+    rtol : float
+        Relative, of ||b||_2 with b = w Y: a column stops when ||b - (I - a S) x||_2 <= rtol ||b||_2.
+    max_iter : int, optional
+        As for `ConjugateGradient`.
+    spectrum : Spectrum, optional
+        That of an earlier `prepare` (``prepared.spectrum``) on the same graph, of this rank or more.
+
+    Raises
+    ------
+    ValueError
+        For settings out of range, or (when prepared) a filter that is not a sum of resolvents or a spectrum that does
+        not fit.
+    MemoryBudgetError
+        When prepared, before the eigenvectors are allocated.
+
+    Notes
+    -----
+    Offline: see `leading_eigenpairs`. An iteration costs that of CG and 4 n rank operations a column; memory n rank.
+
+    Examples
+    --------
+    >>> from manifold import diffuse, graph_from_affinity
+    >>> pair = graph_from_affinity(np.array([[0, 1], [1, 0]])).astype("float64")
+    >>> diffuse(pair, [1.0, 0.0], solver=Hybrid(rank=2)).scores.round(4).tolist()
+    [0.5128, 0.4872]
+    """
+
+    rank: int = 100
+    rtol: float = 1e-3
+    max_iter: int | None = None
+    spectrum: Spectrum | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.rank != 0:
+            check_count(self.rank, "rank")
+        ConjugateGradient(self.rtol, self.max_iter)  # validates
+
+    def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedHybrid:
+        """Compute the eigenpairs, unless they were given."""
+        if filter.resolvents is None:
+            raise ValueError(f"solver 'hybrid' needs a rational filter, {filter} is not one: use solver='fsr'")
+        system = NormalizedAffinity(graph, backend)
+        spectrum = take_spectrum(self.spectrum, self.rank, system)
+        return PreparedHybrid(ConjugateGradient(self.rtol, self.max_iter), filter, system, spectrum)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedHybrid(PreparedConjugateGradient):
+    """S and its leading eigenpairs, ready for seeds; `spectrum` can be given to other solvers on the same graph."""
+
+    spectrum: Spectrum
+
+    name = "hybrid"
+
+    def preconditioner(self, a: float) -> Callable[[Array], Array] | None:
+        """Return M for the pole 1 / a."""
+        spectrum = self.spectrum
+        if spectrum.rank == 0:
+            return None
+
+        def precondition(r: Array) -> Array:
+            with np.errstate(under="ignore"):  # entries of an eigenvector may be as small as can be written
+                c = spectrum.scale(spectrum.project(r), lambda x: 1 / (1 - a * x) - 1)
+                return spectrum.add(c, r.copy())
+
+        return precondition
