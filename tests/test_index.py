@@ -98,7 +98,7 @@ def queries(draw):
     )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(queries())
 def test_a_shortlist_never_lies(query):
     graph, index, filter, nodes, weights, k, exponent = query

@@ -304,7 +304,7 @@ def problems(draw):
     return graph_from_affinity(W + W.T).astype(dtype), Y, Diffusion(draw(st.floats(0, 0.999))), solver
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(problems())
 def test_the_bound_is_never_below_the_error(problem):
     graph, Y, filter, solver = problem
