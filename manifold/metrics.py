@@ -20,9 +20,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 Interpolation: TypeAlias = Literal["trapezoid", "step"]
 
 
-def average_precision(
-    ranks: ArrayLike, n_relevant: int, *, interpolation: Interpolation = "trapezoid"
-) -> float:
+def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Interpolation = "trapezoid") -> float:
     """Area under the precision-recall curve of one query.
 
     ``AP = sum_j (p0 + p1) / (2 n)`` with ``p1 = (j + 1) / (r_j + 1)`` and ``p0 = j / r_j`` (1 at rank 0), the
@@ -53,9 +51,7 @@ def average_precision(
         raise ValueError(f"interpolation={interpolation!r} is unknown: use 'trapezoid' or 'step'")
     r = np.unique(np.asarray(ranks, dtype=np.int64))
     if r.size != np.size(ranks) or (r.size and r[0] < 0) or r.size > n_relevant:
-        raise ValueError(
-            f"ranks={ranks!r} with n_relevant={n_relevant}: give at most n_relevant distinct ranks >= 0"
-        )
+        raise ValueError(f"ranks={ranks!r} with n_relevant={n_relevant}: give at most n_relevant distinct ranks >= 0")
     if n_relevant == 0:
         return float("nan")
     j = np.arange(r.size)
@@ -121,9 +117,7 @@ def mean_precision_at_k(
     return _mean([_precision(j, k) for j in _judge(ranking, relevant, junk)])
 
 
-def recall_at_k(
-    ranking: ArrayLike, relevant: Relevance, *, k: int = 100, junk: Relevance | None = None
-) -> float:
+def recall_at_k(ranking: ArrayLike, relevant: Relevance, *, k: int = 100, junk: Relevance | None = None) -> float:
     """Mean fraction of a query's relevant items among its first k, ``#(rank < k) / n``.
 
     Examples
@@ -136,9 +130,7 @@ def recall_at_k(
     return _mean([np.count_nonzero(j.ranks < k) / j.n_relevant for j in judged if j.n_relevant])
 
 
-def hit_rate_at_k(
-    ranking: ArrayLike, relevant: Relevance, *, k: int = 1, junk: Relevance | None = None
-) -> float:
+def hit_rate_at_k(ranking: ArrayLike, relevant: Relevance, *, k: int = 1, junk: Relevance | None = None) -> float:
     """Fraction of queries with at least one relevant item among the first k, ``mean_q [min rank < k]``.
 
     Metric learning calls it Recall@K. At k = 1, with the items of the query's class relevant, it is the
@@ -153,9 +145,7 @@ def hit_rate_at_k(
     return _mean([(j.ranks < k).any() for j in _judge(ranking, relevant, junk) if j.n_relevant])
 
 
-def ndcg_at_k(
-    ranking: ArrayLike, relevant: Relevance, *, k: int = 10, junk: Relevance | None = None
-) -> float:
+def ndcg_at_k(ranking: ArrayLike, relevant: Relevance, *, k: int = 10, junk: Relevance | None = None) -> float:
     """Mean normalised discounted cumulative gain of the first k items.
 
     ``DCG = sum_{r < k} gain_r / log2(r + 2)`` over 0-based ranks r, divided by the DCG of the ideal order:

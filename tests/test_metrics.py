@@ -24,9 +24,7 @@ from manifold._errors import DatasetNotFoundError
 )
 def test_average_precision_hand_values(ranks, n_relevant, trapezoid, step):
     assert metrics.average_precision(ranks, n_relevant) == pytest.approx(trapezoid, abs=1e-12)
-    assert metrics.average_precision(ranks, n_relevant, interpolation="step") == pytest.approx(
-        step, abs=1e-12
-    )
+    assert metrics.average_precision(ranks, n_relevant, interpolation="step") == pytest.approx(step, abs=1e-12)
 
 
 def test_precision_denominator_shrinks_to_the_last_relevant_item():
@@ -61,9 +59,9 @@ def test_bulls_eye_counts_the_query_itself():
 def test_overlap_ignores_order_and_pads():
     assert metrics.overlap_at_k([[1, 2, 3]], [[3, 1, 2]]) == 1.0
     assert metrics.overlap_at_k([[1, 2, 3]], [[3, 1, 2]], k=1) == 0.0
-    assert metrics.overlap_at_k(
-        [[1, 2, -1, -1], [5, 6, 7, 8]], [[1, 9, 8, -1], [5, 6, 1, 2]]
-    ) == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert metrics.overlap_at_k([[1, 2, -1, -1], [5, 6, 7, 8]], [[1, 9, 8, -1], [5, 6, 1, 2]]) == pytest.approx(
+        (1 / 3 + 1 / 2) / 2
+    )
 
 
 def literal_average_precision(row, relevant, junk):
@@ -145,8 +143,7 @@ def test_agrees_with_trec_eval(seed):
     rng = np.random.default_rng(seed)
     ranking = np.array([rng.permutation(60)[:40] for _ in range(4)])
     gains = [
-        {int(i): int(g) for i, g in zip(rng.permutation(60)[:9], rng.integers(1, 5, 9), strict=True)}
-        for _ in range(4)
+        {int(i): int(g) for i, g in zip(rng.permutation(60)[:9], rng.integers(1, 5, 9), strict=True)} for _ in range(4)
     ]
     qrel = {f"q{q}": {f"d{i}": g for i, g in gains[q].items()} for q in range(4)}
     run = {f"q{q}": {f"d{i}": float(-rank) for rank, i in enumerate(ranking[q])} for q in range(4)}
@@ -201,9 +198,7 @@ def test_revisited_random_ranking_is_near_the_base_rate(truth):
     ranking = np.array([rng.permutation(len(truth.images)) for _ in truth.queries])
     figures = metrics.revisited(ranking, **judgements(truth))
     found = [100 * figures[protocol]["mAP"] for protocol in ("easy", "medium", "hard")]
-    assert found == pytest.approx(
-        {"roxford5k": [0.9, 1.5, 0.7], "rparis6k": [1.7, 4.1, 2.5]}[truth.name], abs=0.25
-    )
+    assert found == pytest.approx({"roxford5k": [0.9, 1.5, 0.7], "rparis6k": [1.7, 4.1, 2.5]}[truth.name], abs=0.25)
 
 
 def test_revisited_assigns_difficulty_to_the_right_protocol():

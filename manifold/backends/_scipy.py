@@ -12,9 +12,7 @@ from scipy import linalg, sparse
 from manifold._resources import available_memory
 
 DENSE_LIMIT = 2000  # below this many nodes a dense Cholesky factor is faster than a sparse one
-_DOT_BLOCK = (
-    512  # rows summed in working precision before float64 takes over: as fast as one sum, 100 x as exact
-)
+_DOT_BLOCK = 512  # rows summed in working precision before float64 takes over: as fast as one sum, 100 x as exact
 _SORT_WIDTH = 512  # rows this short are sorted whole
 _MIN_GROUP = 4  # groups smaller than this save nothing over a sort
 
@@ -90,9 +88,7 @@ def _grouped_top_k(values: NDArray[Any], k: int) -> NDArray[np.int64]:
     """
     r, n = values.shape
     width = int(np.sqrt(n / k))
-    m = (
-        n // width
-    )  # group j holds the entries j, j + m, j + 2m, ...; the tail that fills no group is kept whole
+    m = n // width  # group j holds the entries j, j + m, j + 2m, ...; the tail that fills no group is kept whole
     grouped = values[:, : m * width].reshape(r, width, m)
     maxima = grouped.max(axis=1)
     best = np.argpartition(maxima, m - k, axis=1)[:, m - k :]

@@ -25,9 +25,7 @@ def load(  # type: ignore[overload-overlap]
 ) -> RevisitedGroundTruth: ...
 @overload
 def load(name: str, *, protocol: str | None = None, features: str | None = None) -> Dataset: ...
-def load(
-    name: str, *, protocol: str | None = None, features: str | None = None
-) -> Dataset | RevisitedGroundTruth:
+def load(name: str, *, protocol: str | None = None, features: str | None = None) -> Dataset | RevisitedGroundTruth:
     """Load a real data set from `data_folder`, arranged for one of its retrieval protocols.
 
     ========================= ================================ ===============================================
@@ -142,10 +140,7 @@ def _choose(name: str, value: str | None, options: Mapping[str, Any]) -> str:
 
 def _revisited(name: str, folder: Path, about: _Set) -> RevisitedGroundTruth:
     truth = json.loads((folder / f"gnd_{name}.json").read_text("utf-8"))
-    ids = {
-        key: tuple(np.array(query[key], np.int64) for query in truth["gnd"])
-        for key in ("easy", "hard", "junk")
-    }
+    ids = {key: tuple(np.array(query[key], np.int64) for query in truth["gnd"]) for key in ("easy", "hard", "junk")}
     boxes = np.array([query["bbx"] for query in truth["gnd"]], dtype=np.float64)
     return RevisitedGroundTruth(
         name,

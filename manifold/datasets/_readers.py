@@ -85,15 +85,14 @@ def read_usps(folder: Path, features: str) -> Raw:
     except ImportError as error:
         raise ImportError("usps is an HDF5 file: pip install 'manifold-search[data]'") from error
     with h5py.File(folder / "usps.h5", "r") as file:
-        X, y = (
-            np.concatenate([file[part][key][:] for part in ("train", "test")]) for key in ("data", "target")
-        )
+        X, y = (np.concatenate([file[part][key][:] for part in ("train", "test")]) for key in ("data", "target"))
         n_train = len(file["train"]["target"])
     return _pixels(X, y, split=np.arange(len(y)) >= n_train)
 
 
 def read_fashion_mnist(folder: Path, features: str) -> Raw:
     """Articles of clothing, 28 x 28."""
+
     def idx(part: str, header: int) -> NDArray[np.uint8]:
         with gzip.open(folder / f"{part}-ubyte.gz") as file:
             return np.frombuffer(file.read(), np.uint8, offset=header)

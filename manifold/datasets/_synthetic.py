@@ -58,9 +58,7 @@ def swiss_roll(n: int = 1000, *, noise: float = 0.0, rng: Rng = 0) -> Dataset:
     return _synthetic("swiss roll", X, y, coordinates=np.column_stack([s, h]))
 
 
-def rings(
-    n: int = 300, *, radii: Sequence[float] = (1.0, 2.0, 3.0), noise: float = 0.05, rng: Rng = 0
-) -> Dataset:
+def rings(n: int = 300, *, radii: Sequence[float] = (1.0, 2.0, 3.0), noise: float = 0.05, rng: Rng = 0) -> Dataset:
     """Concentric circles of the given radii, about n points in all, evenly dense; the label is the circle.
 
     ``coordinates`` (n, 1) holds the angle in [0, 2π).

@@ -195,7 +195,8 @@ class StoredColumns:
     def estimate(self, nodes: Ints, weights: Floats) -> Floats:
         """Return the scores (n,) as far as the columns of the seeds hold them: a start for a solve."""
         entries = (self.values[nodes] * weights[:, None]).ravel()
-        return np.bincount(self.ids[nodes].ravel(), weights=entries, minlength=self.graph.n_nodes)
+        total = np.bincount(self.ids[nodes].ravel(), weights=entries, minlength=self.graph.n_nodes)
+        return np.asarray(total, dtype=np.float64)
 
     def _merged(self, nodes: Ints, weights: Floats) -> Intervals:
         """Add the columns of the seeds: a node in some of them misses at most the tails of the others."""

@@ -60,9 +60,7 @@ class ConjugateGradient:
 
     def __post_init__(self) -> None:
         if not 0 < self.rtol < 1:
-            raise ValueError(
-                f"rtol must lie in (0, 1), got {self.rtol!r}: 1e-3 for rankings, 1e-10 for values"
-            )
+            raise ValueError(f"rtol must lie in (0, 1), got {self.rtol!r}: 1e-3 for rankings, 1e-10 for values")
         if self.max_iter is not None:
             check_count(self.max_iter, "max_iter")
 
@@ -171,16 +169,12 @@ class _ColumnSolve:
             before = xp.where(active, squares, before)
             self._iterate(which, columns, callback)
             self._residual = self._true_residual()
-        norm, self.bound = error_bound(
-            self.system, b=self.b, x=self.x, residual=self._residual, a=float(self.a)
-        )
+        norm, self.bound = error_bound(self.system, b=self.b, x=self.x, residual=self._residual, a=float(self.a))
         self.converged = backend.column_dots(self._residual, self._residual) <= self.target
         length = xp.sqrt(self.target) / self.rtol
         self.relative = norm / xp.where(length > 0, length, 1.0)
 
-    def _iterate(
-        self, which: NDArray[np.int64], columns: NDArray[np.int64], callback: Callback | None
-    ) -> None:
+    def _iterate(self, which: NDArray[np.int64], columns: NDArray[np.int64], callback: Callback | None) -> None:
         """Run CG on the columns `which` from their residuals; write back x and n_iter."""
         backend, xp, S = self.system.backend, self.system.backend.xp, self.system
         at = backend.asarray(which)

@@ -58,9 +58,7 @@ class Direct:
             matrix = sparse.csr_array(sparse.eye_array(n, format="csr") - a * system.host)
             least = min(8 * n * n, 4 * 12 * matrix.nnz)
             require_memory(2 * least, purpose=f"factorising {n} nodes", cure="use solver='cg'")
-            factors.append(
-                (w, a, backend.factorize(backend.csr(matrix, dtype=np.float64)) if n else _identity)
-            )
+            factors.append((w, a, backend.factorize(backend.csr(matrix, dtype=np.float64)) if n else _identity))
         return PreparedDirect(system, tuple(factors), graph.dtype)
 
 
@@ -89,9 +87,7 @@ class PreparedDirect:
             worst = bound = xp.where(seeds.scale > 0, np.inf, 0.0)  # no bound is known of a function of rounded S
         for w, a, solve in self.factors:
             b = w * seeds.block
-            x = (
-                solve(b).astype(self.dtype).astype(S.dtype)
-            )  # judged as it will be returned: in the graph's dtype
+            x = solve(b).astype(self.dtype).astype(S.dtype)  # judged as it will be returned: in the graph's dtype
             residual = b - x + a * (S @ x)
             norm, part = error_bound(S, b=b, x=x, residual=residual, a=a)
             length = xp.sqrt(S.backend.column_dots(b, b))

@@ -47,8 +47,8 @@ class FastSpectralRanking:
         F = h(0) Y + U (h(Lambda) - h(0)) U' Y                                   n_steps = 0
         F = U h(Lambda) U' Y + p(S) (Y - U U' Y),  p of degree n_steps near h    n_steps > 0
 
-    U holds the `rank` leading eigenvectors of each connected component. p interpolates h at the Chebyshev points of
-    the interval in which the other eigenvalues lie.
+    U holds the `rank` leading eigenvectors of each connected component. p interpolates h at 0 and at the Chebyshev
+    points of the interval in which the other eigenvalues lie.
 
     Parameters
     ----------
@@ -158,16 +158,21 @@ class PreparedFastSpectralRanking:
         return [spectrum.add(spectrum.scale(c, h), part) for h, part in zip(transfers, parts, strict=True)]
 
     def _interpolate(self, rest: Array, transfers: list[Transfer], degree: int) -> list[Array]:
-        """Return p(S) rest for the interpolants p of the transfers: sums of c_k T_k((S - middle) / half)."""
+        """Return p(S) rest, p(x) = h(0) + x sum of c_k T_k((x - middle) / half), k < degree, for each transfer h.
+
+        h(0) is kept because most eigenvalues of a graph lie near 0; the sum interpolates (h(x) - h(0)) / x.
+        """
         low, high = self.spectrum.remainder
         middle, half = (high + low) / 2, max((high - low) / 2, 1e-3)
         scalar = rest.dtype.type
-        points = middle + half * chebyshev.chebpts1(degree + 1)
-        fit = np.linalg.inv(chebyshev.chebvander(chebyshev.chebpts1(degree + 1), degree))
-        series = [fit @ h(points) for h in transfers]
-        parts = [scalar(c[0]) * rest for c in series]
-        before, now = None, rest
-        for k in range(1, degree + 1):
+        points = chebyshev.chebpts1(degree)
+        x = middle + half * points
+        x = np.where(np.abs(x) < 1e-4, 1e-4, x)  # a slope by difference, without cancellation
+        fit = np.linalg.inv(chebyshev.chebvander(points, degree - 1))
+        series = [fit @ ((h(x) - h(0.0)) / x) for h in transfers]
+        before, now = None, self.system @ rest
+        parts = [scalar(h(0.0)) * rest + scalar(c[0]) * now for h, c in zip(transfers, series, strict=True)]
+        for k in range(1, degree):
             step = scalar(1 / half) * (self.system @ now) - scalar(middle / half) * now
             before, now = now, (step if before is None else 2 * step - before)
             parts = [part + scalar(c[k]) * now for part, c in zip(parts, series, strict=True)]

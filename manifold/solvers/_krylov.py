@@ -14,12 +14,13 @@ from manifold.backends import Array, Backend
 BLOCK = 16  # columns multiplied together: the largest multiplicity that is found for certain
 _CHECKS = 8  # looks at the residuals between two restarts
 _STANDS_OFF = 1e-2  # squared singular value above which one projection leaves rounding only
+_PROJECTIONS = 3  # twice is enough, once more where QR had to complete the block
 _GRAM_RANGE = 1e-4  # squared condition number up to which a Gram matrix normalises to rounding
 
 
 def basis_size(n: int, rank: int) -> int:
     """Return the number of basis vectors held at most: twice the rank and ten blocks."""
-    return min(2 * rank + 10 * BLOCK, n - BLOCK)
+    return min(2 * rank + 10 * BLOCK, n - 2 * BLOCK)
 
 
 def leading_pairs(
@@ -94,8 +95,10 @@ def _orthonormal(block: Array, V: Array, backend: Backend) -> tuple[Array, Array
     normalised, projected again and normalised again; QR completes what is of deficient rank with fresh directions.
     """
     Q, B, least = _normalise(block, backend)
-    if least < _STANDS_OFF:
-        Q, again, _ = _normalise(Q - V.T @ (V @ Q), backend)
+    for _ in range(_PROJECTIONS):
+        if least >= _STANDS_OFF:
+            break
+        Q, again, least = _normalise(Q - V.T @ (V @ Q), backend)
         B = again @ B
     return Q, B
 

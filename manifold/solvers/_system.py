@@ -77,9 +77,7 @@ class Seeds:
         return cls(block, scale, finite, rows)
 
 
-def error_bound(
-    system: NormalizedAffinity, *, b: Array, x: Array, residual: Array, a: float
-) -> tuple[Array, Array]:
+def error_bound(system: NormalizedAffinity, *, b: Array, x: Array, residual: Array, a: float) -> tuple[Array, Array]:
     """Return the norms (q,) of the residuals r = b - (I - a S) x and bounds (q,) on max |error of x|.
 
     With A = I - a S, ||A^-1||_2 <= 1 / (1 - |a|); and because S v <= v for v = sqrt(degree), also
@@ -113,9 +111,7 @@ def check_seeds(seeds: Any, n_nodes: int) -> tuple[Any, bool]:
         single = out.ndim == 1
         out = out[:, None] if single else out
     if out.ndim != 2 or out.shape[0] != n_nodes:
-        raise ValueError(
-            f"seeds must have one row for each of the {n_nodes} nodes, got shape {np.shape(seeds)}"
-        )
+        raise ValueError(f"seeds must have one row for each of the {n_nodes} nodes, got shape {np.shape(seeds)}")
     if np.dtype(out.dtype).kind not in "biuf":
         raise TypeError(f"seeds must be real numbers, got dtype {out.dtype}")
     return out, single
