@@ -191,7 +191,7 @@ def test_steps_on_the_remainder_converge_geometrically(toy):
     graph, Y = toy
     errors = [relative_error(graph, Y, FastSpectralRanking(12, n_steps=m)) for m in (0, 2, 4, 6, 10, 20)]
     assert errors == sorted(errors, reverse=True)
-    assert errors[3] < 5e-3
+    assert errors[3] < 1e-3
     assert errors[5] < 1e-6
     solution = diffuse(graph, Y, filter=H99, solver=FastSpectralRanking(12, n_steps=10))
     assert solution.converged
@@ -292,7 +292,7 @@ def test_one_spectrum_serves_both_solvers_and_lower_ranks(archipelago):
     prepared = FastSpectralRanking(30).prepare(archipelago, H99, backend)
     lower = FastSpectralRanking(10, spectrum=prepared.spectrum).prepare(archipelago, H99, backend)
     hybrid = Hybrid(30, spectrum=prepared.spectrum).prepare(archipelago, Diffusion(0.9), backend)
-    assert hybrid.spectrum.blocks[-1].U.base is prepared.spectrum.blocks[-1].U
+    assert hybrid.spectrum.blocks[-1].U is prepared.spectrum.blocks[-1].U
     assert lower.spectrum.blocks[-1].U.shape[2] == 10
     Y = np.eye(archipelago.n_nodes)[:, ::200]
     fresh = FastSpectralRanking(10).prepare(archipelago, H99, backend)

@@ -137,11 +137,13 @@ def _decompose(system: NormalizedAffinity, nodes: NDArray[np.int64], rank: int) 
         least = float(backend.to_host(eigenvalues.min()))
         lowest = min(lowest, least)
         # eigenvalues of a rounded S may pass 1 by its rounding; filters are not defined there
-        theta = xp.clip(eigenvalues[:, ::-1][:, :rank], -1.0, 1.0)
+        theta = xp.clip(eigenvalues[:, ::-1], -1.0, 1.0)
+        beyond = theta[:, rank] if rank < size else xp.full(len(some), -1.0)
+        theta = theta[:, :rank]
         U = _signed(vectors[:, :, ::-1][:, :, :rank], xp).astype(system.dtype)
-        kept.append((U, theta, xp.sqrt(xp.sum((xp.matmul(S, U) - theta[:, None] * U) ** 2, axis=1))))
-    U, theta, residuals = (xp.concatenate(list(parts)) for parts in zip(*kept, strict=True))
-    return Block(backend.asarray(nodes), U, theta, residuals), lowest
+        residuals = xp.sqrt(xp.sum((xp.matmul(S, U) - theta[:, None] * U) ** 2, axis=1))
+        kept.append((U, theta, residuals, beyond))
+    return Block(backend.asarray(nodes), *(xp.concatenate(list(parts)) for parts in zip(*kept, strict=True))), lowest
 
 
 def _iterate(
@@ -166,11 +168,11 @@ def _iterate(
     theta, U = xp.clip(theta, -1.0, 1.0), xp.ascontiguousarray(_signed(U[None], xp))
     residuals = []
     for first in range(0, rank, 64):  # the true ones, of the rounded vectors
-        part = slice(first, first + 64)
+        part = slice(first, min(first + 64, rank))
         vectors = xp.ascontiguousarray(U[0, :, part])
         rest = backend.spmm(S, vectors) - vectors * theta[part].astype(system.dtype)
         residuals.append(xp.sqrt(backend.column_dots(rest, rest)))
-    block = Block(at[None], U, theta[None], xp.concatenate(residuals)[None])
+    block = Block(at[None], U, theta[None, :rank], xp.concatenate(residuals)[None], theta[rank:])
     worst = float(backend.to_host(block.residuals.max()))
     if worst > 2 * tol + 256 * float(np.finfo(system.dtype).eps):
         warn(f"eigenpairs reached a residual of {worst:.1e}, not tol={tol}: raise max_products={max_products}")

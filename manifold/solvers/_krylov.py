@@ -33,7 +33,7 @@ def leading_pairs(
     backend: Backend,
     rng_seed: int,
 ) -> tuple[Array, Array, float]:
-    """Return eigenvalues (rank,), eigenvectors as columns (n, rank), and the least Ritz value met.
+    """Return eigenvalues (rank + 1,), eigenvectors of the first `rank` as columns, and the least Ritz value met.
 
     Block Lanczos with full orthogonalisation and thick restarts (Wu and Simon, SIAM J. Matrix Anal. Appl. 22, 2000):
 
@@ -79,7 +79,7 @@ def leading_pairs(
         worst, least = backend.to_host(xp.stack([residuals.max(), theta[-1]]))
         lowest = min(lowest, float(least))
         if worst <= tol or products >= max_products:
-            return theta[:rank], V[:m].T @ Z[:, :rank].astype(V.dtype), lowest
+            return theta[: rank + 1], V[:m].T @ Z[:, :rank].astype(V.dtype), lowest
         if m >= limit:  # restart: the best vectors, and some beyond the rank that shield them from the rest
             m = rank + (limit - rank) // 3
             V[:m] = Z[:, :m].T.astype(V.dtype) @ V[: Z.shape[0]]

@@ -23,11 +23,19 @@ class Block:
     U: Array  # (c, s, r) orthonormal columns
     eigenvalues: Array  # (c, r), descending
     residuals: Array  # (c, r), ||S u - lambda u||_2
+    beyond: Array  # (c,) the largest eigenvalue left out, -1 where there is none
 
     @property
     def full(self) -> bool:
         """Whether no eigenpair of these components is left out."""
         return bool(self.U.shape[1] == self.U.shape[2])
+
+    def truncate(self, rank: int) -> Block:
+        """Return the `rank` leading eigenpairs out of these."""
+        if rank >= self.U.shape[2]:
+            return self
+        values, kept = self.eigenvalues, slice(rank)
+        return Block(self.nodes, self.U[:, :, kept], values[:, kept], self.residuals[:, kept], values[:, rank])
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +96,7 @@ class Spectrum:
     @property
     def remainder(self) -> tuple[float, float]:
         """The interval in which the eigenvalues left out lie, as far as is known."""
-        ends = [float(self.backend.to_host(b.eigenvalues[:, -1].max())) for b in self.blocks if not b.full and b.U.size]
+        ends = [float(self.backend.to_host(b.beyond.max())) for b in self.blocks if not b.full]
         return self.lowest, max([self.lowest, *ends])
 
     def _gather(self, name: str) -> NDArray[np.float64]:
@@ -119,9 +127,7 @@ class Spectrum:
 
     def truncate(self, rank: int) -> Spectrum:
         """Return the `rank` leading eigenpairs of each component out of these; shares memory."""
-        blocks = tuple(
-            Block(b.nodes, b.U[:, :, :rank], b.eigenvalues[:, :rank], b.residuals[:, :rank]) for b in self.blocks
-        )
+        blocks = tuple(block.truncate(rank) for block in self.blocks)
         rank = min(rank, self.rank)
         return Spectrum(rank, blocks, self.lowest, self.backend, self.dtype, self.owner, self.position)
 
