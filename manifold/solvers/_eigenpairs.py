@@ -52,7 +52,8 @@ def leading_eigenpairs(
     Raises
     ------
     MemoryBudgetError
-        Before anything is allocated: n rank numbers, and for the largest component n (3 rank + 160), or 4 n^2.
+        Before anything is allocated: n rank numbers, and for the largest component n (4 rank + 160), or 5 n^2 in
+        float64 where it is decomposed whole.
 
     Warns
     -----
