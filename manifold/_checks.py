@@ -38,6 +38,17 @@ def check_count(value: Any, name: str, *, minimum: int = 1) -> int:
     return count
 
 
+def check_stopping(rtol: float, max_iter: Any = None) -> None:
+    """Raise for a relative tolerance outside (0, 1), or a limit of iterations that is no positive integer.
+
+    >>> check_stopping(1e-3, 20)
+    """
+    if not 0 < rtol < 1:
+        raise ValueError(f"rtol must lie in (0, 1), got {rtol!r}: 1e-3 for rankings, 1e-10 for values")
+    if max_iter is not None:
+        check_count(max_iter, "max_iter")
+
+
 def check_features(X: Any, name: str = "X") -> NDArray[np.float32]:
     """Return finite (n, d) float32 rows; a float32 array or memmap comes back as it is, without a copy.
 

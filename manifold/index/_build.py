@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._checkpoint import Checkpoint, fingerprint
-from manifold._checks import check_count
+from manifold._checks import check_count, check_stopping
 from manifold._resources import require_memory
 from manifold.backends import Array, Backend, get_backend
 from manifold.filters import Diffusion, Filter
@@ -64,7 +64,7 @@ class DiffusionIndex:
         check_count(self.n_entries, "n_entries")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
-        ConjugateGradient(rtol=self.rtol)
+        check_stopping(self.rtol)
 
     def memory_forecast(self, n_nodes: int) -> int:
         """Return the bytes of an index of n nodes.

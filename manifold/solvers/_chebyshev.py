@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from manifold._checks import check_count
+from manifold._checks import check_stopping
 from manifold.backends import Array, Backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -162,10 +162,7 @@ class Chebyshev:
     max_iter: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.rtol < 1:
-            raise ValueError(f"rtol must lie in (0, 1), got {self.rtol!r}: 1e-3 for rankings, 1e-10 for values")
-        if self.max_iter is not None:
-            check_count(self.max_iter, "max_iter")
+        check_stopping(self.rtol, self.max_iter)
 
     def degree(self, filter: Filter) -> int:
         """Return the degree that reaches rtol, at most max_iter."""

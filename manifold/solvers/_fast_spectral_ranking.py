@@ -13,7 +13,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from manifold._checks import check_count
+from manifold._checks import check_count, check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -99,8 +99,7 @@ class FastSpectralRanking:
             check_count(self.n_steps, "n_steps")
             if not self.identity:
                 raise ValueError(f"n_steps={self.n_steps} continue the identity term: use identity=True")
-        if not 0 < self.rtol < 1:
-            raise ValueError(f"rtol must lie in (0, 1), got {self.rtol!r}")
+        check_stopping(self.rtol)
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedFastSpectralRanking:
         """Compute the eigenpairs, unless they were given."""

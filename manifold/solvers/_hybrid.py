@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_count, check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -69,7 +69,7 @@ class Hybrid:
     def __post_init__(self) -> None:
         if self.rank != 0:
             check_count(self.rank, "rank")
-        ConjugateGradient(self.rtol, self.max_iter)  # validates
+        check_stopping(self.rtol, self.max_iter)
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedHybrid:
         """Compute the eigenpairs, unless they were given."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._checks import check_count
+from manifold._checks import check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -58,10 +58,7 @@ class PowerIteration:
     max_iter: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.rtol < 1:
-            raise ValueError(f"rtol must lie in (0, 1), got {self.rtol!r}: 1e-3 for rankings, 1e-10 for values")
-        if self.max_iter is not None:
-            check_count(self.max_iter, "max_iter")
+        check_stopping(self.rtol, self.max_iter)
 
     def iterations(self, a: float) -> int:
         """Return the most iterations a column may take at pole 1 / a.
