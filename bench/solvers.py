@@ -31,7 +31,7 @@ TOP = 100
 Answer = Callable[[Any], Any]  # seeds (n, q) -> scores (n, q), or lists (q, TOP)
 
 
-def run(*, quick: bool, n: int = 20_000) -> list[Row]:
+def run(*, quick: bool, n: int = 60_000) -> list[Row]:
     X, Q = _collection(1_500 if quick else n)
     search = mf.ManifoldSearch(n_neighbors=50, n_seeds=10, alpha=ALPHA, on_failure="ignore").fit(X)
     near, similarities = search._nearest(mf.neighbors.PointSet(Q, "cosine"), search.n_seeds)
