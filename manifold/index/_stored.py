@@ -24,6 +24,7 @@ from manifold.storage import Stored, save_arrays
 
 DTYPES = ("float16", "float32", "float64")
 _ARRAYS = ("ids", "values", "tail", "error")
+_SUMS = 1e-13  # more than the relative rounding of a float64 sum over the seeds of a query
 _MOST_CONTESTED = 2000  # more candidates than this are not worth looking up one by one
 
 
@@ -213,7 +214,7 @@ class StoredColumns:
         reachable = self._component_sizes[np.unique(self.graph.components[nodes])].sum()
         lower, upper = self._rounded(sums, sums)
         seen = sums > 0  # what is stored as 0 is bounded like what is not stored
-        low, high = np.maximum(lower - error, 0), upper + error + np.maximum(tails - known, 0) + 1e-15 * tails
+        low, high = np.maximum(lower - error, 0), upper + error + np.maximum(tails - known, 0) + _SUMS * tails
         unseen = 0.0 if seen.sum() == reachable else tails + error
         return Intervals(ids[starts][seen].astype(np.int64), low[seen], high[seen], unseen=unseen)
 
@@ -233,9 +234,9 @@ class StoredColumns:
             high = np.where(missing, own_tail, high)
             lower += weight * np.where(missing, 0.0, np.maximum(low, 0))
             upper += weight * np.where(stored, high, np.minimum(high, self.tail[node]))
-        return lower * (1 - 1e-12), upper * (1 + 1e-12)
+        return lower * (1 - _SUMS), upper * (1 + _SUMS)
 
     def _rounded(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
         """Widen bounds by the rounding of stored values and of their sums."""
-        u = 2 * rounding_unit(self.values.dtype)
+        u = 2 * rounding_unit(self.values.dtype) + _SUMS
         return np.asarray(lower * (1 - u), dtype=np.float64), upper.astype(np.float64) * (1 + u)
