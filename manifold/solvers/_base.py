@@ -121,6 +121,18 @@ class Solver(Protocol):
         """Return the prepared solver for one graph and one filter on one backend."""
 
 
+def require_poles(filter: Filter, solver: str) -> None:
+    """Raise ValueError for a filter that is not a sum of resolvents, which `solver` solves for."""
+    if filter.resolvents is None:
+        raise ValueError(f"solver {solver!r} needs a rational filter, {filter} is not one: use solver='auto'")
+
+
+def require_one_pole(filter: Filter, x0: Any) -> None:
+    """Raise ValueError for a start where there are several systems, each with a solution of its own."""
+    if x0 is not None and len(filter.resolvents or ()) != 1:
+        raise ValueError(f"x0 needs a filter of one resolvent, {filter} has {len(filter.resolvents or ())}")
+
+
 def merge_reports(parts: list[Solution]) -> Solution:
     """Return the verdicts of several blocks as one solution without scores."""
     arrays = {

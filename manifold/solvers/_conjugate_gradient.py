@@ -17,7 +17,7 @@ from manifold._checks import check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers._base import Callback, Progress, Solution
+from manifold.solvers._base import Callback, Progress, Solution, require_one_pole, require_poles
 from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 PRESETS = {"paper": (1e-6, 20), "ranking": (1e-3, None), "exact": (1e-10, None)}
@@ -82,8 +82,7 @@ class ConjugateGradient:
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedConjugateGradient:
         """Normalise the affinity on the backend."""
-        if filter.resolvents is None:
-            raise ValueError(f"solver 'cg' needs a rational filter, {filter} is not one: use solver='direct'")
+        require_poles(filter, "cg")
         return PreparedConjugateGradient(self, filter, NormalizedAffinity(graph, backend))
 
 
@@ -102,9 +101,7 @@ class PreparedConjugateGradient:
 
         `callback` is shown a `Progress` at every look at the residuals; what it raises ends the solve.
         """
-        resolvents = self.filter.resolvents or ()
-        if x0 is not None and len(resolvents) != 1:
-            raise ValueError(f"x0 needs a filter of one resolvent, {self.filter} has {len(resolvents)}")
+        require_one_pole(self.filter, x0)
         return solve_in_blocks(self.system, seeds, self._solve_block, solver=self.name, x0=x0, callback=callback)
 
     def preconditioner(self, a: float) -> Callable[[Array], Array] | None:

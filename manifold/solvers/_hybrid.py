@@ -14,6 +14,7 @@ from manifold._checks import check_count, check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
+from manifold.solvers._base import require_poles
 from manifold.solvers._conjugate_gradient import ConjugateGradient, PreparedConjugateGradient
 from manifold.solvers._fast_spectral_ranking import take_spectrum
 from manifold.solvers._spectrum import Spectrum
@@ -73,8 +74,7 @@ class Hybrid:
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedHybrid:
         """Compute the eigenpairs, unless they were given."""
-        if filter.resolvents is None:
-            raise ValueError(f"solver 'hybrid' needs a rational filter, {filter} is not one: use solver='fsr'")
+        require_poles(filter, "hybrid")
         system = NormalizedAffinity(graph, backend)
         spectrum = take_spectrum(self.spectrum, self.rank, system)
         return PreparedHybrid(ConjugateGradient(self.rtol, self.max_iter), filter, system, spectrum)

@@ -15,7 +15,7 @@ from manifold._checks import check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers._base import Callback, Progress, Solution
+from manifold.solvers._base import Callback, Progress, Solution, require_one_pole, require_poles
 from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 _LITTLE = 0.8  # of the residual: where so much is left after steps that halve it in theory, rounding holds it
@@ -72,8 +72,7 @@ class PowerIteration:
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedPowerIteration:
         """Normalise the affinity on the backend."""
-        if filter.resolvents is None:
-            raise ValueError(f"solver 'power' needs a rational filter, {filter} is not one: use solver='direct'")
+        require_poles(filter, "power")
         return PreparedPowerIteration(self, filter, NormalizedAffinity(graph, backend))
 
 
@@ -90,9 +89,7 @@ class PreparedPowerIteration:
 
         `callback` is shown a `Progress` at every look at the residuals; what it raises ends the solve.
         """
-        resolvents = self.filter.resolvents or ()
-        if x0 is not None and len(resolvents) != 1:
-            raise ValueError(f"x0 needs a filter of one resolvent, {self.filter} has {len(resolvents)}")
+        require_one_pole(self.filter, x0)
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="power", x0=x0, callback=callback)
 
     def _solve_block(
