@@ -29,6 +29,7 @@ from manifold import (
 )
 from manifold._errors import ConvergenceWarning, CorruptFileError, MemoryBudgetError
 from manifold.index import Intervals, _refine
+from manifold.index._entries import entry_bounds
 from manifold.solvers import Status
 
 DTYPES = ("float16", "float32", "float64")
@@ -62,6 +63,25 @@ def test_stored_entries_and_tails_hold_the_exact_columns(name, alpha, dtype):
         assert (error <= columns.error[j] + u * K[columns.ids[j], j] + 1e-14).all()
         assert K[~stored, j].max(initial=0) <= columns.tail[j] + 1e-14
         assert (np.diff(columns.ids[j].astype(int)) > 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["clusters", "disconnected", "isolated nodes", "star", "huge weight range"])
+def test_each_step_around_the_candidates_narrows_the_bounds_of_their_entries(name, dtype):
+    graph, filter = make_graph(name), Diffusion(0.9)
+    index = DiffusionIndex(n_entries=5, dtype=dtype).build(graph, filter=filter)
+    K = exact_columns(graph, filter)
+    rng = np.random.default_rng(8)
+    candidates, seeds = rng.integers(graph.n_nodes, size=12), rng.integers(graph.n_nodes, size=4)
+    widths = []
+    for steps in range(4):
+        lower, upper = entry_bounds(index, candidates, seeds, steps=steps)
+        assert (lower <= K[np.ix_(candidates, seeds)] + 1e-14).all()
+        assert (upper >= K[np.ix_(candidates, seeds)] - 1e-14).all()
+        widths.append((upper - lower).sum())
+    assert (np.diff(widths) <= 1e-12).all()
+    if name == "clusters":  # more nodes than a column holds
+        assert widths[3] < 0.75 * widths[0]
 
 
 def test_all_entries_give_the_conjugate_gradient_answer_and_fewer_never_exceed_it():

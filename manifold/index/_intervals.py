@@ -17,6 +17,7 @@ Ints = NDArray[np.int64]
 
 SUMS = 1e-13  # more than the relative rounding of a float64 sum over the seeds of a query
 _MOST_CONTESTED = 2000  # more candidates than this are not worth looking up one by one
+_FEW = 16  # at most so many that it is worth looking around them
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,22 +86,24 @@ class Intervals:
         return Shortlist(self.nodes[best], middle[best], float(self.lower[best].min(initial=np.inf)), outside)
 
     def settled(
-        self, k: int, look: Callable[[Ints], tuple[Floats, Floats]], *, scale: Floats | None = None
+        self, k: int, *looks: Callable[[Ints], tuple[Floats, Floats]], scale: Floats | None = None
     ) -> Shortlist:
-        """Cut; where the cut is contested, narrow the contested intervals by what `look` says of their nodes, and cut.
+        """Cut; where the cut is contested, narrow the contested intervals by what a look says of them; cut again.
 
-        These intervals are scaled already; what `look` returns is multiplied by ``scale[i]`` for node i.
+        Each of `looks` says more and costs more than the one before: only the first takes more than a few nodes. These
+        intervals are scaled already; what a look returns is multiplied by ``scale[i]`` for node i.
         """
-        cut = self.cut(k)
-        if cut.outside <= cut.lower:
-            return cut
-        contested = self.contested(cut)
-        if contested.size > _MOST_CONTESTED:
-            return cut
-        nodes = self.nodes[contested]
-        factor = 1.0 if scale is None else scale[nodes]
-        lower, upper = look(nodes)
-        return self.narrowed(contested, lower * factor, upper * factor).cut(k)
+        bounds, cut = self, self.cut(k)
+        for look, most in zip(looks, (_MOST_CONTESTED, *[_FEW] * len(looks)), strict=False):
+            contested = bounds.contested(cut)
+            if cut.outside <= cut.lower or contested.size > most:
+                break
+            nodes = self.nodes[contested]
+            factor = 1.0 if scale is None else scale[nodes]
+            lower, upper = look(nodes)
+            bounds = bounds.narrowed(contested, lower * factor, upper * factor)
+            cut = bounds.cut(k)
+        return cut
 
     def contested(self, cut: Shortlist) -> Ints:
         """Return the positions whose interval reaches across a cut, from either side."""
