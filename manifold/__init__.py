@@ -32,14 +32,16 @@ _ROOMS = {
     "load": "_load",
     "propagate": "labels",
 }
-_MODULES = ("datasets", "labels", "metrics", "plotting", "ranking")
+_MODULES = ("datasets", "graph", "labels", "metrics", "neighbors", "plotting", "ranking")
 
 __all__ = [*_ROOMS, *_MODULES]  # noqa: PLE0604 -- both hold plain strings
 
 if TYPE_CHECKING:
     from manifold import datasets as datasets
+    from manifold import graph as graph
     from manifold import labels as labels
     from manifold import metrics as metrics
+    from manifold import neighbors as neighbors
     from manifold import plotting as plotting
     from manifold import ranking as ranking
     from manifold._load import load
