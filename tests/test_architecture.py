@@ -46,7 +46,7 @@ FRONT = {
     "__init__",
     "__main__",
 }
-ONLY = {"cupy": "backends/_cupy.py", "cupyx": "backends/_cupy.py", "matplotlib": "plotting.py"}
+ONLY = {"cupy": "backends/_cupy.py", "cupyx": "backends/_cupy.py", "matplotlib": "plotting/"}
 
 
 def name_of(path: Path) -> str:
@@ -97,7 +97,7 @@ def test_a_room_imports_only_what_stands_before_it(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_heavy_packages_have_one_door(path):
     for package in {name.split(".")[0] for name in imports(path)} & set(ONLY):
-        assert name_of(path) == ONLY[package]
+        assert name_of(path).startswith(ONLY[package])
 
 
 def test_nothing_imports_the_facades():

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.patches import Rectangle
 
-from manifold.plotting import INK, RIGHT, WRONG, ranking_comparison, regional_matches
+from manifold.plotting import ranking_comparison, regional_matches
+from manifold.plotting._canvas import INK, RIGHT, WRONG
 
 PIXELS = [np.full((8, 6), float(i)) for i in range(12)]
 BEFORE = (np.arange(12), np.linspace(1, 0.1, 12))

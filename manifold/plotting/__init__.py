@@ -1,0 +1,21 @@
+"""Pictures of what the package computes; the only room that imports matplotlib.
+
+Results in, matplotlib objects out. Nothing is shown and no setting of matplotlib is changed. A picture of one panel
+takes ``ax=`` and returns its `Axes`; one of several takes ``figure=`` and returns it. Left out, they are new, and known
+to nobody else: ``ax.figure`` as the last line of a notebook's cell shows it, ``ax.figure.savefig(path)`` keeps it.
+"""
+
+try:
+    import matplotlib as _matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError("manifold.plotting needs matplotlib: pip install matplotlib (nothing else here does)") from error
+
+from manifold.plotting._choices import tuning_landscape
+from manifold.plotting._comparison import ranking_comparison
+from manifold.plotting._regions import regional_matches
+
+__all__ = [
+    "ranking_comparison",
+    "regional_matches",
+    "tuning_landscape",
+]
