@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from manifold.affinity import Affinity
-from manifold.filters import Diffusion, RegularizedDiffusion
+from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
 from manifold.graph import Graph
 from manifold.index import DiffusionIndex, StoredColumns
 from manifold.index._stored import described
@@ -23,10 +23,11 @@ from manifold.ranking.tuning import Tuning
 from manifold.solvers import SOLVERS
 from manifold.storage import Stored, decode_names, encode_names, save_arrays
 
+_FILTERS = (Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion)
 _KNOWN = {
     made.__name__: made
-    for made in (Adaptation, Affinity, Diffusion, DiffusionIndex, RegularizedDiffusion, Setting, Tuning)
-} | {made.__name__: made for made in SOLVERS.values()}
+    for made in (Adaptation, Affinity, DiffusionIndex, Setting, Tuning, *_FILTERS, *SOLVERS.values())
+}
 _PLAIN = ("n_neighbors", "n_seeds", "bridge", "degree_exponent", "edges", "method", "preset", "on_failure")
 _FITTED: dict[str, type] = {"_one_sided": float, "_reason": str, "tuning_": Tuning}
 
@@ -85,7 +86,7 @@ class SavedSearch:
     def _from_stored(cls, stored: Stored) -> Self:
         arrays, settings = stored.arrays, from_json(stored.parameters["settings"])
         filter, affinity, adaptation, tune = (settings.pop(x) for x in ("filter", "affinity", "adaptation", "tune"))
-        kinds = ((filter, Diffusion | RegularizedDiffusion), (affinity, Affinity), (adaptation, Adaptation | None))
+        kinds = ((filter, _FILTERS), (affinity, Affinity), (adaptation, Adaptation | None))
         if not all(isinstance(value, kind) for value, kind in kinds):
             raise ValueError(f"settings hold {filter!r}, {affinity!r}, {adaptation!r}")
         kernel = {"affinity": affinity.kind, "gamma": affinity.gamma, "metric": affinity.metric}

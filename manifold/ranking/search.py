@@ -35,15 +35,16 @@ from manifold.ranking._adaptation import (
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
 from manifold.ranking._inputs import check_shortlist, good_queries, same_place
-from manifold.ranking._ranker import Ranker, Task
+from manifold.ranking._ranker import Task
 from manifold.ranking._saved import SavedSearch
 from manifold.ranking._settings import Setting, check_degree_exponent, preset_setting, refuse_chosen
+from manifold.ranking._variants import Variants
 from manifold.ranking.seeds import query_seeds, unit_seeds
 from manifold.ranking.tuning import WIDTH, Tuning, tune
-from manifold.solvers import Solver, check_solver, get_solver, report_failures
+from manifold.solvers import Solver, check_solver, report_failures
 
 
-class ManifoldSearch(SavedSearch):
+class ManifoldSearch(SavedSearch, Variants):
     """Search a collection along its manifold: features in, better ranked ids out.
 
     Parameters
@@ -189,12 +190,9 @@ class ManifoldSearch(SavedSearch):
             reach = Reach.of(neighbors, self.n_neighbors)
         elif n != graph.n_nodes:
             raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
-        solver, reason = get_solver(self.solver, graph, self.filter)
-        prepared = solver.prepare(graph, self.filter, backend)
-        self._ranker = Ranker(graph, self.filter, prepared, backend, self.degree_exponent)
+        self._prepare(graph, backend)
         self.graph_, self.ids_, self._home = graph, names.values, home
         self._points, self._scales, self._ids, self._reach = points, scales, names, reach
-        self._reason = f"{solver}, {reason}" if reason in ("as given", "as named") else f"{reason}\n         {solver}"
 
     def _build(self, X: Any, progress: Progress | None, backend: Backend) -> tuple[Graph, Neighbors]:
         """Return the graph and the neighbours it is made of; what tuning chooses holds from here on."""
