@@ -5,9 +5,20 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-from bench._report import record, table
+from bench._report import record, save_figure, table
 
-BENCHES = ("imports", "certificates", "labels", "regions", "solvers", "reciprocal", "quality", "grid", "gpu")
+BENCHES = (
+    "imports",
+    "certificates",
+    "labels",
+    "regions",
+    "solvers",
+    "reciprocal",
+    "quality",
+    "grid",
+    "pipeline",
+    "gpu",
+)
 
 
 def main() -> None:
@@ -21,6 +32,8 @@ def main() -> None:
         print(f"\n{name}: {(module.__doc__ or '').splitlines()[0]}\n{table(rows)}")
         if rows:  # none where the machine lacks what is measured
             record(name, rows, quick=args.quick)
+            if hasattr(module, "figure") and not args.quick:
+                save_figure(name, module.figure(rows))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,13 @@ def record(name: str, rows: Sequence[Row], *, quick: bool) -> Path:
     return path
 
 
+def save_figure(name: str, figure: Any) -> Path:
+    """Write ``results/DATE-name.png``."""
+    path = RESULTS / f"{datetime.date.today().isoformat()}-{name}.png"
+    figure.savefig(path, dpi=110)
+    return path
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
