@@ -12,10 +12,19 @@ except ImportError as error:
 
 from manifold.plotting._choices import tuning_landscape
 from manifold.plotting._comparison import ranking_comparison
+from manifold.plotting._graph import embedding, spectral_coordinates
+from manifold.plotting._neighborhood import neighborhood
 from manifold.plotting._regions import regional_matches
+from manifold.plotting._structure import components, degrees, hubness
 
 __all__ = [
+    "components",
+    "degrees",
+    "embedding",
+    "hubness",
+    "neighborhood",
     "ranking_comparison",
     "regional_matches",
+    "spectral_coordinates",
     "tuning_landscape",
 ]

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's colours, apart for every kind of colour vision; each goes with a mark of its own
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#5B5B5B")
-MARKS = "osD^vPX*"
+# Okabe and Ito's colours and two of Tol's, apart for every kind of colour vision; each goes with a mark of its own
+PALETTE = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#5B5B5B", "#882255", "#B8A943",
+)  # fmt: skip
+MARKS = "osD^vPX*<>"
 RIGHT, WRONG, INK, FAINT = PALETTE[2], PALETTE[1], "#222222", "#767676"
 PALE = "#D8D8D8"  # what stands behind: edges, points without a class, bars of comparison
 HIGHLIGHT = "#F0E442"  # their yellow, on a dark edge
@@ -66,14 +69,27 @@ def colour_of(j: int) -> str:
 
 
 def mark_of(j: int) -> str:
-    """Return the j-th mark."""
-    return MARKS[j % len(MARKS)]
+    """Return the j-th mark; with its colour it names the j-th of 100 things."""
+    return MARKS[(j + j // len(PALETTE)) % len(MARKS)]
 
 
-def legend(ax: Axes, *, loc: Any = "best", columns: int = 1) -> None:
-    """Draw a small legend without a frame, if anything has a name."""
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(fontsize=SMALL, frameon=False, loc=loc, ncols=columns)
+def legend(ax: Axes, *, loc: Any = "best", outside: bool = False) -> None:
+    """Draw a small legend without a frame, if anything has a name; outside, it stands right of the axes."""
+    if not ax.get_legend_handles_labels()[1]:
+        return
+    if outside:
+        drawn = ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    else:
+        drawn = ax.legend(fontsize=SMALL, frameon=False, loc=loc)
+    for handle in drawn.legend_handles:
+        if isinstance(handle, PathCollection):  # marks of a crowd are too small to tell apart
+            handle.set_sizes([36.0])
+
+
+def colour_scale(drawn: Any, ax: Axes, name: str) -> None:
+    """Draw what the colours of `drawn` mean, right of the axes and as high as they are."""
+    scale = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0.0, 0.03, 1.0)))
+    scale.set_label(name)
 
 
 def integer_ticks(ax: Axes) -> None:

@@ -30,7 +30,15 @@ def thumbnail(ax: Axes, item: Any, *, x: float, y: float, size: float) -> tuple[
     """Draw pixels, an encoded image or the beginning of a text into the square at (x, y); return what it covers."""
     if isinstance(item, str):
         snippet = textwrap.fill(textwrap.shorten(item, 75, placeholder=" …"), 14, max_lines=7, placeholder=" …")
-        ax.text(x + size / 2, y + size / 2, snippet, ha="center", va="center", color=INK, fontsize=4.8 * size)
+        ax.text(
+            x + size / 2,
+            y + size / 2,
+            snippet,
+            ha="center",
+            va="center",
+            color=INK,
+            fontsize=4.8 * size if len(item) > 12 else 9,
+        )
         return x, x + size, y, y + size
     pixels = np.asarray(imread(BytesIO(item), format=_format(item)) if isinstance(item, bytes) else item)
     if pixels.ndim not in (2, 3):
@@ -38,7 +46,7 @@ def thumbnail(ax: Axes, item: Any, *, x: float, y: float, size: float) -> tuple[
     height, width = pixels.shape[:2]
     half = np.array([width, height]) / max(width, height) * size / 2  # the whole item, its shape kept
     extent = (x + size / 2 - half[0], x + size / 2 + half[0], y + size / 2 - half[1], y + size / 2 + half[1])
-    ax.imshow(pixels, extent=extent, cmap="gray_r", interpolation="nearest", zorder=1)
+    ax.imshow(pixels, extent=extent, cmap="gray_r", interpolation="nearest", zorder=1.9)
     return extent
 
 
