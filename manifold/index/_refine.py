@@ -111,9 +111,9 @@ class _Steps:
 
     def advance(self, n_steps: int, *, length: float) -> None:
         """Take up to `n_steps`, fewer where the residual is no longer than `length`, or at the end of the precision."""
-        real, target = self.S.dtype.type, max(length / self.scale, _END) ** 2 if self.scale else np.inf
+        real, target = self.S.dtype.type, max(length / self.scale, _END) if self.scale else np.inf
         for _ in range(n_steps):
-            if self.rho <= target:
+            if self.rho <= target * target:  # a power would raise where this is infinite
                 return
             Ap = self.S @ self.p
             Ap *= -self.a
