@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold._checkpoint import Checkpoint, fingerprint
+from manifold._checkpoint import fingerprint, open_blocks
 from manifold._checks import check_count, check_stopping
 from manifold._resources import require_memory
 from manifold.backends import Array, Backend, get_backend
@@ -169,25 +169,19 @@ class DiffusionIndex:
         require_memory(
             kept + n_jobs * 80 * n * width, purpose=f"an index of {n} nodes", cure="lower n_entries or n_jobs"
         )
-        state = Checkpoint(
-            checkpoint,
-            {"ids": ((n, k), np.uint32), "values": ((n, k), self.dtype), "tail": ((n,), float), "error": ((n,), float)},
-            n_blocks=-(-n // width),
-            fingerprint=fingerprint(*columns.origin, columns.filter, self, width),
-        )
-        todo, stored = state.todo, state.arrays
-        with ThreadPoolExecutor(n_jobs) as pool:
-            blocks: Any = pool.map(partial(self._cut_block, columns), todo)
+        arrays = {"ids": ((n, k), np.uint32), "values": ((n, k), self.dtype), "tail": ((n,), float)}
+        origin = fingerprint(*columns.origin, columns.filter, self, width)
+        with (
+            open_blocks(checkpoint, {**arrays, "error": ((n,), float)}, width=width, fingerprint=origin) as state,
+            ThreadPoolExecutor(n_jobs) as pool,
+        ):
+            blocks: Any = pool.map(partial(self._cut_block, columns), state.todo)
             with closing(blocks):  # where the loop is left early, this cancels what has not begun
-                for block, parts in zip(todo, blocks, strict=True):
-                    rows = slice(block * width, (block + 1) * width)
-                    with np.errstate(under="ignore"):  # `error` counts what is rounded to 0
-                        for name, values in parts.items():
-                            stored[name][rows] = values
-                    state.finish(block)
+                for block, parts in zip(state.todo, blocks, strict=True):
+                    state.write(block, parts)
                     if progress is not None:
-                        progress(min(rows.stop, n), n)
-        return stored
+                        progress(min((block + 1) * width, n), n)
+        return state.arrays
 
     def _cut_block(self, columns: _Columns, block: int) -> dict[str, NDArray[Any]]:
         """Solve one block of columns and keep the largest entries of each, ids ascending."""

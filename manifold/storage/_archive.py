@@ -5,6 +5,7 @@ Nothing is compressed, so that nothing can unfold to more than was sent; and no 
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import shutil
@@ -16,7 +17,18 @@ from manifold._errors import CorruptFileError
 from manifold.storage._files import sync, write_atomically
 from manifold.storage._manifest import MANIFEST, OURS, Entry, read_manifest
 
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
+
+
+class _Frugal(io.BufferedReader):
+    """A file that gives a chunk at a time, whatever length the table of a zip claims or has."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            size = os.fstat(self.fileno()).st_size - self.tell()
+        if size > _CHUNK:
+            raise ValueError(f"{size} bytes are more than its table may take")
+        return super().read(size)
 
 
 def export_file(folder: str | os.PathLike[str], file: str | os.PathLike[str]) -> Path:
@@ -70,14 +82,15 @@ def import_file(file: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
     unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.tmp")
     with ExitStack() as stack:
         try:
-            archive = stack.enter_context(zipfile.ZipFile(file))
+            source = stack.enter_context(_Frugal(io.FileIO(file)))
+            archive = stack.enter_context(zipfile.ZipFile(source))
             members = archive.infolist()
             _refuse_strangers(file, members)
             os.mkdir(unfinished)
             stack.callback(shutil.rmtree, unfinished, ignore_errors=True)
             for member in members:
-                with archive.open(member) as source, open(unfinished / member.filename, "xb") as target:
-                    shutil.copyfileobj(source, target, _CHUNK)
+                with archive.open(member) as data, open(unfinished / member.filename, "xb") as target:
+                    shutil.copyfileobj(data, target, _CHUNK)
                     target.flush()
                     os.fsync(target.fileno())
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:

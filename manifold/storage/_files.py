@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -42,9 +43,12 @@ def write(path: Path, parts: Collection[bytes | memoryview]) -> str:
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file beside `path`, then move it there: whoever reads finds the old file or the new one, whole."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path = Path(os.path.realpath(path))  # a link stays, and what it leads to is written
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a folder or a device: choose another path")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(unfinished, "wb") as file:
+        with open(unfinished, "xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
