@@ -15,6 +15,7 @@ from manifold.neighbors._adapters import from_faiss, from_precomputed, from_skle
 from manifold.neighbors._base import METRICS, Neighbors
 from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, PointSet, Progress, exact_search
 from manifold.neighbors._nn_descent import nn_descent_search
+from manifold.neighbors._update import with_points, without_points
 
 __all__ = [
     "METRICS",
@@ -27,6 +28,9 @@ __all__ = [
     "from_precomputed",
     "from_sklearn",
     "memory_forecast",
+    "warn_of_awkward_points",
+    "with_points",
+    "without_points",
 ]
 
 EXACT_LIMIT = 50_000  # above this, "auto" leaves the exact search: its time grows as n^2, at half a minute here
@@ -108,14 +112,13 @@ def find_neighbors(
     if k == 0:
         return Neighbors(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), metric=metric, method="exact")
     points = PointSet(X, metric)
-    _warn_of_zeros(points)
     if method == "nn_descent" or (method == "auto" and n > EXACT_LIMIT):
         ids, similarities, repaired = nn_descent_search(points, k=k, backend=arrays, random_state=random_state)
         found = Neighbors(ids, similarities, metric=metric, method="nn_descent", n_repaired=repaired)
     else:
         found_ids, similarities = exact_search(points, points, k=k, drop_self=True, backend=arrays, progress=progress)
         found = Neighbors(found_ids.astype(np.int32), similarities, metric=metric, method="exact")
-    _warn_of_duplicates(points, found)
+    warn_of_awkward_points(points, found)
     return found
 
 
@@ -125,17 +128,16 @@ def _at_most(k: int, n: int) -> int:
     return min(k, n - 1)
 
 
-def _warn_of_zeros(points: PointSet) -> None:
-    zeros = np.flatnonzero(points.norms == 0)
-    if points.metric == "cosine" and zeros.size:
-        warn(f"{zeros.size} zero vectors (first: row {zeros[0]}) have cosine 0 to all: isolated in a graph")
-
-
-def _warn_of_duplicates(points: PointSet, found: Neighbors) -> None:
+def warn_of_awkward_points(points: PointSet, found: Neighbors, *, first: int = 0) -> None:
+    """Warn of zero vectors, which have no direction, and of points that only see their own copies, from a row on."""
+    if points.metric == "cosine":
+        zeros = first + np.flatnonzero(points.norms[first:] == 0)
+        if zeros.size:
+            warn(f"{zeros.size} zero vectors (first: row {zeros[0]}) have cosine 0 to all: isolated in a graph")
     if found.n_neighbors == found.n_nodes - 1:  # everyone is listed: no copy can hide another point
         return
     last = found.indices[:, -1].astype(np.int64)
-    rows: NDArray[np.int64] = np.flatnonzero(last >= 0)
+    rows: NDArray[np.int64] = first + np.flatnonzero(last[first:] >= 0)
     unit = points.rows
     # a point whose k-th neighbour is itself again sees nothing but copies of itself
     equal = [rows[s][(unit(rows[s]) == unit(last[rows[s]])).all(axis=1)] for s in points.parts(rows.size)]

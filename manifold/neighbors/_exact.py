@@ -42,7 +42,7 @@ class PointSet:
 
     def _squares(self, rows: Floats) -> NDArray[np.float64]:
         # float64: 1e30 is a valid float32 feature and its square is not
-        rows = rows if self.centre is None else rows - self.centre
+        rows = np.ascontiguousarray(rows if self.centre is None else rows - self.centre)  # one order of every sum
         squares: NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         return squares
 

@@ -1,0 +1,143 @@
+"""Lists of neighbours that stay exact while points come and go: only the rows that are touched are worked on.
+
+In: lists over the points as they were, and the points as they are. Out: the lists a search of these would find.
+
+A row holds the first of all neighbours, as many as it has entries: k at least, or everyone. Where entries leave, the others
+stay the first. Where points come, those nearer than a row's last entry enter it, which leaves it the first again; one that
+is as near as the last does not, since an older point outside the list may be as near. A row that falls below k is searched
+again, and then gets some neighbours in reserve, so that the next that leave cost nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold.backends import Backend
+from manifold.neighbors._base import Neighbors, sort_rows
+from manifold.neighbors._exact import GATHER, POINT_TILE, Floats, Ints, PointSet, exact_search, slices
+
+_RESERVE = 8  # neighbours beyond k of a row that is searched again
+_NEW_TILE = 256  # of which each pair with a tile of points may turn out to be near
+
+
+def without_points(neighbors: Neighbors, kept: Ints, points: PointSet, *, k: int, backend: Backend) -> Neighbors:
+    """Return the lists of the points that are kept.
+
+    Parameters
+    ----------
+    neighbors : Neighbors
+        Over n points, k entries or everyone in a row.
+    kept : (m,) int
+        Rows that stay, ascending; they are 0..m-1 in the new lists.
+    points : PointSet
+        The m points.
+    k : int
+        Entries that every row has to hold, or everyone.
+
+    Notes
+    -----
+    Cost: one pass over the lists, and a search for the rows that fall below k.
+    """
+    number = np.full(neighbors.n_nodes + 1, -1, dtype=np.int32)  # the last one for -1, which stays
+    number[kept] = np.arange(kept.size)
+    ids = number[neighbors.indices[kept]]
+    order = np.argsort(ids < 0, axis=1, kind="stable")
+    ids = np.take_along_axis(ids, order, axis=1)
+    similarities = np.take_along_axis(neighbors.similarities[kept], order, axis=1)
+    return _completed(replace(neighbors, indices=ids, similarities=similarities), points, k=k, backend=backend)
+
+
+@np.errstate(under="ignore")
+def with_points(neighbors: Neighbors, points: PointSet, *, k: int, backend: Backend) -> Neighbors:
+    """Return the lists over all points, of which the first n are those of `neighbors` and the others are new.
+
+    Notes
+    -----
+    Cost: two products of the new points with all, and one pass over the lists.
+    """
+    n, n_all = neighbors.n_nodes, points.X.shape[0]
+    width = max(neighbors.n_neighbors, min(k + _RESERVE, n_all - 1))
+    ids, similarities = _widened(neighbors, n_all, width)
+    rows, entering, values = _entering(neighbors, points, backend)
+    order = np.lexsort((entering, -values, rows))
+    rows, entering, values = rows[order], entering[order], values[order]
+    touched, starts, counts = np.unique(rows, return_index=True, return_counts=True)
+    place = np.arange(rows.size) - np.repeat(starts, counts)
+    kept = place < width
+    at = np.searchsorted(touched, rows[kept]), width + place[kept]
+    most = width + min(int(counts.max(initial=0)), width)
+    joined = np.full((touched.size, most), -1), np.full((touched.size, most), -np.inf, dtype=np.float32)
+    for both, old, new in zip(joined, (ids, similarities), (entering, values), strict=True):
+        both[:, :width], both[at] = old[touched], new[kept]
+    merged = sort_rows(*joined, drop_self=False)
+    ids[touched], similarities[touched] = (part[:, :width] for part in merged)
+    return _completed(replace(neighbors, indices=ids, similarities=similarities), points, k=k, backend=backend)
+
+
+def _completed(neighbors: Neighbors, points: PointSet, *, k: int, backend: Backend) -> Neighbors:
+    """Search the rows again that hold fewer than k neighbours and not everyone."""
+    n = neighbors.n_nodes
+    short = np.flatnonzero((neighbors.indices >= 0).sum(axis=1) < min(k, n - 1))
+    if not short.size:
+        return neighbors
+    width = min(k + _RESERVE, n - 1)
+    ids, similarities = _widened(neighbors, n, max(neighbors.n_neighbors, width))
+    found = exact_search(points, points, k=width, drop_self=True, rows=short, backend=backend)
+    ids[short], similarities[short] = -1, -np.inf
+    ids[short, :width], similarities[short, :width] = found
+    return replace(neighbors, indices=ids, similarities=similarities)
+
+
+def _widened(neighbors: Neighbors, n: int, width: int) -> tuple[NDArray[np.int32], Floats]:
+    """Return copies of the lists with room for n rows of `width` entries."""
+    ids = np.full((n, width), -1, dtype=np.int32)
+    similarities = np.full((n, width), -np.inf, dtype=np.float32)
+    old = slice(neighbors.n_nodes), slice(neighbors.n_neighbors)
+    ids[old], similarities[old] = neighbors.indices, neighbors.similarities
+    return ids, similarities
+
+
+def _entering(neighbors: Neighbors, points: PointSet, backend: Backend) -> tuple[Ints, Ints, Floats]:
+    """Return the old rows that new points enter, those points, and the similarity of each such pair."""
+    n = neighbors.n_nodes
+    n_listed = (neighbors.indices >= 0).sum(axis=1)
+    last = np.full(n, -np.inf, dtype=np.float32)  # of a row that lists everyone, which all may enter
+    some = np.flatnonzero((n_listed > 0) & (n_listed < n - 1))
+    last[some] = neighbors.similarities[some, n_listed[some] - 1]
+    none = np.empty(0, dtype=np.int64)
+    found: list[tuple[Any, ...]] = [(none, none, np.empty(0, dtype=np.float32))]
+    for new in slices(points.X.shape[0] - n, _NEW_TILE):
+        numbers = np.arange(n + new.start, n + new.stop)
+        for old in slices(n, POINT_TILE):
+            j, i = _perhaps_entering(points, numbers, old, last=last[old], backend=backend)
+            for part in slices(j.size, max(1, GATHER // points.X.shape[1])):
+                pair = i[part] + old.start, numbers[j[part]]
+                values = _similarities(points, *pair, backend=backend)
+                enters = values > last[pair[0]]
+                found.append((pair[0][enters], pair[1][enters], values[enters]))
+    rows, entering, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return rows, entering, values
+
+
+def _perhaps_entering(
+    points: PointSet, new: Ints, old: slice, *, last: Floats, backend: Backend
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the pairs of new and old points that a product finds as near as the last neighbour, up to rounding."""
+    queries = points.rows(new)
+    own = points.norms[new] ** 2 if points.metric == "euclidean" else 0.0  # what a score lacks of a similarity
+    least = last + (own - 2 * points.doubt(queries))[:, None]
+    scores = points.propose(backend.asarray(queries), old, backend)
+    near = scores >= backend.asarray(least.astype(np.float32))
+    j, i = backend.xp.nonzero(near)
+    return backend.to_host(j), backend.to_host(i)
+
+
+def _similarities(points: PointSet, i: Ints, j: Ints, *, backend: Backend) -> Floats:
+    """Return the similarities (p,) of pairs of points, each by the sum that every search takes."""
+    one, other = (backend.asarray(points.rows(rows)) for rows in (i, j))
+    found: Floats = backend.to_host(points.compare(one[:, None, :], other, backend))[:, 0]
+    return found
