@@ -12,19 +12,31 @@ except ImportError as error:
 
 from manifold.plotting._choices import tuning_landscape
 from manifold.plotting._comparison import ranking_comparison
+from manifold.plotting._convergence import SOLVERS, Trace, convergence, trace_convergence
+from manifold.plotting._diffusion import diffusion, diffusion_animation, diffusion_steps, score_decay
 from manifold.plotting._graph import embedding, spectral_coordinates
 from manifold.plotting._neighborhood import neighborhood
 from manifold.plotting._regions import regional_matches
+from manifold.plotting._spectrum import spectrum
 from manifold.plotting._structure import components, degrees, hubness
 
 __all__ = [
+    "SOLVERS",
+    "Trace",
     "components",
+    "convergence",
     "degrees",
+    "diffusion",
+    "diffusion_animation",
+    "diffusion_steps",
     "embedding",
     "hubness",
     "neighborhood",
     "ranking_comparison",
     "regional_matches",
+    "score_decay",
     "spectral_coordinates",
+    "spectrum",
+    "trace_convergence",
     "tuning_landscape",
 ]

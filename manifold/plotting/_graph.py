@@ -110,7 +110,7 @@ def embedding(
     """
     if labels is not None and values is not None:
         raise ValueError("labels and values both colour the nodes: give one of them")
-    xy = spectral_coordinates(graph) if coordinates is None else per_node(coordinates, graph, "coordinates", (2,))
+    xy = places_of(graph, coordinates)
     ax = one_axes(ax, size=(6.4, 4.8))
     if edges:
         draw_edges(ax, graph, xy)
@@ -126,6 +126,13 @@ def embedding(
     if coordinates is None:  # components stand side by side: only distances within one mean anything
         ax.set(xlabel="rank of $u_2 / \\sqrt{d}$", ylabel="rank of $u_3 / \\sqrt{d}$", xticks=[], yticks=[])
     return ax
+
+
+def places_of(graph: Graph, coordinates: Any) -> NDArray[Any]:
+    """Return the coordinates (n, 2) given, or those of the spectrum."""
+    if coordinates is None:
+        return spectral_coordinates(graph)
+    return per_node(coordinates, graph, "coordinates", shape=(2,))
 
 
 def draw_edges(ax: Axes, graph: Graph, xy: NDArray[Any]) -> None:
@@ -150,7 +157,7 @@ def node_size(n: int) -> float:
     return float(np.clip(15000 / max(n, 1), 3, 30))
 
 
-def per_node(values: Any, graph: Graph, name: str, shape: tuple[int, ...] = ()) -> NDArray[Any]:
+def per_node(values: Any, graph: Graph, name: str, *, shape: tuple[int, ...] = ()) -> NDArray[Any]:
     """Return one entry a node; raise ValueError for another shape."""
     array = np.asarray(values)
     if array.shape != (graph.n_nodes, *shape):
