@@ -4,7 +4,7 @@ Synthetic: n unit vectors on 100 curved surfaces of five dimensions in R^128, 1,
 graph of 20 neighbours of `build_graph(edges="mutual")`; 1,000 queries, top 100, alpha = 0.99, from features to lists;
 propagation of 50 labels to each of 10 classes (ten surfaces each) at alpha = 0.99, same neighbours, `edges="sum"`. A
 size is one process a toolkit, so that peaks of memory are its own; the features, 512 bytes a point, are counted.
-Beside ours, up to 200,000 points in the same run: FAISS's inverted lists for the neighbours, SciPy's conjugate gradients
+Beside ours, up to 200,000 points in the same run: FAISS's inverted lists for neighbours, SciPy's conjugate gradients
 at their default tolerance (seconds of 1,000 queries from those of 8), scikit-learn's LabelSpreading at its default
 tolerance on the same graph. `right` is the recall of 500 lists of neighbours, the overlap@100 of 8 lists with the exact
 ones, the accuracy of the labels. `growth` is the exponent p of seconds ~ n^p since the size before. A million points
