@@ -119,7 +119,7 @@ class PoissonMBO:
 
     Notes
     -----
-    Cost: n_rounds n_steps products with W, on the host in float64. It needs to know the class sizes: with wrong
+    Cost: n_rounds n_steps products with W in float64; thresholds are found on the host. It needs to know the class sizes: with wrong
     `priors` it is worse than Poisson learning.
 
     Examples
@@ -145,17 +145,19 @@ class PoissonMBO:
 
     def solve(self, problem: Problem, *, x0: Any = None) -> Solution:
         """Alternate heat steps and thresholds, from the scores of Poisson learning."""
-        W, degrees = problem.graph.affinity, problem.graph.degrees[:, None]
-        step = 1 / max(degrees.max(initial=0), np.finfo(np.float64).tiny)
-        inflow = self.fidelity * poisson_sources(problem)
+        backend, host_degrees = problem.backend, problem.graph.degrees
+        W = backend.csr(problem.graph.affinity, dtype=np.float64)
+        step = 1 / max(float(host_degrees.max(initial=0)), float(np.finfo(np.float64).tiny))
+        degrees = backend.asarray(host_degrees[:, None])
+        inflow = backend.asarray(self.fidelity * poisson_sources(problem))
         solution = Poisson().solve(problem, x0=x0)
         volumes = Volumes(problem)
         X = volumes.one_hot(volumes.priced(solution.scores))
         for _ in range(self.n_rounds):
-            u = X
+            u = backend.asarray(X)
             for _ in range(self.n_steps):
-                u = u - step * (degrees * u - W @ u - inflow)
-            priced = volumes.priced(u)
+                u = u - step * (degrees * u - backend.spmm(W, u) - inflow)
+            priced = volumes.priced(backend.to_host(u))
             before, X = X, volumes.one_hot(priced)
             if np.array_equal(X, before):
                 break
