@@ -19,6 +19,7 @@ _ROOMS = {
     "RegularizedDiffusion": "filters",
     "DiffusionIndex": "index",
     "Direct": "solvers",
+    "Explorer": "explorer",
     "FastSpectralRanking": "solvers",
     "Hybrid": "solvers",
     "LabelPropagation": "labels.estimator",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from manifold import plotting as plotting
     from manifold import ranking as ranking
     from manifold._load import load
+    from manifold.explorer import Explorer
     from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
     from manifold.graph import build_graph, graph_from_affinity, graph_from_neighbors
     from manifold.index import DiffusionIndex

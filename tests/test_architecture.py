@@ -42,11 +42,18 @@ FRONT = {
     "_cli_parser",
     "_cli_propagate",
     "_cli_protocol",
+    "explorer",
     "plotting",
     "__init__",
     "__main__",
 }
-ONLY = {"cupy": "backends/_cupy.py", "cupyx": "backends/_cupy.py", "matplotlib": "plotting/"}
+ONLY = {
+    "cupy": "backends/_cupy.py",
+    "cupyx": "backends/_cupy.py",
+    "matplotlib": "plotting/",
+    "ipywidgets": "explorer/_widgets.py",
+    "IPython": "explorer/_widgets.py",
+}
 
 
 def name_of(path: Path) -> str:
@@ -103,7 +110,7 @@ def test_heavy_packages_have_one_door(path):
 def test_nothing_imports_the_facades():
     for path in FILES:
         if room_of(path) not in FRONT | {"ranking"}:
-            assert not {"ranking", "plotting"} & rooms_imported(path)
+            assert not {"ranking", "plotting", "explorer"} & rooms_imported(path)
         if room_of(path) not in FRONT:
             assert not {name for name in rooms_imported(path) if "cli" in name}
 
@@ -173,7 +180,7 @@ def test_the_public_list_is_short_and_true():
 
 
 def test_import_is_light():
-    heavy = ["cupy", "matplotlib", "sklearn", "pynndescent", "numba", "scipy.sparse"]
+    heavy = ["cupy", "matplotlib", "ipywidgets", "IPython", "sklearn", "pynndescent", "numba", "scipy.sparse"]
     code = f"import sys, manifold; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

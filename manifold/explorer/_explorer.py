@@ -1,0 +1,188 @@
+"""The explorer as a reader meets it: what items look like and which are right, in words, as a figure, with sliders.
+
+In: a fitted search, its collection, and what to show of it. Out: something that shows itself in a notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold.explorer._exploration import Answer, Exploration
+from manifold.ranking import ManifoldSearch
+
+STATIC = "a still picture: pip install 'manifold-search[notebook]' brings the sliders"
+
+
+class Explorer:
+    """Look at one query while the settings of its search change; in a notebook, with sliders.
+
+        scores = h(S) Y / degree^p,    h(S) Y = ||y|| V h(T) e_1 for every filter h from one Lanczos basis V
+
+    Parameters
+    ----------
+    search : ManifoldSearch
+        Fitted; it is not changed.
+    X : (n, d) array-like
+        The features it was fitted to.
+    Q : (q, d) array-like, optional
+        Queries; the items of the collection otherwise, each left out of its own list.
+    items, query_items : sequence, optional
+        What to show of each row of X and of Q: pixels, encoded images or texts. By default their ids.
+    labels, query_labels : (n,) and (q,), optional
+        What has the label of the query is right.
+    k : int
+        Length of the lists.
+
+    Attributes
+    ----------
+    settings : Settings
+        What is shown; at first that of `search`, solved by "lanczos".
+
+    Raises
+    ------
+    ValueError
+        Where `search` is not fitted, or rows do not match.
+
+    Notes
+    -----
+    Without the extra ``notebook`` a notebook shows the figure of `settings`, and which extra is missing. A change of
+    filter or degree exponent takes no product with S: the nearest items of the query, and one pass over its basis.
+
+    Examples
+    --------
+    >>> from manifold import Heat, datasets
+    >>> from manifold.explorer import Settings
+    >>> X, y = datasets.digits()
+    >>> explorer = Explorer(ManifoldSearch().fit(X), X, items=X.reshape(-1, 8, 8), labels=y)
+    >>> explorer.settings = Settings(query=170, filter=Heat(20.0))
+    >>> print(explorer.explain(explorer.answer()).splitlines()[1])
+    right: 4 of 10 nearest neighbours, 10 of 10 after diffusion
+    """
+
+    def __init__(
+        self,
+        search: ManifoldSearch,
+        X: Any,
+        *,
+        Q: Any = None,
+        items: Sequence[Any] | None = None,
+        query_items: Sequence[Any] | None = None,
+        labels: Any = None,
+        query_labels: Any = None,
+        k: int = 10,
+    ) -> None:
+        self.exploration = Exploration(search, X, Q=Q, k=k)
+        self.settings = self.exploration.first
+        if Q is None:
+            if query_items is not None or query_labels is not None:
+                raise ValueError("query_items and query_labels belong to queries Q, which were not given")
+            query_items, query_labels = items, labels
+        n, n_queries = search.graph_.n_nodes, self.exploration.n_queries
+        self._items, self._query_items = _rows(items, n, "items"), _rows(query_items, n_queries, "query_items")
+        self._labels = _rows(None if labels is None else np.asarray(labels), n, "labels")
+        self._query_labels = _rows(
+            None if query_labels is None else np.asarray(query_labels), n_queries, "query_labels"
+        )
+        if (self._labels is None) != (self._query_labels is None):
+            raise ValueError("labels and query_labels say together what is right: give both, or neither")
+        self._ids: NDArray[Any] = search.ids_
+
+    @property
+    def search(self) -> ManifoldSearch:
+        """The search with the settings that are shown, to go on with."""
+        return self.exploration.search(self.settings)
+
+    def answer(self) -> Answer:
+        """Return the lists of the settings that are shown; raise ValueError for settings that cannot be."""
+        return self.exploration.answer(self.settings)
+
+    @cached_property
+    def _row_of(self) -> dict[Any, int]:
+        return {name: row for row, name in enumerate(self._ids.tolist())}
+
+    def label(self, name: Any) -> Any:
+        """Return the label of the item of an id; "" without labels."""
+        return "" if self._labels is None else self._labels[self._row_of[name]]
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are labels to say what is right."""
+        return self._labels is not None
+
+    def right(self, answer: Answer, ids: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which ids (k,) have the label of the query; none without labels."""
+        if self._query_labels is None:
+            return np.zeros(len(ids), dtype=bool)
+        label = self._query_labels[answer.settings.query]
+        return np.array([self.label(name) == label for name in ids.tolist()], dtype=bool)
+
+    def explain(self, answer: Answer) -> str:
+        """Return an answer in words: its settings and time, what is right, what is proved, and how its solve went."""
+        ranking, k = answer.ranking, len(answer.ranking.ids)
+        lines = [f"{answer.settings}: {1e3 * answer.seconds:.0f} ms"]
+        if self.judged:
+            before, after = (self.right(answer, ids).sum() for ids in (answer.nearest[0], ranking.ids))
+            lines.append(f"right: {before} of {k} nearest neighbours, {after} of {k} after diffusion")
+        slack = float(ranking.slack[0])
+        proof = "certified" if slack == 0 else f"slack {slack:.2g}" if np.isfinite(slack) else "nothing is proved"
+        return "\n".join([*lines, f"top {k}: {proof}", ranking.diagnostics.explain()])
+
+    def figure(self, answer: Answer | None = None, *, note: str = "") -> Any:
+        """Return a Figure of the lists of an answer, by default that of the settings that are shown, and a note."""
+        from manifold import plotting
+
+        answer = self.answer() if answer is None else answer
+        row, (before, _), after = answer.settings.query, answer.nearest, answer.ranking
+        shown = {name: self._item(name) for name in (*before.tolist(), *after.ids.tolist())}
+        query = f"row {row}" if self._query_items is None else self._query_items[row]
+        title = str(answer.settings)
+        if not self.judged:
+            nothing = np.empty((0, 4)), np.empty(0)  # no regions to point at, and nothing said to be right
+            ax = plotting.regional_matches(
+                after, dict.fromkeys(shown, nothing), query=query, items=shown, k=len(after.ids), title=title
+            )
+        else:
+            relevant = [name for ids in (before, after.ids) for name in ids[self.right(answer, ids)].tolist()]
+            ax = plotting.ranking_comparison(
+                answer.nearest, after, query=query, items=shown, relevant=relevant, k=len(after.ids), title=title
+            )
+        if note:
+            ax.figure.text(0.01, 0.01, note, fontsize=8, color="0.4")
+        return ax.figure
+
+    def _item(self, name: Any) -> Any:
+        return f"item {name}" if self._items is None else self._items[self._row_of[name]]
+
+    def png(self, answer: Answer | None = None, *, note: str = "", dpi: int = 80) -> bytes:
+        """Return the figure as an encoded picture."""
+        file = BytesIO()
+        self.figure(answer, note=note).savefig(file, format="png", dpi=dpi)
+        return file.getvalue()
+
+    def widget(self) -> Any:
+        """Return the sliders with what they show, an ``ipywidgets.Widget``; raise ImportError without the extra."""
+        from manifold.explorer._widgets import build
+
+        return build(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """Show the sliders where there are any, and a picture where there are none, in stored notebooks too."""
+        try:
+            live, note = self.widget()._repr_mimebundle_(), ""
+        except ImportError:
+            live, note = {}, STATIC
+        answer = self.answer()
+        return {**live, "image/png": self.png(answer, note=note), "text/plain": self.explain(answer)}
+
+
+def _rows(given: Any, n: int, name: str) -> Any:
+    """Return what was given for each of n rows; raise ValueError for another number of them."""
+    if given is not None and len(given) != n:
+        raise ValueError(f"{name} has {len(given)} rows, and should have {n}")
+    return given

@@ -1,0 +1,114 @@
+"""The sliders of an explorer, in JupyterLab and wherever ipywidgets live; the only file that imports ipywidgets.
+
+In: an `Explorer`. Out: a widget that writes the explorer's settings, and shows what they give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+try:
+    import ipywidgets as widgets
+except ImportError as error:
+    raise ImportError("the sliders need ipywidgets: pip install 'manifold-search[notebook]'") from error
+
+from manifold.explorer._exploration import CHOICES, Answer, Settings
+from manifold.filters import Diffusion, Filter, Heat, RegularizedDiffusion
+
+Explorer = Any  # which imports this file
+
+_OF_ALPHA: dict[str, Callable[[float], Filter]] = {"Diffusion": Diffusion, "RegularizedDiffusion": RegularizedDiffusion}
+_CELL = "padding: 0 1em 0 0; text-align: left"
+
+
+def build(explorer: Explorer) -> widgets.VBox:
+    """Return sliders beside the lists they give, the picture below; what cannot be done is said where the words are."""
+    controls = Controls(explorer.settings, explorer.exploration.n_queries)
+    words, lists, picture = widgets.HTML(), widgets.HTML(), widgets.Image(format="png")
+
+    def show(_: Any = None) -> None:
+        settings = controls.read()
+        try:
+            answer = explorer.exploration.answer(settings)
+        except (ValueError, MemoryError) as error:  # such as a filter that the solver cannot serve
+            words.value = f"<b>{escape(str(error))}</b><br>shown below: {escape(str(explorer.settings))}"
+            return
+        explorer.settings = settings
+        words.value = escape(explorer.explain(answer)).replace("\n", "<br>")
+        lists.value = table(explorer, answer)
+        picture.value = explorer.png(answer)
+
+    show()
+    controls.observe(show)
+    for part, name in ((words, "manifold-words"), (lists, "manifold-lists"), (picture, "manifold-picture")):
+        part.add_class(name)
+    picture.layout.max_width = "100%"
+    beside = widgets.HBox([controls.box, widgets.VBox([words, lists])])
+    return widgets.VBox([beside, picture])
+
+
+class Controls:
+    """One widget a setting."""
+
+    def __init__(self, settings: Settings, n_queries: int) -> None:
+        filter, alpha, t = settings.filter, getattr(settings.filter, "alpha", 0.95), getattr(settings.filter, "t", 10.0)
+        known = [*_OF_ALPHA, "Heat"]
+        self.given = {} if type(filter).__name__ in known else {str(filter): filter}  # one that has no slider
+        chosen = str(filter) if self.given else type(filter).__name__
+        self.query = widgets.BoundedIntText(settings.query, min=0, max=n_queries - 1, description="query")
+        self.filter = widgets.Dropdown(options=[*known, *self.given], value=chosen, description="filter")
+        self.alpha = widgets.FloatSlider(alpha, min=0.0, max=max(0.99, alpha), step=0.01, description="alpha")
+        self.t = widgets.FloatLogSlider(t, min=0.0, max=2.0, step=0.05, description="t", readout_format=".3g")
+        self.n_seeds = widgets.IntSlider(settings.n_seeds, min=1, max=max(30, settings.n_seeds), description="n_seeds")
+        p = settings.degree_exponent
+        self.degree_exponent = widgets.FloatSlider(p, min=0.0, max=max(1.0, p), step=0.05, description="degree^-p")
+        self.solver = widgets.Dropdown(options=CHOICES, value=settings.solver, description="solver")
+        self.all = (self.query, self.filter, self.alpha, self.t, self.n_seeds, self.degree_exponent, self.solver)
+        for control in self.all:
+            control.add_class(f"manifold-{control.description.split('^')[0]}")
+        self.box = widgets.VBox(self.all)
+        self._serve(chosen)
+
+    def observe(self, changed: Any) -> None:
+        """Call `changed` after every change."""
+        self.filter.observe(lambda change: self._serve(change["new"]), "value")
+        for control in self.all:
+            control.observe(changed, "value")
+
+    def _serve(self, name: str) -> None:
+        self.alpha.disabled, self.t.disabled = name not in _OF_ALPHA, name != "Heat"
+
+    def read(self) -> Settings:
+        """Return the settings as they stand."""
+        return Settings(
+            self.query.value, self._filter(), self.n_seeds.value, self.degree_exponent.value, self.solver.value
+        )
+
+    def _filter(self) -> Filter:
+        name = self.filter.value
+        if name in _OF_ALPHA:
+            return _OF_ALPHA[name](self.alpha.value)
+        return Heat(self.t.value) if name == "Heat" else self.given[name]
+
+
+def table(explorer: Explorer, answer: Answer) -> str:
+    """Return the two lists of an answer as a table: rank, and of each item its id, label, a tick or a cross."""
+    before, after = answer.nearest[0], answer.ranking.ids
+    columns = [_column(explorer, answer, ids) for ids in (before, after)]
+    new = ["new" if name not in set(before.tolist()) else "" for name in after.tolist()]
+    head = "".join(f"<th style='{_CELL}'>{name}</th>" for name in ("", "nearest neighbours", "after diffusion", ""))
+    rows = "".join(
+        "<tr>" + "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in (rank, *cells)) + "</tr>"
+        for rank, cells in enumerate(zip(*columns, new, strict=True), 1)
+    )
+    return f"<table style='line-height: 1.3'><tr>{head}</tr>{rows}</table>"
+
+
+def _column(explorer: Explorer, answer: Answer, ids: Any) -> list[str]:
+    names = [escape(f"{name} {explorer.label(name)}".strip()) for name in ids.tolist()]
+    if explorer.judged:
+        marks = ["✓" if good else "✗" for good in explorer.right(answer, ids)]
+        names = [f"{mark} {name}" for mark, name in zip(marks, names, strict=True)]
+    return names
