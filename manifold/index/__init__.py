@@ -11,5 +11,6 @@ from manifold.index._intervals import Intervals, Shortlist
 from manifold.index._pooled import PooledColumns
 from manifold.index._refine import refine
 from manifold.index._stored import StoredColumns
+from manifold.index._update import updated_columns
 
-__all__ = ["DiffusionIndex", "Intervals", "PooledColumns", "Shortlist", "StoredColumns", "refine"]
+__all__ = ["DiffusionIndex", "Intervals", "PooledColumns", "Shortlist", "StoredColumns", "refine", "updated_columns"]

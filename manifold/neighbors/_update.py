@@ -2,10 +2,10 @@
 
 In: lists over the points as they were, and the points as they are. Out: the lists a search of these would find.
 
-A row holds the first of all neighbours, as many as it has entries: k at least, or everyone. Where entries leave, the others
-stay the first. Where points come, those nearer than a row's last entry enter it, which leaves it the first again; one that
-is as near as the last does not, since an older point outside the list may be as near. A row that falls below k is searched
-again, and then gets some neighbours in reserve, so that the next that leave cost nothing.
+A row holds the first of all neighbours, as many as it has entries: k at least, or everyone. Where entries leave, the
+others stay the first. Where points come, those nearer than a row's last entry enter it, and it holds the first again;
+one as near as the last does not, since an older point that is not listed may be as near. A row that falls below k is
+searched again, and then gets some neighbours in reserve, so that the next that leave cost nothing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def with_points(neighbors: Neighbors, points: PointSet, *, k: int, backend: Back
     -----
     Cost: two products of the new points with all, and one pass over the lists.
     """
-    n, n_all = neighbors.n_nodes, points.X.shape[0]
+    n_all = points.X.shape[0]
     width = max(neighbors.n_neighbors, min(k + _RESERVE, n_all - 1))
     ids, similarities = _widened(neighbors, n_all, width)
     rows, entering, values = _entering(neighbors, points, backend)
@@ -69,11 +69,11 @@ def with_points(neighbors: Neighbors, points: PointSet, *, k: int, backend: Back
     place = np.arange(rows.size) - np.repeat(starts, counts)
     kept = place < width
     at = np.searchsorted(touched, rows[kept]), width + place[kept]
-    most = width + min(int(counts.max(initial=0)), width)
-    joined = np.full((touched.size, most), -1), np.full((touched.size, most), -np.inf, dtype=np.float32)
-    for both, old, new in zip(joined, (ids, similarities), (entering, values), strict=True):
-        both[:, :width], both[at] = old[touched], new[kept]
-    merged = sort_rows(*joined, drop_self=False)
+    shape = touched.size, width + min(int(counts.max(initial=0)), width)
+    both_ids, both = np.full(shape, -1), np.full(shape, -np.inf, dtype=np.float32)
+    both_ids[:, :width], both[:, :width] = ids[touched], similarities[touched]
+    both_ids[at], both[at] = entering[kept], values[kept]
+    merged = sort_rows(both_ids, both, drop_self=False)
     ids[touched], similarities[touched] = (part[:, :width] for part in merged)
     return _completed(replace(neighbors, indices=ids, similarities=similarities), points, k=k, backend=backend)
 

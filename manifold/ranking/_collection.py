@@ -15,7 +15,7 @@ class Ids:
     [1, 0]
     """
 
-    def __init__(self, ids: Any, n: int) -> None:
+    def __init__(self, ids: Any, n: int, *, following: int = 0) -> None:
         self.values: NDArray[Any] = np.arange(n) if ids is None else np.asarray(ids)
         if self.values.shape != (n,):
             raise ValueError(f"ids must name each of the {n} items, got shape {self.values.shape}")
@@ -30,6 +30,29 @@ class Ids:
         repeated = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
         if repeated.size:
             raise ValueError(f"ids must be distinct, {self._sorted[repeated[0]].item()!r} occurs twice or more")
+        largest = int(self._sorted[-1]) if n and self.values.dtype.kind in "iu" else -1
+        self.following = max(following, largest + 1)  # what no item is named, nor ever was
+
+    def with_more(self, ids: Any, m: int) -> Ids:
+        """Return these ids and m more: integers that follow where none are given.
+
+        >>> Ids([3, 7], 2).only([0]).with_more(None, 2).values.tolist()
+        [3, 8, 9]
+        """
+        texts = self.values.dtype.kind == "U"
+        if ids is None and texts:
+            raise TypeError("ids of a collection with strings for names must be given, one for each new item")
+        more = Ids(np.arange(self.following, self.following + m) if ids is None else ids, m).values
+        if (more.dtype.kind == "U") != texts:
+            raise TypeError(f"ids must be {'strings' if texts else 'integers'}, got dtype {more.dtype}")
+        taken = np.flatnonzero(np.isin(more, self.values))
+        if taken.size:
+            raise ValueError(f"{taken.size} ids are in the collection already, first {more[taken[0]].item()!r}")
+        return Ids(np.concatenate([self.values, more]), self.values.size + m, following=self.following)
+
+    def only(self, rows: Any) -> Ids:
+        """Return the ids of some rows."""
+        return Ids(self.values[rows], len(rows), following=self.following)
 
     @property
     def missing(self) -> Any:

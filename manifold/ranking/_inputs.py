@@ -36,12 +36,11 @@ def check_shortlist(rows: NDArray[np.int64], similarities: Any) -> tuple[NDArray
     return rows, values, single
 
 
-def same_place(Q: Any, home: str) -> Any:
+def same_place(Q: Any, home: str, name: str = "Q") -> Any:
     """Return Q; raise TypeError where it is not in the place of the points that were fitted, naming both."""
     if place(Q) != home:
-        raise TypeError(
-            f"Q is on {place(Q)}, the points fitted were on {home}: bring it there, with cupy.asarray(Q) or Q.get()"
-        )
+        cure = f"bring it there, with cupy.asarray({name}) or {name}.get()"
+        raise TypeError(f"{name} is on {place(Q)}, the points fitted were on {home}: {cure}")
     return Q
 
 

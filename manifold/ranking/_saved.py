@@ -5,6 +5,7 @@ Settings go by the names of their classes, and only those below are made again: 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import fields, is_dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,7 +18,9 @@ from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDi
 from manifold.graph import Graph
 from manifold.index import DiffusionIndex, StoredColumns
 from manifold.index._stored import described
+from manifold.neighbors import Neighbors, PointSet
 from manifold.ranking._adaptation import Adaptation, Reach
+from manifold.ranking._collection import Ids
 from manifold.ranking._settings import Setting
 from manifold.ranking.tuning import Tuning
 from manifold.solvers import SOLVERS
@@ -56,10 +59,11 @@ class SavedSearch:
 
         Notes
         -----
-        Graph, ids, settings, what was tuned, and the columns of an index are saved; other solvers are prepared anew. A
+        Graph, ids, settings, what was tuned, the columns of an index, and with the features the lists of neighbours,
+        which `add` and `remove` need, are saved; other solvers are prepared anew. A
         backend that is an object is loaded as "auto", and a generator in `random_state` as None.
         """
-        search: Any = self
+        search: Any = copy(self)  # one state, whatever takes its place meanwhile
         search._require_fit()
         columns, points = search._ranker.prepared, search._points
         if isinstance(columns, StoredColumns):
@@ -69,6 +73,10 @@ class SavedSearch:
         arrays["names"], parameters["names"] = encode_names(search.ids_)
         if features and points is not None:
             arrays["features"] = points.X
+            if search._neighbors is not None:  # with which the collection can change
+                lists = search._neighbors
+                arrays |= {"near_ids": lists.indices, "near_similarities": lists.similarities}
+                parameters |= {"neighbors": [lists.method, lists.n_repaired], "following": search._ids.following}
         if search._scales is not None:
             arrays["scales"] = search._scales
         if search._reach is not None:
@@ -97,7 +105,12 @@ class SavedSearch:
             asked = asked if settings["solver"] is not None else search.solver
         graph = search.solver.graph if "tail" in arrays else Graph._from_stored(stored)
         names = decode_names(arrays["names"], stored.parameters["names"])
-        search.fit(arrays.get("features"), names, graph=graph)
+        features = arrays.get("features")
+        search.fit(features if graph.n_nodes else None, names, graph=graph)  # a fit wants points
+        if features is not None:
+            search._points = search._points or PointSet(np.asarray(features), affinity.metric)
+            search._neighbors = _lists(stored, affinity.metric, graph.n_nodes)
+            search._ids = Ids(search.ids_, graph.n_nodes, following=int(stored.parameters.get("following", 0)))
         search.solver, search.adaptation, search.tune = asked, adaptation, tune
         search._scales, search._reach = _of_nodes(arrays, graph.n_nodes)
         fitted = from_json(stored.parameters["fitted"])
@@ -107,6 +120,18 @@ class SavedSearch:
                     raise ValueError(f"{name} is {fitted[name]!r}, and should be a {kind.__name__}")
                 setattr(search, name, fitted[name])
         return search  # type: ignore[no-any-return]
+
+
+def _lists(stored: Stored, metric: str, n: int) -> Neighbors | None:
+    """Return the lists of neighbours, where they were saved; raise ValueError for those of another collection."""
+    if "near_ids" not in stored.arrays:
+        return None
+    method, n_repaired = stored.parameters["neighbors"]
+    ids, similarities = (np.asarray(stored.arrays[name]) for name in ("near_ids", "near_similarities"))
+    lists = Neighbors(ids, similarities, metric=metric, method=str(method), n_repaired=int(n_repaired))
+    if lists.n_nodes != n:
+        raise ValueError(f"near_ids are lists of {lists.n_nodes} points, and should be of {n}")
+    return lists
 
 
 def _of_nodes(arrays: Any, n: int) -> tuple[Any, Reach | None]:

@@ -110,4 +110,5 @@ class Selection:
         xp = self.backend.xp
         lower = self._at(self.lower, rows).min(axis=1, initial=np.inf)
         xp.put_along_axis(upper, self.backend.asarray(rows.T), -1.0, axis=0)
-        return proved_slack(lower, np.maximum(self.backend.to_host(upper.max(axis=0)).astype(np.float64), 0))
+        most = self.backend.to_host(upper.max(axis=0)).astype(np.float64) if upper.shape[0] else np.zeros(len(rows))
+        return proved_slack(lower, np.maximum(most, 0))

@@ -15,7 +15,7 @@ from manifold.graph import Graph
 from manifold.index import DiffusionIndex
 from manifold.ranking._ranker import Ranker
 from manifold.ranking._settings import check_degree_exponent
-from manifold.solvers import Solver, check_solver, get_solver
+from manifold.solvers import Prepared, Solver, check_solver, get_solver
 
 
 class Variants:
@@ -67,7 +67,7 @@ class Variants:
         >>> [round(float((y[100:][s.search(X[:100], k=10).ids] == y[:100, None]).mean()), 2) for s in (search, warm)]
         [0.94, 0.95]
         """
-        search: Any = self
+        search: Any = copy(self)  # one state, whatever takes its place meanwhile
         search._require_fit()
         changed = copy(search)
         if filter is not None:
@@ -81,9 +81,9 @@ class Variants:
         changed._prepare(search.graph_, search._ranker.backend)
         return changed  # type: ignore[no-any-return]
 
-    def _prepare(self, graph: Graph, backend: Backend) -> None:
-        """Prepare the solver of these settings for a graph."""
+    def _prepare(self, graph: Graph, backend: Backend, *, prepared: Prepared | None = None) -> None:
+        """Prepare the solver of these settings for a graph, or take it as it was prepared."""
         solver, reason = get_solver(self.solver, graph, self.filter)
-        prepared = solver.prepare(graph, self.filter, backend)
+        prepared = solver.prepare(graph, self.filter, backend) if prepared is None else prepared
         self._ranker = Ranker(graph, self.filter, prepared, backend, self.degree_exponent)
         self._reason = f"{solver}, {reason}" if reason in ("as given", "as named") else f"{reason}\n         {solver}"

@@ -25,15 +25,13 @@ from manifold.ranking._adaptation import (
     DEPTH,
     Adaptation,
     Asked,
-    Reach,
-    one_sided_weight,
     reciprocal_seeds,
     similarities_listed,
     similarities_to,
-    soft_mutual_graph,
 )
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
+from manifold.ranking._dynamic import Dynamic, on_one_state
 from manifold.ranking._inputs import check_shortlist, good_queries, same_place
 from manifold.ranking._ranker import Task
 from manifold.ranking._saved import SavedSearch
@@ -44,7 +42,7 @@ from manifold.ranking.tuning import WIDTH, Tuning, tune
 from manifold.solvers import Solver, check_solver, report_failures
 
 
-class ManifoldSearch(SavedSearch, Variants):
+class ManifoldSearch(SavedSearch, Variants, Dynamic):
     """Search a collection along its manifold: features in, better ranked ids out.
 
     Parameters
@@ -168,11 +166,11 @@ class ManifoldSearch(SavedSearch, Variants):
         """
         fitted = copy(self)  # what breaks off, for an error or an interrupt, leaves this object as it was
         fitted._fit(X, ids, graph, progress)
-        vars(self).update(vars(fitted))
+        self.__dict__ = vars(fitted)
         return self
 
     def _fit(self, X: Any, ids: Any, graph: Graph | None, progress: Progress | None) -> None:
-        points = scales = reach = None
+        points = None
         backend, home = backend_for(self.backend, {"X": X}), place(X)
         if X is not None:
             X = check_features(on_host(X, backend))
@@ -185,21 +183,20 @@ class ManifoldSearch(SavedSearch, Variants):
             raise ValueError("tune and adaptation need the neighbours that the graph is made of: leave out graph")
         names = Ids(ids, n)  # wrong ids are met before the long work
         if graph is None:
-            graph, neighbors = self._build(X, progress, backend)
-            scales = self.affinity.scales(neighbors.first(self.n_neighbors).similarities)
-            reach = Reach.of(neighbors, self.n_neighbors)
+            graph = self._take_neighbors(self._find_neighbors(X, progress, backend))
         elif n != graph.n_nodes:
             raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
+        else:
+            self._neighbors = self._scales = self._reach = None
         self._prepare(graph, backend)
         self.graph_, self.ids_, self._home = graph, names.values, home
-        self._points, self._scales, self._ids, self._reach = points, scales, names, reach
+        self._points, self._ids = points, names
 
-    def _build(self, X: Any, progress: Progress | None, backend: Backend) -> tuple[Graph, Neighbors]:
-        """Return the graph and the neighbours it is made of; what tuning chooses holds from here on."""
-        width = self.n_neighbors * (1 if self.adaptation is None else 2)
+    def _find_neighbors(self, X: Any, progress: Progress | None, backend: Backend) -> Neighbors:
+        """Return the lists that the graph is made of; what tuning chooses holds from here on."""
         neighbors = find_neighbors(
             X,
-            min(WIDTH if self.tune else width, max(X.shape[0] - 1, self.n_neighbors)),
+            min(WIDTH if self.tune else self._width, max(X.shape[0] - 1, self.n_neighbors)),
             method=self.method,
             metric=self.affinity.metric,
             backend=backend,
@@ -209,10 +206,7 @@ class ManifoldSearch(SavedSearch, Variants):
         if self.tune:
             self.tuning_: Tuning = tune(neighbors, affinity=self.affinity.kind, backend=backend)
             self._take(self.tuning_.setting)
-        lists, given = neighbors.first(self.n_neighbors), 0.0 if self.adaptation is None else self.adaptation.one_sided
-        self._one_sided = one_sided_weight(lists) if given is None else given
-        rule: dict[str, Any] = {"edges": self.edges, "bridge": self.bridge, "one_sided": self._one_sided}
-        return soft_mutual_graph(lists, affinity=self.affinity, **rule), neighbors
+        return self._lists(neighbors)
 
     def _take(self, setting: Setting) -> None:
         self.n_neighbors, self.n_seeds, self.filter = setting.n_neighbors, setting.n_seeds, setting.filter
@@ -221,6 +215,7 @@ class ManifoldSearch(SavedSearch, Variants):
         assert self.adaptation is not None
         self.adaptation = replace(self.adaptation, one_sided=setting.one_sided)
 
+    @on_one_state
     def explain(self) -> str:
         """Return what the search does with a query, line by line, and why this solver does it.
 
@@ -245,6 +240,7 @@ class ManifoldSearch(SavedSearch, Variants):
             f"scores   F" + (f" / degree^{p:g}" if p else "") + adapted + tuned
         )
 
+    @on_one_state
     def search(self, Q: Any, k: int = 100, *, slack: float | None = None, on_bad: str = "raise") -> Ranking:
         """Rank the collection for queries that are not in it.
 
@@ -278,6 +274,7 @@ class ManifoldSearch(SavedSearch, Variants):
         asked = Asked(near, similarities, partial(similarities_to, queries, self._points))
         return self._ranked(self._seeds(near, similarities), task, k=k, asked=asked, single=single, bad=bad)
 
+    @on_one_state
     def rerank(
         self,
         ids: Any,
@@ -319,6 +316,7 @@ class ManifoldSearch(SavedSearch, Variants):
         asked = Asked(rows, values, partial(similarities_listed, rows, values))
         return self._ranked(self._seeds(rows, values), task, k=k, asked=asked, single=single)
 
+    @on_one_state
     def similar(self, ids: Any, k: int = 100, *, slack: float | None = None) -> Ranking:
         """Rank the collection for items that are in it, themselves left out: "more like this".
 
@@ -354,6 +352,9 @@ class ManifoldSearch(SavedSearch, Variants):
     def _nearest(self, queries: PointSet, k: int, *, rows: Any = None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the k nearest items of queries; of items, which are the queries themselves, the k nearest others."""
         assert self._points is not None  # for the type checker: the callers have looked
+        if not k:  # of a collection that all have left
+            q = queries.X.shape[0] if rows is None else rows.size
+            return np.empty((q, 0), dtype=np.int64), np.empty((q, 0), dtype=np.float32)
         return exact_search(
             queries, self._points, k=k, drop_self=queries is self._points, rows=rows, backend=get_backend("scipy")
         )
