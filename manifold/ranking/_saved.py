@@ -94,9 +94,10 @@ class SavedSearch:
     def _from_stored(cls, stored: Stored) -> Self:
         arrays, settings = stored.arrays, from_json(stored.parameters["settings"])
         filter, affinity, adaptation, tune = (settings.pop(x) for x in ("filter", "affinity", "adaptation", "tune"))
-        kinds = ((filter, _FILTERS), (affinity, Affinity), (adaptation, Adaptation | None))
+        backend = settings["backend"]
+        kinds = ((filter, _FILTERS), (affinity, Affinity), (adaptation, Adaptation | None), (backend, str))
         if not all(isinstance(value, kind) for value, kind in kinds):
-            raise ValueError(f"settings hold {filter!r}, {affinity!r}, {adaptation!r}")
+            raise ValueError(f"settings hold {filter!r}, {affinity!r}, {adaptation!r}, {backend!r}")
         kernel = {"affinity": affinity.kind, "gamma": affinity.gamma, "metric": affinity.metric}
         search: Any = cls(**settings, **kernel)  # which checks them
         asked, search.filter, search.adaptation = search.solver, filter, None
