@@ -10,11 +10,13 @@ try:
 except ImportError as error:
     raise ImportError("manifold.plotting needs matplotlib: pip install matplotlib (nothing else here does)") from error
 
-from manifold.plotting._choices import tuning_landscape
+from manifold.plotting._choices import time_accuracy, tuning_landscape
 from manifold.plotting._comparison import ranking_comparison
 from manifold.plotting._convergence import SOLVERS, Trace, convergence, trace_convergence
 from manifold.plotting._diffusion import diffusion, diffusion_animation, diffusion_steps, score_decay
 from manifold.plotting._graph import embedding, spectral_coordinates
+from manifold.plotting._intervals import certified_intervals, score_intervals
+from manifold.plotting._labels import confusion, confusion_counts, label_certainty, reliability
 from manifold.plotting._neighborhood import neighborhood
 from manifold.plotting._regions import regional_matches
 from manifold.plotting._spectrum import spectrum
@@ -23,7 +25,10 @@ from manifold.plotting._structure import components, degrees, hubness
 __all__ = [
     "SOLVERS",
     "Trace",
+    "certified_intervals",
     "components",
+    "confusion",
+    "confusion_counts",
     "convergence",
     "degrees",
     "diffusion",
@@ -31,12 +36,16 @@ __all__ = [
     "diffusion_steps",
     "embedding",
     "hubness",
+    "label_certainty",
     "neighborhood",
     "ranking_comparison",
     "regional_matches",
+    "reliability",
     "score_decay",
+    "score_intervals",
     "spectral_coordinates",
     "spectrum",
+    "time_accuracy",
     "trace_convergence",
     "tuning_landscape",
 ]

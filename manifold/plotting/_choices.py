@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from manifold.plotting._canvas import INK, colour_of, legend, mark_of, one_axes
+
+_SAYS = {  # columns of the benchmarks
+    "ms_p50": "median time of a query (ms)",
+    "ms_p95": "time that 95 % of the queries take at most (ms)",
+    "ms_of_64": "time of a query, 64 together (ms)",
+    "s": "time (s)",
+    "build_s": "time to build (s)",
+    "overlap": "overlap with the exact list",
+    "mean": "mean accuracy",
+}
+
+_NINES, _FLOOR = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1), 3e-4
 
 
 def tuning_landscape(tuning: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
@@ -74,3 +88,81 @@ def tuning_landscape(tuning: Any, *, title: str = "", ax: Axes | None = None) ->
     ax.text(0.0, -0.2, f"chosen: {tuning.setting}\n{tuning.reason}", transform=ax.transAxes, va="top", fontsize=7)
     legend(ax)
     return ax
+
+
+def time_accuracy(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    time: str = "ms_p50",
+    accuracy: str = "overlap",
+    name: str = "solver",
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what accuracy costs: a mark for each row of a benchmark, a line for each method.
+
+    Where the best share is 0.99 or more, the scale gives each further nine the same room. Rows whose names begin with
+    the same word are one method with several settings. Rings are around rows that no other row beats in both time and
+    accuracy.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Rows of one record of ``python -m bench``, of one data set.
+    time, accuracy, name : str
+        The columns to draw; more accuracy is better, less time is better.
+    title : str
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default the Axes of a new Figure.
+
+    Examples
+    --------
+    >>> rows = [{"solver": f"cg 1e-{i}", "ms_p50": t, "overlap": a} for i, t, a in ((2, 1.0, 0.9), (3, 2.0, 1.0))]
+    >>> [text.get_text() for text in time_accuracy(rows).get_legend().get_texts()]
+    ['cg: 1e-2, 1e-3', 'not beaten in both']
+    """
+    kept = [row for row in rows if all(row.get(column) is not None for column in (time, accuracy, name))]
+    if not kept:
+        raise ValueError(f"no row has all of {time!r}, {accuracy!r} and {name!r}: name its columns")
+    ax = one_axes(ax, size=(8.4, 4.0))
+    methods: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(kept, key=lambda row: float(row[time])):
+        methods.setdefault(str(row[name]).split()[0], []).append(row)
+    for j, (method, same) in enumerate(methods.items()):
+        settings = ", ".join(filter(None, (str(row[name]).removeprefix(method).strip() for row in same)))
+        ax.plot(
+            [row[time] for row in same], [row[accuracy] for row in same], marker=mark_of(j), color=colour_of(j),
+            markersize=5, linewidth=1, label=f"{method}: {settings}" if settings else method,
+        )  # fmt: skip
+    best = unbeaten(kept, time=time, accuracy=accuracy)
+    ax.plot([row[time] for row in best], [row[accuracy] for row in best], "o", markersize=11, markerfacecolor="none",
+            markeredgecolor=INK, label="not beaten in both")  # fmt: skip
+    ax.set(title=title, xlabel=_SAYS.get(time, time), ylabel=_SAYS.get(accuracy, accuracy), xscale="log")
+    values = [float(row[accuracy]) for row in kept]
+    if 0.99 <= max(values) <= 1:
+        _stretch_near_one(ax, min(values))
+    legend(ax, outside=True)
+    return ax
+
+
+def _stretch_near_one(ax: Axes, least: float) -> None:
+    """Give each nine of a share that is nearly 1 the same room: 0.9, 0.99, 0.999."""
+    ax.set_yscale(
+        "function",
+        functions=(
+            lambda y: -np.log10(np.maximum(1 - y, -_FLOOR / 2) + _FLOOR),
+            lambda v: 1 + _FLOOR - 10.0 ** -np.asarray(v),
+        ),
+    )
+    ticks = [tick for tick in _NINES if tick >= least - 0.1]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_ylim(max(least - 0.1, 0), 1 + _FLOOR / 3)
+
+
+def unbeaten(rows: Sequence[Mapping[str, Any]], *, time: str, accuracy: str) -> list[Mapping[str, Any]]:
+    """Return the rows that no other beats in time without being less accurate, by ascending time."""
+    best: list[Mapping[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row[time], -row[accuracy])):
+        if not best or row[accuracy] > best[-1][accuracy]:
+            best.append(row)
+    return best

@@ -1,0 +1,126 @@
+"""A certified list: intervals in which the exact scores lie, and the cut they do or do not reach across."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from manifold._checks import check_count
+from manifold.plotting._canvas import FAINT, INK, PALETTE, WRONG, integer_ticks, legend, one_axes
+from manifold.solvers import Solution
+
+
+def score_intervals(solution: Solution, column: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what the exact scores of one column certainly lie between: scores ± error bound, cut at 0.
+
+    Parameters
+    ----------
+    solution : Solution
+        Of seeds that are not negative.
+    column : int
+
+    Returns
+    -------
+    lower, upper : (n,)
+
+    Examples
+    --------
+    >>> from manifold import ConjugateGradient, diffuse, graph_from_affinity
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    >>> lower, upper = score_intervals(diffuse(path, [1.0, 0, 0], solver=ConjugateGradient(1e-6)))
+    >>> bool((upper - lower).max() < 1e-3)
+    True
+    """
+    scores = np.asarray(solution.scores, dtype=np.float64)
+    scores = scores if scores.ndim == 1 else scores[:, column]
+    bound = solution.error_bound[column]
+    return np.maximum(scores - bound, 0), np.maximum(scores + bound, 0)
+
+
+def certified_intervals(
+    lower: Any,
+    upper: Any,
+    *,
+    k: int,
+    ids: Any = None,
+    n_shown: int = 40,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the intervals of scores around the cut after the k best: the list is certified where none reaches across.
+
+    Parameters
+    ----------
+    lower, upper : (n,)
+        What the exact scores lie between, see `score_intervals`.
+    k : int
+        Length of the list, at most n.
+    ids : (n,), optional
+        Names of the items, written below them.
+    n_shown : int
+        Items drawn, half of them on either side of the cut.
+    title : str
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default the Axes of a new Figure.
+
+    Examples
+    --------
+    >>> ax = certified_intervals([0.5, 0.3, 0.1], [0.6, 0.4, 0.2], k=1)
+    >>> ax.get_title(loc="right")
+    'certified'
+    """
+    low, high = (np.asarray(bound, dtype=np.float64) for bound in (lower, upper))
+    if low.ndim != 1 or low.shape != high.shape or not (low <= high).all():
+        raise ValueError(f"lower <= upper must hold one number an item (n,), got shapes {low.shape} and {high.shape}")
+    if check_count(k, "k") > low.size:
+        raise ValueError(f"k={k} but there are {low.size} items: give a k of at most that")
+    order, least, outside = cut(low, high, k)
+    across = np.where(np.arange(low.size) < k, low[order] < outside, high[order] > least)
+    window = slice(max(0, k - check_count(n_shown, "n_shown") // 2), k + -(-n_shown // 2))
+    ranks = np.arange(1, low.size + 1)
+    inside = np.isin(ranks - 1, np.arange(low.size)[window])
+    ax = one_axes(ax, size=(7.0, 3.8))
+    kinds = (
+        (~across & (ranks <= k), PALETTE[0], "o", f"certainly among the best {k}"),
+        (~across & (ranks > k), FAINT, "o", "certainly not"),
+        (across, WRONG, "D", "undecided"),
+    )
+    for here, colour, mark, name in kinds:
+        shown = np.flatnonzero(here & inside)
+        if shown.size:
+            items = order[shown]
+            _draw_intervals(ax, ranks[shown], low[items], high[items], colour=colour, mark=mark, name=name)
+    ax.axvline(k + 0.5, color=INK, linewidth=0.8)
+    ax.axhline(least, color=INK, linestyle="--", linewidth=0.8, label="least that the list may hold")
+    ax.axhline(outside, color=INK, linestyle=":", linewidth=0.8, label="most that it may miss")
+    seen = (low + high)[order][window]
+    floor = seen[seen > 0].min(initial=np.inf) / 4  # what reaches down to 0 leaves the picture
+    ax.set(xlabel="rank", ylabel="score", yscale="log", ylim=(floor if np.isfinite(floor) else None, None))
+    ax.set_title(title, loc="left")
+    ax.set_title("certified" if outside <= least else f"{np.count_nonzero(across)} undecided", loc="right", fontsize=10)
+    if ids is None:
+        integer_ticks(ax)
+    else:
+        ax.set_xticks(ranks[window], [str(name) for name in np.asarray(ids)[order][window]], rotation=90, fontsize=7)
+        ax.set_xlabel("item, best first")
+    legend(ax, outside=True)
+    return ax
+
+
+def cut(low: NDArray[Any], high: NDArray[Any], k: int) -> tuple[NDArray[np.int64], float, float]:
+    """Return the items by descending middle, the least lower bound of the first k, the largest upper of the rest."""
+    order = np.argsort(-(low + high), kind="stable")
+    return order, float(low[order[:k]].min()), float(high[order[k:]].max(initial=0.0))
+
+
+def _draw_intervals(
+    ax: Axes, ranks: NDArray[Any], low: NDArray[Any], high: NDArray[Any], *, colour: str, mark: str, name: str
+) -> None:
+    middle = (low + high) / 2
+    ax.errorbar(
+        ranks, middle, yerr=[middle - low, high - middle], fmt=mark, color=colour, markersize=3, elinewidth=1.2,
+        capsize=2, label=name,
+    )  # fmt: skip
