@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,15 @@ from scipy import sparse
 from manifold._checkpoint import fingerprint, open_blocks
 from manifold._checks import check_count, check_stopping
 from manifold._resources import require_memory
-from manifold.backends import Array, Backend, get_backend
+from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.index._intervals import SUMS, Floats, Ints
-from manifold.index._pooled import PooledColumns, largest_entries
+from manifold.index._columns import Columns
+from manifold.index._pooled import PooledColumns
 from manifold.index._stored import DTYPES, StoredColumns
-from manifold.solvers import ConjugateGradient
-from manifold.solvers._conjugate_gradient import PreparedConjugateGradient
-from manifold.solvers._system import NormalizedAffinity, error_bound
 
 Progress = Callable[[int, int], None]
 
-_SWEEPS = 4  # of refinement, each worth a factor of 2e4; what is left after them stands in the bound
 _DEFAULT_FILTER = Diffusion()
 
 
@@ -117,7 +112,7 @@ class DiffusionIndex:
         Cost: n columns of some log(1 / rtol) / sqrt(1 - alpha) products with S each, shared by 32 on the CPU and by 256
         on a GPU; a checkpoint begun on one is not continued on the other.
         """
-        columns = _Columns(graph, filter, get_backend(backend), rtol=self.rtol)
+        columns = Columns(graph, filter, get_backend(backend), rtol=self.rtol)
         stored = self._solve(columns, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
         return StoredColumns(graph, filter, backend=columns.backend, **stored)
 
@@ -155,12 +150,12 @@ class DiffusionIndex:
         >>> index.values.round(4).ravel().tolist()
         [0.6667, 0.4714, 0.6667]
         """
-        columns = _Columns(graph, filter, get_backend(backend), rtol=self.rtol, pooling=pooling)
+        columns = Columns(graph, filter, get_backend(backend), rtol=self.rtol, pooling=pooling)
         stored = self._solve(columns, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
         return PooledColumns(graph, filter, pooling=pooling, backend=columns.backend, **stored)
 
     def _solve(
-        self, columns: _Columns, *, n_jobs: int, checkpoint: str | Path | None, progress: Progress | None
+        self, columns: Columns, *, n_jobs: int, checkpoint: str | Path | None, progress: Progress | None
     ) -> dict[str, Any]:
         """Return the arrays of the index, from blocks of columns solved in threads."""
         graph, n_jobs = columns.graph, check_count(n_jobs, "n_jobs")
@@ -171,82 +166,19 @@ class DiffusionIndex:
         )
         arrays = {"ids": ((n, k), np.uint32), "values": ((n, k), self.dtype), "tail": ((n,), float)}
         origin = fingerprint(*columns.origin, columns.filter, self, width)
+
+        def solve(block: int) -> dict[str, NDArray[Any]]:
+            nodes = np.arange(block * width, min((block + 1) * width, n))
+            return columns.cut(nodes, *columns.solve(nodes), n_entries=k, dtype=self.dtype)
+
         with (
             open_blocks(checkpoint, {**arrays, "error": ((n,), float)}, width=width, fingerprint=origin) as state,
             ThreadPoolExecutor(n_jobs) as pool,
         ):
-            blocks: Any = pool.map(partial(self._cut_block, columns), state.todo)
+            blocks: Any = pool.map(solve, state.todo)
             with closing(blocks):  # where the loop is left early, this cancels what has not begun
                 for block, parts in zip(state.todo, blocks, strict=True):
                     state.write(block, parts)
                     if progress is not None:
                         progress(min((block + 1) * width, n), n)
         return state.arrays
-
-    def _cut_block(self, columns: _Columns, block: int) -> dict[str, NDArray[Any]]:
-        """Solve one block of columns and keep the largest entries of each, ids ascending."""
-        n = columns.graph.n_nodes
-        k = min(self.n_entries, columns.n_rows)
-        part = np.arange(block * columns.width, min((block + 1) * columns.width, n))
-        scores, bound = columns.solve(part)
-        ids, values, beyond = largest_entries(scores, k, backend=columns.backend, signed=columns.signed)
-        error = bound + float(np.finfo(self.dtype).smallest_subnormal)
-        # what a column can reach is stored whole where it fits, and all else is zero, exactly
-        tail = np.where(columns.reach[part] <= k, 0.0, beyond + error)
-        order = np.argsort(ids, axis=1)
-        ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
-        return {"ids": ids, "values": values, "tail": tail, "error": error}
-
-
-class _Columns:
-    """Columns of h(S), or of P h(S), by iterative refinement: solved in float32, corrected by residuals in float64."""
-
-    def __init__(
-        self, graph: Graph, filter: Filter, backend: Backend, *, rtol: float, pooling: sparse.csr_array | None = None
-    ) -> None:
-        resolvents = filter.resolvents
-        if resolvents is None or len(resolvents) != 1 or resolvents[0][1] < 0:
-            raise ValueError(f"an index needs a filter of one resolvent, such as Diffusion; {filter} is not")
-        ((self.w, self.a),) = resolvents
-        self.graph, self.filter, self.backend, self.rtol = graph, filter, backend, rtol
-        self.width = backend.column_block
-        single = NormalizedAffinity(graph, backend, np.float32)  # of any weights: S fits float32 where W may not
-        self._single = PreparedConjugateGradient(ConjugateGradient(rtol=5e-5), filter, single)
-        self._system = NormalizedAffinity(graph, backend, np.float64)
-        W, n = graph.affinity, graph.n_nodes
-        self.origin: tuple[Any, ...] = (W.indptr, W.indices, W.data)
-        owners, members = np.arange(n), np.arange(n)
-        self.n_rows, self.signed, self._matrix = n, False, None
-        if pooling is not None:
-            if pooling.shape[1] != n:
-                raise ValueError(f"pooling must have a column for each of the {n} nodes, got shape {pooling.shape}")
-            self.origin += (pooling.indptr, pooling.indices, pooling.data)
-            owners, members = pooling.nonzero()
-            self.n_rows, self.signed = pooling.shape[0], bool((pooling.data < 0).any())
-            self._matrix, self._size = backend.csr(pooling, dtype=np.float64), float(abs(pooling).sum(axis=1).max())
-        # (n,) how many rows the column of a node can reach: those with a part in its component
-        pairs = np.unique(np.stack([owners, graph.components[members]]), axis=1)
-        self.reach = np.bincount(pairs[1], minlength=graph.n_components)[graph.components]
-
-    def solve(self, nodes: Ints) -> tuple[Array, Floats]:
-        """Return the columns (rows, q) of some nodes in float64 and bounds (q,) on their errors."""
-        x, bound = self._solve_nodes(nodes)
-        x = self.backend.xp.maximum(x, 0)  # exact columns are >= 0
-        if self._matrix is None:
-            return x, bound
-        rounding = SUMS * self.backend.to_host(x.max(axis=0))
-        return self.backend.spmm(self._matrix, x), self._size * (bound + rounding)
-
-    def _solve_nodes(self, nodes: Ints) -> tuple[Array, Floats]:
-        """Return the columns (n, q) of some nodes in float64 and bounds (q,) on their errors."""
-        xp, S = self.backend.xp, self._system
-        b = xp.zeros((self.graph.n_nodes, nodes.size))
-        b[self.backend.asarray(nodes), xp.arange(nodes.size)] = self.w
-        x, residual = xp.zeros_like(b), b
-        for _ in range(_SWEEPS):
-            x += self._single.solve(residual / self.w).scores
-            residual = b - x + self.a * (S @ x)
-            norm, bound = error_bound(S, b=b, x=x, residual=residual, a=self.a)
-            if not bool((norm > self.rtol * self.w).any()):
-                break
-        return x, self.backend.to_host(bound)

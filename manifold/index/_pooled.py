@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold.backends import Array, Backend, get_backend, rounding_unit
+from manifold.backends import Backend, get_backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
@@ -144,21 +144,3 @@ class PooledColumns:
         status = (Status.CONVERGED if not self.tail.any() else Status.APPROXIMATE,) * Y.shape[1]
         scores = self.backend.asarray((stored @ Y).toarray())
         return Solution(scores, status, none, np.full(Y.shape[1], np.nan), error_bound=bound, solver="index")
-
-
-def largest_entries(
-    scores: Array, k: int, *, backend: Backend, signed: bool
-) -> tuple[Ints, NDArray[Any], NDArray[Any]]:
-    """Return ids and values (c, k) of the k largest of each column of (N, c), in magnitude if signed, and the next.
-
-    >>> from manifold.backends import get_backend
-    >>> column = np.array([[0.3], [-0.5], [0.1]])
-    >>> [part.tolist() for part in largest_entries(column, 2, backend=get_backend(), signed=True)]
-    [[[1, 0]], [[-0.5, 0.3]], [0.1]]
-    """
-    size = backend.xp.abs(scores) if signed else scores
-    ids, sizes = backend.top_k(size.T, min(k + 1, scores.shape[0]))
-    values = backend.xp.take_along_axis(scores.T, ids, axis=1) if signed else sizes
-    host_ids, host_values, host_sizes = (backend.to_host(x) for x in (ids, values, sizes))
-    beyond = host_sizes[:, k] if host_sizes.shape[1] > k else np.zeros(len(host_sizes))
-    return host_ids[:, :k], host_values[:, :k], beyond

@@ -1,0 +1,104 @@
+"""Single columns of h(S): solved, bounded, and cut to their largest entries.
+
+In: a graph, a filter of one resolvent, some nodes. Out: their columns, or what an index keeps of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from manifold.backends import Array, Backend
+from manifold.filters import Filter
+from manifold.graph import Graph
+from manifold.index._intervals import SUMS, Floats, Ints
+from manifold.solvers import ConjugateGradient
+from manifold.solvers._conjugate_gradient import PreparedConjugateGradient
+from manifold.solvers._system import NormalizedAffinity, error_bound
+
+_SWEEPS = 4  # of refinement, each worth a factor of 2e4; what is left after them stands in the bound
+
+
+class Columns:
+    """Columns of h(S), or of P h(S), by iterative refinement: solved in float32, corrected by residuals in float64."""
+
+    def __init__(
+        self, graph: Graph, filter: Filter, backend: Backend, *, rtol: float, pooling: sparse.csr_array | None = None
+    ) -> None:
+        resolvents = filter.resolvents
+        if resolvents is None or len(resolvents) != 1 or resolvents[0][1] < 0:
+            raise ValueError(f"an index needs a filter of one resolvent, such as Diffusion; {filter} is not")
+        ((self.w, self.a),) = resolvents
+        self.graph, self.filter, self.backend, self.rtol = graph, filter, backend, rtol
+        self.width = backend.column_block
+        single = NormalizedAffinity(graph, backend, np.float32)  # of any weights: S fits float32 where W may not
+        self._single = PreparedConjugateGradient(ConjugateGradient(rtol=5e-5), filter, single)
+        self._system = NormalizedAffinity(graph, backend, np.float64)
+        W, n = graph.affinity, graph.n_nodes
+        self.origin: tuple[Any, ...] = (W.indptr, W.indices, W.data)
+        owners, members = np.arange(n), np.arange(n)
+        self.n_rows, self.signed, self._matrix = n, False, None
+        if pooling is not None:
+            if pooling.shape[1] != n:
+                raise ValueError(f"pooling must have a column for each of the {n} nodes, got shape {pooling.shape}")
+            self.origin += (pooling.indptr, pooling.indices, pooling.data)
+            owners, members = pooling.nonzero()
+            self.n_rows, self.signed = pooling.shape[0], bool((pooling.data < 0).any())
+            self._matrix, self._size = backend.csr(pooling, dtype=np.float64), float(abs(pooling).sum(axis=1).max())
+        # (n,) how many rows the column of a node can reach: those with a part in its component
+        pairs = np.unique(np.stack([owners, graph.components[members]]), axis=1)
+        self.reach = np.bincount(pairs[1], minlength=graph.n_components)[graph.components]
+
+    def solve(self, nodes: Ints) -> tuple[Array, Floats]:
+        """Return the columns (rows, q) of some nodes in float64 and bounds (q,) on their errors."""
+        x, bound = self._solve_nodes(nodes)
+        x = self.backend.xp.maximum(x, 0)  # exact columns are >= 0
+        if self._matrix is None:
+            return x, bound
+        rounding = SUMS * self.backend.to_host(x.max(axis=0))
+        return self.backend.spmm(self._matrix, x), self._size * (bound + rounding)
+
+    def cut(self, nodes: Ints, scores: Array, bound: Floats, *, n_entries: int, dtype: Any) -> dict[str, NDArray[Any]]:
+        """Return the largest entries of solved columns, ids ascending, with their tails and errors."""
+        ids, values, beyond = largest_entries(scores, n_entries, backend=self.backend, signed=self.signed)
+        error = bound + float(np.finfo(dtype).smallest_subnormal)
+        # what a column can reach is stored whole where it fits, and all else is zero, exactly
+        tail = np.where(self.reach[nodes] <= n_entries, 0.0, beyond + error)
+        order = np.argsort(ids, axis=1)
+        ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
+        return {"ids": ids, "values": values, "tail": tail, "error": error}
+
+    def _solve_nodes(self, nodes: Ints) -> tuple[Array, Floats]:
+        """Return the columns (n, q) of some nodes in float64 and bounds (q,) on their errors."""
+        xp, S = self.backend.xp, self._system
+        b = xp.zeros((self.graph.n_nodes, nodes.size))
+        b[self.backend.asarray(nodes), xp.arange(nodes.size)] = self.w
+        x, residual = xp.zeros_like(b), b
+        for _ in range(_SWEEPS):
+            x += self._single.solve(residual / self.w).scores
+            residual = b - x + self.a * (S @ x)
+            norm, bound = error_bound(S, b=b, x=x, residual=residual, a=self.a)
+            if not bool((norm > self.rtol * self.w).any()):
+                break
+        return x, self.backend.to_host(bound)
+
+
+def largest_entries(
+    scores: Array, k: int, *, backend: Backend, signed: bool
+) -> tuple[Ints, NDArray[Any], NDArray[Any]]:
+    """Return ids and values (c, k) of the k largest of each column of (N, c), in magnitude if signed, and the next.
+
+    >>> from manifold.backends import get_backend
+    >>> column = np.array([[0.3], [-0.5], [0.1]])
+    >>> [part.tolist() for part in largest_entries(column, 2, backend=get_backend(), signed=True)]
+    [[[1, 0]], [[-0.5, 0.3]], [0.1]]
+    """
+    size = backend.xp.abs(scores) if signed else scores
+    ids, sizes = backend.top_k(size.T, min(k + 1, scores.shape[0]))
+    values = backend.xp.take_along_axis(scores.T, ids, axis=1) if signed else sizes
+    host_ids, host_values, host_sizes = (backend.to_host(x) for x in (ids, values, sizes))
+    beyond = host_sizes[:, k] if host_sizes.shape[1] > k else np.zeros(len(host_sizes))
+    return host_ids[:, :k], host_values[:, :k], beyond
