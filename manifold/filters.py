@@ -24,6 +24,7 @@ class Filter(Protocol):
     def smooth(self) -> bool:
         """Whether polynomials approach h fast on [-1, 1]; a filter with a step needs eigenvectors."""
 
+    @np.errstate(under="ignore")
     def __call__(self, eigenvalues: Any) -> Any:
         """Return h of each eigenvalue."""
 
@@ -68,6 +69,7 @@ class Diffusion:
         """One resolvent: ((1 - alpha, alpha),)."""
         return ((1.0 - self.alpha, float(self.alpha)),)
 
+    @np.errstate(under="ignore")
     def __call__(self, eigenvalues: Any) -> Any:
         """Return (1 - alpha) / (1 - alpha x)."""
         return (1 - self.alpha) / (1 - self.alpha * eigenvalues)
@@ -107,6 +109,7 @@ class RegularizedDiffusion:
         weight, root = (1.0 - self.alpha) / 2, float(np.sqrt(self.alpha))
         return ((weight, root), (weight, -root))
 
+    @np.errstate(under="ignore")
     def __call__(self, eigenvalues: Any) -> Any:
         """Return (1 - alpha) / (1 - alpha x^2)."""
         return (1 - self.alpha) / (1 - self.alpha * eigenvalues * eigenvalues)
@@ -143,6 +146,7 @@ class Heat:
         if not (np.isfinite(self.t) and self.t >= 0):
             raise ValueError(f"t must be a finite number >= 0, got {self.t!r}")
 
+    @np.errstate(under="ignore")
     def __call__(self, eigenvalues: Any) -> Any:
         """Return exp(t (x - 1))."""
         return np.exp(self.t * (eigenvalues - 1))
@@ -178,10 +182,11 @@ class Polynomial:
 
     def __post_init__(self) -> None:
         values = np.array(self.coefficients, dtype=np.float64)
-        if values.ndim != 1 or not values.size or not np.isfinite(values).all() or values.sum() == 0:
+        if values.ndim != 1 or not values.size or not np.isfinite(values).all() or (total := float(values.sum())) == 0:
             raise ValueError(f"coefficients must be finite numbers of a sum that is not 0, got {self.coefficients!r}")
-        object.__setattr__(self, "coefficients", tuple(float(c) for c in values / values.sum()))
+        object.__setattr__(self, "coefficients", tuple(float(c) / total for c in values))
 
+    @np.errstate(under="ignore")
     def __call__(self, eigenvalues: Any) -> Any:
         """Return the polynomial by Horner's rule."""
         value = 0.0 * eigenvalues
@@ -221,6 +226,7 @@ class LowPass:
         if not -1 < self.cutoff <= 1:
             raise ValueError(f"cutoff must lie in (-1, 1], got {self.cutoff!r}")
 
+    @np.errstate(under="ignore")
     def __call__(self, eigenvalues: Any) -> Any:
         """Return 1 where x >= cutoff, up to the rounding of an eigenvalue, else 0."""
         return 1.0 * (eigenvalues >= self.cutoff - 1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 def _far_from_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in a folder of its own, so that nothing is written into the checkout."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _traps() -> Iterator[None]:
+    """Run each test with all traps of floating point set, as some callers have them."""
+    with np.errstate(all="raise"):
+        yield
 
 
 @pytest.fixture

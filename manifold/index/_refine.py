@@ -34,6 +34,7 @@ _MOST_LOOKS = 200  # far beyond what rounding leaves to gain
 _SLACK = 1e-10  # more than the relative rounding of sums over all nodes in float64, and of S v = v times 1 / (1 - a)
 
 
+@np.errstate(under="ignore")
 def refine(
     columns: StoredColumns,
     nodes: Ints,

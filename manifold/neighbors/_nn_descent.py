@@ -44,7 +44,7 @@ def nn_descent_search(
             warn("pynndescent compiles for about 45 CPU-seconds before its first neighbour in every process")
         from pynndescent import NNDescent
 
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(under="ignore"):
             warnings.simplefilter("ignore", UserWarning)  # of rows it left short, which are repaired and counted here
             index = NNDescent(points.X, metric=points.metric, n_neighbors=k + 1, random_state=random_state)
             found, distances = index.neighbor_graph

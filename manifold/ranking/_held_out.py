@@ -118,7 +118,8 @@ class HeldOut:
                 for setting in settings:
                     if setting.filter == filter:
                         scale = backend.asarray(graph.scale(setting.degree_exponent).astype(graph.dtype))
-                        best, _ = backend.top_k(scores * scale, length)
+                        with np.errstate(under="ignore"):
+                            best, _ = backend.top_k(scores * scale, length)
                         found[setting].append(self.cohesion(backend.to_host(best).astype(np.int64), start))
         for setting, values in found.items():
             yield setting, np.concatenate(values)

@@ -88,6 +88,7 @@ def sum_pool(X: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(X.sum(axis=(-3, -2), dtype=np.float64))
 
 
+@np.errstate(under="ignore")
 def generalized_mean_pool(X: NDArray[Any], p: float = 3.0) -> NDArray[np.float64]:
     """Return (mean of max(x, 1e-6)^p)^(1/p) (..., K): GeM (Radenović et al., TPAMI 2018, eq. 3).
 

@@ -23,6 +23,7 @@ DENSE_LIMIT = 1000  # components up to this size are decomposed whole
 _STACK_BYTES = 2**26  # of dense matrices of equal size decomposed together
 
 
+@np.errstate(under="ignore")
 def leading_eigenpairs(
     system: NormalizedAffinity,
     rank: int,

@@ -187,6 +187,10 @@ class Spectrum:
             )
         if not np.array_equal(np.sort(nodes), np.arange(nodes.size)):
             raise ValueError("nodes must name each node once")
+        if stored.verified and not all(
+            np.isfinite([a.min(initial=0), a.max(initial=0)]).all() for a in arrays.values()
+        ):
+            raise ValueError("eigenpairs must be finite")
         owner, position = (np.zeros(nodes.size, dtype=np.int64) for _ in range(2))
         for k, block in enumerate(blocks):
             owner[block.nodes], position[block.nodes] = k, np.arange(block.nodes.shape[1])
