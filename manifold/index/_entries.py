@@ -47,16 +47,17 @@ def _stored_bounds(index: Any, candidates: Ints, seeds: Ints) -> tuple[Floats, F
     """Seek each entry in the seed's column, then in the candidate's own (K is symmetric), then ask their tails."""
     own_ids, own_values = index.ids[candidates], index.values[candidates]
     own_tail, own_error = index.tail[candidates], index.error[candidates]
+    ids, values, tail, error_of = index.columns(seeds)
     lower, upper = np.zeros((2, candidates.size, seeds.size))
     for j, seed in enumerate(seeds):
-        at = np.minimum(np.searchsorted(index.ids[seed], candidates), index.ids.shape[1] - 1)
-        stored = index.ids[seed][at] == candidates
+        at = np.minimum(np.searchsorted(ids[j], candidates), ids.shape[1] - 1)
+        stored = ids[j][at] == candidates
         here = own_ids == seed
-        value = np.where(stored, index.values[seed][at], (own_values * here).sum(axis=1)).astype(np.float64)
-        error = np.where(stored, index.error[seed], own_error)
+        value = np.where(stored, values[j][at], (own_values * here).sum(axis=1)).astype(np.float64)
+        error = np.where(stored, error_of[j], own_error)
         low, high = index.rounded(value - error, value + error)
         missing = ~stored & ~here.any(axis=1)
         high = np.where(missing, own_tail, high)
         lower[:, j] = np.where(missing, 0.0, np.maximum(low, 0))
-        upper[:, j] = np.where(stored, high, np.minimum(high, index.tail[seed]))
+        upper[:, j] = np.where(stored, high, np.minimum(high, tail[j]))
     return lower, upper

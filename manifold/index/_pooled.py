@@ -103,6 +103,10 @@ class PooledColumns:
         """Whether P has negative entries, so that scores may be negative; they are cut at 0 in lists."""
         return bool((self.pooling.data < 0).any())
 
+    def columns(self, nodes: Ints) -> tuple[Any, Any, Floats, Floats]:
+        """Return ids, values, tails and errors of some columns."""
+        return self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
+
     def shortlist(self, nodes: Ints, weights: Floats, k: int) -> Shortlist:
         """Return the k best images for the seeds y = sum of weights[j] e_nodes[j], with certain bounds.
 
@@ -116,14 +120,11 @@ class PooledColumns:
         -----
         Cost: m T log m.
         """
-        merged = merge_columns(
-            self.ids[nodes], self.values[nodes], weights, tail=self.tail[nodes], error=self.error[nodes]
-        )
+        ids, values, tail, error = self.columns(nodes)
+        merged = merge_columns(ids, values, weights, tail=tail, error=error)
         size = merged.sums
         if self.signed:  # rounding is relative to what was added, not to what is left of it
-            size = merge_columns(
-                self.ids[nodes], np.abs(self.values[nodes]), weights, tail=self.tail[nodes], error=self.error[nodes]
-            ).sums
+            size = merge_columns(ids, np.abs(values), weights, tail=tail, error=error).sums
         doubt = merged.error + (2 * rounding_unit(self.values.dtype) + SUMS) * size
         lower = merged.sums - doubt - (merged.missing if self.signed else 0)
         upper = merged.sums + doubt + merged.missing

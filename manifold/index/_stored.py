@@ -17,6 +17,7 @@ from manifold._checks import check_count
 from manifold.backends import Array, Backend, SparseMatrix, get_backend, rounding_unit
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
+from manifold.index._columns import Columns
 from manifold.index._entries import entry_bounds
 from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
 from manifold.solvers import Solution, Status
@@ -27,6 +28,7 @@ from manifold.storage import Stored, save_arrays
 DTYPES = ("float16", "float32", "float64")
 _ARRAYS = ("ids", "values", "tail", "error")
 _STEPS = 3  # away from a contested candidate: neighbours of neighbours of neighbours
+_RTOL = 1e-8  # of columns that are renewed
 _CHECKED = 1 << 22  # entries looked through at a time
 
 
@@ -44,6 +46,8 @@ class StoredColumns:
         No entry of the column that is not stored exceeds it.
     error : (n,) float64
         Bound on the error of a stored entry, beside the rounding of its dtype.
+    stale : (n,) bool, optional
+        Columns that a change of the graph has left with wide bounds, see `updated_columns`; `renew` solves them again.
     """
 
     graph: Graph = field(kw_only=False)
@@ -53,6 +57,8 @@ class StoredColumns:
     tail: Floats
     error: Floats
     backend: Backend
+    stale: NDArray[np.bool_] | None = None
+    _renewed: dict[int, tuple[Any, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> StoredColumns:
         """Return the index itself, so that a built or loaded one can stand where a solver is asked for.
@@ -76,10 +82,13 @@ class StoredColumns:
     @classmethod
     def _from_stored(cls, stored: Stored) -> StoredColumns:
         parts = restored(stored)
+        stale = np.asarray(stored.arrays["stale"]) if "stale" in stored.arrays else None
+        if stale is not None and stale.shape != parts["tail"].shape:
+            raise ValueError(f"stale must be one flag a column, got shape {stale.shape}")
         last = parts["ids"][:, -1:]  # they ascend
         if last.max(initial=0) >= max(parts["graph"].n_nodes, 1) or (stored.verified and (parts["values"] < 0).any()):
             raise ValueError(f"columns hold ids beyond {parts['graph'].n_nodes} nodes, or negative entries")
-        return cls(backend=get_backend("scipy"), **parts)
+        return cls(backend=get_backend("scipy"), stale=None if stale is None else stale != 0, **parts)
 
     def first(self, n_entries: int) -> StoredColumns:
         """Return the index cut to its largest entries: one build serves every smaller one."""
@@ -95,8 +104,38 @@ class StoredColumns:
             self,
             ids=np.take_along_axis(self.ids, kept, axis=1),
             values=np.take_along_axis(self.values, kept, axis=1),
-            tail=np.where(sizes <= k, 0.0, rest.astype(np.float64) + self.error),
+            tail=np.where((sizes <= k) & (self.tail == 0), 0.0, np.maximum(rest + self.error, self.tail)),
         )
+
+    def columns(self, nodes: Ints) -> tuple[Any, Any, Floats, Floats]:
+        """Return ids, values, tails and errors of some columns, as they were renewed where they were."""
+        found: tuple[Any, ...] = tuple(getattr(self, name)[nodes] for name in _ARRAYS)
+        if self._renewed:
+            for place, node in enumerate(nodes.tolist()):
+                for array, renewed in zip(found, self._renewed.get(node, ()), strict=False):
+                    array[place] = renewed
+        return found
+
+    def renew(self, nodes: Ints) -> None:
+        """Solve those of some columns again that are stale.
+
+        Each by itself and once, so that answers depend neither on what was asked before nor on what is asked with it.
+        """
+        if self.stale is None:
+            return
+        width, dtype = self.ids.shape[1], self.values.dtype
+        for node in np.unique(nodes[self.stale[nodes]]).tolist():
+            if node not in self._renewed:
+                one = np.array([node])
+                parts = self._solver.cut(one, *self._solver.solve(one), n_entries=width, dtype=dtype)
+                with np.errstate(under="ignore"):  # `error` counts what is rounded to 0
+                    self._renewed[node] = tuple(
+                        parts[name][0].astype(getattr(self, name).dtype) for name in _ARRAYS
+                    )  # whole, or not at all
+
+    @cached_property
+    def _solver(self) -> Columns:
+        return Columns(self.graph, self.filter, self.backend, rtol=_RTOL)
 
     @property
     def nbytes(self) -> int:
@@ -215,15 +254,15 @@ class StoredColumns:
 
     def estimate(self, nodes: Ints, weights: Floats) -> Floats:
         """Return the scores (n,) as far as the columns of the seeds hold them: a start for a solve."""
-        entries = (self.values[nodes] * weights[:, None]).ravel()
-        total = np.bincount(self.ids[nodes].ravel(), weights=entries, minlength=self.graph.n_nodes)
+        ids, values, _, _ = self.columns(nodes)
+        entries = (values * weights[:, None]).ravel()
+        total = np.bincount(ids.ravel(), weights=entries, minlength=self.graph.n_nodes)
         return np.asarray(total, dtype=np.float64)
 
     def _merged(self, nodes: Ints, weights: Floats) -> Intervals:
         """Add the columns of the seeds: a node in some of them misses at most the tails of the others."""
-        merged = merge_columns(
-            self.ids[nodes], self.values[nodes], weights, tail=self.tail[nodes], error=self.error[nodes]
-        )
+        ids, values, tail, error = self.columns(nodes)
+        merged = merge_columns(ids, values, weights, tail=tail, error=error)
         reachable = self._component_sizes[np.unique(self.graph.components[nodes])].sum()
         lower, upper = self.rounded(merged.sums, merged.sums)
         seen = merged.sums > 0  # what is stored as 0 is bounded like what is not stored
@@ -255,7 +294,10 @@ def described(index: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return the arrays and parameters of an index with its graph, to be saved."""
     ((_, alpha),) = index.filter.resolvents
     arrays, parameters = index.graph._described()
-    return {name: getattr(index, name) for name in _ARRAYS} | arrays, {"alpha": alpha, **parameters}
+    arrays |= {name: getattr(index, name) for name in _ARRAYS}
+    if getattr(index, "stale", None) is not None:
+        arrays["stale"] = index.stale.astype(np.uint8)
+    return arrays, {"alpha": alpha, **parameters}
 
 
 def restored(stored: Stored) -> dict[str, Any]:

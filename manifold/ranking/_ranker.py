@@ -139,6 +139,8 @@ class Ranker:
         assert isinstance(index, StoredColumns | PooledColumns)
         rows, scores = np.full((q, task.k), -1, dtype=np.int64), np.zeros((q, task.k))
         slack, bound = np.full(q, np.inf), np.empty(q)
+        if isinstance(index, StoredColumns):
+            index.renew(block.indices.astype(np.int64))
         for j in range(q):
             part = slice(block.indptr[j], block.indptr[j + 1])
             nodes, weights = block.indices[part].astype(np.int64), block.data[part].astype(np.float64)
@@ -150,7 +152,7 @@ class Ranker:
                 wanted = np.inf if task.slack is None else task.slack
                 if found.rows.size == task.k and found.outside > found.lower * (1 + wanted):
                     found = refine(index, nodes, weights, k=task.k, slack=wanted, scale=self._scale, left_out=left_out)
-            bound[j] = weights @ (index.tail + index.error)[nodes]
+            bound[j] = weights @ sum(index.columns(nodes)[2:])
             rows[j, : found.rows.size], scores[j, : found.rows.size] = found.rows, found.scores
             if found.rows.size == task.k:
                 slack[j] = proved_slack(np.array([found.lower]), np.array([found.outside]))[0]
