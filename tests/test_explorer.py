@@ -184,7 +184,7 @@ def test_sliders_change_the_settings_and_all_that_is_shown(explorer):
     by_name = {control.description: control for control in controls}
     picture = box.children[1]
     before = words.value, lists.value, picture.value
-    by_name["alpha"].value = 0.3
+    by_name["alpha"].value = 0.1 + 0.2  # 0.30000000000000004
     assert explorer.settings == Settings(filter=mf.Diffusion(0.3))
     assert all(old != new for old, new in zip(before, (words.value, lists.value, picture.value), strict=True))
     by_name["filter"].value = "Heat"

@@ -36,7 +36,7 @@ def build(explorer: Explorer) -> widgets.VBox:
             words.value = f"<b>{escape(str(error))}</b><br>shown below: {escape(str(explorer.settings))}"
             return
         explorer.settings = settings
-        words.value = escape(explorer.explain(answer)).replace("\n", "<br>")
+        words.value = f"<div style='line-height: 1.5'>{escape(explorer.explain(answer)).replace(chr(10), '<br>')}</div>"
         lists.value = table(explorer, answer)
         picture.value = explorer.png(answer)
 
@@ -44,7 +44,8 @@ def build(explorer: Explorer) -> widgets.VBox:
     controls.observe(show)
     for part, name in ((words, "manifold-words"), (lists, "manifold-lists"), (picture, "manifold-picture")):
         part.add_class(name)
-    picture.layout.max_width = "100%"
+    picture.layout.max_width, words.layout.margin = "100%", "0 0 1em 0"
+    controls.box.layout.margin = "0 2em 0 0"
     beside = widgets.HBox([controls.box, widgets.VBox([words, lists])])
     return widgets.VBox([beside, picture])
 
@@ -83,14 +84,19 @@ class Controls:
     def read(self) -> Settings:
         """Return the settings as they stand."""
         return Settings(
-            self.query.value, self._filter(), self.n_seeds.value, self.degree_exponent.value, self.solver.value
+            self.query.value, self._filter(), self.n_seeds.value, _short(self.degree_exponent.value), self.solver.value
         )
 
     def _filter(self) -> Filter:
         name = self.filter.value
         if name in _OF_ALPHA:
-            return _OF_ALPHA[name](self.alpha.value)
-        return Heat(self.t.value) if name == "Heat" else self.given[name]
+            return _OF_ALPHA[name](_short(self.alpha.value))
+        return Heat(_short(self.t.value)) if name == "Heat" else self.given[name]
+
+
+def _short(value: float) -> float:
+    """Return what a slider means by 0.39000000000000007."""
+    return float(f"{value:.4g}")
 
 
 def table(explorer: Explorer, answer: Answer) -> str:
@@ -107,8 +113,7 @@ def table(explorer: Explorer, answer: Answer) -> str:
 
 
 def _column(explorer: Explorer, answer: Answer, ids: Any) -> list[str]:
-    names = [escape(f"{name} {explorer.label(name)}".strip()) for name in ids.tolist()]
-    if explorer.judged:
-        marks = ["✓" if good else "✗" for good in explorer.right(answer, ids)]
-        names = [f"{mark} {name}" for mark, name in zip(marks, names, strict=True)]
-    return names
+    if not explorer.judged:
+        return [escape(str(name)) for name in ids.tolist()]
+    marks = ["✓" if good else "✗" for good in explorer.right(answer, ids)]
+    return [escape(f"{mark} {name} ({explorer.label(name)})") for mark, name in zip(marks, ids.tolist(), strict=True)]
