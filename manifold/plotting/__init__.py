@@ -14,6 +14,7 @@ from manifold.plotting._choices import time_accuracy, tuning_landscape
 from manifold.plotting._comparison import ranking_comparison
 from manifold.plotting._convergence import SOLVERS, Trace, convergence, trace_convergence
 from manifold.plotting._diffusion import diffusion, diffusion_animation, diffusion_steps, score_decay
+from manifold.plotting._explanation import explanation
 from manifold.plotting._graph import embedding, spectral_coordinates
 from manifold.plotting._intervals import certified_intervals, score_intervals
 from manifold.plotting._labels import confusion, confusion_counts, label_certainty, reliability
@@ -35,6 +36,7 @@ __all__ = [
     "diffusion_animation",
     "diffusion_steps",
     "embedding",
+    "explanation",
     "hubness",
     "label_certainty",
     "neighborhood",

@@ -147,13 +147,12 @@ def time_accuracy(
 
 def _stretch_near_one(ax: Axes, least: float) -> None:
     """Give each nine of a share that is nearly 1 the same room: 0.9, 0.99, 0.999."""
-    ax.set_yscale(
-        "function",
-        functions=(
-            lambda y: -np.log10(np.maximum(1 - y, -_FLOOR / 2) + _FLOOR),
-            lambda v: 1 + _FLOOR - 10.0 ** -np.asarray(v),
-        ),
-    )
+
+    def spread(y: Any) -> Any:
+        """Return the height at which a share stands."""
+        return -np.log10(np.maximum(1 - y, -_FLOOR / 2) + _FLOOR)
+
+    ax.set_yscale("function", functions=(spread, lambda height: 1 + _FLOOR - 10.0 ** -np.asarray(height)))
     ticks = [tick for tick in _NINES if tick >= least - 0.1]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_ylim(max(least - 0.1, 0), 1 + _FLOOR / 3)

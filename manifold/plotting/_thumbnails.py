@@ -26,8 +26,13 @@ def one_list(pair: Any, *, name: str, k: int) -> tuple[list[Any], list[float]]:
     return ids[kept][:k].tolist(), scores[kept][:k].tolist()
 
 
-def thumbnail(ax: Axes, item: Any, *, x: float, y: float, size: float) -> tuple[float, float, float, float]:
-    """Draw pixels, an encoded image or the beginning of a text into the square at (x, y); return what it covers."""
+def thumbnail(
+    ax: Axes, item: Any, *, x: float, y: float, size: float, letters: float | None = None
+) -> tuple[float, float, float, float]:
+    """Draw pixels, an encoded image or the beginning of a text into the square at (x, y); return what it covers.
+
+    `letters` is the size of a text, in points.
+    """
     if isinstance(item, str):
         snippet = textwrap.fill(textwrap.shorten(item, 75, placeholder=" …"), 14, max_lines=7, placeholder=" …")
         ax.text(

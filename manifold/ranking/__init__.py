@@ -6,6 +6,7 @@ from manifold.ranking._settings import PRESETS, Setting
 from manifold.ranking.clusters import cluster_rerank, cluster_similarities
 from manifold.ranking.cross_neighborhood import cross_neighborhood_rerank
 from manifold.ranking.expansion import augment_database, expand_queries
+from manifold.ranking.explanation import Explanation, Path, explain
 from manifold.ranking.fusion import fuse_rankings
 from manifold.ranking.hubs import hub_offsets, remove_hubs
 from manifold.ranking.pooling import pooling_weights, region_match
@@ -21,7 +22,9 @@ from manifold.ranking.verified import verified_seeds
 __all__ = [
     "PRESETS",
     "Adaptation",
+    "Explanation",
     "ManifoldSearch",
+    "Path",
     "Ranking",
     "RegionalSearch",
     "Setting",
@@ -32,6 +35,7 @@ __all__ = [
     "compare_profiles",
     "cross_neighborhood_rerank",
     "expand_queries",
+    "explain",
     "fuse_rankings",
     "hub_offsets",
     "pca_whitening",
