@@ -116,22 +116,24 @@ class StoredColumns:
                     array[place] = renewed
         return found
 
+    def is_stale(self, nodes: Ints) -> NDArray[np.bool_]:
+        """Whether columns are stale and have not been renewed."""
+        if self.stale is None:
+            return np.zeros(nodes.size, dtype=bool)
+        return np.logical_and(self.stale[nodes], ~np.isin(nodes, list(self._renewed)))
+
     def renew(self, nodes: Ints) -> None:
         """Solve those of some columns again that are stale.
 
         Each by itself and once, so that answers depend neither on what was asked before nor on what is asked with it.
         """
-        if self.stale is None:
-            return
         width, dtype = self.ids.shape[1], self.values.dtype
-        for node in np.unique(nodes[self.stale[nodes]]).tolist():
-            if node not in self._renewed:
-                one = np.array([node])
-                parts = self._solver.cut(one, *self._solver.solve(one), n_entries=width, dtype=dtype)
-                with np.errstate(under="ignore"):  # `error` counts what is rounded to 0
-                    self._renewed[node] = tuple(
-                        parts[name][0].astype(getattr(self, name).dtype) for name in _ARRAYS
-                    )  # whole, or not at all
+        for node in np.unique(nodes[self.is_stale(nodes)]):
+            one = np.array([node])
+            parts = self._solver.cut(one, *self._solver.solve(one), n_entries=width, dtype=dtype)
+            with np.errstate(under="ignore"):  # `error` counts what is rounded to 0
+                whole = tuple(parts[name][0].astype(getattr(self, name).dtype) for name in _ARRAYS)
+            self._renewed[int(node)] = whole  # at once, so that no other thread meets a part of it
 
     @cached_property
     def _solver(self) -> Columns:
@@ -215,8 +217,8 @@ class StoredColumns:
     def _solve_block(self, seeds: Seeds, x0: Any, columns: Ints, callback: Any) -> tuple[Array, ...]:
         ((w, a),) = self.filter.resolvents or ()
         Y, S, xp = seeds.block, self.system, self.backend.xp
-        x = self.backend.spmm(self._matrix, Y).astype(self.graph.dtype).astype(np.float64)
-        norm, bound = error_bound(S, b=w * Y, x=x, residual=w * Y - x + a * (S @ x), a=a)
+        x = S.inside(self.backend.spmm(self._matrix, S.outside(Y))).astype(self.graph.dtype).astype(np.float64)
+        norm, bound = error_bound(S, b=w * Y, x=x, residual=S.residual(w * Y, x, a), a=a)
         length = w * xp.sqrt(self.backend.column_dots(Y, Y))
         none = xp.zeros(Y.shape[1], dtype=bool)
         return x, length == 0, none, norm / xp.where(length > 0, length, 1.0), bound, none
