@@ -16,7 +16,7 @@ from manifold.plotting._thumbnails import frame, thumbnail
 from manifold.ranking import Explanation, Path
 
 _MOST_BARS, _ACROSS, _DOWN, _SIZE = 6, 1.35, 1.35, 0.9  # bars of a panel; distances and size of nodes in the tree
-_WIDTH = 6.0  # inches of the tree
+_ROOM = (6.0, 3.4)  # inches of the tree
 
 
 def explanation(
@@ -87,7 +87,8 @@ def walk_tree(paths: Sequence[Path]) -> tuple[dict[tuple[Any, ...], tuple[float,
 
 
 def _draw_shares(ax: Axes, ids: NDArray[Any], shares: NDArray[np.float64], items: Any, *, own: float = 0.0) -> None:
-    names = [_short(items, name) for name in ids[:_MOST_BARS].tolist()]
+    texts = items if ids.size and items is not None and isinstance(items[ids[0].item()], str) else None
+    names = [_shown(texts, name, 24) for name in ids[:_MOST_BARS].tolist()]
     values = shares[:_MOST_BARS].tolist()
     if ids.size > _MOST_BARS:
         names, values = [*names, f"{ids.size - _MOST_BARS} more"], [*values, float(shares[_MOST_BARS:].sum())]
@@ -117,25 +118,26 @@ def _draw_tree(ax: Axes, explanation: Explanation, items: Any) -> None:
         return
     places, shares = walk_tree(explanation.paths)
     xy = {node: (_ACROSS * x, _DOWN * y) for node, (x, y) in places.items()}
-    widest, wide = max(shares.values()), _ACROSS * max(len(node) for node in xy)
+    least, widest = np.min(list(xy.values()), axis=0), max(shares.values())
+    unit = float(np.min(_ROOM / (np.array([1.2, 1.5]) - least)))  # inches
     for node, (x, y) in xy.items():
         if len(node) > 1:
             back = xy[node[:-1]]
             ax.plot([x, back[0]], [y, back[1]], color=FAINT, linewidth=0.8 + 3 * shares[node] / widest, zorder=1)
     seeds = {path.nodes[::-1]: path.share for path in explanation.paths}
-    letters = float(np.clip(7 * _WIDTH / wide / _ACROSS, 3, 8))
+    letters = min((11 if items is None else 8.5) * unit, 8.0)  # so that four lines fit a node
     for node, (x, y) in xy.items():
         colour = INK if len(node) == 1 else PALETTE[0] if node in seeds else FAINT
         left, low = x - _SIZE / 2, y - _SIZE / 2
         ax.fill(x + _SIZE / 2 * np.array([-1, 1, 1, -1]), y + _SIZE / 2 * np.array([-1, -1, 1, 1]), "white", zorder=1.5)
-        thumbnail(ax, str(node[-1]) if items is None else items[node[-1]], x=left, y=low, size=_SIZE, letters=letters)
+        thumbnail(ax, _shown(items, node[-1], 38), x=left, y=low, size=_SIZE, letters=letters)
         frame(ax, x=left, y=low, size=_SIZE, colour=colour)
         if node in seeds:
             ax.text(x, y + _SIZE / 2 + 0.09, f"{100 * seeds[node]:.2g} %", ha="center", va="bottom", fontsize=SMALL)
-    least = np.min(list(xy.values()), axis=0)
     ax.set(xlim=(least[0] - 0.6, 0.6), ylim=(least[1] - 0.6, 0.9), aspect="equal")
 
 
-def _short(items: Any, name: Any) -> str:
-    item = None if items is None else items[name]
-    return textwrap.shorten(item, 24, placeholder=" …") if isinstance(item, str) else str(name)
+def _shown(items: Any, name: Any, width: int) -> Any:
+    """Return pixels or an encoded image as they are, the beginning of a text, or the id where there are no items."""
+    item = str(name) if items is None else items[name]
+    return textwrap.shorten(item, width, placeholder=" …") if isinstance(item, str) else item
