@@ -161,6 +161,7 @@ def make_graph(name: str, dtype: np.dtype = DTYPES["float64"]) -> Graph:
     return graph_from_affinity(GRAPHS[name]()).astype(dtype)
 
 
+@np.errstate(under="ignore")
 def dense_scores(graph: Graph, Y: np.ndarray, filter: Any) -> np.ndarray:
     """F = h(S) Y by the eigenvectors of a dense S, straight from the definition."""
     W = sparse.csr_array(graph.affinity).toarray().astype(np.float64)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from manifold._errors import ConvergenceError, ConvergenceWarning, warn
 from manifold.backends import Backend, backend_for, on_host, place
 from manifold.filters import Diffusion, Filter
@@ -106,6 +108,7 @@ def _choose(graph: Graph, filter: Filter) -> tuple[str, str]:
     return "fsr", "fsr, because the filter has a step: only eigenvectors serve it, the leading ones here"
 
 
+@np.errstate(under="ignore")
 def diffuse(
     graph: Graph,
     seeds: Any,

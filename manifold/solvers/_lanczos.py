@@ -73,6 +73,7 @@ class Lanczos:
     def __post_init__(self) -> None:
         check_stopping(self.rtol, self.max_iter)
 
+    @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedLanczos:
         """Normalise the affinity on the backend."""
         return PreparedLanczos(self, expand(filter, "lanczos"), NormalizedAffinity(graph, backend))
@@ -159,6 +160,7 @@ class LanczosSolution(Solution):
     bases: tuple[tuple[Basis, Seeds], ...] = ()
     prepared: PreparedLanczos | None = None
 
+    @np.errstate(under="ignore")
     def refilter(self, filter: Filter, *, certify: bool = False) -> LanczosSolution:
         """Return F = h(S) seeds for another filter, from the same bases.
 
@@ -184,11 +186,10 @@ class LanczosSolution(Solution):
             x, weights, (worst, bound, _) = solve.answer(basis, parts, seeds.block if certify else None)
             scale, finite = S.backend.to_host(xp.stack([seeds.scale, seeds.finite.astype(np.float64)]))
             part = slice(first, first + basis.length.size)
-            with np.errstate(under="ignore"):
-                if x is None:  # scaling the weights instead of the scores saves two passes
-                    columns[:, part] = basis.combine(weights * np.where(finite > 0, scale, np.nan), S.backend)
-                else:
-                    columns[:, part] = xp.where(seeds.finite, x * seeds.scale, np.nan)
+            if x is None:  # scaling the weights instead of the scores saves two passes
+                columns[:, part] = basis.combine(weights * np.where(finite > 0, scale, np.nan), S.backend)
+            else:
+                columns[:, part] = xp.where(seeds.finite, x * seeds.scale, np.nan)
             tiny = (scale > 0) * float(np.finfo(S.dtype).tiny) * (1 + len(weights))
             facts.append(np.where(finite > 0, [worst, bound * scale + tiny], [[np.nan], [np.inf]]))
             first = part.stop
