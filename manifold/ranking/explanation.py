@@ -231,14 +231,10 @@ def strongest_paths(
     """
     n = S.shape[0]
     steps = sparse.csr_array(S, dtype=np.float64, copy=True)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore"):  # a step of weight 0 has infinite length, and is never taken
         steps.data = -np.log(a ** (1 / stride) * steps.data)
-    keep = np.isfinite(steps.data)
-    if not keep.all():
-        rows = np.repeat(np.arange(n), np.diff(steps.indptr))
-        steps = sparse.csr_array((steps.data[keep], (rows[keep], steps.indices[keep])), shape=S.shape)
     if stride == 2:  # two copies of the graph, each step from one to the other: back in the first after an even number
-        steps = sparse.csr_array(sparse.kron(np.array([[0, 1], [1, 0]]), steps))
+        steps = sparse.block_array([[None, steps], [steps, None]], format="csr")
     lengths, before = dijkstra(steps, indices=item, return_predecessors=True)
     found = []
     for node in nodes.tolist():
