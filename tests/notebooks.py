@@ -22,7 +22,7 @@ from typing import Any
 FOLDER = Path(__file__).parents[1] / "notebooks"
 GALLERY = FOLDER / "gallery"
 CELL_SECONDS = 120
-GALLERY_WIDTH = 800  # pixels
+GALLERY_WIDTH = 660  # pixels
 
 Notebook = dict[str, Any]
 
@@ -94,13 +94,23 @@ def store(path: Path) -> None:
         "language_info": {"name": "python"},
         "manifold": {"code": digest(notebook)},
     }
-    for cell, data in figures(notebook):
-        png = b64decode(data["image/png"])
-        if name := cell["metadata"].get("gallery"):
-            GALLERY.mkdir(exist_ok=True)
-            (GALLERY / f"{name}.png").write_bytes(small(png, width=GALLERY_WIDTH))
-        data["image/png"] = b64encode(small(png)).decode()
+    for _, data in figures(notebook):
+        data["image/png"] = b64encode(small(b64decode(data["image/png"]))).decode()
     nbformat.write(notebook, path)
+
+
+def hang_gallery() -> None:
+    """Write each stored figure of a cell whose metadata has ``{"gallery": name}``, and remove what no cell makes."""
+    GALLERY.mkdir(exist_ok=True)
+    stale = set(GALLERY.glob("*.png"))
+    for path in paths():
+        for cell, data in figures(read(path)):
+            if name := cell["metadata"].get("gallery"):
+                picture = GALLERY / f"{name}.png"
+                picture.write_bytes(small(b64decode("".join(data["image/png"])), width=GALLERY_WIDTH))
+                stale.discard(picture)
+    for picture in stale:
+        picture.unlink()
 
 
 def small(png: bytes, width: int | None = None) -> bytes:
@@ -128,6 +138,8 @@ def main(arguments: Sequence[str]) -> None:
         chosen.figures.mkdir(exist_ok=True)
         for i, (_, data) in enumerate(figures(read(path))):
             (chosen.figures / f"{path.stem}-{i}.png").write_bytes(b64decode("".join(data["image/png"])))
+    if chosen.figures is None:
+        hang_gallery()
 
 
 if __name__ == "__main__":

@@ -41,9 +41,13 @@ def house(module: ast.Module) -> dict[str, Any]:
         if isinstance(node, ast.Import):
             names |= {alias.asname: manifold for alias in node.names if alias.name == "manifold" and alias.asname}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "manifold":
-            room = import_module(node.module)
-            names |= {alias.asname or alias.name: getattr(room, alias.name) for alias in node.names}
+            names |= {alias.asname or alias.name: part(node.module, alias.name) for alias in node.names}
     return names
+
+
+def part(room: str, name: str) -> Any:
+    module = import_module(room)
+    return getattr(module, name) if hasattr(module, name) else import_module(f"{room}.{name}")
 
 
 def resolve(node: ast.AST, names: dict[str, Any]) -> Any:
