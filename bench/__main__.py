@@ -17,6 +17,7 @@ BENCHES = (
     "quality",
     "grid",
     "pipeline",
+    "explorer",
     "gpu",
 )
 

@@ -212,9 +212,9 @@ def test_labels_cannot_write_html(digits, search):
     assert "<script>" not in lists
 
 
-def test_a_filter_without_a_slider_can_be_looked_at(digits, search):
+def test_filters_beyond_the_sliders_can_be_looked_at(digits, search):
     pytest.importorskip("ipywidgets", reason="ipywidgets not installed: pip install 'manifold-search[notebook]'")
-    for filter in (mf.Polynomial((1.0, 0.0, 1.0)), mf.LowPass(0.9)):
+    for filter in (mf.Polynomial((1.0, 0.0, 1.0)), mf.LowPass(0.9), mf.Heat(0.0), mf.Heat(0.3), mf.Heat(80.0)):
         explorer = Explorer(search.with_settings(filter=filter, solver="direct"), digits[0])
         explorer.widget()
         assert explorer.settings.filter == filter

@@ -5,6 +5,7 @@ In: an `Explorer`. Out: a widget that writes the explorer's settings, and shows 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -54,16 +55,19 @@ class Controls:
     """One widget a setting."""
 
     def __init__(self, settings: Settings, n_queries: int) -> None:
-        filter, alpha, t = settings.filter, getattr(settings.filter, "alpha", 0.95), getattr(settings.filter, "t", 10.0)
+        filter, t = settings.filter, getattr(settings.filter, "t", 10.0)
+        alpha, p = getattr(filter, "alpha", 0.95), settings.degree_exponent
         known = [*_OF_ALPHA, "Heat"]
-        self.given = {} if type(filter).__name__ in known else {str(filter): filter}  # one that has no slider
-        chosen = str(filter) if self.given else type(filter).__name__
+        served = type(filter).__name__ in known and t > 0
+        self.given = {} if served else {str(filter): filter}  # one that has no slider
+        chosen = type(filter).__name__ if served else str(filter)
         self.query = widgets.BoundedIntText(settings.query, min=0, max=n_queries - 1, description="query")
         self.filter = widgets.Dropdown(options=[*known, *self.given], value=chosen, description="filter")
         self.alpha = widgets.FloatSlider(alpha, min=0.0, max=max(0.99, alpha), step=0.01, description="alpha")
-        self.t = widgets.FloatLogSlider(t, min=0.0, max=2.0, step=0.05, description="t", readout_format=".3g")
+        power = math.log10(t) if t > 0 else 0.0
+        ends = {"min": min(0.0, power), "max": max(1.7, power)}
+        self.t = widgets.FloatLogSlider(t or 1.0, **ends, step=0.05, description="t", readout_format=".3g")
         self.n_seeds = widgets.IntSlider(settings.n_seeds, min=1, max=max(30, settings.n_seeds), description="n_seeds")
-        p = settings.degree_exponent
         self.degree_exponent = widgets.FloatSlider(p, min=0.0, max=max(1.0, p), step=0.05, description="degree^-p")
         self.solver = widgets.Dropdown(options=CHOICES, value=settings.solver, description="solver")
         self.all = (self.query, self.filter, self.alpha, self.t, self.n_seeds, self.degree_exponent, self.solver)
