@@ -184,7 +184,7 @@ def test_stored_columns_bound_every_contribution(rng, n_entries):
 
 
 def test_str_says_the_shares():
-    X, y = datasets.digits()
+    X, _ = datasets.digits()
     search = ManifoldSearch().fit(X[:400])
     item = int(search.search(X[500], k=20).ids[-1])
     lines = str(explain(search, X[500], item)).splitlines()

@@ -138,8 +138,10 @@ def places_of(graph: Graph, coordinates: Any) -> NDArray[Any]:
 def draw_edges(ax: Axes, graph: Graph, xy: NDArray[Any]) -> None:
     """Draw each edge once, the heavier the darker, behind everything."""
     upper = sparse.coo_array(sparse.triu(graph.affinity, k=1))
-    crowd = np.clip(3000 / max(upper.nnz, 1), 0.2, 1)
-    shade = crowd * (0.15 + 0.45 * upper.data / upper.data.max(initial=1e-300))
+    if not upper.nnz:
+        return
+    crowd = np.clip(3000 / upper.nnz, 0.2, 1)
+    shade = crowd * (0.15 + 0.45 * upper.data / upper.data.max())
     segments = xy[np.stack([upper.row, upper.col], axis=1)]
     lines = LineCollection(list(segments), colors=FAINT, linewidths=0.5, alpha=shade.tolist(), zorder=1)
     lines.set_rasterized(True)

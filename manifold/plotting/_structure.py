@@ -104,7 +104,8 @@ def components(graph: Graph, *, title: str = "", ax: Axes | None = None) -> Axes
     ax.plot(np.arange(1, sizes.size + 1), sizes, "o-", markersize=4, linewidth=0.8, color=PALETTE[0], label=said)
     share = sizes.max(initial=0) / max(graph.n_nodes, 1)
     ax.plot([], [], " ", label=f"{100 * share:.3g} % of the nodes in the largest")
-    ax.set(title=title, xlabel="component, largest first", ylabel="nodes", xscale="log", yscale="log")
+    scale = "log" if sizes.size else "linear"
+    ax.set(title=title, xlabel="component, largest first", ylabel="nodes", xscale=scale, yscale=scale)
     legend(ax)
     return ax
 
