@@ -74,6 +74,7 @@ def execute(path: Path, folder: Path) -> Any:
         timeout=CELL_SECONDS,
         kernel_name="python3",  # with ipykernel installed, that of sys.executable
         record_timing=False,
+        coalesce_streams=True,  # the same outputs, however the kernel flushed them
         extra_arguments=["--log-level=ERROR"],  # not of sockets on this machine that are not encrypted
         resources={"metadata": {"path": str(folder)}},
     )
