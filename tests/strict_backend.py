@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from manifold.backends import ScipyBackend
+from manifold.backends._sweeps import Sweeps
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -102,7 +103,7 @@ class _Namespace:
         return lambda *args, **kwargs: self._device.call(attribute, *args, **kwargs)
 
 
-class StrictBackend:
+class StrictBackend(Sweeps):
     """The strict device as a backend; `n_syncs` counts what a GPU would wait for."""
 
     name = "strict"
@@ -151,7 +152,7 @@ class StrictBackend:
     def csr(self, matrix: Any, *, dtype: Any) -> Any:
         return _DeviceMatrix(self._host.csr(matrix, dtype=dtype))
 
-    def spmm(self, matrix: _DeviceMatrix, block: DeviceArray) -> DeviceArray:
+    def _multiply(self, matrix: _DeviceMatrix, block: DeviceArray) -> DeviceArray:
         return self.wrap(self._host.spmm(matrix.host, self.unwrap(block)))
 
     def column_dots(self, x: DeviceArray, y: DeviceArray) -> DeviceArray:

@@ -47,6 +47,7 @@ FRONT = {
     "__init__",
     "__main__",
 }
+COMPILED = {"backends/_lanes.py", "backends/_numba_select.py"}  # called by machine code, which knows places only
 ONLY = {
     "cupy": "backends/_cupy.py",
     "cupyx": "backends/_cupy.py",
@@ -165,7 +166,7 @@ def test_files_and_functions_stay_small():
 def test_signatures(path):
     for node in public_functions(path):
         positional = [a.arg for a in (*node.args.posonlyargs, *node.args.args) if a.arg not in ("self", "cls")]
-        assert len(positional) <= 3, f"{node.name} takes {positional} by position"
+        assert len(positional) <= 3 or name_of(path) in COMPILED, f"{node.name} takes {positional} by position"
         assert ast.get_docstring(node), f"{node.name} has no docstring"
         assert node.args.kwarg is None, f"{node.name} takes **{node.args.kwarg.arg}"
 
@@ -199,7 +200,8 @@ def test_the_whole_solving_path_loads_no_optional_package():
 
 def test_both_backends_have_the_members_of_the_protocol():
     trees = {
-        name: ast.parse((PACKAGE / "backends" / f"{name}.py").read_text()) for name in ("_base", "_scipy", "_cupy")
+        name: ast.parse((PACKAGE / "backends" / f"{name}.py").read_text())
+        for name in ("_base", "_scipy", "_cupy", "_sweeps")
     }
 
     def signatures(tree: ast.Module, cls: str) -> dict[str, str]:
@@ -211,9 +213,10 @@ def test_both_backends_have_the_members_of_the_protocol():
         }
 
     protocol = signatures(trees["_base"], "Backend")
-    assert signatures(trees["_scipy"], "ScipyBackend") == protocol
-    assert signatures(trees["_cupy"], "CupyBackend") == protocol
-    assert len(protocol) <= 10
+    plain = signatures(trees["_sweeps"], "Sweeps")
+    assert plain | signatures(trees["_scipy"], "ScipyBackend") == protocol
+    assert plain | signatures(trees["_cupy"], "CupyBackend") == protocol
+    assert len(protocol) <= 13
 
 
 def test_the_plan_draws_every_file():

@@ -1,4 +1,4 @@
-"""The protocol between algorithms and arrays: ten methods, and nothing else an algorithm may ask of a device.
+"""The protocol between algorithms and arrays: what an algorithm may ask of a device, and nothing else.
 
 In: host or device arrays. Out: arrays of one device. Algorithms are written once against `Backend`; `xp` is
 the array namespace (NumPy or CuPy) for everything elementwise.
@@ -44,11 +44,36 @@ class Backend(Protocol):
     def csr(self, matrix: Any, *, dtype: Any) -> SparseMatrix:
         """Bring a SciPy CSR matrix to the device as `dtype` with 32-bit indices."""
 
-    def spmm(self, matrix: SparseMatrix, block: Array) -> Array:
-        """Return ``matrix @ block``: (n, n) sparse times (n, q) dense."""
+    def spmm(
+        self,
+        matrix: SparseMatrix,
+        block: Array,
+        *,
+        a: Any = 1.0,
+        b: Any = None,
+        c: Any = 1.0,
+        other: Array | None = None,
+        dots: Array | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """Return ``a matrix @ block + b block + c other``: (m, n) sparse times (n, q) dense.
+
+        Factors are numbers or one a column (q,); what is None is left out. `dots` (q,) float64 is filled with the inner
+        products of the columns of block and result. `out` is memory that may be taken for the result; it may be that
+        of `other`, not that of `block`.
+        """
+
+    def axpy(self, y: Array, x: Array, factors: Any) -> Array:
+        """Add ``factors x`` to y, in place, and return the squared lengths of its columns: (q,) float64."""
+
+    def advance(self, x: Array, p: Array, z: Array, *, step: Any, ratio: Any) -> None:
+        """Add ``step p`` to x, and turn p to ``z + ratio p``, both in place."""
 
     def column_dots(self, x: Array, y: Array) -> Array:
         """Return the inner products of the columns of two (n, q) blocks, accumulated in float64: (q,)."""
+
+    def column_sizes(self, block: Array, weights: Array) -> Array:
+        """Return the sum of squares, the largest |x| / weight and the largest |x| of each column: (3, q) float64."""
 
     def row_dots(self, x: Array, y: Array) -> Array:
         """Return the inner products over the last axis, the same bits for a pair whatever stands beside it."""

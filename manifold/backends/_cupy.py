@@ -23,6 +23,7 @@ from manifold._errors import BackendError
 from manifold._resources import format_bytes
 from manifold.backends._base import Array, SparseMatrix
 from manifold.backends._cupy_kernels import THREADS, TOP_K_LIMIT, source
+from manifold.backends._sweeps import Sweeps
 
 _MAX_ENTRIES = 2**31 - 1  # what a 32-bit index can count
 _DENSE_LIMIT = 8000  # below this many nodes a dense Cholesky factor, 0.5 GiB at most, is faster than a sparse one
@@ -111,7 +112,7 @@ def describe_gpu() -> str:
     )
 
 
-class CupyBackend:
+class CupyBackend(Sweeps):
     """CuPy on the current device; sums are taken in one order, so the same input gives the same bits on each run."""
 
     name = "cupy"
@@ -149,7 +150,7 @@ class CupyBackend:
         arrays = (matrix.data.astype(dtype), matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
         return self._sparse.csr_matrix(tuple(self.xp.asarray(part) for part in arrays), shape=matrix.shape)
 
-    def spmm(self, matrix: SparseMatrix, block: Array) -> Array:
+    def _multiply(self, matrix: SparseMatrix, block: Array) -> Array:
         """Return ``matrix @ block``, each entry summed in the order in which its row is stored."""
         (n, _), q, dtype = matrix.shape, block.shape[1], np.result_type(matrix.dtype, block.dtype)
         block, data = self.xp.ascontiguousarray(block, dtype=dtype), matrix.data.astype(dtype, copy=False)

@@ -1,8 +1,14 @@
-"""The CPU backend: NumPy arrays and SciPy CSR matrices, in and out."""
+"""The CPU backend: NumPy arrays and SciPy CSR matrices, in and out.
+
+Blocks of many rows go through compiled kernels where Numba is installed, others through NumPy and SciPy, without its
+import: the number of rows alone decides, so that a column meets the same arithmetic in any batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -10,20 +16,26 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from manifold import _resources
+from manifold.backends._row_dots import row_dots
+from manifold.backends._sweeps import Sweeps
 
+COMPILED_FROM = 8192  # rows from which on loading the compiled kernels, half a second once in a process, pays
 DENSE_LIMIT = 2000  # below this many nodes a dense Cholesky factor is faster than a sparse one
+_MOST_NARROW = 2**31 - 1  # what a 32-bit index can count
 _DOT_BLOCK = 512  # rows summed in working precision before float64 takes over: as fast as one sum, 100 x as exact
 _SORT_WIDTH = 512  # rows this short are sorted whole
+_STREAMED = 1 << 20  # scores from which on a compiled selection, a second once in a process, pays
+_SHORT = 128  # lists this short are kept sorted while scores stream by
 _MIN_GROUP = 4  # groups smaller than this save nothing over a sort
 
 
-class ScipyBackend:
-    """NumPy and SciPy; results do not depend on the number of threads."""
+class ScipyBackend(Sweeps):
+    """NumPy, SciPy and compiled kernels; results do not depend on the number of threads."""
 
     name = "scipy"
     xp = np
     check_every = 1
-    column_block = 32  # enough to share the reading of a matrix, few enough to stay in cache
+    column_block = 16  # of float32 a cache line: enough to share the reading of a matrix, few enough to stay in cache
     # host memory runs out without notice: what is large is forecast, see `require_memory`
     out_of_memory: tuple[type[BaseException], ...] = ()
 
@@ -40,16 +52,59 @@ class ScipyBackend:
         return x
 
     def csr(self, matrix: Any, *, dtype: Any) -> sparse.csr_array:
-        """Return a CSR matrix of `dtype` that shares what arrays it can."""
-        return sparse.csr_array(matrix, dtype=dtype, copy=False)
+        """Return a CSR matrix of `dtype` that shares what arrays it can, with 32-bit indices where they suffice."""
+        out = sparse.csr_array(matrix, dtype=dtype, copy=False)
+        if max(out.nnz, *out.shape) <= _MOST_NARROW:
+            parts = (out.data, *(np.require(ids, np.int32, "W") for ids in (out.indices, out.indptr)))
+            out = sparse.csr_array(parts, shape=out.shape)
+        return out
 
-    def spmm(self, matrix: sparse.csr_array, block: NDArray[Any]) -> NDArray[Any]:
-        """Return ``matrix @ block``."""
+    def _multiply(self, matrix: sparse.csr_array, block: NDArray[Any]) -> NDArray[Any]:
         product: NDArray[Any] = matrix @ block
         return product
 
+    def spmm(
+        self,
+        matrix: sparse.csr_array,
+        block: NDArray[Any],
+        *,
+        a: Any = 1.0,
+        b: Any = None,
+        c: Any = 1.0,
+        other: NDArray[Any] | None = None,
+        dots: NDArray[np.float64] | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Return ``a matrix @ block + b block + c other``."""
+        given = [x for x in (other, out) if x is not None]
+        kernels = _compiled(matrix.shape[0], block, *given, entries=matrix.dtype)
+        do = super().spmm if kernels is None else kernels.spmm
+        product: NDArray[Any] = do(matrix, block, a=a, b=b, c=c, other=other, dots=dots, out=out)
+        return product
+
+    def axpy(self, y: NDArray[Any], x: NDArray[Any], factors: Any) -> NDArray[np.float64]:
+        """Add ``factors x`` to y, and return the squared lengths of its columns."""
+        kernels = _compiled(len(y), y, x)
+        squares: NDArray[np.float64] = (super().axpy if kernels is None else kernels.axpy)(y, x, factors)
+        return squares
+
+    def advance(self, x: NDArray[Any], p: NDArray[Any], z: NDArray[Any], *, step: Any, ratio: Any) -> None:
+        """Add ``step p`` to x, and turn p to ``z + ratio p``."""
+        kernels = _compiled(len(x), x, p, z)
+        (super().advance if kernels is None else kernels.advance)(x, p, z, step=step, ratio=ratio)
+
+    def column_sizes(self, block: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum of squares, the largest size beside the weights and the largest size of each column."""
+        kernels = _compiled(len(block), block)
+        sizes: NDArray[np.float64] = (super().column_sizes if kernels is None else kernels.column_sizes)(block, weights)
+        return sizes
+
     def column_dots(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
         """Return the inner products of the columns, in blocks of rows whose sums are added in float64."""
+        kernels = _compiled(len(x), x, y)
+        if kernels is not None:
+            compiled: NDArray[np.float64] = kernels.column_dots(x, y)
+            return compiled
         n, q = x.shape
         head = n - n % _DOT_BLOCK
         shape = (-1, _DOT_BLOCK, q)
@@ -60,13 +115,16 @@ class ScipyBackend:
 
     def row_dots(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
         """Return the inner products over the last axis, each summed in one order."""
-        products: NDArray[Any] = np.einsum("...d,...d->...", x, y)
-        return products
+        return row_dots(x, y)
 
     def top_k(self, values: NDArray[Any], k: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return the k largest entries of each row, equal values by ascending id."""
         n = values.shape[1]
         k = min(k, n)
+        if values.size >= _STREAMED and k <= _SHORT and values.dtype == np.float32 and find_spec("numba") is not None:
+            from manifold.backends._numba_select import top_k
+
+            return top_k(np.ascontiguousarray(values), k)
         if n <= _SORT_WIDTH or n < _MIN_GROUP**2 * k:
             ids = np.argsort(-values, axis=1, kind="stable")[:, :k]
         else:
@@ -86,6 +144,24 @@ class ScipyBackend:
     def free_memory(self) -> int:
         """Return the bytes this process may still allocate."""
         return _resources.available_memory()
+
+
+@cache
+def _kernels() -> Any | None:
+    if find_spec("numba") is None:
+        return None
+    from manifold.backends import _numba
+
+    return _numba
+
+
+def _compiled(n_rows: int, *blocks: NDArray[Any], entries: Any = np.float32) -> Any | None:
+    """Return the compiled kernels where they serve these blocks: many rows, all of one precision, in C order."""
+    dtype = blocks[0].dtype
+    if n_rows < COMPILED_FROM or dtype not in (np.float32, np.float64) or entries not in (np.float32, dtype):
+        return None
+    plain = all(block.dtype == dtype and block.flags.c_contiguous and block.shape[1] for block in blocks)
+    return _kernels() if plain else None
 
 
 def _grouped_top_k(values: NDArray[Any], k: int) -> NDArray[np.int64]:

@@ -55,7 +55,7 @@ class Columns:
     def solve(self, nodes: Ints) -> tuple[Array, Floats]:
         """Return the columns (rows, q) of some nodes in float64 and bounds (q,) on their errors."""
         x, bound = self._solve_nodes(nodes)
-        x = self.backend.xp.maximum(x, 0)  # exact columns are >= 0
+        x = self.backend.xp.maximum(self._system.outside(x), 0)  # exact columns are >= 0
         if self._matrix is None:
             return x, bound
         rounding = SUMS * self.backend.to_host(x.max(axis=0))
@@ -72,14 +72,14 @@ class Columns:
         return {"ids": ids, "values": values, "tail": tail, "error": error}
 
     def _solve_nodes(self, nodes: Ints) -> tuple[Array, Floats]:
-        """Return the columns (n, q) of some nodes in float64 and bounds (q,) on their errors."""
+        """Return the columns (n, q) of some nodes in float64, in the order of S, and bounds (q,) on their errors."""
         xp, S = self.backend.xp, self._system
         b = xp.zeros((self.graph.n_nodes, nodes.size))
-        b[self.backend.asarray(nodes), xp.arange(nodes.size)] = self.w
+        b[self.backend.asarray(S.places(nodes)), xp.arange(nodes.size)] = self.w
         x, residual = xp.zeros_like(b), b
         for _ in range(_SWEEPS):
-            x += self._single.solve(residual / self.w).scores
-            residual = b - x + self.a * (S @ x)
+            x += self._single.correction(residual / self.w)
+            residual = S.residual(b, x, self.a)
             norm, bound = error_bound(S, b=b, x=x, residual=residual, a=self.a)
             if not bool((norm > self.rtol * self.w).any()):
                 break

@@ -38,10 +38,11 @@ class _KeptNodes(NormalizedAffinity):
     def __init__(self, graph: Graph, backend: Backend, kept: NDArray[np.bool_]) -> None:
         super().__init__(graph, backend, np.float64)
         self.whole = self.host
-        rows = np.repeat(kept, np.diff(self.host.indptr))
-        entries = np.where(rows & kept[self.host.indices], self.host.data, 0)
-        self.host = sparse.csr_array((entries, self.host.indices, self.host.indptr), shape=self.host.shape)
-        self.matrix = backend.csr(self.host, dtype=self.dtype)
+        S, kept = self.entries, kept if self.order is None else kept[self.order]
+        rows = np.repeat(kept, np.diff(S.indptr))
+        data = np.where(rows & kept[S.indices], S.data, 0)
+        self.entries = sparse.csr_array((data, S.indices, S.indptr), shape=S.shape)
+        self.matrix = backend.csr(self.entries, dtype=self.dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,11 +37,13 @@ class Series:
     w: float = 1.0
     a: float | None = None
 
+    @np.errstate(under="ignore")
     def truncation(self) -> NDArray[np.float64]:
         """Return, for each degree m < K, a bound on max |h - sum to m| over [-1, 1]: the |c_k| beyond m, added."""
         c = np.abs(self.coefficients)
         return np.append(np.cumsum(c[:0:-1])[::-1], 0.0) + self.rest
 
+    @np.errstate(under="ignore")
     def shortfall(self) -> NDArray[np.float64]:
         """Return, for each degree m < K, what is stopped on: of a resolvent the relative residual, else the error.
 
@@ -59,6 +61,7 @@ class Series:
         """Return the least degree whose shortfall is at most rtol."""
         return int(np.argmax(np.append(self.shortfall(), 0.0) <= rtol))
 
+    @np.errstate(under="ignore")
     def rounding(self, degree: int, system: NormalizedAffinity) -> float:
         """Return a bound on the rounding of sum to `degree` of c_k T_k(S) y, relative to ||y||_2.
 
@@ -87,20 +90,21 @@ def expand(filter: Filter, solver: str) -> tuple[Series, ...]:
     return (_expand_function(filter),)
 
 
+@np.errstate(under="ignore")
 def _expand_resolvent(w: float, a: float) -> Series:
     """w / (1 - a x) = w / s (1 + 2 sum z^k T_k), with s = sqrt(1 - a^2) and z = a / (1 + s)."""
     s = np.sqrt((1 - a) * (1 + a))
     z = a / (1 + s)
     size = 1 if z == 0 else int(np.ceil(np.log(_EPS**2 * (1 - abs(z))) / np.log(abs(z)))) + 1
     k = np.arange(size)
-    with np.errstate(under="ignore"):
-        c = 2 * w / s * np.power(float(z), k)
+    c = 2 * w / s * np.power(float(z), k)
     c[0] /= 2
     # a relative rounding of 4 eps in z is one of 4 k eps in its power
     rest = abs(c[-1] * z) / (1 - abs(z)) + 4 * _EPS * float((np.abs(c) * (k + 2)).sum())
     return Series(c, float(rest), w, a)
 
 
+@np.errstate(under="ignore")
 def _expand_function(h: Filter) -> Series:
     """Coefficients by a discrete cosine transform of h, as float64 evaluates it, at the Chebyshev points.
 
@@ -169,6 +173,7 @@ class Chebyshev:
         degree = max(series.least_degree(self.rtol) for series in expand(filter, "chebyshev"))
         return degree if self.max_iter is None else min(degree, self.max_iter)
 
+    @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedChebyshev:
         """Expand the filter and normalise the affinity on the backend."""
         parts = expand(filter, "chebyshev")
@@ -242,7 +247,7 @@ def refine(
     length = xp.sqrt(S.backend.column_dots(b, b))
 
     def judge(x: Array) -> tuple[Array, Array, Array]:
-        residual = b - x + kind(series.a) * (S @ x)
+        residual = S.residual(b, x, series.a or 0.0)
         norm, bound = error_bound(S, b=b, x=x, residual=residual, a=float(series.a or 0.0))
         return norm / xp.where(length > 0, length, 1.0), bound, residual
 
@@ -268,18 +273,15 @@ def _expansions(
     S: NormalizedAffinity, parts: tuple[Series, ...], y: Array, degree: int, show: Callable[[int], None] | None = None
 ) -> list[Array]:
     """Return, for each series, the sum of c_k T_k(S) y, k <= degree: one recurrence serves them all."""
-    coefficients = [[y.dtype.type(c) for c in series.coefficients[: degree + 1]] for series in parts]
-    sums = [c[0] * y for c in coefficients]
-    before, T = y, y
+    backend, coefficients = S.backend, [series.coefficients[: degree + 1] for series in parts]
+    sums = [y.dtype.type(c[0]) * y for c in coefficients]
+    before, T = None, y
     for k in range(1, degree + 1):
-        after = S @ T
-        if k > 1:
-            after += after
-            after -= before
-        before, T = T, after
-        for j, c in enumerate(coefficients):
+        out = before if k > 2 else None  # never the seeds
+        before, T = T, backend.spmm(S.matrix, T, a=1.0 if k == 1 else 2.0, c=-1.0, other=before, out=out)
+        for total, c in zip(sums, coefficients, strict=True):
             if k < len(c) and c[k]:
-                sums[j] += c[k] * T
+                backend.axpy(total, T, c[k])
         if show is not None:
             show(k)
     return sums

@@ -46,6 +46,7 @@ class Direct:
     [0.666667, 0.333333]
     """
 
+    @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedDirect:
         """Factorise one matrix for each resolvent."""
         system = NormalizedAffinity(graph, backend, np.float64)
@@ -55,7 +56,7 @@ class Direct:
             return PreparedDirect(system, (), graph.dtype, _eigenvector_map(system, filter))
         factors = []
         for w, a in filter.resolvents:
-            matrix = sparse.csr_array(sparse.eye_array(n, format="csr") - a * system.host)
+            matrix = sparse.csr_array(sparse.eye_array(n, format="csr") - a * system.entries)
             least = min(8 * n * n, 4 * 12 * matrix.nnz)
             require_memory(2 * least, purpose=f"factorising {n} nodes", cure="use solver='cg'")
             factors.append((w, a, backend.factorize(backend.csr(matrix, dtype=np.float64)) if n else _identity))
@@ -88,7 +89,7 @@ class PreparedDirect:
         for w, a, solve in self.factors:
             b = w * seeds.block
             x = solve(b).astype(self.dtype).astype(S.dtype)  # judged as it will be returned: in the graph's dtype
-            residual = b - x + a * (S @ x)
+            residual = S.residual(b, x, a)
             norm, part = error_bound(S, b=b, x=x, residual=residual, a=a)
             length = xp.sqrt(S.backend.column_dots(b, b))
             worst = xp.maximum(worst, norm / xp.where(length > 0, length, 1.0))
@@ -107,7 +108,7 @@ def _eigenvector_map(system: NormalizedAffinity, filter: Filter) -> Callable[[Ar
     xp, n = system.backend.xp, system.n_nodes
     if not n:
         return _identity
-    eigenvalues, U = xp.linalg.eigh(system.backend.asarray(system.host.toarray()))
+    eigenvalues, U = xp.linalg.eigh(system.backend.asarray(system.entries.toarray()))
     transfer = filter(eigenvalues)[:, None]
     kernel = U @ (transfer * U.T)
     components = system.backend.asarray(system.components)

@@ -91,7 +91,8 @@ def leading_eigenpairs(
             block, least = _iterate(system, nodes, rank, tol=tol, max_products=budget, rng_seed=rng_seed)
         lowest = min(lowest, least)
         blocks.append(block)
-    return Spectrum(rank, tuple(blocks), lowest, system.backend, system.dtype, owner, position, system.digest)
+    found = Spectrum(rank, tuple(blocks), lowest, system.backend, system.dtype, owner, position, system.digest)
+    return found.renumbered(system.order)
 
 
 def _is_dense(size: int, rank: int) -> bool:
@@ -131,7 +132,7 @@ def _decompose(system: NormalizedAffinity, nodes: NDArray[np.int64], rank: int) 
     kept, lowest, step = [], 0.0, max(1, _STACK_BYTES // (8 * size * size))
     for first in range(0, count, step):
         some = nodes[first : first + step]
-        rows = sparse.coo_array(system.host[some.ravel()])
+        rows = sparse.coo_array(system.entries[some.ravel()])
         dense = np.zeros((len(some), size, size))
         dense[rows.row // size, rows.row % size, place[rows.col]] = rows.data
         S = backend.asarray(dense)
@@ -155,7 +156,7 @@ def _iterate(
     backend, xp, members = system.backend, system.backend.xp, nodes[0]
     at = backend.asarray(members)
     whole = members.size == system.n_nodes
-    S = system.matrix if whole else backend.csr(system.host[members][:, members], dtype=system.dtype)
+    S = system.matrix if whole else backend.csr(system.entries[members][:, members], dtype=system.dtype)
     known = system.weights[at, 0]
     known = (known / xp.sqrt(xp.sum(known * known))).astype(system.dtype)
     theta, U, lowest = leading_pairs(

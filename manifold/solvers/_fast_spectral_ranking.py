@@ -101,10 +101,12 @@ class FastSpectralRanking:
                 raise ValueError(f"n_steps={self.n_steps} continue the identity term: use identity=True")
         check_stopping(self.rtol)
 
+    @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedFastSpectralRanking:
         """Compute the eigenpairs, unless they were given."""
         system = NormalizedAffinity(graph, backend)
-        return PreparedFastSpectralRanking(self, filter, system, take_spectrum(self.spectrum, self.rank, system))
+        spectrum = take_spectrum(self.spectrum, self.rank, system)
+        return PreparedFastSpectralRanking(self, filter, system, spectrum, spectrum.renumbered(system.position))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +117,7 @@ class PreparedFastSpectralRanking:
     filter: Filter
     system: NormalizedAffinity
     spectrum: Spectrum
+    inside: Spectrum = field(repr=False)  # the same, its nodes in the order of the system
 
     def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds, approximately; it has no use for `x0` and nothing to show a `callback`."""
@@ -143,7 +146,7 @@ class PreparedFastSpectralRanking:
 
     def _apply(self, seeds: Seeds, transfers: list[Transfer], steps: int) -> list[Array]:
         """Return h(S) Y for each transfer h; the products with S serve all of them."""
-        spectrum, block = self.spectrum, seeds.block
+        spectrum, block = self.inside, seeds.block
         scalar = block.dtype.type
         c = spectrum.project(block, seeds.rows)
         if not steps:
@@ -161,7 +164,7 @@ class PreparedFastSpectralRanking:
 
         h(0) is kept because most eigenvalues of a graph lie near 0; the sum interpolates (h(x) - h(0)) / x.
         """
-        low, high = self.spectrum.remainder
+        backend, (low, high) = self.system.backend, self.spectrum.remainder
         middle, half = (high + low) / 2, max((high - low) / 2, 1e-3)
         scalar = rest.dtype.type
         points = chebyshev.chebpts1(degree)
@@ -172,9 +175,11 @@ class PreparedFastSpectralRanking:
         before, now = None, self.system @ rest
         parts = [scalar(h(0.0)) * rest + scalar(c[0]) * now for h, c in zip(transfers, series, strict=True)]
         for k in range(1, degree):
-            step = scalar(1 / half) * (self.system @ now) - scalar(middle / half) * now
-            before, now = now, (step if before is None else 2 * step - before)
-            parts = [part + scalar(c[k]) * now for part, c in zip(parts, series, strict=True)]
+            twice = (1 if before is None else 2) / half
+            after = backend.spmm(self.system.matrix, now, a=twice, b=-middle * twice, c=-1.0, other=before)
+            before, now = now, after
+            for part, c in zip(parts, series, strict=True):
+                backend.axpy(part, now, c[k])
         return parts
 
     def _certify(self, block: Array, parts: list[Array]) -> tuple[Array, Array]:
@@ -183,7 +188,7 @@ class PreparedFastSpectralRanking:
         worst, bound = xp.zeros(block.shape[1]), xp.zeros(block.shape[1])
         for (w, a), x in zip(self.filter.resolvents or (), parts, strict=True):
             b = block * block.dtype.type(w)
-            residual = b - x + x.dtype.type(a) * (self.system @ x)
+            residual = self.system.residual(b, x, a)
             norm, part = error_bound(self.system, b=b, x=x, residual=residual, a=a)
             length = xp.sqrt(backend.column_dots(b, b))
             worst = xp.maximum(worst, norm / xp.where(length > 0, length, 1.0))

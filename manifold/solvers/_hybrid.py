@@ -72,12 +72,14 @@ class Hybrid:
             check_count(self.rank, "rank")
         check_stopping(self.rtol, self.max_iter)
 
+    @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedHybrid:
         """Compute the eigenpairs, unless they were given."""
         require_poles(filter, "hybrid")
         system = NormalizedAffinity(graph, backend)
         spectrum = take_spectrum(self.spectrum, self.rank, system)
-        return PreparedHybrid(ConjugateGradient(self.rtol, self.max_iter), filter, system, spectrum)
+        inside = spectrum.renumbered(system.position)
+        return PreparedHybrid(ConjugateGradient(self.rtol, self.max_iter), filter, system, spectrum, inside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +87,13 @@ class PreparedHybrid(PreparedConjugateGradient):
     """S and its leading eigenpairs, ready for seeds; `spectrum` can be given to other solvers on the same graph."""
 
     spectrum: Spectrum
+    inside: Spectrum = field(repr=False)  # the same, its nodes in the order of the system
 
     name = "hybrid"
 
     def preconditioner(self, a: float) -> Callable[[Array], Array] | None:
         """Return M for the pole 1 / a."""
-        spectrum = self.spectrum
+        spectrum = self.inside
         if spectrum.rank == 0:
             return None
 

@@ -186,11 +186,10 @@ class BasisGrowth:
         xp, backend = self.xp, self.backend
         self._store()
         at = backend.asarray(self.which)
-        w = self.S @ self.v
-        w -= self.beta.astype(w.dtype) * self.before
-        alpha = backend.column_dots(self.v, w).astype(w.dtype)
-        w -= alpha * self.v
-        beta = xp.sqrt(backend.column_dots(w, w)).astype(w.dtype).astype(np.float64)
+        alpha = xp.empty_like(self.beta)
+        w = backend.spmm(self.S.matrix, self.v, c=-self.beta, other=self.before, dots=alpha)
+        alpha = alpha.astype(w.dtype)
+        beta = xp.sqrt(backend.axpy(w, self.v, -alpha)).astype(w.dtype).astype(np.float64)
         beta = xp.where(beta > 4 * rounding_unit(w.dtype), beta, 0.0)  # else the space is invariant: rounding is left
         coupling = self.poles * self.beta if self.m else xp.ones_like(self.pivot)
         pivot = 1 - self.poles * alpha - (self.poles * self.beta) ** 2 / self.pivot

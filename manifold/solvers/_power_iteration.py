@@ -70,6 +70,7 @@ class PowerIteration:
             return self.max_iter
         return 2 * int(np.ceil(np.log(self.rtol) / np.log(abs(a)))) if a else 1
 
+    @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedPowerIteration:
         """Normalise the affinity on the backend."""
         require_poles(filter, "power")
@@ -136,10 +137,7 @@ class _Walk:
         target = (self.rtol * self.length) ** 2
         before, t = xp.full(target.shape, np.inf), 0
         while True:
-            r = self.system @ x
-            r *= self.a
-            r -= x
-            r += b
+            r = self.system.residual(b, x, self.a)
             squares = backend.column_dots(r, r)
             above = squares > target
             if t % self.period == 0:
@@ -162,6 +160,6 @@ class _Walk:
                     n_iter, stuck, active = n_iter[kept], stuck[kept], active[kept]
                     target, before = target[kept], before[kept]
             # a column that is done takes a step of 0, so that the residual written back is that of its scores
-            x += xp.where(active, r, 0)
+            backend.axpy(x, r, active.astype(x.dtype))
             n_iter = n_iter + active
             t += 1

@@ -145,6 +145,17 @@ class Spectrum:
         blocks = tuple(block.truncate(rank) for block in self.blocks)
         return replace(self, rank=min(rank, self.rank), blocks=blocks)
 
+    def renumbered(self, ids: NDArray[Any] | None) -> Spectrum:
+        """Return the same eigenpairs for nodes of other numbers, node i being ids[i] now; itself for None."""
+        if ids is None:
+            return self
+        ids = ids.astype(np.int64)
+        nodes = [self.backend.asarray(ids[self.backend.to_host(block.nodes)]) for block in self.blocks]
+        blocks = tuple(replace(block, nodes=at) for block, at in zip(self.blocks, nodes, strict=True))
+        owner, position = np.empty_like(self.owner), np.empty_like(self.position)
+        owner[ids], position[ids] = self.owner, self.position
+        return replace(self, blocks=blocks, owner=owner, position=position)
+
     def on(self, backend: Backend) -> Spectrum:
         """Return these eigenpairs on another backend; itself where they are there."""
         if backend == self.backend:

@@ -1,0 +1,170 @@
+"""A few columns side by side in one register, for compiled loops: what Numba's own loops do not keep there.
+
+In: places in C-contiguous arrays. Out: LLVM vectors of `width` entries, with the operations that the kernels need. Of a
+masked vector only the first `count` entries are read or written; the others are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.errors import TypingError
+from numba.extending import intrinsic, models, register_model
+
+_I1, _I32 = ir.IntType(1), ir.IntType(32)
+
+
+class Lanes(types.Type):
+    """The type of `width` numbers held together."""
+
+    def __init__(self, scalar: Any, width: int) -> None:
+        self.scalar, self.width = scalar, width
+        super().__init__(name=f"Lanes({scalar}, {width})")
+
+
+@register_model(Lanes)
+class LanesModel(models.PrimitiveModel):
+    """Lanes are an LLVM vector, which the compiler splits into as many registers as the processor needs."""
+
+    def __init__(self, manager: Any, lanes: Lanes) -> None:
+        scalar = manager.lookup(lanes.scalar).get_value_type()
+        super().__init__(manager, lanes, ir.VectorType(scalar, lanes.width))  # type: ignore[no-untyped-call]
+
+
+def _operation(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an operation that compiled code may call, from its type and the instructions it stands for."""
+    operation: Callable[..., Any] = intrinsic(prefer_literal=True)(make)
+    return operation
+
+
+def _name(operation: str, vector: ir.VectorType) -> str:
+    return f"llvm.{operation}.v{vector.count}f{32 if isinstance(vector.element, ir.FloatType) else 64}"
+
+
+def _function(module: Any, kind: ir.FunctionType, name: str) -> Any:
+    return module.globals.get(name) or ir.Function(module, kind, name)
+
+
+def _call(builder: Any, operation: str, *values: Any) -> Any:
+    """Call an LLVM intrinsic that takes vectors of one type and gives one."""
+    vector = values[0].type
+    kind = ir.FunctionType(vector, [vector] * len(values))
+    return builder.call(_function(builder.module, kind, _name(operation, vector)), values)
+
+
+def _splat(builder: Any, value: Any, width: int) -> Any:
+    vector = ir.VectorType(value.type, width)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_I32, 0))
+    everywhere = ir.Constant(ir.VectorType(_I32, width), [0] * width)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
+
+
+def _mask(builder: Any, count: Any, width: int) -> Any:
+    lanes = ir.Constant(ir.VectorType(_I32, width), list(range(width)))
+    return builder.icmp_unsigned("<", lanes, _splat(builder, builder.trunc(count, _I32), width))
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, *, at: Any, vector: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
+
+
+def _check(array: Any) -> None:
+    if not isinstance(array, types.Array) or array.layout != "C":
+        raise TypingError(f"lanes are of C-contiguous arrays, not of {array}")
+
+
+@_operation
+def load(typing: Any, array: Any, at: Any, count: Any, width: Any, masked: Any) -> Any:
+    """Return the entries from place `at` on."""
+    _check(array)
+    lanes, wide, some = Lanes(array.dtype, width.literal_value), width.literal_value, masked.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vector = context.get_value_type(lanes)
+        pointer = _pointer(context, builder, array, values[0], at=values[1], vector=vector)
+        align = context.get_abi_sizeof(vector.element)
+        if not some:
+            return builder.load(pointer, align=align)
+        mask = _mask(builder, values[2], wide)
+        kind = ir.FunctionType(vector, [pointer.type, _I32, mask.type, vector])
+        function = _function(builder.module, kind, _name("masked.load", vector) + ".p0")
+        return builder.call(function, [pointer, ir.Constant(_I32, align), mask, ir.Constant(vector, None)])
+
+    return lanes(array, at, count, width, masked), generate
+
+
+@_operation
+def store(typing: Any, array: Any, at: Any, count: Any, masked: Any, value: Any) -> Any:
+    """Write the entries from place `at` on."""
+    _check(array)
+    some = masked.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vector = values[4].type
+        pointer = _pointer(context, builder, array, values[0], at=values[1], vector=vector)
+        align = context.get_abi_sizeof(vector.element)
+        if not some:
+            builder.store(values[4], pointer, align=align)
+            return context.get_dummy_value()
+        mask = _mask(builder, values[2], vector.count)
+        kind = ir.FunctionType(ir.VoidType(), [vector, pointer.type, _I32, mask.type])
+        function = _function(builder.module, kind, _name("masked.store", vector) + ".p0")
+        builder.call(function, [values[4], pointer, ir.Constant(_I32, align), mask])
+        return context.get_dummy_value()
+
+    return types.void(array, at, count, masked, value), generate
+
+
+@_operation
+def zeros(typing: Any, like: Any) -> Any:
+    """Return lanes of 0, of the type of others."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return ir.Constant(values[0].type, None)
+
+    return like(like), generate
+
+
+@_operation
+def fma(typing: Any, factor: Any, x: Any, total: Any) -> Any:
+    """Return ``total + factor * x``, rounded once where the processor can; `factor` is lanes or one number."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        first, x, total = values
+        if not isinstance(factor, Lanes):
+            wider = first.type != x.type.element
+            first = _splat(builder, builder.fpext(first, x.type.element) if wider else first, x.type.count)
+        return _call(builder, "fmuladd", first, x, total)
+
+    return total(factor, x, total), generate
+
+
+@_operation
+def add(typing: Any, x: Any, y: Any) -> Any:
+    """Return ``x + y``."""
+    return x(x, y), lambda context, builder, signature, values: builder.fadd(*values)
+
+
+@_operation
+def larger(typing: Any, x: Any, y: Any) -> Any:
+    """Return the larger of x and |y|, NaN where either is."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _call(builder, "maximum", values[0], _call(builder, "fabs", values[1]))
+
+    return x(x, y), generate
+
+
+@_operation
+def widened(typing: Any, x: Any) -> Any:
+    """Return lanes in float64."""
+    lanes = Lanes(types.float64, x.width)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return values[0] if x.scalar == types.float64 else builder.fpext(values[0], context.get_value_type(lanes))
+
+    return lanes(x), generate

@@ -1,0 +1,248 @@
+"""Compiled kernels of the CPU: products with a sparse matrix, and the passes over blocks that an iteration is made of.
+
+In: C-contiguous blocks (n, q). Out: the same numbers on any number of threads, and of a column alone as in a block:
+what is added up of a column has one order, four partial sums in turn, over entries of a row, rows of a band.
+
+Imported where a large problem asks for it, and nowhere else; each kernel is compiled when first called, and kept on
+disk. Bands of rows run on the threads of this process (`in_threads`), never on those of Numba, whose default layer ends
+the process when two of them call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold.backends._lanes import add, fma, larger, load, store, widened, zeros
+from manifold.backends._threads import in_threads
+
+Block = NDArray[Any]
+WIDTH = 16  # columns held together: of float32 a cache line
+_BAND = 2048  # rows whose sums are added up by themselves
+_CHUNK = 128  # rows whose product is still in the nearest cache when its sums are taken
+_RANGES = 8  # of rows that threads share out
+_ALONE = 1 << 18  # multiplications, or numbers passed over, below which one thread is done sooner
+
+
+def spmm(
+    matrix: Any,
+    block: Block,
+    *,
+    a: Any,
+    b: Any,
+    c: Any,
+    other: Block | None,
+    dots: Block | None,
+    out: Block | None,
+) -> Block:
+    """Return ``a matrix @ block + b block + c other``; `dots` is filled with the inner products of block and result."""
+    n, q = matrix.shape[0], block.shape[1]
+    result = np.empty((n, q), dtype=block.dtype) if out is None else out
+    own = None if b is None else block
+    factors = [_columns(0 if factor is None else factor, q, block.dtype) for factor in (a, b, c)]
+    sums, kernel = np.zeros((0 if dots is None else _n_bands(n), q)), _product(*_lanes(q))
+
+    def work(start: int, stop: int) -> None:
+        kernel(matrix.indptr, matrix.indices, matrix.data, block, result, own, other, *factors, sums, start, stop)
+
+    _in_ranges(work, n, size=matrix.nnz * -(-q // WIDTH))
+    if dots is not None:
+        dots[:] = _total(sums)
+    return result
+
+
+def axpy(y: Block, x: Block, factors: Any) -> NDArray[np.float64]:
+    """Add ``factors x`` to y, and return the squared lengths of its columns."""
+    n, q = y.shape
+    sums, kernel, factors = np.zeros((_n_bands(n), q)), _axpy(*_lanes(q)), _columns(factors, q, y.dtype)
+    _in_ranges(lambda start, stop: kernel(y, x, factors, sums, start, stop), n, size=y.size)
+    return _total(sums)
+
+
+def advance(x: Block, p: Block, z: Block, *, step: Any, ratio: Any) -> None:
+    """Add ``step p`` to x, and turn p to ``z + ratio p``."""
+    n, q = x.shape
+    kernel, step, ratio = _advance(*_lanes(q)), _columns(step, q, x.dtype), _columns(ratio, q, x.dtype)
+    _in_ranges(lambda start, stop: kernel(x, p, z, step, ratio, start, stop), n, size=x.size)
+
+
+def column_dots(x: Block, y: Block) -> NDArray[np.float64]:
+    """Return the inner products of columns."""
+    n, q = x.shape
+    sums, kernel = np.zeros((_n_bands(n), q)), _dots(*_lanes(q))
+    _in_ranges(lambda start, stop: kernel(x, y, sums, start, stop), n, size=x.size)
+    return _total(sums)
+
+
+def column_sizes(block: Block, weights: Block) -> NDArray[np.float64]:
+    """Return, for each column, the sum of squares, the largest size beside the weights, and the largest size."""
+    n, q = block.shape
+    sums, largest, kernel = np.zeros((_n_bands(n), q)), np.zeros((_n_bands(n), 2 * q)), _sizes(*_lanes(q))
+    inverse = 1 / weights.ravel()
+    _in_ranges(lambda start, stop: kernel(block, inverse, sums, largest, start, stop), n, size=block.size)
+    return np.stack([_total(sums), *largest.max(axis=0, initial=0).reshape(2, q)])
+
+
+def _lanes(q: int) -> tuple[int, bool]:
+    """Return how many columns a kernel holds together, and whether the last ones may be fewer."""
+    return (1, False) if q == 1 else (WIDTH, q % WIDTH > 0)
+
+
+def _n_bands(n: int) -> int:
+    return -(-n // _BAND)
+
+
+def _columns(factor: Any, q: int, dtype: Any) -> Block:
+    """Return one factor a column."""
+    factors = np.empty(q, dtype=dtype)
+    factors[:] = factor
+    return factors
+
+
+def _total(sums: Block) -> NDArray[np.float64]:
+    """Return the sums over all bands, added in one order; ``sum`` has another for one column than for many."""
+    if not len(sums):
+        return np.zeros(sums.shape[1])
+    total: NDArray[np.float64] = np.cumsum(sums, axis=0)[-1]
+    return total
+
+
+def _in_ranges(work: Callable[[int, int], Any], n: int, *, size: int) -> None:
+    if size < _ALONE:
+        work(0, n)
+    else:
+        in_threads(work, n, step=_BAND * -(-n // (_RANGES * _BAND)))
+
+
+def _compiled(kernel: Callable[..., Any]) -> Any:
+    """Return a kernel that lets the interpreter go; it is compiled when first called, and kept on disk where it can."""
+    try:
+        return numba.njit(nogil=True, cache=True)(kernel)
+    except RuntimeError:  # no folder to write to
+        return numba.njit(nogil=True)(kernel)
+
+
+# Kernels work on the rows from `first` to `last`, of which `first` begins a band. Places are unsigned: of a signed one
+# Numba asks first whether it counts from the end, which costs three times the loop. What a kernel closes over are
+# numbers alone, so that it is found on disk again.
+
+
+@cache
+def _product(width: int, masked: bool) -> Any:
+    def product(indptr, indices, data, block, out, own, other, a, b, c, sums, first, last):  # type: ignore[no-untyped-def]
+        q, W, B = np.uint64(block.shape[1]), np.uint64(width), np.uint64(_BAND)
+        for start in range(np.uint64(first), np.uint64(last), np.uint64(_CHUNK)):
+            stop = min(start + np.uint64(_CHUNK), np.uint64(last))
+            for j in range(np.uint64(0), q, W):
+                m = min(q - j, W)
+                by, plus = load(a, j, m, width, masked), load(c, j, m, width, masked)
+                itself = load(b, j, m, width, masked)
+                for i in range(start, stop):
+                    at = i * q + j
+                    none = zeros(by)
+                    s0, s1, s2, s3 = none, none, none, none
+                    for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + np.uint64(1)])):
+                        entry = load(block, np.uint64(indices[k]) * q + j, m, width, masked)
+                        s0, s1, s2, s3 = s1, s2, s3, fma(data[k], entry, s0)
+                    total = fma(by, add(add(s0, s1), add(s2, s3)), none)
+                    if other is not None:
+                        total = fma(plus, load(other, at, m, width, masked), total)
+                    if own is not None:
+                        total = fma(itself, load(own, at, m, width, masked), total)
+                    store(out, at, m, masked, total)
+                if sums.shape[0] > 0:
+                    at = start // B * q + j
+                    t0 = load(sums, at, m, width, masked)
+                    t1, t2, t3 = zeros(t0), zeros(t0), zeros(t0)
+                    for i in range(start, stop):
+                        x = widened(load(block, i * q + j, m, width, masked))
+                        y = widened(load(out, i * q + j, m, width, masked))
+                        t0, t1, t2, t3 = t1, t2, t3, fma(x, y, t0)
+                    store(sums, at, m, masked, add(add(t0, t1), add(t2, t3)))
+
+    return _compiled(product)
+
+
+@cache
+def _axpy(width: int, masked: bool) -> Any:
+    def axpy(y, x, factors, sums, first, last):  # type: ignore[no-untyped-def]
+        q, W, B = np.uint64(y.shape[1]), np.uint64(width), np.uint64(_BAND)
+        for start in range(np.uint64(first), np.uint64(last), B):
+            stop = min(start + B, np.uint64(last))
+            for j in range(np.uint64(0), q, W):
+                m = min(q - j, W)
+                factor, t0 = load(factors, j, m, width, masked), load(sums, start // B * q + j, m, width, masked)
+                t1, t2, t3 = zeros(t0), zeros(t0), zeros(t0)
+                for i in range(start, stop):
+                    at = i * q + j
+                    value = fma(factor, load(x, at, m, width, masked), load(y, at, m, width, masked))
+                    store(y, at, m, masked, value)
+                    t0, t1, t2, t3 = t1, t2, t3, fma(widened(value), widened(value), t0)
+                store(sums, start // B * q + j, m, masked, add(add(t0, t1), add(t2, t3)))
+
+    return _compiled(axpy)
+
+
+@cache
+def _advance(width: int, masked: bool) -> Any:
+    def advance(x, p, z, step, ratio, first, last):  # type: ignore[no-untyped-def]
+        q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(_BAND)
+        for start in range(np.uint64(first), np.uint64(last), B):
+            stop = min(start + B, np.uint64(last))
+            for j in range(np.uint64(0), q, W):
+                m = min(q - j, W)
+                forward, turn = load(step, j, m, width, masked), load(ratio, j, m, width, masked)
+                for i in range(start, stop):
+                    at = i * q + j
+                    way = load(p, at, m, width, masked)
+                    store(x, at, m, masked, fma(forward, way, load(x, at, m, width, masked)))
+                    store(p, at, m, masked, fma(turn, way, load(z, at, m, width, masked)))
+
+    return _compiled(advance)
+
+
+@cache
+def _dots(width: int, masked: bool) -> Any:
+    def dots(x, y, sums, first, last):  # type: ignore[no-untyped-def]
+        q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(_BAND)
+        for start in range(np.uint64(first), np.uint64(last), B):
+            stop = min(start + B, np.uint64(last))
+            for j in range(np.uint64(0), q, W):
+                m = min(q - j, W)
+                t0 = load(sums, start // B * q + j, m, width, masked)
+                t1, t2, t3 = zeros(t0), zeros(t0), zeros(t0)
+                for i in range(start, stop):
+                    one = widened(load(x, i * q + j, m, width, masked))
+                    other = widened(load(y, i * q + j, m, width, masked))
+                    t0, t1, t2, t3 = t1, t2, t3, fma(one, other, t0)
+                store(sums, start // B * q + j, m, masked, add(add(t0, t1), add(t2, t3)))
+
+    return _compiled(dots)
+
+
+@cache
+def _sizes(width: int, masked: bool) -> Any:
+    def sizes(block, inverse, sums, largest, first, last):  # type: ignore[no-untyped-def]
+        q, W, B = np.uint64(block.shape[1]), np.uint64(width), np.uint64(_BAND)
+        for start in range(np.uint64(first), np.uint64(last), B):
+            stop = min(start + B, np.uint64(last))
+            for j in range(np.uint64(0), q, W):
+                m, at = min(q - j, W), start // B * q + j
+                t0 = load(sums, at, m, width, masked)
+                none = zeros(t0)
+                t1, t2, t3, beside, plain = none, none, none, none, none
+                for i in range(start, stop):
+                    value = widened(load(block, i * q + j, m, width, masked))
+                    t0, t1, t2, t3 = t1, t2, t3, fma(value, value, t0)
+                    plain = larger(plain, value)
+                    beside = larger(beside, fma(inverse[i], value, none))
+                store(sums, at, m, masked, add(add(t0, t1), add(t2, t3)))
+                store(largest, at + start // B * q, m, masked, beside)
+                store(largest, at + start // B * q + q, m, masked, plain)
+
+    return _compiled(sizes)

@@ -1,0 +1,67 @@
+"""The passes over a block that an iteration is made of, as plain expressions: what a backend has without faster ones.
+
+In: blocks (n, q), and factors that are numbers or one a column. Out: blocks; sums over columns in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifold.backends._base import Array, SparseMatrix
+
+
+class Sweeps:
+    """Methods of `Backend` for a backend that has `xp`, `column_dots` and a product of its own, `_multiply`."""
+
+    xp: Any
+
+    def _multiply(self, matrix: SparseMatrix, block: Array) -> Array:
+        raise NotImplementedError
+
+    def column_dots(self, x: Array, y: Array) -> Array:
+        """Return the inner products of columns."""
+        raise NotImplementedError
+
+    def spmm(
+        self,
+        matrix: SparseMatrix,
+        block: Array,
+        *,
+        a: Any = 1.0,
+        b: Any = None,
+        c: Any = 1.0,
+        other: Array | None = None,
+        dots: Array | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """Return ``a matrix @ block + b block + c other``."""
+        result = self._multiply(matrix, block)
+        result *= _factor(a, result.dtype)
+        if b is not None:
+            result += _factor(b, result.dtype) * block
+        if other is not None:
+            result += _factor(c, result.dtype) * other
+        if dots is not None:
+            dots[:] = self.column_dots(block, result)
+        return result
+
+    def axpy(self, y: Array, x: Array, factors: Any) -> Array:
+        """Add ``factors x`` to y, and return the squared lengths of its columns."""
+        y += _factor(factors, y.dtype) * x
+        return self.column_dots(y, y)
+
+    def advance(self, x: Array, p: Array, z: Array, *, step: Any, ratio: Any) -> None:
+        """Add ``step p`` to x, and turn p to ``z + ratio p``."""
+        x += _factor(step, x.dtype) * p
+        p *= _factor(ratio, p.dtype)
+        p += z
+
+    def column_sizes(self, block: Array, weights: Array) -> Array:
+        """Return the sum of squares, the largest size beside the weights and the largest size of each column."""
+        size = self.xp.abs(block)
+        return self.xp.stack([self.column_dots(block, block), (size / weights).max(axis=0), size.max(axis=0)])
+
+
+def _factor(factor: Any, dtype: Any) -> Any:
+    """Return a number or an array of numbers in the precision of a block."""
+    return factor.astype(dtype) if getattr(factor, "shape", ()) else dtype.type(factor)
