@@ -11,6 +11,7 @@ from manifold import __version__
 
 Command = Callable[[argparse.Namespace], Any]
 _NAMES = "npy, npz, parquet (column `id`) or txt (one a line)"
+_METHODS = ("auto", "exact", "inverted_file", "nn_descent", "faiss")
 
 
 def make_parser(
@@ -111,7 +112,7 @@ def _add_search(one: argparse.ArgumentParser) -> None:
     one.add_argument("--edges", choices=("mutual", "union", "sum"), default="mutual")
     one.add_argument("--metric", choices=("cosine", "inner_product", "euclidean"), default="cosine")
     one.add_argument("--affinity", choices=("auto", "power", "self_tuning"), default="auto")
-    one.add_argument("--method", choices=("auto", "exact", "nn_descent"), default="auto", help="to find neighbours")
+    one.add_argument("--method", choices=_METHODS, default="auto", help="to find neighbours")
     one.add_argument("--solver", help="by name: auto, cg, index, direct, ...")
     one.add_argument("--slack", type=float, help="solve on until rankings are proved to this slack; 0 certifies them")
     one.add_argument("--degree-exponent", type=float, default=0.0, help="divide scores by degree to this power")

@@ -251,7 +251,7 @@ def build_graph(
     Notes
     -----
     Cost: that of the neighbours, then O(n k). Same input, same bits, whatever the number of threads, for the
-    exact method.
+    exact method and the inverted file.
 
     Examples
     --------
@@ -324,6 +324,7 @@ def graph_from_neighbors(
         "edges": f"mutual, bridge={bridge}" if edges == "mutual" else edges,
         **({"clipped": n_clipped} if n_clipped else {}),
         **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),
+        **neighbors.facts,
     }
     return Graph(W, facts)
 

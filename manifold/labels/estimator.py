@@ -46,7 +46,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sparse, made symmetric by `edges`, and `predict` affinities (m, n) to the fitted points.
     affinity, gamma, edges, random_state
         See `manifold.build_graph`.
-    search : {"auto", "exact", "nn_descent"}
+    search : {"auto", "exact", "inverted_file", "nn_descent", "faiss"}
         How neighbours are found: the `method` of `manifold.build_graph`.
     normalize_seeds, balance, priors, clamp, solver, on_failure
         See `manifold.propagate`.

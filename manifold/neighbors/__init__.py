@@ -13,15 +13,19 @@ from manifold._resources import require_memory
 from manifold.backends import Backend, backend_for, on_host
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
 from manifold.neighbors._base import METRICS, Neighbors
-from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, PointSet, Progress, exact_search
-from manifold.neighbors._nn_descent import nn_descent_search
+from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, SPARE, PointSet, Progress, exact_search
+from manifold.neighbors._inverted_file import MOST_PROBES, InvertedFile
+from manifold.neighbors._methods import METHODS, choose_method, search
 from manifold.neighbors._update import with_points, without_points
 
 __all__ = [
+    "METHODS",
     "METRICS",
+    "InvertedFile",
     "Neighbors",
     "PointSet",
     "Progress",
+    "choose_method",
     "exact_search",
     "find_neighbors",
     "from_faiss",
@@ -33,13 +37,12 @@ __all__ = [
     "without_points",
 ]
 
-EXACT_LIMIT = 50_000  # above this, "auto" leaves the exact search: its time grows as n^2, at half a minute here
-
 
 def memory_forecast(n: int, d: int, k: int) -> int:
     """Return the bytes that finding k neighbours of n points of d features takes beside the features.
 
-    Lists of k ids and similarities, sorted once over (5 copies), and the tiles of the search.
+    Lists of k ids and similarities with a few to spare, sorted once over (5 copies), the cells that each point of an
+    inverted file probes, and the tiles of the search.
 
     >>> memory_forecast(60_000, 784, 50) < 400e6
     True
@@ -47,14 +50,14 @@ def memory_forecast(n: int, d: int, k: int) -> int:
     queries, points = min(n, QUERY_TILE), min(n, POINT_TILE)
     tiles = 2 * queries * points + (queries + 3 * points) * d
     candidates = 3 * max(GATHER, queries * d) + 4 * queries * (k + 16)
-    return 5 * 8 * n * k + 12 * n + 4 * (tiles + candidates)
+    return 5 * 8 * n * (k + SPARE) + (16 * MOST_PROBES + 24) * n + 4 * (tiles + candidates)
 
 
 def find_neighbors(
     X: Any,
     n_neighbors: int = 10,
     *,
-    method: str = "auto",
+    method: str | InvertedFile = "auto",
     metric: str = "cosine",
     backend: str | Backend = "auto",
     random_state: Any = None,
@@ -69,17 +72,19 @@ def find_neighbors(
         host, and searched on its device.
     n_neighbors : int
         k neighbours *other than self*, which is removed by id. Cut to n - 1, with a warning.
-    method : {"auto", "exact", "nn_descent"}
-        "auto" is exact up to 50,000 points, then NN-descent (approximate; the same seed gives the same answer
-        on one thread only).
+    method : {"auto", "exact", "inverted_file", "nn_descent", "faiss"} or InvertedFile
+        "auto" is exact where that takes seconds, an inverted file where it takes longer: see `choose_method`, and the
+        `facts` of the result. "inverted_file" compares points of near cells, approximate, its recall measured: see
+        `InvertedFile` for settings. "nn_descent" walks along neighbours; it compiles for 45 s in every process, and
+        gives the same answer for a seed on one thread only. "faiss" is the IVF index of that library.
     metric : {"cosine", "inner_product", "euclidean", "precomputed"}
         See `manifold.neighbors._base` for the similarity each one means.
     backend : {"auto", "scipy", "cupy"} or Backend
-        Where the exact search runs; "auto" follows `X`. Neighbours are on the host in any case.
-    random_state : int, numpy.random.RandomState or None
-        For "nn_descent".
+        Where the exact search and the inverted file run; "auto" follows `X`. Neighbours are on the host in any case.
+    random_state : int, numpy.random.Generator or None
+        For "inverted_file", where None is 0, and "nn_descent", where it is another seed each time.
     progress : callable(done, total), optional
-        Called after each tile of the exact search.
+        Called after each tile of the exact search, each cell of an inverted file.
 
     Raises
     ------
@@ -103,8 +108,8 @@ def find_neighbors(
         return from_precomputed(X, _at_most(k, shape[0]) if len(shape) == 2 else k)
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
-    if method not in ("auto", "exact", "nn_descent"):
-        raise ValueError(f"method must be 'auto', 'exact' or 'nn_descent', got {method!r}")
+    if not isinstance(method, InvertedFile) and method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS} or InvertedFile(...), got {method!r}")
     X = check_features(X)
     n, d = X.shape
     k = _at_most(k, n)
@@ -112,12 +117,7 @@ def find_neighbors(
     if k == 0:
         return Neighbors(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), metric=metric, method="exact")
     points = PointSet(X, metric)
-    if method == "nn_descent" or (method == "auto" and n > EXACT_LIMIT):
-        ids, similarities, repaired = nn_descent_search(points, k=k, backend=arrays, random_state=random_state)
-        found = Neighbors(ids, similarities, metric=metric, method="nn_descent", n_repaired=repaired)
-    else:
-        found_ids, similarities = exact_search(points, points, k=k, drop_self=True, backend=arrays, progress=progress)
-        found = Neighbors(found_ids.astype(np.int32), similarities, metric=metric, method="exact")
+    found = search(points, k=k, method=method, backend=arrays, random_state=random_state, progress=progress)
     warn_of_awkward_points(points, found)
     return found
 

@@ -10,7 +10,8 @@ Similarities (higher is nearer), always of the float32 rows x and z:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class Neighbors:
         Who found them.
     n_repaired : int
         Rows an approximate method left incomplete, searched again exactly.
+    facts : mapping
+        What else is known of the search, texts and numbers: the recall of an approximate one, why it was chosen.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class Neighbors:
     metric: str
     method: str
     n_repaired: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = np.asarray(self.indices)
@@ -105,6 +109,7 @@ class Neighbors:
             metric=self.metric,
             method=self.method,
             n_repaired=self.n_repaired,
+            facts=self.facts,
         )
 
     def with_similarities(self, similarities: Any, *, metric: str = "precomputed") -> Neighbors:

@@ -25,7 +25,7 @@ POINT_TILE = 8192  # 2048 x 8192 float32 scores are 64 MiB, whatever n is
 _TINY = 1e-30  # norms beyond this, or its inverse, are divided by in float64
 GATHER = 1 << 22  # numbers of candidates, or of rows under conversion, held at a time: 16 MiB
 _HOST = get_backend("scipy")
-_SPARE = 8  # candidates beyond k, so that rounding at the k-th place rarely needs the slow path
+SPARE = 8  # candidates beyond k, so that rounding at the k-th place rarely needs the slow path
 
 
 class PointSet:
@@ -39,6 +39,7 @@ class PointSet:
         squares = [self._squares(X[rows]) for rows in self.parts(n)]
         self.norms = np.sqrt(np.concatenate([np.empty(0), *squares]))
         self._extreme = (self.norms > 0) & ((self.norms < _TINY) | (self.norms > 1 / _TINY))
+        self.has_extremes = metric == "cosine" and bool(self._extreme.any())
 
     def _squares(self, rows: Floats) -> NDArray[np.float64]:
         # float64: 1e30 is a valid float32 feature and its square is not
@@ -140,7 +141,7 @@ def exact_search(
     rows = np.arange(queries.X.shape[0]) if rows is None else rows
     ids = np.empty((rows.size, k), dtype=np.int64)
     similarities = np.empty((rows.size, k), dtype=np.float32)
-    placed = _Placed(points, backend)
+    placed = Placed(points, backend)
 
     def search(tile: slice) -> None:
         asked, own = queries.rows(rows[tile]), rows[tile] if drop_self else None
@@ -154,7 +155,7 @@ def exact_search(
     return ids, similarities
 
 
-class _Placed:
+class Placed:
     """A set of points where the search works: sent over once where a device has room for it, else tile by tile."""
 
     def __init__(self, points: PointSet, backend: Backend) -> None:
@@ -174,7 +175,7 @@ class _Placed:
         )
 
 
-def _search_tile(queries: Floats, placed: _Placed, *, k: int, own: Ints | None) -> tuple[Ints, Floats]:
+def _search_tile(queries: Floats, placed: Placed, *, k: int, own: Ints | None) -> tuple[Ints, Floats]:
     """Search one tile of queries through all tiles of points."""
     points, backend, xp = placed.points, placed.backend, placed.backend.xp
     asked, n = backend.asarray(queries), points.X.shape[0]
@@ -185,23 +186,27 @@ def _search_tile(queries: Floats, placed: _Placed, *, k: int, own: Ints | None) 
             here = np.flatnonzero((own >= tile.start) & (own < tile.stop))
             if here.size:
                 scores[backend.asarray(here), backend.asarray(own[here] - tile.start)] = -np.inf
-        ids, best = backend.top_k(scores, k + _SPARE)
+        ids, best = backend.top_k(scores, k + SPARE)
         found.append((ids + tile.start, best))
     ids, scores = (xp.concatenate(list(parts), axis=1) for parts in zip(*found, strict=True))
-    order, scores = backend.top_k(scores, k + _SPARE)
-    lists = _rank(xp.take_along_axis(ids, order, axis=1), asked, placed, k=k, own=own)
+    order, scores = backend.top_k(scores, k + SPARE)
+    lists = rank_candidates(xp.take_along_axis(ids, order, axis=1), asked, placed, k=k, own=own)
     chosen, similarities = (backend.to_host(x) for x in lists)
     if scores.shape[1] == n:
         return chosen, similarities
     # where the last candidate is as good as the k-th within rounding, one left out may be better: look at all
     doubtful = backend.to_host(scores[:, -1] >= scores[:, k - 1] - backend.asarray(points.doubt(queries)))
     for i in np.flatnonzero(doubtful):
-        lists = _rank(xp.arange(n)[None, :], asked[i : i + 1], placed, k=k, own=None if own is None else own[i : i + 1])
+        lists = rank_candidates(
+            xp.arange(n)[None, :], asked[i : i + 1], placed, k=k, own=None if own is None else own[i : i + 1]
+        )
         chosen[i], similarities[i] = (backend.to_host(x)[0] for x in lists)
     return chosen, similarities
 
 
-def _rank(candidates: Array, queries: Array, placed: _Placed, *, k: int, own: Ints | None) -> tuple[Array, Array]:
+def rank_candidates(
+    candidates: Array, queries: Array, placed: Placed, *, k: int, own: Ints | None
+) -> tuple[Array, Array]:
     """Compare each query with its candidates (b, c) and return the best k by (-similarity, id)."""
     backend, xp, (b, c) = placed.backend, placed.backend.xp, candidates.shape
     candidates = xp.sort(candidates, axis=1)  # so that equal similarities are met by ascending id

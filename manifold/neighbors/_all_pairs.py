@@ -1,0 +1,47 @@
+"""Exact nearest neighbours of a set within itself: each pair of points is multiplied once, and serves both.
+
+In: points (n, d). Out: ids and similarities (n, k) by (-similarity, id), the same bits as those of `exact_search`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold.backends import Backend
+from manifold.neighbors._exact import SPARE, Floats, Ints, PointSet, Progress, exact_search, slices
+from manifold.neighbors._shortlists import Shortlists, plain_rows
+
+_TILE = 2048  # points that all later ones are compared with at a time
+_WORTH = 1 << 36  # numbers multiplied from which on loading the compiled kernels pays
+
+
+@np.errstate(under="ignore")
+def all_pairs_search(
+    points: PointSet, *, k: int, backend: Backend, progress: Progress | None = None
+) -> tuple[Ints, Floats]:
+    """Return ids and similarities (n, k) of the k most similar others of each point, equal ones by ascending id.
+
+    Notes
+    -----
+    Cost: n^2 d operations, half of those of a search by queries, and lists (n, k + 8) beside a few tiles; where no
+    compiled kernel keeps the lists, those of `exact_search`.
+    """
+    n, d = points.X.shape
+    if n * n * d < _WORTH or not backend.owns(points.X[:0]) or not plain_rows(points):
+        return exact_search(points, points, k=k, drop_self=True, backend=backend, progress=progress)
+    points.check_range(points)
+    lists, every = Shortlists(points, k + SPARE, backend=backend), np.arange(n, dtype=np.int32)
+    for tile in slices(n, _TILE):
+        lists.compare(every[tile], every[tile.stop :])
+        if progress is not None:
+            progress(tile.stop, n)
+    # as in `exact_search`: where the last candidate is as good as the k-th within rounding, one left out may be better
+    doubt = np.concatenate([points.doubt(points.rows(part)) for part in points.parts(n)])
+    doubtful = np.flatnonzero(lists.scores[:, -1] >= lists.scores[:, k - 1] - doubt)
+    lists.rank(k, every)
+    ids, similarities = lists.ids.astype(np.int64), lists.scores
+    if doubtful.size:
+        ids[doubtful], similarities[doubtful] = exact_search(
+            points, points, k=k, rows=doubtful, drop_self=True, backend=backend
+        )
+    return ids, similarities

@@ -1,0 +1,180 @@
+"""Approximate neighbours by an inverted file (Sivic and Zisserman, ICCV 2003; Jegou, Douze and Schmid, PAMI 2011).
+
+In: points (n, d). Out: ids and similarities (n, k), every similarity exact, every row complete, and the share of true
+neighbours among them, measured on a sample. Points are put into the cells of a coarse k-means; each is compared with
+the members of the cells nearest to it, cell by cell, and since both points of a pair see its product, also with those
+that come to visit its own cell. Then each looks at the neighbours of its neighbours in cells it has not been to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._checks import check_count
+from manifold._errors import warn
+from manifold.backends import Array, Backend
+from manifold.neighbors._exact import GATHER, SPARE, PointSet, Progress, exact_search, slices
+from manifold.neighbors._shortlists import NOBODY, Shortlists
+
+_SAMPLE = 256  # points searched exactly: their recall has a standard error below 0.5 %
+_TRAINING = 48  # points a cell that k-means sees
+_TRAINED = 1 << 24  # numbers of points that k-means sees, at most: 64 MiB
+_ITERATIONS = 5
+MOST_PROBES = 32
+_WIDTH = 16  # neighbours of neighbours: of so many, so many each
+_LOW = 0.9  # a recall below this is worth a warning
+
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class InvertedFile:
+    """Settings of ``method="inverted_file"``.
+
+    Parameters
+    ----------
+    recall : float
+        Share of true neighbours to be met before refinement, which adds to it: sets the number of probes.
+    n_cells : int, optional
+        By default sqrt(n), or fewer where they would hold less than 4 k points.
+    n_probes : int, optional
+        Cells that each point is compared with; by default the least that reaches `recall` on a sample, at most 32.
+    n_refinements : int
+        Rounds of looking at neighbours of neighbours.
+
+    Examples
+    --------
+    >>> InvertedFile(n_probes=8).n_refinements
+    1
+    """
+
+    recall: float = 0.98
+    n_cells: int | None = None
+    n_probes: int | None = None
+    n_refinements: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.recall <= 1:
+            raise ValueError(f"recall must lie in (0, 1], got {self.recall!r}")
+        for name in ("n_cells", "n_probes"):
+            if getattr(self, name) is not None:
+                check_count(getattr(self, name), name)
+        check_count(self.n_refinements, "n_refinements", minimum=0)
+
+
+@np.errstate(under="ignore")
+def inverted_file_search(
+    points: PointSet,
+    *,
+    k: int,
+    backend: Backend,
+    settings: InvertedFile | None = None,
+    random_state: Any = None,
+    progress: Progress | None = None,
+) -> tuple[Ints, NDArray[np.float32], int, dict[str, Any]]:
+    """Return ids and similarities (n, k) of near neighbours, how many rows were repaired, and facts with the recall.
+
+    Rows that met fewer than k others are searched again exactly.
+
+    Raises
+    ------
+    ValueError
+        For the inner product: cells are of near points, but the largest products are with long ones, near or far.
+
+    Notes
+    -----
+    Cost: about 2 n^1.5 p d operations for p probes, beside the lists (n, k + 8) a few tiles of memory. Same input and
+    random_state (None is 0), same bits, for any number of threads.
+    """
+    if points.metric == "inner_product":
+        raise ValueError(
+            "method='inverted_file' needs a distance: the largest inner products are with long points, wherever they "
+            "are; use method='exact'"
+        )
+    points.check_range(points)
+    settings, rng = settings or InvertedFile(), np.random.default_rng(0 if random_state is None else random_state)
+    n = points.X.shape[0]
+    sample = np.sort(rng.choice(n, min(n, _SAMPLE), replace=False))
+    truth = exact_search(points, points, k=k, rows=sample, drop_self=True, backend=backend)
+    cells = _Cells(points, settings.n_cells or max(1, min(round(n**0.5), n // (4 * k))), backend=backend, rng=rng)
+    n_probes = min(settings.n_probes or _enough_probes(cells, sample, truth[0], settings.recall), cells.n_cells)
+    probes = cells.nearest(np.arange(n), n_probes)
+    order = np.argsort(probes[:, 0], kind="stable").astype(np.int32)
+    lists = Shortlists(points, k + SPARE, backend=backend, cell=probes[:, 0].copy(), probes=probes)
+    _compare_cells(lists, order, cells.n_cells, progress)
+    lists.rank(k, order)
+    for _ in range(settings.n_refinements):
+        lists.expand(_WIDTH, order)
+    ids, similarities = backend.to_host(lists.ids), backend.to_host(lists.scores)
+    short = np.flatnonzero(ids[:, -1] == NOBODY)
+    if short.size:
+        ids[short], similarities[short] = exact_search(points, points, k=k, rows=short, drop_self=True, backend=backend)
+    recall = float((similarities[sample] >= truth[1][:, -1:]).mean())  # as near as the k-th: an equal one will do
+    if recall < _LOW:
+        warn(f"about {recall:.0%} of the {k} nearest neighbours were found: raise n_probes={n_probes} or use 'exact'")
+    facts = {"n_cells": cells.n_cells, "n_probes": n_probes, "recall": round(recall, 4)}
+    return ids, similarities, int(short.size), facts
+
+
+def _enough_probes(cells: _Cells, sample: NDArray[np.int64], truth: NDArray[np.int64], recall: float) -> int:
+    """Return the fewest probes with which that share of true neighbours meets, in a cell of one or the other."""
+    there, back = np.unique(np.concatenate([sample[:, None], truth], axis=1), return_inverse=True)
+    probes = cells.nearest(there, min(MOST_PROBES, cells.n_cells))
+    one, others = probes[back[:, :1]], probes[back[:, 1:]]  # (s, 1, p) and (s, k, p)
+    met = np.logical_or.accumulate((one == others[..., :1]) | (others == one[..., :1]), axis=2).mean(axis=(0, 1))
+    return int(np.argmax(met >= recall)) + 1 if met[-1] >= recall else probes.shape[1]
+
+
+def _compare_cells(lists: Shortlists, order: Ints, n_cells: int, progress: Progress | None) -> None:
+    """Compare the members of each cell with each other, and with the points that probe it."""
+    n, n_probes = lists.probes.shape
+    visits = lists.probes[:, 1:].ravel()
+    by_cell = np.argsort(visits, kind="stable")
+    ends, visit_ends = (np.cumsum(np.bincount(x, minlength=n_cells)) for x in (lists.cell, visits))
+    start = first = 0
+    for stop, last in zip(ends, visit_ends, strict=True):
+        visitors = (by_cell[first:last] // max(1, n_probes - 1)).astype(np.int32)
+        if stop > start:
+            lists.compare(order[start:stop], visitors)
+            if progress is not None:
+                progress(int(stop), n)
+        start, first = stop, last
+
+
+class _Cells:
+    """The cells of a k-means on a sample of the points: of Lloyd's iterations a few, each two matrix products."""
+
+    def __init__(self, points: PointSet, n_cells: int, *, backend: Backend, rng: np.random.Generator) -> None:
+        n, d = points.X.shape
+        self.points, self.backend, self.n_cells = points, backend, min(n_cells, n)
+        size = min(n, _TRAINING * self.n_cells, max(self.n_cells, _TRAINED // d))
+        chosen = np.sort(rng.choice(n, size, replace=False))
+        rows, xp = self._rows(chosen), backend.xp
+        self.centres = rows[backend.asarray(np.sort(rng.choice(size, self.n_cells, replace=False)))]
+        every = xp.arange(self.n_cells)[:, None]
+        for _ in range(_ITERATIONS):
+            nearest = xp.argmax(self._scores(rows), axis=1)
+            members = (every == nearest).astype(np.float32)
+            sizes = members.sum(axis=1)[:, None]
+            self.centres = xp.where(sizes > 0, members @ rows / xp.maximum(sizes, 1), self.centres)
+
+    def _rows(self, which: Any) -> Array:
+        rows = self.points.rows(which)
+        return self.backend.asarray(rows if self.points.centre is None else rows - self.points.centre)
+
+    def _scores(self, rows: Array) -> Array:
+        scores = rows @ self.centres.T
+        scores -= self.backend.row_dots(self.centres, self.centres) / 2
+        return scores
+
+    def nearest(self, ids: NDArray[np.int64], n_probes: int) -> Ints:
+        """Return the cells (m, p) whose centres are nearest to some points, nearest first."""
+        out = np.empty((ids.size, n_probes), np.int32)
+        for part in slices(ids.size, max(GATHER // self.points.X.shape[1], GATHER // self.n_cells // 4)):
+            scores = self._scores(self._rows(ids[part]))
+            out[part] = self.backend.to_host(self.backend.top_k(scores, n_probes)[0])
+        return out

@@ -1,0 +1,75 @@
+"""The methods of finding neighbours, by name, and which of them "auto" takes.
+
+In: points, and a name or settings. Out: `Neighbors`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manifold.backends import Backend
+from manifold.neighbors._all_pairs import all_pairs_search
+from manifold.neighbors._base import Neighbors
+from manifold.neighbors._exact import PointSet, Progress
+from manifold.neighbors._faiss import faiss_search
+from manifold.neighbors._inverted_file import InvertedFile, inverted_file_search
+from manifold.neighbors._nn_descent import nn_descent_search
+
+METHODS = ("auto", "exact", "inverted_file", "nn_descent", "faiss")
+_HOST_WORK = 1 << 41  # n^2 d up to which the exact search is worth its wait: a quarter of a minute on two cores
+_DEVICE_WORK = 1 << 47  # and on a GPU
+_FEW_CELLS = 64  # of 4 k points: with fewer, most of them would be searched
+
+
+def choose_method(n: int, d: int, k: int, *, metric: str = "cosine", on_host: bool = True) -> tuple[str, str]:
+    """Return the method that "auto" takes, and why.
+
+    Exact where n^2 d operations take seconds, where lists are long for the number of points, and for the inner product;
+    the inverted file elsewhere. NN-descent is never chosen: it compiles for longer than the others search.
+
+    >>> choose_method(60_000, 784, 50)
+    ('inverted_file', 'auto: 60000^2 x 784 is much for an exact search')
+    """
+    limit = _HOST_WORK if on_host else _DEVICE_WORK
+    if metric == "inner_product":
+        return "exact", "auto: only the exact search serves the inner product"
+    if n * n * d <= limit:
+        return "exact", f"auto: {n}^2 x {d} is little enough for an exact search"
+    if n < 4 * k * _FEW_CELLS:
+        return "exact", f"auto: lists of {k} are long for an inverted file of {n} points"
+    return "inverted_file", f"auto: {n}^2 x {d} is much for an exact search"
+
+
+def search(
+    points: PointSet,
+    *,
+    k: int,
+    method: str | InvertedFile,
+    backend: Backend,
+    random_state: Any = None,
+    progress: Progress | None = None,
+) -> Neighbors:
+    """Return the k nearest others of each point, as a method finds them."""
+    metric, facts = points.metric, {}
+    if method == "auto":
+        n, d = points.X.shape
+        method, why = choose_method(n, d, k, metric=metric, on_host=backend.owns(points.X[:0]))
+        facts = {"chosen": why} if method != "exact" else {}
+    if method == "exact":
+        exact, similarities = all_pairs_search(points, k=k, backend=backend, progress=progress)
+        return Neighbors(exact.astype(np.int32), similarities, metric=metric, method="exact")
+    if isinstance(method, InvertedFile) or method == "inverted_file":
+        settings = method if isinstance(method, InvertedFile) else InvertedFile()
+        found = inverted_file_search(
+            points, k=k, settings=settings, backend=backend, random_state=random_state, progress=progress
+        )
+        ids, similarities, repaired, known = found
+        return Neighbors(
+            ids, similarities, metric=metric, method="inverted_file", n_repaired=repaired, facts={**known, **facts}
+        )
+    if method == "faiss":
+        return faiss_search(points, k=k, backend=backend)
+    ids, similarities, repaired = nn_descent_search(points, k=k, backend=backend, random_state=random_state)
+    return Neighbors(ids, similarities, metric=metric, method="nn_descent", n_repaired=repaired)

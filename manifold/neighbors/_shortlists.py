@@ -1,0 +1,219 @@
+"""Candidates of all points at once: blocks of pairs are compared, and a pair may enter the lists of both.
+
+In: members and visitors, by id. Out: the m best candidates of each point. Scores are matrix products, which only
+propose (see `_exact`); `rank` replaces them by similarities. On the host, compiled kernels keep the lists where Numba
+is installed and the rows are plain; NumPy, or a device, arrives at the same lists through selections of whole blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold.backends import Array, Backend
+from manifold.backends._threads import in_threads
+from manifold.neighbors._exact import GATHER, Floats, Placed, PointSet, rank_candidates, slices
+
+NOBODY = 2**31 - 1  # the id of an empty place: after all others
+_BLOCK = 1 << 23  # scores held at a time: 32 MiB
+_MEMBERS = 2048  # columns of a block, at most
+_ROWS = 512  # of a block, for one thread at a time: whatever the number of threads, products have these shapes
+_RANKED = 256  # lists that a thread ranks at a time
+_NONE = np.zeros(0, np.int32)
+
+
+class Shortlists:
+    """The m best candidates met so far of every point, by (-score, id).
+
+    Parameters
+    ----------
+    points : PointSet
+    m : int
+        Length of the lists.
+    cell, probes : (n,) and (n, p) int32, optional
+        Cell of each point, and the cells that it probes: it visits their members.
+
+    Attributes
+    ----------
+    scores, ids : (n, m) float32 and int32, on the backend
+        Empty places hold ``-inf`` and `NOBODY`.
+    """
+
+    def __init__(
+        self, points: PointSet, m: int, *, backend: Backend, cell: Any = _NONE, probes: NDArray[np.int32] | None = None
+    ) -> None:
+        n, xp = points.X.shape[0], backend.xp
+        self.points, self.backend, self.cell = points, backend, cell
+        self.probes = np.zeros((n, 0), np.int32) if probes is None else probes
+        self.scores, self.ids = xp.full((n, m), -np.inf, dtype=np.float32), xp.full((n, m), NOBODY, dtype=np.int32)
+        self._placed = Placed(points, backend)
+        self._on_host = backend.owns(points.X[:0])
+        self._kernels: Any = _kernels(points) if self._on_host else None
+        self._offsets = np.zeros(
+            n, np.float32
+        )  # what is taken from a product with a point, to order as the metric does
+        if points.metric == "euclidean":
+            self._offsets[:] = points.norms**2 / 2
+        self._centre = np.empty(0, np.float32) if points.centre is None else points.centre
+        self._plain = _plain(points)
+
+    def compare(self, members: NDArray[np.int32], visitors: NDArray[np.int32]) -> None:
+        """Compare members with one another and with visitors, who are others; both ascend.
+
+        A member does not meet a visitor whose cell it probes: it meets it there.
+        """
+        rows = np.concatenate([members, visitors])
+        for columns in (members[part] for part in slices(members.size, _MEMBERS)):
+            for part in slices(rows.size, _ROWS * max(1, _BLOCK // (_ROWS * columns.size))):
+                back = min(max(members.size - part.start, 0), rows[part].size)  # members meet each other as rows
+                self._meet(rows[part], columns, back=back)
+
+    def _meet(self, rows: NDArray[np.int32], columns: NDArray[np.int32], *, back: int) -> None:
+        if self._kernels is not None:
+            scores = self._products(rows, columns)
+            visitors = rows[back:]
+            arguments = (visitors, columns, self.cell, self.probes, self.scores, self.ids)
+
+            def offer(first: int, last: int) -> None:
+                self._kernels.offer_columns(scores[back:], self._offsets[visitors], *arguments, first, last)
+
+            in_threads(offer, columns.size, step=_ROWS // 4)
+            return
+        asarray, xp = self.backend.asarray, self.backend.xp
+        products = self._products(rows, columns)
+        scores = products - asarray(self._offsets[columns])
+        scores = xp.where(asarray(rows[:, None] == columns), np.float32(-np.inf), scores)
+        self._offer(rows, scores, columns)
+        visitors = rows[back:]
+        if visitors.size:
+            scores = products[back:].T - asarray(self._offsets[visitors])
+            met = (
+                (self.probes[columns][:, None, :] == self.cell[visitors][:, None]).any(axis=2) if self.cell.size else 0
+            )
+            self._offer(columns, xp.where(asarray(met, dtype=bool), np.float32(-np.inf), scores), visitors)
+
+    def _products(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Array:
+        """Return the inner products (r, c); compiled kernels meanwhile offer them to the rows."""
+        if not self._on_host:
+            return self._centred(rows) @ self._centred(columns).T
+        others = self._centred(columns).T
+        products = np.empty((rows.size, columns.size), np.float32)
+        offsets = self._offsets[columns]
+
+        def multiply(first: int, last: int) -> None:
+            np.matmul(self._centred(rows[first:last]), others, out=products[first:last])
+            if self._kernels is not None:
+                self._kernels.offer_rows(products, offsets, columns, rows, self.scores, self.ids, first, last)
+
+        in_threads(multiply, rows.size, step=_ROWS, blas=True)
+        return products
+
+    def _centred(self, ids: NDArray[np.int32]) -> Array:
+        if self._kernels is not None:
+            rows = np.empty((ids.size, self.points.X.shape[1]), np.float32)
+            self._kernels.gather(*self._plain[:2], self._centre, ids, rows)
+            return rows
+        rows = self._placed.rows(ids if self._on_host else self.backend.asarray(ids))
+        return rows if self.points.centre is None else rows - self.backend.asarray(self.points.centre)
+
+    def _offer(self, rows: NDArray[np.int32], scores: Array, others: NDArray[np.int32]) -> None:
+        order, best = self.backend.top_k(scores, self.ids.shape[1])
+        self._merge(rows, best, self.backend.asarray(others)[order])
+
+    def _merge(self, rows: NDArray[np.int32], scores: Array, ids: Array) -> None:
+        """Keep the best of the lists of some points and of other candidates (r, c), who are not in them."""
+        xp, where = self.backend.xp, self.backend.asarray(rows)
+        scores = xp.concatenate([self.scores[where], scores], axis=1)
+        ids = xp.concatenate([self.ids[where], ids], axis=1)
+        by_id = xp.argsort(ids, axis=1)  # a selection takes equal scores in the order in which they stand
+        ids = xp.take_along_axis(ids, by_id, axis=1)
+        order, best = self.backend.top_k(xp.take_along_axis(scores, by_id, axis=1), self.ids.shape[1])
+        chosen = xp.take_along_axis(ids, order, axis=1)
+        self.scores[where], self.ids[where] = best, xp.where(xp.isneginf(best), np.int32(NOBODY), chosen)
+
+    def rank(self, k: int, order: NDArray[np.int32]) -> None:
+        """Replace scores by similarities, sort by them, and keep the first k; points are looked at in some order."""
+        xp = self.backend.xp
+        if self._kernels is not None:
+            X, norms, euclidean = self._plain
+
+            def work(first: int, last: int) -> None:
+                self._kernels.rank(X, norms, euclidean, order, self.scores, self.ids, first, last)
+
+            in_threads(work, order.size, step=_RANKED)
+        else:
+            for part in slices(order.size, _RANKED):
+                i = self.backend.asarray(order[part])
+                candidates = xp.where(self.ids[i] == NOBODY, i[:, None], self.ids[i])
+                asked = self._placed.rows(i)
+                ids, best = rank_candidates(
+                    candidates, asked, self._placed, k=self.ids.shape[1], own=order[part].astype(np.int64)
+                )
+                self.scores[i], self.ids[i] = best, xp.where(xp.isneginf(best), np.int32(NOBODY), ids)
+        self.scores, self.ids = (xp.ascontiguousarray(x[:, :k]) for x in (self.scores, self.ids))
+
+    def expand(self, width: int, order: NDArray[np.int32]) -> None:
+        """Offer to each ranked point the first `width` neighbours of its first `width` ones, if it has not met them."""
+        width, lists = min(width, self.ids.shape[1]), self.ids.copy()
+        if self._kernels is None:
+            for part in slices(order.size, _RANKED):
+                self._expand(order[part], lists, width)
+            return
+        X, norms, euclidean = self._plain
+        given = (lists, width, self.cell, self.probes, self.scores, self.ids)
+
+        def work(first: int, last: int) -> None:
+            self._kernels.expand(X, norms, euclidean, order, *given, first, last)
+
+        in_threads(work, order.size, step=4 * _RANKED)
+
+    def _expand(self, rows: NDArray[np.int32], lists: Array, width: int) -> None:
+        backend, xp = self.backend, self.backend.xp
+        ids = backend.to_host(lists)
+        between = ids[rows, :width]
+        second = np.where(between[:, :, None] == NOBODY, NOBODY, ids[np.minimum(between, len(ids) - 1), :width])
+        second = np.sort(second.reshape(rows.size, -1), axis=1)
+        new = (second != NOBODY) & (second != rows[:, None])
+        new[:, 1:] &= second[:, 1:] != second[:, :-1]
+        second = np.where(new, second, rows[:, None])
+        for e in range(ids.shape[1]):
+            new &= second != ids[rows, e, None]
+        for p in range(self.probes.shape[1]):
+            new &= self.probes[rows, p, None] != self.cell[second]
+            new &= self.probes[second, p] != self.cell[rows, None]
+        i, at = np.nonzero(new)
+        scores = xp.full(second.shape, -np.inf, dtype=np.float32)
+        for part in self._pairs(i.size):
+            points, queries = (self._placed.rows(backend.asarray(x[part])) for x in (second[i, at], rows[i]))
+            found = self.points.compare(points[:, None, :], queries, backend)[:, 0]
+            scores[backend.asarray(i[part]), backend.asarray(at[part])] = found
+        self._merge(rows, scores, backend.asarray(second))
+
+    def _pairs(self, n: int) -> Iterator[slice]:
+        return slices(n, max(1, GATHER // self.points.X.shape[1]))
+
+
+def plain_rows(points: PointSet) -> bool:
+    """Say whether compiled kernels serve: they read rows where they are, and divide by norms in float32."""
+    X = points.X
+    return X.flags.c_contiguous and X.flags.aligned and not points.has_extremes and find_spec("numba") is not None
+
+
+def _kernels(points: PointSet) -> Any | None:
+    if not plain_rows(points):
+        return None
+    from manifold.backends import _numba_select
+
+    return _numba_select
+
+
+def _plain(points: PointSet) -> tuple[Floats, Floats, bool]:
+    """Return rows, divisors and whether to take distances, of one type for every array, so as to be compiled once."""
+    X = np.asarray(points.X).view()
+    X.flags.writeable = False
+    ordinary = (points.norms > 0) & (points.metric == "cosine")
+    return X, np.where(ordinary, points.norms, 1).astype(np.float32), points.metric == "euclidean"
