@@ -36,12 +36,19 @@ def checked_csr(matrix: Any, name: str) -> sparse.csr_array:
     if kind in ("csr", "csc", "bsr"):
         try:
             shared = type(matrix)((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
-            shared.check_format(full_check=True)
+            check_indices(shared)
         except ValueError as error:
             raise ValueError(
                 f"{name} is a malformed {kind.upper()} matrix, which could crash a product: {error}"
             ) from None
     return sparse.csr_array(matrix)
+
+
+def check_indices(matrix: Any) -> None:
+    """Raise ValueError for indices out of range, or rows out of order: of what seems empty, SciPy looks at neither."""
+    if matrix.indptr[0] != 0 or (matrix.indptr[1:] < matrix.indptr[:-1]).any():
+        raise ValueError("indptr must begin with 0 and never fall")
+    matrix.check_format(full_check=True)
 
 
 def fit_precision(W: sparse.csr_array) -> sparse.csr_array:
@@ -63,7 +70,7 @@ def check_affinity(W: sparse.csr_array, *, self_loops: bool) -> None:
         raise ValueError(f"affinity must be square, got shape {W.shape}")
     if W.dtype not in (np.float32, np.float64):
         raise ValueError(f"affinity must be float32 or float64, got {W.dtype}")
-    W.check_format(full_check=True)
+    check_indices(W)
     W.sum_duplicates()
     W.eliminate_zeros()
     if not (np.isfinite(W.data).all() and (W.data > 0).all()):

@@ -392,7 +392,15 @@ def test_row_27_unsorted_and_repeated_indices():
 
 
 def malformed(kind=sparse.csr_array):
-    for part, at, value in (("indices", 0, 99), ("indices", 0, -1), ("indptr", 1, 3), ("indptr", 0, 1)):
+    changes = (
+        ("indices", 0, 99),
+        ("indices", 0, -1),
+        ("indptr", 1, 3),
+        ("indptr", 0, 1),
+        ("indptr", -1, -(2**31)),
+        ("indptr", -1, 0),
+    )
+    for part, at, value in changes:
         W = kind(np.array([[0, 1.0, 1], [1, 0, 1], [1, 1, 0]]))
         getattr(W, part)[at] = value
         if (part, at) == ("indptr", 1):

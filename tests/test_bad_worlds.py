@@ -477,12 +477,13 @@ def test_row_71_every_solver_with_traps_set(name):
                         assert Status.NONFINITE not in solution.status
 
 
-def test_the_readme_names_a_test_for_every_row():
+def test_every_row_has_tests_named_after_it():
     folder = Path(__file__).parent
     rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", (folder / "README.md").read_text(), re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(1, 74))
-    for _, named in rows:
+    for number, named in rows:
         pairs = re.findall(r"`(test_\w+\.py)` `(\w+)`", named)
         assert pairs
         for file, prefix in pairs:
+            assert {"row", number} <= set(prefix.split("_")), prefix
             assert re.search(rf"^def {prefix}", (folder / file).read_text(), re.MULTILINE), (file, prefix)

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import shutil
-import warnings
-import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import sparse
+from saves import MADE
 
 import manifold as mf
 from manifold import datasets
-from manifold._errors import CorruptFileError
 from manifold._load import KINDS
 from manifold.backends import get_backend
-from manifold.index import refine
 from manifold.ranking import Adaptation
 from manifold.ranking._saved import from_json, to_json
 from manifold.storage import (
-    _manifest,
     decode_names,
     encode_names,
     export_file,
@@ -184,176 +176,6 @@ def test_settings_come_back():
         assert from_json(json.loads(json.dumps(to_json(value)))) == value
 
 
-# ---- damage and forgery, of every kind of save
-
-
-def _graph():
-    X, _ = datasets.digits()
-    return mf.build_graph(X[:60], 4)
-
-
-def _spectrum():
-    return mf.FastSpectralRanking(rank=3).prepare(_graph(), mf.Diffusion(), get_backend()).spectrum
-
-
-def _pooled():
-    pooling = sparse.csr_array(np.kron(np.eye(20), np.ones((1, 3))))
-    return mf.DiffusionIndex(n_entries=6).build_pooled(_graph(), pooling)
-
-
-def _search():
-    X, _ = datasets.digits()
-    return mf.ManifoldSearch(preset="adaptive", solver=mf.DiffusionIndex(n_entries=6)).fit(
-        X[:60], list(map(str, X[:60]))
-    )
-
-
-def _propagation():
-    return mf.propagate(_graph(), [None if i % 3 else "abc"[i % 5 % 3] for i in range(60)])
-
-
-MADE = {
-    "graph": _graph,
-    "spectrum": _spectrum,
-    "index": lambda: mf.DiffusionIndex(n_entries=6).build(_graph()),
-    "pooled_index": _pooled,
-    "search": _search,
-    "propagation": _propagation,
-}
-NODES, WEIGHTS = np.array([3, 17]), np.array([1.0, 0.5])
-USES = {
-    "graph": lambda graph: mf.diffuse(graph, np.eye(60)[:, :2], on_failure="ignore").scores,
-    "spectrum": lambda spectrum: spectrum.add(spectrum.project(np.eye(60, 2)), np.zeros((60, 2))),
-    "index": lambda index: [index.shortlist(NODES, WEIGHTS, 5).scores, refine(index, NODES, WEIGHTS, k=5).scores],
-    "pooled_index": lambda index: index.shortlist(NODES, WEIGHTS, 5).scores,
-    "search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, slack=0.0).scores,
-    "propagation": lambda result: (repr(result), result.columns, result.class_weights),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_refused_when_damaged_at_400_places(kind):
-    folder = MADE[kind]().save("x")
-    files, chance = sorted(folder.iterdir()), random.Random(kind)
-    for trial in range(400):
-        file = files[trial % len(files)]  # each as often as the others, small ones too
-        data = file.read_bytes()
-        at = chance.randrange(len(data))
-        if trial // len(files) % 3 == 0:
-            file.write_bytes(data[:at])
-        else:
-            file.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :])
-        with pytest.raises(CorruptFileError, match=rf"x.*{file.name.split('.')[0]}"):
-            mf.load(folder)
-        file.write_bytes(data)
-    USES[kind](mf.load(folder))
-
-
-def mutate(value, chance):
-    """Change one thing somewhere in a JSON value."""
-    odd = [
-        None,
-        True,
-        -1,
-        0,
-        7,
-        2**31,
-        2**64,
-        0.5,
-        1e308,
-        "",
-        "../x",
-        "\0",
-        [],
-        {},
-        [[]],
-        {"is": "Graph"},
-        "text",
-        "<f8",
-    ]
-    if isinstance(value, dict) and value and chance.random() < 0.9:
-        key = chance.choice(sorted(value))
-        if chance.random() < 0.15:
-            return {name: part for name, part in value.items() if name != key}
-        return {**value, key: mutate(value[key], chance)}
-    if isinstance(value, list) and value and chance.random() < 0.8:
-        at = chance.randrange(len(value))
-        return [*value[:at], mutate(value[at], chance), *value[at + 1 :]]
-    return chance.choice(odd)
-
-
-def forge(folder, chance):
-    """Change a manifest, or the entries or the shape of an array, and sign it as its own."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    if chance.random() < 0.5:
-        part = chance.choice(["parameters", "arrays"])
-        manifest[part] = mutate(manifest[part], chance)
-    else:
-        name = chance.choice(sorted(manifest["arrays"]))
-        entry = manifest["arrays"][name]
-        file = folder / entry["file"]
-        array = np.load(file)
-        if array.size and chance.random() < 0.7:
-            odd = [0, 1, -1, 59, 60, 2**31 - 1, -(2**31), 2**32 - 1, np.nan, np.inf, 1e30, 1e-40]
-            with np.errstate(all="ignore"):
-                flat = array.reshape(-1)
-                flat[chance.randrange(flat.size)] = np.array(chance.choice(odd)).astype(array.dtype)
-        else:
-            dtype = np.dtype(chance.choice(_manifest.DTYPES))
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                array = chance.choice([array[:-1], array[None], array.astype(dtype), array.ravel()[::-1].copy()])
-        file.unlink()
-        manifest["arrays"][name] = _manifest.write_array(file, array)
-    manifest["sha256"] = _manifest._digest(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", KINDS)
-def test_forgeries_of_every_kind_are_refused_or_harmless(kind, monkeypatch):
-    """What carries a checksum that fits may be believed, but it neither crashes nor takes memory that it claims."""
-    folder, chance, refused = MADE[kind]().save("x"), random.Random(kind), 0
-    good = {file: file.read_bytes() for file in folder.iterdir()}
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    resource = pytest.importorskip("resource")
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for trial in range(335):
-        forge(folder, chance)
-        try:
-            loaded = mf.load(folder, verify=("full", "full", "lazy")[trial % 3])
-        except CorruptFileError as error:
-            refused += str(error).startswith("x")
-        else:
-            with suppress(ValueError, *[IndexError] * (trial % 3 == 2)), np.errstate(all="ignore"):
-                USES[kind](loaded)
-        for file, data in good.items():
-            if file.read_bytes() != data:
-                file.write_bytes(data)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most < 1 << 18  # KiB
-    assert refused > 100
-
-
-def test_a_search_killed_at_any_write_of_its_save_leaves_the_old_one(monkeypatch):
-    from test_storage import Dead, break_os
-
-    old, new = (mf.ManifoldSearch(n_neighbors=3, alpha=alpha).fit(np.eye(9) + 0.1) for alpha in (0.5, 0.9))
-    alphas = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the process dies, not the machine
-    for n in range(1, 1000):
-        old.save("s")
-        with monkeypatch.context() as patch:
-            broken = break_os(patch, n)
-            with suppress(Dead):
-                new.save("s")
-        alphas.append(mf.load("s").filter.alpha)
-        if broken.calls < n:
-            break
-    assert n > 40
-    assert alphas == sorted(alphas)
-    assert set(alphas) == {0.5, 0.9}
-
-
 # ---- one file to send
 
 
@@ -369,56 +191,3 @@ def test_a_save_travels_as_one_file(kind):
     made.save("x")  # the export is its own: another version of the folder changes nothing
     assert export_file("x", "sent.zip") == sent
     assert mf.load(import_file(sent, "z")).__class__ is type(made)
-
-
-def repacked(change, compression=zipfile.ZIP_STORED):
-    """The export of a graph, each member (info, data) changed, as a file."""
-    export_file(_graph().save("x"), "good.zip")
-    with zipfile.ZipFile("good.zip") as good, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with zipfile.ZipFile("bad.zip", "w", compression) as bad:
-            for info in good.infolist():
-                for name, data, mode in change(info.filename, good.read(info)):
-                    changed = zipfile.ZipInfo(name)
-                    changed.external_attr, changed.compress_type = mode << 16, compression
-                    bad.writestr(changed, data)
-    return "bad.zip"
-
-
-@pytest.mark.parametrize(
-    ("change", "compression", "message"),
-    [
-        (lambda name, data: [(name, data, 0), ("../out", b"x", 0)], zipfile.ZIP_STORED, "no save makes"),
-        (lambda name, data: [(name, data, 0), ("/tmp/out", b"x", 0)], zipfile.ZIP_STORED, "no save makes"),
-        (lambda name, data: [(name, data, 0), ("a/../../out", b"", 0)], zipfile.ZIP_STORED, "no save makes"),
-        (lambda name, data: [(name, data, 0), ("notes.txt", b"", 0)], zipfile.ZIP_STORED, "no save makes"),
-        (lambda name, data: [(name, b"/etc/passwd", 0o120777)], zipfile.ZIP_STORED, "link or a device"),
-        (lambda name, data: [(name, bytes(1 << 24), 0)], zipfile.ZIP_DEFLATED, "compressed"),
-        (lambda name, data: [(name, data, 0)] * 2, zipfile.ZIP_STORED, "some of one name"),
-        (lambda name, data: [(name, data, 0)] * (name != "manifest.json"), zipfile.ZIP_STORED, "no manifest"),
-    ],
-)
-def test_hostile_archives(change, compression, message):
-    with pytest.raises(CorruptFileError, match=message):
-        import_file(repacked(change, compression), "y")
-    assert sorted(os.listdir()) == ["bad.zip", "good.zip", "x"]
-
-
-def test_damaged_archives():
-    """Cut or flipped anywhere, the file is refused, or what it gives is refused, or is what was sent."""
-    graph, chance = _graph(), random.Random(9)
-    data = export_file(graph.save("x"), "sent.zip").read_bytes()
-    refused = 0
-    for trial in range(200):
-        at = chance.randrange(len(data))
-        damaged = data[:at] if trial % 3 == 0 else data[:at] + bytes([data[at] ^ 1 << trial % 8]) + data[at + 1 :]
-        Path("bad.zip").write_bytes(damaged)
-        try:
-            loaded = mf.load(import_file("bad.zip", "y"))
-        except CorruptFileError:
-            refused += 1
-        else:
-            assert (loaded.affinity != graph.affinity).nnz == 0
-        shutil.rmtree("y", ignore_errors=True)
-    assert refused > 150
-    assert not [name for name in os.listdir() if name.endswith(".tmp")]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._weights import check_indices
 from manifold.backends import Backend, get_backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -86,7 +87,7 @@ class PooledColumns:
         data, indices, indptr = (np.asarray(stored.arrays[f"pooling_{name}"]) for name in ("data", "indices", "indptr"))
         n_images, n = indptr.size - 1, parts["graph"].n_nodes
         pooling = sparse.csr_array((data, indices, indptr), shape=(n_images, n))
-        pooling.check_format(full_check=True)
+        check_indices(pooling)
         if not np.isfinite(data).all():
             raise ValueError("weights of the pooling must be finite")
         if parts["ids"].size and parts["ids"].max() >= n_images:

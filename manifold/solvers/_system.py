@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from manifold._checkpoint import fingerprint
 from manifold._resources import require_memory
+from manifold._weights import check_indices
 from manifold.backends import Array, Backend, in_blocks, rounding_unit
 from manifold.graph import Graph
 from manifold.solvers._base import Callback, Solution, Status
@@ -224,7 +225,7 @@ def check_seeds(seeds: Any, n_nodes: int) -> tuple[Any, bool]:
     """Return seeds as a 2-D array or CSC matrix (n, q), and whether they came as one 1-D column."""
     if sparse.issparse(seeds):
         out, single = sparse.csc_array(seeds), False
-        out.check_format(full_check=True)
+        check_indices(out)
     else:
         out = seeds if hasattr(seeds, "ndim") else np.asarray(seeds)
         single = out.ndim == 1

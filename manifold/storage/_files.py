@@ -71,20 +71,30 @@ def sync(folder: Path) -> None:
 def writing(folder: Path) -> Iterator[bool]:
     """Make the folder where there is none, hold its lock, and give whether there is one; undo it for an error."""
     while True:
-        made = _make(folder)
+        made, held = _make(folder), False
         try:
             with _locked(folder) as locked:
                 if locked is None:  # another writer failed, and took its folder away
                     continue
-                with suppress(PermissionError):  # a parent that may not be read cannot be synced
-                    sync(folder.parent)
-                yield locked
-                return
+                held = True
+                try:
+                    with suppress(PermissionError):  # a parent that may not be read cannot be synced
+                        sync(folder.parent)
+                    yield locked
+                    return
+                except BaseException:
+                    _undo(folder, made)  # before the lock goes to a writer that waits
+                    raise
         except BaseException:
-            if made:
-                with suppress(OSError):
-                    os.rmdir(folder)  # fails unless empty
+            if not held:
+                _undo(folder, made)
             raise
+
+
+def _undo(folder: Path, made: bool) -> None:
+    if made:
+        with suppress(OSError):
+            os.rmdir(folder)  # fails unless empty
 
 
 def _make(folder: Path) -> bool:

@@ -1,0 +1,208 @@
+"""What the tests of saved files share: small saves of every kind, ways to break a disk, and ways to forge a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+import manifold as mf
+from manifold import datasets, storage
+from manifold.backends import get_backend
+from manifold.index import refine
+from manifold.storage import _files, _manifest, load_arrays, save_arrays
+
+SEEN = ("mkdir", "open", "write", "fsync", "replace", "unlink", "rmdir", "close", "listdir")  # where a crash can fall
+
+
+VERSIONS = (
+    {"a": np.arange(12, dtype=np.int32).reshape(3, 4), "b": np.linspace(0, 1, 9, dtype=np.float32)},
+    {"a": np.arange(20, dtype=np.int32).reshape(5, 4), "c": np.array([True, False])},
+)
+
+
+class Dead(BaseException):
+    """The process is gone: nothing it would still do is done."""
+
+
+class BrokenOS:
+    """`os`, until its n-th call that matters: a fault there, or a process that dies there, mid-write if it writes."""
+
+    def __init__(self, n: int, *, fault: OSError | None = None, killed: bool = False) -> None:
+        self.n, self.fault, self.killed, self.calls, self.trace = n, fault, killed, 0, []
+
+    def __getattr__(self, name):
+        real = getattr(os, name)
+        if name not in SEEN:
+            return real
+
+        def call(*args, **kwargs):
+            self.calls += 1
+            self.trace.append((name, args[0]))
+            if self.calls == self.n and self.fault is not None and name != "close":
+                raise self.fault
+            if self.calls >= self.n and self.fault is None:
+                if name == "close":
+                    return real(*args)  # the system closes the files of the dead, and drops their locks
+                if self.calls == self.n and name == "write":
+                    real(args[0], args[1][: len(args[1]) // 2])
+                if self.killed:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise Dead
+            return real(*args, **kwargs)
+
+        return call
+
+
+def break_os(monkeypatch, n, **how) -> BrokenOS:
+    broken = BrokenOS(n, **how)
+    monkeypatch.setattr(storage, "os", broken)
+    monkeypatch.setattr(_files, "os", broken)
+    return broken
+
+
+def save(path, version: int) -> None:
+    save_arrays(path, kind="test", arrays=VERSIONS[version], parameters={"version": version})
+
+
+def version_of(path, **how) -> int:
+    """The version that loads; fails unless it is exactly one of the two."""
+    stored = load_arrays(path, kind="test", **how)
+    version = stored.parameters["version"]
+    assert list(stored.arrays) == list(VERSIONS[version])
+    for name, array in VERSIONS[version].items():
+        assert stored.arrays[name].dtype == array.dtype
+        assert np.array_equal(stored.arrays[name], array)
+    return version
+
+
+def only_the_version_in_use(path) -> bool:
+    return len(os.listdir(path)) == 1 + len(VERSIONS[version_of(path)])
+
+
+def rewrite(path: Path, change) -> None:
+    """Forge the manifest, with a checksum that fits."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest = change(manifest) or manifest
+    manifest["sha256"] = _manifest._digest(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def file_of(path: Path, name: str) -> Path:
+    return next(path.glob(f"{name}.manifold-*.npy"))
+
+
+def _graph():
+    X, _ = datasets.digits()
+    return mf.build_graph(X[:60], 4)
+
+
+def _spectrum():
+    return mf.FastSpectralRanking(rank=3).prepare(_graph(), mf.Diffusion(), get_backend()).spectrum
+
+
+def _pooled():
+    pooling = sparse.csr_array(np.kron(np.eye(20), np.ones((1, 3))))
+    return mf.DiffusionIndex(n_entries=6).build_pooled(_graph(), pooling)
+
+
+def _search():
+    X, _ = datasets.digits()
+    return mf.ManifoldSearch(preset="adaptive", solver=mf.DiffusionIndex(n_entries=6)).fit(
+        X[:60], list(map(str, X[:60]))
+    )
+
+
+def _propagation():
+    return mf.propagate(_graph(), [None if i % 3 else "abc"[i % 5 % 3] for i in range(60)])
+
+
+MADE = {
+    "graph": _graph,
+    "spectrum": _spectrum,
+    "index": lambda: mf.DiffusionIndex(n_entries=6).build(_graph()),
+    "pooled_index": _pooled,
+    "search": _search,
+    "propagation": _propagation,
+}
+
+
+NODES, WEIGHTS = np.array([3, 17]), np.array([1.0, 0.5])
+
+
+USES = {
+    "graph": lambda graph: mf.diffuse(graph, np.eye(60)[:, :2], on_failure="ignore").scores,
+    "spectrum": lambda spectrum: spectrum.add(spectrum.project(np.eye(60, 2)), np.zeros((60, 2))),
+    "index": lambda index: [index.shortlist(NODES, WEIGHTS, 5).scores, refine(index, NODES, WEIGHTS, k=5).scores],
+    "pooled_index": lambda index: index.shortlist(NODES, WEIGHTS, 5).scores,
+    "search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, slack=0.0).scores,
+    "propagation": lambda result: (repr(result), result.columns, result.class_weights),
+}
+
+
+def mutate(value: Any, chance: random.Random) -> Any:
+    """Change one thing somewhere in a JSON value."""
+    odd = [None, True, -1, 0, 1, 2**31, 2**63, 2**64, 10**400, 0.5, 1e308, "", "../x", "/etc/passwd", "\0", "\ud800"]
+    odd += [
+        [],
+        {},
+        [[]],
+        [-1],
+        [2**62, 4],
+        [0, 2**70],
+        {"a": 1},
+        "|O",
+        "<f8",
+        "<i4",
+        ">f4",
+        "O",
+        "V8",
+        "manifest.json",
+        {"is": "Graph"},
+    ]
+    if isinstance(value, dict) and value and chance.random() < 0.85:
+        key = chance.choice(sorted(value))
+        what = chance.random()
+        if what < 0.1:
+            return {k: v for k, v in value.items() if k != key}
+        if what < 0.2:
+            return {**value, str(chance.choice(odd)): value[key]}
+        return {**value, key: mutate(value[key], chance)}
+    if isinstance(value, list) and value and chance.random() < 0.7:
+        at = chance.randrange(len(value))
+        return [*value[:at], mutate(value[at], chance), *value[at + 1 :]]
+    return chance.choice(odd)
+
+
+def forge(folder: Path, chance: random.Random) -> None:
+    """Change a manifest, or the entries or the shape of an array, and sign it as its own."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    if chance.random() < 0.5:
+        part = chance.choice(["parameters", "arrays"])
+        manifest[part] = mutate(manifest[part], chance)
+    else:
+        name = chance.choice(sorted(manifest["arrays"]))
+        entry = manifest["arrays"][name]
+        file = folder / entry["file"]
+        array = np.load(file)
+        if array.size and chance.random() < 0.7:
+            odd = [0, 1, -1, 59, 60, 2**31 - 1, -(2**31), 2**32 - 1, np.nan, np.inf, 1e30, 1e-40]
+            with np.errstate(all="ignore"):
+                flat = array.reshape(-1)
+                flat[chance.randrange(flat.size)] = np.array(chance.choice(odd)).astype(array.dtype)
+        else:
+            dtype = np.dtype(chance.choice(_manifest.DTYPES))
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                array = chance.choice([array[:-1], array[None], array.astype(dtype), array.ravel()[::-1].copy()])
+        file.unlink()
+        manifest["arrays"][name] = _manifest.write_array(file, array)
+    manifest["sha256"] = _manifest._digest(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
