@@ -55,10 +55,16 @@ def without_points(neighbors: Neighbors, kept: Ints, points: PointSet, *, k: int
 def with_points(neighbors: Neighbors, points: PointSet, *, k: int, backend: Backend) -> Neighbors:
     """Return the lists over all points, of which the first n are those of `neighbors` and the others are new.
 
+    Raises
+    ------
+    ValueError
+        Where a similarity would overflow float32.
+
     Notes
     -----
     Cost: two products of the new points with all, and one pass over the lists.
     """
+    points.check_range(points)
     n_all = points.X.shape[0]
     width = max(neighbors.n_neighbors, min(k + _RESERVE, n_all - 1))
     ids, similarities = _widened(neighbors, n_all, width)
