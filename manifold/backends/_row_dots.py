@@ -22,7 +22,7 @@ def row_dots(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     wide, other = (np.ascontiguousarray(rows, dtype=np.float64) for rows in (x, y))
     d = x.shape[-1]
     whole = d - d % LANES
-    strips, others = (rows[..., :whole].reshape(*rows.shape[:-1], -1, LANES) for rows in (wide, other))
+    strips, others = (rows[..., :whole].reshape(*rows.shape[:-1], whole // LANES, LANES) for rows in (wide, other))
     sums = np.einsum("...jl,...jl->...l", strips, others)
     sums[..., : d - whole] += wide[..., whole:] * other[..., whole:]
     while sums.shape[-1] > 1:
