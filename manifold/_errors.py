@@ -37,6 +37,7 @@ class CorruptFileError(ValueError):
 def warn(message: str, category: type[Warning] = ManifoldWarning) -> None:
     """Warn at the first line outside this package, however deep the call that found the reason."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __package__:
+    inside = {__package__, "numpy"}  # `np.errstate` stands between a function and its caller
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in inside:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

@@ -248,7 +248,7 @@ def test_memory_is_forecast_and_refused_before_the_work(monkeypatch):
 def test_progress_and_refusals():
     graph, seen = make_graph("clusters"), []
     DiffusionIndex(n_entries=4).build(graph, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(32, 150), (64, 150), (96, 150), (128, 150), (150, 150)]
+    assert seen == [(min(done, 150), 150) for done in range(16, 160 + 1, 16)]
     for filter in (Heat(3.0), RegularizedDiffusion(0.9)):
         with pytest.raises(ValueError, match=f"{type(filter).__name__}.* is not"):
             DiffusionIndex().build(graph, filter=filter)
@@ -318,7 +318,7 @@ def test_a_build_that_was_stopped_goes_on_with_the_same_result(tmp_path):
         index.build(graph, checkpoint=tmp_path / "state", progress=stop)
     blocks = []
     resumed = index.build(graph, checkpoint=tmp_path / "state", progress=lambda done, total: blocks.append(done))
-    assert blocks == [128, 150]
+    assert blocks == [112, 128, 144, 150]
     assert equal_columns(whole, resumed)
     assert isinstance(resumed.values, np.memmap)
     again = index.build(graph, checkpoint=tmp_path / "state", progress=lambda *_: pytest.fail("all was done"))
@@ -349,7 +349,7 @@ def test_killed_builds_resume(tmp_path):
     code = (
         "import os, sys, numpy as np; from manifold import *;"
         "X = np.load(sys.argv[1]); graph = build_graph(X, 5);"
-        "die = lambda done, total: os.kill(os.getpid(), 9) if done >= 64 else None;"
+        "die = lambda done, total: os.kill(os.getpid(), 9) if done >= 32 else None;"
         "DiffusionIndex(n_entries=8).build(graph, checkpoint=sys.argv[2], progress=die)"
     )
     X = np.random.default_rng(4).standard_normal((120, 6)).astype(np.float32)
@@ -359,7 +359,7 @@ def test_killed_builds_resume(tmp_path):
     graph, done = build_graph(X, 5), []
     index = DiffusionIndex(n_entries=8)
     resumed = index.build(graph, checkpoint=tmp_path / "state", progress=lambda *p: done.append(p))
-    assert done[0][0] == 96
+    assert done[0][0] == 48
     assert equal_columns(index.build(graph), resumed)
 
 

@@ -20,7 +20,17 @@ from manifold.graph import Graph
 from manifold.index import DiffusionIndex, PooledColumns, StoredColumns, refine
 from manifold.ranking._base import proved_slack
 from manifold.ranking._folded import PooledSpectrum
-from manifold.ranking._select import Baseline, Bounds, Lists, Rows, Selection, reached_nodes, score_bounds
+from manifold.ranking._select import (
+    Baseline,
+    Bounds,
+    ErrorBounds,
+    Lists,
+    Reached,
+    Rows,
+    Selection,
+    non_negative,
+    score_bounds,
+)
 from manifold.ranking.pooling import Pooling
 from manifold.solvers import ConjugateGradient, Prepared, Solution, Solver, Status, get_solver, merge_reports
 
@@ -73,7 +83,7 @@ class Ranker:
             else:
                 solution = self.prepared.solve(block)
                 pooled = isinstance(self.prepared, PooledColumns | PooledSpectrum)
-                bounds = score_bounds(solution, None, backend=self.backend) if pooled else self._bounds(solution, block)
+                bounds = score_bounds(solution, backend=self.backend) if pooled else self._bounds(solution, block)
                 answer = list(self._select(bounds, queries, task))
             solution = self._refine(solution, answer, block, queries=queries, task=task)
             rows[queries], scores[queries], slack[queries] = answer
@@ -119,14 +129,16 @@ class Ranker:
         columns = StoredColumns if self.pooling is None else PooledColumns
         return isinstance(self.prepared, columns) and task.candidates is None
 
-    def _bounds(self, solution: Solution, block: sparse.csc_array) -> Bounds:
+    def _bounds(self, solution: Solution, block: sparse.csc_array) -> Bounds | ErrorBounds:
         """Return bounds on the scores of what is ranked, from a solution on the nodes."""
+        reached = Reached.of(self.graph, block)
+        if self._scale is None and self.pooling is None:
+            return ErrorBounds(non_negative(solution, self.backend), solution.error_bound, reached)
         weights = 1.0 if self._scale is None else self.backend.asarray(self._scale[:, None])
-        reached = reached_nodes(self.graph, block, self.backend)
-        bounds = score_bounds(solution, reached, backend=self.backend, weights=weights)
+        bounds = score_bounds(solution, backend=self.backend, reached=reached, weights=weights)
         return bounds if self.pooling is None else self.pooling.bounds(bounds)
 
-    def _select(self, bounds: Bounds, queries: Rows, task: Task) -> Lists:
+    def _select(self, bounds: Bounds | ErrorBounds, queries: Rows, task: Task) -> Lists:
         selection = Selection(bounds, self.backend)
         if task.candidates is not None:
             return selection.among(task.candidates[queries], task.k)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from scipy import sparse
 from manifold.backends import Array, Backend
 from manifold.graph import Graph
 from manifold.ranking._base import proved_slack
-from manifold.solvers import Solution
+from manifold.solvers import Solution, Status
 
 Rows = NDArray[np.int64]
 Lists = tuple[Rows, NDArray[np.float64], NDArray[np.float64]]
@@ -32,44 +33,121 @@ class Bounds:
     lower: Array
     upper: Array
 
+    def lower_at(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+        """Return the lower bounds (q, m) of the rows (q, m) of each query."""
+        return _at(self.lower, rows, backend)
 
-def score_bounds(solution: Solution, reached: Array | None, *, backend: Backend, weights: Array = 1.0) -> Bounds:
-    """Return `weights` times the scores of a solution, cut at 0, and bounds; exactly 0 where known to be unreached."""
+    def upper_at(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+        """Return the upper bounds (q, m) of the rows (q, m) of each query."""
+        return _at(self.upper, rows, backend)
+
+    def most_beside(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+        """Return the largest upper bound (q,) of all rows that are not among these (q, m); overwrites theirs."""
+        backend.xp.put_along_axis(self.upper, backend.asarray(rows.T), -1.0, axis=0)
+        return _largest(self.upper, backend)
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """Which nodes lie in a component that holds a seed: `flags` (m, q) of components, `components` (n,) of nodes."""
+
+    flags: NDArray[np.bool_]
+    components: NDArray[Any]
+
+    @classmethod
+    def of(cls, graph: Graph, seeds: sparse.csc_array) -> Reached:
+        """Look at the seeds (n, q) of each query."""
+        flags = np.zeros((graph.n_components, seeds.shape[1]), dtype=bool)
+        flags[graph.components[seeds.indices], np.repeat(np.arange(seeds.shape[1]), np.diff(seeds.indptr))] = True
+        return cls(flags, graph.components)
+
+    def nodes(self, backend: Backend) -> Array:
+        """Return (n, q) bool."""
+        return backend.asarray(self.flags)[backend.asarray(self.components)]
+
+    def at(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return (q, m) bool for the rows of each query."""
+        found: NDArray[np.bool_] = self.flags[self.components[rows], np.arange(len(rows))[:, None]]
+        return found
+
+    def beside(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return (q,) whether each query reaches a node that is not among its rows, all distinct."""
+        sizes = np.bincount(self.components, minlength=len(self.flags))
+        more: NDArray[np.bool_] = sizes @ self.flags > self.at(rows).sum(axis=1)
+        return more
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorBounds:
+    """Scores (n, q) of which each is wrong by at most the error (q,) of its query: bounds are made where asked for."""
+
+    scores: Array
+    error: NDArray[np.float64]
+    reached: Reached
+
+    def lower_at(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+        """See `Bounds`."""
+        return np.maximum(_at(self.scores, rows, backend) - self.error[:, None], 0)
+
+    def upper_at(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+        """See `Bounds`."""
+        upper = np.maximum(_at(self.scores, rows, backend), 0) + self.error[:, None]
+        return np.where(self.reached.at(np.maximum(rows, 0)), upper, 0.0)
+
+    def most_beside(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+        """See `Bounds`; overwrites the scores of these rows."""
+        backend.xp.put_along_axis(self.scores, backend.asarray(rows.T), -1.0, axis=0)
+        most = _largest(self.scores, backend)
+        return np.where((most > 0) | self.reached.beside(rows), np.maximum(most, 0) + self.error, 0.0)
+
+
+def _at(values: Array, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+    """Return the entries (q, m) of (n, q) at the rows of each query; what -1 gives is of no use."""
+    picked = backend.xp.take_along_axis(values, backend.asarray(np.maximum(rows, 0).T), axis=0)
+    return backend.to_host(picked).T.astype(np.float64)
+
+
+def _largest(values: Array, backend: Backend) -> NDArray[np.float64]:
+    if not values.shape[0]:
+        return np.zeros(values.shape[1])
+    return np.maximum(backend.to_host(values.max(axis=0)).astype(np.float64), 0)
+
+
+def non_negative(solution: Solution, backend: Backend) -> Array:
+    """Return scores of one's own, cut at 0: exact ones of non-negative seeds are not below, so only error goes."""
     xp = backend.xp
-    # exact scores of non-negative seeds are non-negative, so the cut at 0 only removes error
-    scores = xp.maximum(xp.where(xp.isfinite(solution.scores), solution.scores, 0), 0)
-    error = backend.asarray(solution.error_bound)
+    if all(status is not Status.NONFINITE for status in solution.status):
+        return xp.maximum(solution.scores, 0)
+    return xp.maximum(xp.where(xp.isfinite(solution.scores), solution.scores, 0), 0)
+
+
+def score_bounds(
+    solution: Solution, *, backend: Backend, reached: Reached | None = None, weights: Array = 1.0
+) -> Bounds:
+    """Return `weights` times the scores of a solution, cut at 0, and bounds; exactly 0 where known to be unreached."""
+    xp, scores, error = backend.xp, non_negative(solution, backend), backend.asarray(solution.error_bound)
     lower, upper = xp.maximum(scores - error, 0) * weights, (scores + error) * weights
     if reached is not None:
-        lower, upper = (xp.where(reached, bound, 0.0) for bound in (lower, upper))
+        known = reached.nodes(backend)
+        lower, upper = (xp.where(known, bound, 0.0) for bound in (lower, upper))
     return Bounds(scores * weights, lower, upper)
-
-
-def reached_nodes(graph: Graph, seeds: sparse.csc_array, backend: Backend) -> Array:
-    """Return whether a node lies in a component that holds a seed: (n, q) bool."""
-    reached = np.zeros((graph.n_components, seeds.shape[1]), dtype=bool)
-    reached[graph.components[seeds.indices], np.repeat(np.arange(seeds.shape[1]), np.diff(seeds.indptr))] = True
-    return backend.asarray(reached)[backend.asarray(graph.components)]
 
 
 class Selection:
     """The scores of one block of queries, ready to be cut into lists."""
 
-    def __init__(self, bounds: Bounds, backend: Backend) -> None:
-        self.scores, self.lower, self.upper = bounds.scores, bounds.lower, bounds.upper
-        self.backend = backend
+    def __init__(self, bounds: Bounds | ErrorBounds, backend: Backend) -> None:
+        self.bounds, self.backend = bounds, backend
 
     def overall(self, k: int, queries: Rows, *, baseline: Baseline, own: Rows | None = None) -> Lists:
         """Return the best k of the collection, `own` rows left out, for this block of queries.
 
         Where fewer than k scores are positive the baseline follows; it is asked for those queries alone.
         """
-        columns = self.backend.xp.arange(self.scores.shape[1])
+        all_scores = self.bounds.scores
         if own is not None:
-            mine = self.backend.asarray(own)
-            self.scores[mine, columns] = -1
-            self.upper[mine, columns] = -1
-        best, values = (self.backend.to_host(x) for x in self.backend.top_k(self.scores.T, k))
+            all_scores[self.backend.asarray(own), self.backend.xp.arange(all_scores.shape[1])] = -1
+        best, values = (self.backend.to_host(x) for x in self.backend.top_k(all_scores.T, k))
         rows, scores = best.astype(np.int64), np.maximum(values.astype(np.float64), 0)
         short = np.flatnonzero((scores <= 0).any(axis=1))
         near = baseline(queries[short]) if short.size else np.empty((0, 0), dtype=np.int64)
@@ -77,38 +155,26 @@ class Selection:
             n_positive = int((scores[j] > 0).sum())
             left_out = () if own is None else own[j]
             rows[j] = self._followed_by(rows[j, :n_positive], nearest, np.append(rows[j, :n_positive], left_out))[:k]
-        return rows, scores, self._slack(rows, self.upper)
+        lower = self.bounds.lower_at(rows, self.backend).min(axis=1, initial=np.inf)
+        taken = rows if own is None else np.column_stack([rows, own])
+        return rows, scores, proved_slack(lower, self.bounds.most_beside(taken, self.backend))
 
     def among(self, candidates: Rows, k: int) -> Lists:
         """Return the best k of each query's candidates (-1 pads), equal scores in the order given."""
-        values = np.where(candidates >= 0, self._at(self.scores, candidates), -np.inf)
+        values = np.where(candidates >= 0, _at(self.bounds.scores, candidates, self.backend), -np.inf)
         order = np.argsort(-values, axis=1, kind="stable")[:, :k]
         rows = np.take_along_axis(candidates, order, axis=1)
         scores = np.maximum(np.take_along_axis(values, order, axis=1), 0)
-        upper = np.where(candidates >= 0, self._at(self.upper, candidates), -1)
+        upper = np.where(candidates >= 0, self.bounds.upper_at(candidates, self.backend), -1)
         np.put_along_axis(upper, order, -1, axis=1)
-        lower = np.where(rows >= 0, self._at(self.lower, rows), np.inf).min(axis=1, initial=np.inf)
+        lower = np.where(rows >= 0, self.bounds.lower_at(rows, self.backend), np.inf).min(axis=1, initial=np.inf)
         return rows, scores, proved_slack(lower, upper.max(axis=1, initial=0))
 
     def _followed_by(self, first: Rows, nearest: Rows, taken: Rows) -> Rows:
         """Return `first`, then the nearest rows that are not taken, then all others by id."""
-        free = np.ones(self.scores.shape[0], dtype=bool)
+        free = np.ones(self.bounds.scores.shape[0], dtype=bool)
         free[taken.astype(np.int64)] = False
         nearest = nearest[nearest >= 0]
         nearest = nearest[free[nearest]]
         free[nearest] = False
         return np.concatenate([first, nearest, np.flatnonzero(free)])
-
-    def _at(self, values: Array, rows: Rows) -> NDArray[np.float64]:
-        """Return the entries (q, k) of (n, q) at the rows of each query."""
-        at = self.backend.asarray(np.maximum(rows, 0).T)
-        picked = self.backend.xp.take_along_axis(values, at, axis=0)
-        return self.backend.to_host(picked).T.astype(np.float64)
-
-    def _slack(self, rows: Rows, upper: Array) -> NDArray[np.float64]:
-        """Compare the least that is returned with the most that is left out."""
-        xp = self.backend.xp
-        lower = self._at(self.lower, rows).min(axis=1, initial=np.inf)
-        xp.put_along_axis(upper, self.backend.asarray(rows.T), -1.0, axis=0)
-        most = self.backend.to_host(upper.max(axis=0)).astype(np.float64) if upper.shape[0] else np.zeros(len(rows))
-        return proved_slack(lower, np.maximum(most, 0))
