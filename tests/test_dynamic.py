@@ -235,7 +235,7 @@ def test_stored_columns_hold_after_every_change(alpha, dtype, monkeypatch):
     solver = mf.DiffusionIndex(n_entries=10, dtype=dtype)
     changes = Changes({"alpha": alpha, "solver": solver, "edges": ("mutual", "union")[alpha > 0.9]}, seed=1, n=70)
     n_stale = []
-    for step in range(12):
+    for step in range(8):
         if step % 2:
             changes.remove(changes.rng.choice(len(changes.ids), 1 + step % 3, replace=False))
         else:
