@@ -7,6 +7,8 @@ import os
 import random
 import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +208,21 @@ def forge(folder: Path, chance: random.Random) -> None:
         manifest["arrays"][name] = _manifest.write_array(file, array)
     manifest["sha256"] = _manifest._digest(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@contextmanager
+def memory_for(n_bytes: int) -> Iterator[None]:
+    """Let this process write to at most `n_bytes` more than it has, where the system counts them (Linux)."""
+    try:
+        import resource
+
+        taken = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
+    except (ImportError, OSError, StopIteration):
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(taken.split()[1]) + n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)

@@ -15,9 +15,9 @@ import pytest
 from saves import VERSIONS, Dead, break_os, only_the_version_in_use, save, version_of
 
 import manifold as mf
-from manifold import storage
+from manifold import _checkpoint, storage
 from manifold._errors import CorruptFileError
-from manifold.storage import _files, _manifest, load_arrays, save_arrays
+from manifold.storage import _files, _manifest, export_file, import_file, load_arrays, save_arrays
 
 
 @pytest.mark.parametrize("locks", [True, False])
@@ -141,6 +141,42 @@ def test_row_56_a_search_killed_at_any_write_of_its_save_leaves_the_old_one(monk
     assert set(alphas) == {0.5, 0.9}
 
 
+def built(**how):
+    """The bytes of an index of two blocks."""
+    ring = np.roll(np.eye(40), 1, axis=0)
+    index = mf.DiffusionIndex(n_entries=3).build(mf.graph_from_affinity(ring + ring.T), **how)
+    return [np.asarray(part).tobytes() for part in (index.ids, index.values, index.tail, index.error)]
+
+
+def test_row_56_a_build_that_dies_at_any_call_goes_on_with_the_same_bits(monkeypatch):
+    expected = built()
+    for n in range(1, 1000):
+        with monkeypatch.context() as patch:
+            broken = break_os(patch, n)
+            patch.setattr(_checkpoint, "os", broken)
+            with suppress(Dead):
+                built(checkpoint=f"x{n}")
+        assert built(checkpoint=f"x{n}") == expected
+        if broken.calls < n:
+            break
+    assert n > 20
+
+
+def test_row_56_an_export_that_dies_at_any_call_leaves_the_old_one(monkeypatch):
+    save("x", 0)
+    save("y", 1)
+    for n in range(1, 100):
+        export_file("x", "sent.zip")
+        with monkeypatch.context() as patch:
+            broken = break_os(patch, n)
+            with suppress(Dead):
+                export_file("y", "sent.zip")
+        assert version_of(import_file("sent.zip", f"z{n}")) == (broken.calls < n)
+        if broken.calls < n:
+            break
+    assert n > 2
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_row_57_a_fault_at_every_call_leaves_the_target_as_it_was(monkeypatch, first, code):
@@ -191,6 +227,37 @@ def test_row_57_a_full_disk(monkeypatch, first):
         save("x", 1)
     assert caught.value.errno == errno.ENOSPC
     assert (sorted(os.listdir("x")) if os.path.exists("x") else None) == before
+
+
+@pytest.mark.parametrize("size", [0, 300, 3000])
+def test_row_57_no_room_for_an_export_or_a_build(size):
+    """The system refuses to let any file grow beyond a size, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    save("x", 0)
+    export_file("x", "sent.zip")
+    save("x", 1)
+    expected, before = built(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        for work in (lambda: export_file("x", "sent.zip"), lambda: built(checkpoint="state")):
+            with suppress(OSError) if size == 3000 else pytest.raises(OSError, match="too large"):
+                work()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert version_of(import_file("sent.zip", "y")) == (size == 3000)
+    assert built(checkpoint="state") == expected
+    assert not list(Path().rglob("*.tmp"))
+
+
+def test_row_57_no_device_is_replaced_and_no_link():
+    save("x", 0)
+    for target in ("/dev/full", "x"):
+        with pytest.raises(FileExistsError, match="a folder or a device"):
+            export_file("x", target)
+    Path("link.zip").symlink_to("sent.zip")
+    export_file("x", "link.zip")
+    assert Path("link.zip").is_symlink()
+    assert version_of(import_file("sent.zip", "y")) == 0
 
 
 def run_as_nobody(code: str) -> str:
@@ -287,3 +354,23 @@ def test_row_59_a_writer_that_fails_takes_no_folder_from_one_that_waits(monkeypa
         save("x", 0)
     thread.join()
     assert version_of("x") == 1
+
+
+def test_row_59_exports_to_one_file_and_builds_in_one_folder_at_once():
+    save("x", 0)
+    save("y", 1)
+    expected, found = built(), []
+
+    def both(i):
+        for _ in range(5):
+            export_file("xy"[i % 2], "sent.zip")
+        found.append(built(checkpoint="state"))
+
+    threads = [threading.Thread(target=both, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4
+    assert version_of(import_file("sent.zip", "z")) in (0, 1)
+    assert not list(Path().glob(".*"))

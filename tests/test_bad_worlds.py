@@ -485,5 +485,5 @@ def test_every_row_has_tests_named_after_it():
         pairs = re.findall(r"`(test_\w+\.py)` `(\w+)`", named)
         assert pairs
         for file, prefix in pairs:
-            assert {"row", number} <= set(prefix.split("_")), prefix
+            assert {"row", f"{int(number):02}"} <= set(prefix.split("_")), prefix
             assert re.search(rf"^def {prefix}", (folder / file).read_text(), re.MULTILINE), (file, prefix)
