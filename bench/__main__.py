@@ -18,6 +18,7 @@ BENCHES = (
     "grid",
     "pipeline",
     "explorer",
+    "service",
     "gpu",
 )
 
