@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
-from cases import SOLVERS, adjacency
+from cases import DTYPES, SOLVERS, adjacency
 
 from manifold import Diffusion, diffuse, graph_from_affinity
 from manifold.ranking import pooling_weights, regional_seeds
@@ -99,3 +101,34 @@ def test_a_vector_hit_by_two_regions():
     for mode, value in (("sum_of_powers", 1.241), ("power_of_sum", 4.913)):
         Y = regional_seeds(ids, similarities, owners=np.array([0, 0]), n_nodes=1, y_mode=mode)
         assert Y[0, 0] == pytest.approx(value, abs=1e-12)
+
+
+def residual_ratio(graph, B, X, alpha):
+    """LAPACK's test ratio ||b - A x||_1 / (||A||_1 ||x||_1 eps) of A = I - alpha S, the largest of any column."""
+    W = graph.affinity.toarray().astype(np.longdouble)
+    d = W.sum(axis=1)
+    inverse = np.divide(1, np.sqrt(d), out=np.zeros_like(d), where=d > 0)
+    A = np.eye(len(d)) - alpha * (inverse[:, None] * W * inverse)
+    residual = np.abs((1 - alpha) * B - A @ X).sum(axis=0)
+    scale = np.abs(A).sum(axis=0).max(initial=0) * np.abs(X).sum(axis=0) * np.finfo(graph.dtype).eps
+    return float((residual / np.maximum(scale, np.finfo(float).tiny)).max(initial=0))
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.99])
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+@pytest.mark.parametrize("case", SOLVERS, ids=lambda case: case.name)
+def test_residuals_as_small_as_lapack_asks_for(case, dtype, alpha):
+    """At the limit of its precision every solver stays below LAPACK's threshold of 30, whatever the sizes."""
+    solver = case.exact(dtype)
+    if hasattr(solver, "rtol"):
+        solver = replace(solver, rtol=float(np.finfo(dtype).eps))
+    for n in (0, 1, 2, 3, 5, 10, 50):
+        rng = np.random.default_rng(n)
+        W = rng.random((n, n)) * (rng.random((n, n)) < 6 / max(n, 1)) * (1 - np.eye(n))
+        graph = graph_from_affinity(W + W.T).astype(dtype)
+        for q in (0, 1, 2, 15):
+            Y = rng.random((n, q)).astype(dtype)
+            solution = diffuse(graph, Y, filter=Diffusion(alpha), solver=solver, on_failure="ignore")
+            assert solution.scores.shape == (n, q)
+            assert solution.scores.dtype == dtype
+            assert residual_ratio(graph, Y, solution.scores, alpha) < 30
