@@ -369,8 +369,10 @@ class TestConvergence:
         assert traces[-1].iterations.tolist() == [0]
         assert len(set(residual.lines[n - 1].get_ydata())) == 1
         assert len(error.lines) == 2 * n  # each with its bound
-        styles = [line.get_linestyle() for line in error.lines]
-        assert styles.count(":") == n
+        dotted = [line for line in error.lines if line.get_linestyle() == ":"]
+        assert len(dotted) == n
+        for trace, line in zip(traces, dotted, strict=True):
+            np.testing.assert_allclose(np.unique(line.get_ydata()), np.unique(trace.bound))
         assert legend_of(overlap) == [*(trace.solver for trace in traces), "bound on the error"]
         assert overlap.get_ylabel() == "overlap of the best 10"
         colours = [line.get_color() for line in residual.lines]

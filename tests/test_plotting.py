@@ -28,6 +28,7 @@ from manifold.plotting import (
     ranking_comparison,
     regional_matches,
     score_intervals,
+    stored_intervals,
     time_accuracy,
 )
 from manifold.plotting._canvas import INK, RIGHT, WRONG
@@ -226,6 +227,20 @@ class TestIntervals:
         solution = mf.diffuse(search.graph_, seeds, filter=search.filter, solver=search.solver)
         ax = certified_intervals(*score_intervals(solution), k=k)
         assert (ax.get_title(loc="right") == "certified") == bool(search.search(X[500], k=k).certified)
+
+    @pytest.mark.parametrize("n_entries", [3, 200])
+    def test_stored_columns_hold_the_exact_scores(self, n_entries):
+        graph = make_graph("clusters")
+        y = np.zeros(graph.n_nodes)
+        y[[3, 8, 90]] = [1.0, 0.2, 0.5]
+        low, high = stored_intervals(mf.DiffusionIndex(n_entries=n_entries).build(graph), y)
+        exact = dense_scores(graph, y, mf.Diffusion())
+        assert (low <= exact * (1 + 1e-6) + 1e-12).all()
+        assert (exact <= high * (1 + 1e-6) + 1e-12).all()
+        widest = (high - low).max()
+        assert widest < 1e-3 if n_entries == 200 else widest > 1e-3  # what is not stored is only bounded
+        with pytest.raises(ValueError, match="seeds must be 150 numbers >= 0"):
+            stored_intervals(mf.DiffusionIndex(n_entries=3).build(graph), -y)
 
     def test_intervals_hold_the_exact_scores(self):
         graph = make_graph("clusters")

@@ -16,7 +16,7 @@ from manifold.plotting._convergence import SOLVERS, Trace, convergence, trace_co
 from manifold.plotting._diffusion import diffusion, diffusion_animation, diffusion_steps, score_decay
 from manifold.plotting._explanation import explanation
 from manifold.plotting._graph import embedding, spectral_coordinates
-from manifold.plotting._intervals import certified_intervals, score_intervals
+from manifold.plotting._intervals import certified_intervals, score_intervals, stored_intervals
 from manifold.plotting._labels import confusion, confusion_counts, label_certainty, reliability
 from manifold.plotting._neighborhood import neighborhood
 from manifold.plotting._regions import regional_matches
@@ -47,6 +47,7 @@ __all__ = [
     "score_intervals",
     "spectral_coordinates",
     "spectrum",
+    "stored_intervals",
     "time_accuracy",
     "trace_convergence",
     "tuning_landscape",

@@ -125,12 +125,11 @@ def _draw_tree(ax: Axes, explanation: Explanation, items: Any) -> None:
             back = xy[node[:-1]]
             ax.plot([x, back[0]], [y, back[1]], color=FAINT, linewidth=0.8 + 3 * shares[node] / widest, zorder=1)
     seeds = {path.nodes[::-1]: path.share for path in explanation.paths}
-    letters = min((11 if items is None else 8.5) * unit, 8.0)  # so that four lines fit a node
     for node, (x, y) in xy.items():
         colour = INK if len(node) == 1 else PALETTE[0] if node in seeds else FAINT
         left, low = x - _SIZE / 2, y - _SIZE / 2
         ax.fill(x + _SIZE / 2 * np.array([-1, 1, 1, -1]), y + _SIZE / 2 * np.array([-1, -1, 1, 1]), "white", zorder=1.5)
-        thumbnail(ax, _shown(items, node[-1], 38), x=left, y=low, size=_SIZE, letters=letters)
+        thumbnail(ax, _shown(items, node[-1], 38), x=left, y=low, size=_SIZE, letters=9.5 * unit)
         frame(ax, x=left, y=low, size=_SIZE, colour=colour)
         if node in seeds:
             ax.text(x, y + _SIZE / 2 + 0.09, f"{100 * seeds[node]:.2g} %", ha="center", va="bottom", fontsize=SMALL)

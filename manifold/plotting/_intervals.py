@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from manifold._checks import check_count
+from manifold.index import StoredColumns
+from manifold.index._entries import entry_bounds
 from manifold.plotting._canvas import FAINT, INK, PALETTE, WRONG, integer_ticks, legend, one_axes
 from manifold.solvers import Solution
 
@@ -40,6 +42,41 @@ def score_intervals(solution: Solution, column: int = 0) -> tuple[NDArray[np.flo
     return np.maximum(scores - bound, 0), np.maximum(scores + bound, 0)
 
 
+def stored_intervals(index: StoredColumns, seeds: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what the exact scores certainly lie between by the stored columns of an index alone, without a solve.
+
+    Parameters
+    ----------
+    index : StoredColumns
+        A built one.
+    seeds : (n,) float
+        y >= 0.
+
+    Returns
+    -------
+    lower, upper : (n,)
+
+    Notes
+    -----
+    Cost: n m T for m seeds and T entries a column; a search looks at the few nodes that matter, this at all.
+
+    Examples
+    --------
+    >>> from manifold import Diffusion, DiffusionIndex, graph_from_affinity
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    >>> index = DiffusionIndex(n_entries=1).build(path, filter=Diffusion(0.5))
+    >>> lower, upper = stored_intervals(index, [1.0, 0.0, 0.0])
+    >>> lower.round(3).tolist(), upper.round(3).tolist()
+    ([0.583, 0.0, 0.0], [0.583, 0.236, 0.236])
+    """
+    y = np.asarray(seeds, dtype=np.float64)
+    if y.shape != (index.graph.n_nodes,) or not (y >= 0).all():
+        raise ValueError(f"seeds must be {index.graph.n_nodes} numbers >= 0, got shape {y.shape}")
+    nodes = np.flatnonzero(y)
+    lower, upper = entry_bounds(index, np.arange(y.size), nodes)
+    return lower @ y[nodes], upper @ y[nodes]
+
+
 def certified_intervals(
     lower: Any,
     upper: Any,
@@ -55,7 +92,7 @@ def certified_intervals(
     Parameters
     ----------
     lower, upper : (n,)
-        What the exact scores lie between, see `score_intervals`.
+        What the exact scores lie between, see `score_intervals` and `stored_intervals`.
     k : int
         Length of the list, at most n.
     ids : (n,), optional
@@ -79,9 +116,10 @@ def certified_intervals(
         raise ValueError(f"k={k} but there are {low.size} items: give a k of at most that")
     order, least, outside = cut(low, high, k)
     across = np.where(np.arange(low.size) < k, low[order] < outside, high[order] > least)
-    window = slice(max(0, k - check_count(n_shown, "n_shown") // 2), k + -(-n_shown // 2))
+    half = -(-check_count(n_shown, "n_shown") // 2)
+    window = slice(max(0, k - half), k + half)
     ranks = np.arange(1, low.size + 1)
-    inside = np.isin(ranks - 1, np.arange(low.size)[window])
+    inside = np.abs(ranks - k - 0.5) < half
     ax = one_axes(ax, size=(7.0, 3.8))
     kinds = (
         (~across & (ranks <= k), PALETTE[0], "o", f"certainly among the best {k}"),

@@ -95,5 +95,5 @@ def _chords(ax: Axes, graph: Graph, near: NDArray[Any], places: NDArray[Any]) ->
 
 def _draw_node(ax: Axes, item: Any, *, x: float, y: float, size: float, colour: str, dashed: bool) -> None:
     ax.fill([x, x + size, x + size, x], [y, y, y + size, y + size], color="white", zorder=1.8)
-    thumbnail(ax, item, x=x, y=y, size=size)
+    thumbnail(ax, item, x=x, y=y, size=size, letters=6.6)
     frame(ax, x=x, y=y, size=size, colour=colour, dashed=dashed)

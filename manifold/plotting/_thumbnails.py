@@ -27,11 +27,11 @@ def one_list(pair: Any, *, name: str, k: int) -> tuple[list[Any], list[float]]:
 
 
 def thumbnail(
-    ax: Axes, item: Any, *, x: float, y: float, size: float, letters: float | None = None
+    ax: Axes, item: Any, *, x: float, y: float, size: float, letters: float = 4.8
 ) -> tuple[float, float, float, float]:
     """Draw pixels, an encoded image or the beginning of a text into the square at (x, y); return what it covers.
 
-    `letters` is the size of a text, in points.
+    `letters` is the size of a text, in points, in a square of size 1; a short one is written larger.
     """
     if isinstance(item, str):
         snippet = textwrap.fill(textwrap.shorten(item, 75, placeholder=" …"), 14, max_lines=7, placeholder=" …")
