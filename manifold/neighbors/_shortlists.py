@@ -109,7 +109,7 @@ class Shortlists:
             if self._kernels is not None:
                 self._kernels.offer_rows(products, offsets, columns, rows, self.scores, self.ids, first, last)
 
-        in_threads(multiply, rows.size, step=_ROWS, blas=True)
+        in_threads(multiply, rows.size, step=_even_step(rows.size), blas=True)
         return products
 
     def _centred(self, ids: NDArray[np.int32]) -> Array:
@@ -195,6 +195,11 @@ class Shortlists:
 
     def _pairs(self, n: int) -> Iterator[slice]:
         return slices(n, max(1, GATHER // self.points.X.shape[1]))
+
+
+def _even_step(n: int) -> int:
+    """Return the length of ranges that cover n rows by fours, so that no thread of two or four waits for the others."""
+    return -(-n // (4 * -(-n // (4 * _ROWS))))
 
 
 def plain_rows(points: PointSet) -> bool:
