@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -247,6 +247,58 @@ def test_stored_columns_hold_after_every_change(alpha, dtype, monkeypatch):
         assert_columns_hold(index, K, renewed=True)
         n_stale.append(int(index.stale.sum()))
     assert (max(n_stale) > 0) == (alpha > 0)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(8, 24),
+    n_edges=st.integers(0, 60),
+    n_changed=st.integers(0, 6),
+    n_gone=st.integers(0, 4),
+    n_new=st.integers(0, 4),
+    alpha=st.sampled_from([0.1, 0.9, 0.999]),
+    spread=st.sampled_from([0.0, 4.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_bound_of_a_change_is_never_below_it(seed, n, n_edges, n_changed, n_gone, n_new, alpha, spread):
+    """Any change of any graph: edges of all weights, nodes that come, go, and are isolated before or after."""
+    rng = np.random.default_rng(seed)
+
+    def with_edges(W, m):
+        i, j = rng.integers(0, len(W), (2, m))
+        weights = 10 ** rng.uniform(-spread, spread, m) * (rng.random(m) < 0.8)  # or an edge less
+        W[i, j] = W[j, i] = weights
+        W[i, j] = W[j, i] = np.minimum(W[i, j], W[j, i])
+        np.fill_diagonal(W, 0)
+        return W
+
+    before = with_edges(np.zeros((n, n)), n_edges)
+    rows = np.append(np.sort(rng.choice(n, n - n_gone, replace=False)), np.full(n_new, -1))
+    after = np.zeros((rows.size, rows.size))
+    old = rows >= 0
+    after[np.ix_(old, old)] = before[np.ix_(rows[old], rows[old])]
+    after = with_edges(after, n_changed)
+    first, second = (mf.graph_from_affinity(W).astype(np.float64) for W in (before, after))
+    index = mf.DiffusionIndex(n_entries=4, dtype="float64").build(first, filter=mf.Diffusion(alpha))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("manifold.index._update._MOST_TOUCHED", 1.0)
+        changed = updated_columns(index, second, rows)
+    assert changed.stale is not None
+    assert_columns_hold(changed, dense_columns(second, alpha))
+    untouched = ~np.isin(second.components, second.components[np.flatnonzero(_touched(first, second, rows))])
+    kept = untouched & old & ~np.isin(index.ids, np.flatnonzero(~np.isin(np.arange(n), rows))).any(axis=1)[rows]
+    assert np.array_equal(changed.values[kept], index.values[rows[kept]])
+
+
+def _touched(before, after, rows):
+    """Whether each node of a graph has other edges than before."""
+    old = np.flatnonzero(rows >= 0)
+    W, V = before.affinity.toarray(), after.affinity.toarray()
+    touched = (V[:, rows < 0] > 0).any(axis=1) | (rows < 0)
+    gone = np.setdiff1d(np.arange(before.n_nodes), rows)
+    touched[old] |= (W[np.ix_(rows[old], gone)] > 0).any(axis=1)
+    touched[old] |= (W[np.ix_(rows[old], rows[old])] != V[np.ix_(old, old)]).any(axis=1)
+    return touched
 
 
 def test_renewed_columns_are_those_of_a_build():

@@ -4,7 +4,7 @@ In: stored columns, and the graph as it is. Out: stored columns of that graph, s
 
 With v = sqrt(degree), V = diag(v) and M = V^2 - a W there is K = w V M^-1 V; a prime marks the graph as it is. A node
 that is isolated in one of the graphs, or not in it, takes v from the other, for its column is w e whatever its v. Then
-M - M' is zero but for the touched nodes T, whose edges are others, and M'^-1 - M^-1 = M^-1 (M - M') M'^-1. Outside T,
+M - M' is zero but for the touched nodes T, new or with other edges, and M'^-1 - M^-1 = M^-1 (M - M') M'^-1. Outside T,
 where v is the same in both graphs, this says
 
     K'_ij - K_ij = (1 / w) (K q_j)_i,    q_j = V^-1 (M - M') V'^-1 K'_Tj,
@@ -126,7 +126,7 @@ class _Change:
     Attributes
     ----------
     touched : (t,) int
-        Nodes of the graph as it is whose edges are others.
+        Nodes of the graph as it is whose edges are others, and those that are new.
     place : (n,) int
         Where each node of before is; those that have gone follow the n' that are there.
     matrix : csr_array (s, t)
@@ -150,7 +150,7 @@ class _Change:
         size = n + gone.size
         difference = _placed(before, place, size) - _placed(after, np.arange(n), size)
         difference.eliminate_zeros()
-        touched = np.flatnonzero(np.diff(difference.indptr))
+        touched = np.union1d(np.flatnonzero(np.diff(difference.indptr)), np.flatnonzero(rows < 0))
         degrees = np.zeros((2, size))
         degrees[0, place], degrees[1, :n] = before.degrees, after.degrees
         d_before, d_after = (np.where(d > 0, d, np.where(e > 0, e, 1.0)) for d, e in (degrees, degrees[::-1]))

@@ -78,8 +78,10 @@ class Dynamic:
         Notes
         -----
         The search is then that of a `fit` to all items, in the order of their rows: the same graph and the same
-        answers to the bit, where neighbours were searched for exactly. What NN-descent found stays as it is, and what
-        joins is searched for exactly. A setting that was tuned is kept. Of an index see `manifold.index._update`.
+        answers to the bit, where neighbours were searched for exactly. What an approximate method found stays as it is,
+        and what joins is searched for exactly. A setting that was tuned is kept. Columns of an index hold, see
+        `manifold.index.updated_columns`: those of touched nodes are solved, and some of the others, whose bounds have
+        become wide, when a query first starts from them.
 
         Cost: two products of X with the collection, and one copy of features, lists and graph: add many at a time.
         Searches go on meanwhile, on the collection as it was; of changes at once each follows the one before.
