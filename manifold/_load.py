@@ -15,6 +15,7 @@ KINDS = {
     "spectrum": ("manifold.solvers._spectrum", "Spectrum"),
     "index": ("manifold.index", "StoredColumns"),
     "pooled_index": ("manifold.index", "PooledColumns"),
+    "regional_search": ("manifold.ranking", "RegionalSearch"),
     "search": ("manifold.ranking", "ManifoldSearch"),
     "propagation": ("manifold.labels", "Propagation"),
 }

@@ -19,6 +19,7 @@ import manifold as mf
 from manifold import datasets, storage
 from manifold.backends import get_backend
 from manifold.index import refine
+from manifold.ranking import RegionalSearch
 from manifold.storage import _files, _manifest, load_arrays, save_arrays
 
 SEEN = ("mkdir", "open", "write", "fsync", "replace", "unlink", "rmdir", "close", "listdir")  # where a crash can fall
@@ -122,6 +123,12 @@ def _search():
     )
 
 
+def _regional_search():
+    X, _ = datasets.digits()
+    settings = {"n_neighbors": 5, "pooling": "sum", "solver": mf.DiffusionIndex(n_entries=6)}
+    return RegionalSearch(**settings).fit(X[:60], np.arange(60) // 3, ids=[f"image {i}" for i in range(20)])
+
+
 def _propagation():
     return mf.propagate(_graph(), [None if i % 3 else "abc"[i % 5 % 3] for i in range(60)])
 
@@ -131,6 +138,7 @@ MADE = {
     "spectrum": _spectrum,
     "index": lambda: mf.DiffusionIndex(n_entries=6).build(_graph()),
     "pooled_index": _pooled,
+    "regional_search": _regional_search,
     "search": _search,
     "propagation": _propagation,
 }
@@ -144,6 +152,7 @@ USES = {
     "spectrum": lambda spectrum: spectrum.add(spectrum.project(np.eye(60, 2)), np.zeros((60, 2))),
     "index": lambda index: [index.shortlist(NODES, WEIGHTS, 5).scores, refine(index, NODES, WEIGHTS, k=5).scores],
     "pooled_index": lambda index: index.shortlist(NODES, WEIGHTS, 5).scores,
+    "regional_search": lambda search: search.search(np.eye(64)[:2] + 1, k=5).scores,
     "search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, slack=0.0).scores,
     "propagation": lambda result: (repr(result), result.columns, result.class_weights),
 }

@@ -131,6 +131,7 @@ class TestPooling:
             ([0.0, 1.0, 1.0], "images must hold one integer"),
             ([-1, 0, 0], "numbered from 0, got -1"),
             ([0, 2, 2], "number 1 owns no region: renumber them"),
+            ([0, 1, 2**62], "number 2 owns no region: renumber them"),
         ],
     )
     def test_owners_that_own_nothing(self, owners, message):

@@ -14,7 +14,7 @@ import manifold as mf
 from manifold import datasets
 from manifold._load import KINDS
 from manifold.backends import get_backend
-from manifold.ranking import Adaptation
+from manifold.ranking import Adaptation, RegionalSearch
 from manifold.ranking._saved import from_json, to_json
 from manifold.storage import (
     decode_names,
@@ -99,6 +99,38 @@ def test_a_search_that_stands_on_a_loaded_index(collection):
     loaded = mf.load(search.save("s"))
     assert answers(loaded.search(Q)) == answers(search.search(Q))
     assert isinstance(loaded.solver.values, np.memmap)
+
+
+@pytest.mark.parametrize("pooling", ["sum", "max"])
+@pytest.mark.parametrize(
+    "solver", ["cg", "index", mf.FastSpectralRanking(8, certify=False)], ids=["cg", "index", "fsr"]
+)
+def test_a_search_over_regions_comes_back_with_the_same_answers(collection, pooling, solver):
+    X, Q, _ = collection
+    search = RegionalSearch(n_neighbors=6, n_seeds=9, pooling=pooling, solver=solver, on_failure="ignore")
+    search.fit(X[:120], np.arange(120) % 40, ids=[f"é {i}" for i in range(40)])
+    loaded = mf.load(search.save("s"))
+    assert repr(loaded) == repr(search)
+    assert loaded.solver == search.solver
+    for slack in (None, 0.0):
+        asked = Q, np.arange(20) // 2
+        assert answers(loaded.search(*asked, k=9, slack=slack)) == answers(search.search(*asked, k=9, slack=slack))
+    again = mf.load(loaded.save("s"))
+    assert np.array_equal(again.region_scores(Q), search.region_scores(Q))
+    with pytest.raises(ValueError, match="not fitted"):
+        RegionalSearch().save("t")
+
+
+def test_a_search_over_regions_on_a_given_index(collection):
+    X, Q, _ = collection
+    fitted = RegionalSearch(n_neighbors=6, pooling="sum", solver="index").fit(X[:60], np.arange(60) // 3)
+    index = fitted._ranker.prepared
+    search = RegionalSearch(n_neighbors=6, pooling="sum", solver=index).fit(
+        X[:60], np.arange(60) // 3, graph=index.graph
+    )
+    loaded = mf.load(search.save("s"))
+    assert answers(loaded.search(Q, k=5)) == answers(fitted.search(Q, k=5))
+    assert isinstance(loaded.solver.values.base, np.memmap) or isinstance(loaded.solver.values, np.memmap)
 
 
 def test_what_cannot_be_saved_says_so(collection):

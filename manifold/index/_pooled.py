@@ -77,9 +77,12 @@ class PooledColumns:
         FileExistsError, OSError
             See `manifold.storage.save_arrays`.
         """
-        arrays, parameters = described(self)
-        arrays |= {f"pooling_{name}": getattr(self.pooling, name) for name in ("data", "indices", "indptr")}
+        arrays, parameters = self._described()
         return save_arrays(path, kind="pooled_index", arrays=arrays, parameters=parameters)
+
+    def _described(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        arrays, parameters = described(self)
+        return arrays | {f"pooling_{x}": getattr(self.pooling, x) for x in ("data", "indices", "indptr")}, parameters
 
     @classmethod
     def _from_stored(cls, stored: Stored) -> PooledColumns:

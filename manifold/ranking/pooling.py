@@ -74,7 +74,7 @@ def check_owners(owners: Any, n_regions: int, *, name: str) -> NDArray[np.int64]
         )
     if given.size and given.min() < 0:
         raise ValueError(f"{name} must be numbered from 0, got {given.min()}")
-    counts = np.bincount(given)
+    counts = np.bincount(np.minimum(given, n_regions).astype(np.int64))  # a number beyond leaves another without
     if not counts.all():
         raise ValueError(
             f"{name}: number {np.flatnonzero(counts == 0)[0]} owns no region: renumber them, "

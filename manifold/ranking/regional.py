@@ -23,6 +23,7 @@ from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
 from manifold.ranking._folded import PooledSpectrum
 from manifold.ranking._ranker import Ranker, Task
+from manifold.ranking._saved_regional import SavedRegionalSearch
 from manifold.ranking._settings import check_degree_exponent
 from manifold.ranking.pooling import POOLINGS, Pooling, check_owners, region_match, region_weights
 from manifold.ranking.seeds import Y_MODES, regional_seeds
@@ -48,7 +49,7 @@ class _Queries:
         return _Queries(PointSet(self.points.X[rows], "cosine"), np.searchsorted(which, self.owners[rows]))
 
 
-class RegionalSearch:
+class RegionalSearch(SavedRegionalSearch):
     """Search images that have several vectors each: small objects are found by the region that shows them.
 
     The graph is over regions. Each region of a query enters through its nearest regions, the weights of all add up and
