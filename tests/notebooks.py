@@ -21,7 +21,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 GALLERY = FOLDER / "gallery"
-CELL_SECONDS = 120
+CELL_SECONDS = 300
 GALLERY_WIDTH = 660  # pixels
 
 Notebook = dict[str, Any]
