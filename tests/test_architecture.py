@@ -22,6 +22,7 @@ FLOW = [
     "_errors",
     "storage",
     "_resources",
+    "_progress",
     "_checkpoint",
     "_checks",
     "_weights",
@@ -216,7 +217,7 @@ def test_both_backends_have_the_members_of_the_protocol():
     plain = signatures(trees["_sweeps"], "Sweeps")
     assert plain | signatures(trees["_scipy"], "ScipyBackend") == protocol
     assert plain | signatures(trees["_cupy"], "CupyBackend") == protocol
-    assert len(protocol) <= 13
+    assert len(protocol) <= 14
 
 
 def test_the_plan_draws_every_file():

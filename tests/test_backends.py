@@ -74,8 +74,8 @@ def device(request):
 def test_the_cupy_backend_has_the_protocol_with_the_signatures_of_the_cpu():
     methods = {name for name, f in vars(Backend).items() if inspect.isfunction(f) and not name.startswith("_")}
     assert methods == {
-        "advance", "asarray", "axpy", "column_dots", "column_sizes", "csr", "factorize", "free_memory", "owns",
-        "row_dots", "spmm", "to_host", "top_k",
+        "advance", "asarray", "axpy", "block_width", "column_dots", "column_sizes", "csr", "factorize", "free_memory",
+        "owns", "row_dots", "spmm", "to_host", "top_k",
     }  # fmt: skip
     for name in methods:
         parameters = [

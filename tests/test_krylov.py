@@ -201,7 +201,7 @@ def test_the_recurrence_holds_to_rounding_where_orthogonality_is_lost(dtype):
     system, basis, V = basis_of(dtype, 90)
     m = len(V)
     T = np.diag(basis.diagonal[:, 0]) + np.diag(basis.off_diagonal[:-1, 0], 1) + np.diag(basis.off_diagonal[:-1, 0], -1)
-    gap = V @ system.host - T @ V
+    gap = V @ system.entries - T @ V
     assert np.linalg.norm(gap[: m - 1], axis=1).max() <= 3 * system.rounding
     if dtype == "float32":
         assert np.abs(V @ V.T - np.eye(m)).max() > 0.5  # so that the bounds are known not to rest on it

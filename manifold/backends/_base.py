@@ -75,6 +75,9 @@ class Backend(Protocol):
     def column_sizes(self, block: Array, weights: Array) -> Array:
         """Return the sum of squares, the largest |x| / weight and the largest |x| of each column: (3, q) float64."""
 
+    def block_width(self, n_rows: int, n_columns: int) -> int:
+        """Return how many columns, `n_columns` or more, a block may have in a loop of sweeps at the same cost."""
+
     def row_dots(self, x: Array, y: Array) -> Array:
         """Return the inner products over the last axis, the same bits for a pair whatever stands beside it."""
 

@@ -149,11 +149,12 @@ def _product(width: int, masked: bool) -> Any:
                     for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + np.uint64(1)])):
                         entry = load(block, np.uint64(indices[k]) * q + j, m, width, masked)
                         s0, s1, s2, s3 = s1, s2, s3, fma(data[k], entry, s0)
-                    total = fma(by, add(add(s0, s1), add(s2, s3)), none)
+                    total = none
+                    if own is not None:  # first: of a residual this is the difference of two nearly equal numbers
+                        total = fma(itself, load(own, at, m, width, masked), none)
+                    total = fma(by, add(add(s0, s1), add(s2, s3)), total)
                     if other is not None:
                         total = fma(plus, load(other, at, m, width, masked), total)
-                    if own is not None:
-                        total = fma(itself, load(own, at, m, width, masked), total)
                     store(out, at, m, masked, total)
                 if sums.shape[0] > 0:
                     at = start // B * q + j

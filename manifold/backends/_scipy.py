@@ -99,6 +99,12 @@ class ScipyBackend(Sweeps):
         sizes: NDArray[np.float64] = (super().column_sizes if kernels is None else kernels.column_sizes)(block, weights)
         return sizes
 
+    def block_width(self, n_rows: int, n_columns: int) -> int:
+        """Return how many columns a compiled loop holds together: one, or as many as fill a cache line."""
+        if n_columns <= 1 or n_rows < COMPILED_FROM or _kernels() is None:
+            return n_columns
+        return -(-n_columns // self.column_block) * self.column_block
+
     def column_dots(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
         """Return the inner products of the columns, in blocks of rows whose sums are added in float64."""
         kernels = _compiled(len(x), x, y)

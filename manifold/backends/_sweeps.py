@@ -62,6 +62,11 @@ class Sweeps:
         return self.xp.stack([self.column_dots(block, block), (size / weights).max(axis=0), size.max(axis=0)])
 
 
+    def block_width(self, n_rows: int, n_columns: int) -> int:
+        """Return how many columns a block may have at the cost of `n_columns`."""
+        return n_columns
+
+
 def _factor(factor: Any, dtype: Any) -> Any:
     """Return a number or an array of numbers in the precision of a block."""
     return factor.astype(dtype) if getattr(factor, "shape", ()) else dtype.type(factor)

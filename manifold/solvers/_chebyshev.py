@@ -274,6 +274,10 @@ def _expansions(
 ) -> list[Array]:
     """Return, for each series, the sum of c_k T_k(S) y, k <= degree: one recurrence serves them all."""
     backend, coefficients = S.backend, [series.coefficients[: degree + 1] for series in parts]
+    q = y.shape[1]
+    width = backend.block_width(S.n_nodes, q)
+    if width > q:  # a block of more columns costs no more
+        y = backend.xp.take(y, backend.asarray(np.resize(np.arange(q), width)), axis=1)
     sums = [y.dtype.type(c[0]) * y for c in coefficients]
     before, T = None, y
     for k in range(1, degree + 1):
@@ -284,4 +288,4 @@ def _expansions(
                 backend.axpy(total, T, c[k])
         if show is not None:
             show(k)
-    return sums
+    return sums if width == q else [backend.xp.ascontiguousarray(total[:, :q]) for total in sums]

@@ -177,6 +177,7 @@ class _ColumnSolve:
     def _iterate(self, which: NDArray[np.int64], columns: NDArray[np.int64], callback: Callback | None) -> None:
         """Run CG on the columns `which` from their residuals; write back x and n_iter."""
         backend, xp, S = self.system.backend, self.system.backend.xp, self.system
+        which, n_real = self._filled(which), which.size
         at = backend.asarray(which)
         # taken with `take`: fancy indexing of columns would leave them in Fortran order, which the product copies
         x, r = xp.take(self.x, at, axis=1), xp.take(self._residual, at, axis=1)
@@ -200,19 +201,24 @@ class _ColumnSolve:
             active &= (squares > target) & (n_iter < self.budget)
             if iteration % backend.check_every:
                 continue
-            going = backend.to_host(active)
+            going = np.flatnonzero(backend.to_host(active)[:n_real])
             if callback is not None:
                 length = xp.sqrt(squares / xp.where(target > 0, target, 1.0)) * self.rtol
-                callback(Progress(columns[which], iteration, backend.to_host(length)))
-            if 2 * going.sum() <= going.size:  # half of the block is done: go on with the other half alone
+                callback(Progress(columns[which[:n_real]], iteration, backend.to_host(length)[:n_real]))
+            left = self._filled(going)
+            if 2 * left.size <= which.size:  # half of the block is done: go on with the other half alone
                 self.x[:, at], self.n_iter[at] = x, n_iter
-                if not going.any():
+                if not going.size:
                     return
-                which, kept = which[going], backend.asarray(np.flatnonzero(going))
+                which, n_real, kept = which[left], going.size, backend.asarray(left)
                 at = backend.asarray(which)
                 x, r, p = (xp.take(block, kept, axis=1) for block in (x, r, p))
                 Ap, curvature = xp.empty_like(r), curvature[kept]
                 rho, target, n_iter, active = rho[kept], target[kept], n_iter[kept], active[kept]
+
+    def _filled(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return columns, some of them again where a block of more columns costs no more."""
+        return np.resize(which, self.system.backend.block_width(self.system.n_nodes, which.size))
 
     def _preconditioned(self, r: Array, squares: Array) -> tuple[Array, Array]:
         """Return z = M r and the inner products <r, z>; `squares` are <r, r>."""

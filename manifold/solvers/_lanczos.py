@@ -187,9 +187,10 @@ class LanczosSolution(Solution):
             scale, finite = S.backend.to_host(xp.stack([seeds.scale, seeds.finite.astype(np.float64)]))
             part = slice(first, first + basis.length.size)
             if x is None:  # scaling the weights instead of the scores saves two passes
-                columns[:, part] = basis.combine(weights * np.where(finite > 0, scale, np.nan), S.backend)
+                x = basis.combine(weights * np.where(finite > 0, scale, np.nan), S.backend)
             else:
-                columns[:, part] = xp.where(seeds.finite, x * seeds.scale, np.nan)
+                x = xp.where(seeds.finite, x * seeds.scale, np.nan)
+            columns[:, part] = S.outside(x)
             tiny = (scale > 0) * float(np.finfo(S.dtype).tiny) * (1 + len(weights))
             facts.append(np.where(finite > 0, [worst, bound * scale + tiny], [[np.nan], [np.inf]]))
             first = part.stop

@@ -22,7 +22,7 @@ from manifold.backends import Array, Backend, in_blocks, rounding_unit
 from manifold.graph import Graph
 from manifold.solvers._base import Callback, Solution, Status
 
-ORDERED_FROM = 1 << 15  # nodes from which on blocks of them leave the nearest caches, and their order counts
+ORDERED_FROM = 8192  # nodes from which on blocks of them leave the nearest caches, and their order counts
 _ORDERS: WeakKeyDictionary[Graph, NDArray[np.int32]] = WeakKeyDictionary()
 _SHORT_ROWS = 32  # entries a row, on average, up to which the end of a row costs as much as its entries
 _WINDOW = 512  # nodes that are sorted by their number of neighbours together
