@@ -77,6 +77,7 @@ def figures(moons, digits, traces, explained):
     tuning = ranking.tune(X[:300], settings=[ranking.Setting(), ranking.Setting(n_neighbors=5)])
     return {
         "embedding of classes": plotting.embedding(moons, labels=MOONS.labels, marked=[1], title="a title").figure,
+        "embedding of many classes": plotting.embedding(moons, MOONS.features, labels=np.arange(80) // 2).figure,
         "embedding of values": plotting.embedding(moons, MOONS.features, values=F.scores, marked=[3]).figure,
         "diffusion": plotting.diffusion(moons, [3, 4], MOONS.features, title="a title"),
         "score decay": plotting.score_decay(F.scores, relevant=MOONS.labels == 1, title="a title").figure,

@@ -75,10 +75,12 @@ def mark_of(j: int) -> str:
 
 def legend(ax: Axes, *, loc: Any = "best", outside: bool = False) -> None:
     """Draw a small legend without a frame, if anything has a name; outside, it stands right of the axes."""
-    if not ax.get_legend_handles_labels()[1]:
+    names = ax.get_legend_handles_labels()[1]
+    if not names:
         return
     if outside:
-        drawn = ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        columns = -(-len(names) // 18)
+        drawn = ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns)
     else:
         drawn = ax.legend(fontsize=SMALL, frameon=False, loc=loc)
     for handle in drawn.legend_handles:

@@ -133,7 +133,7 @@ def explain(search: ManifoldSearch, query: Any, item: Any, *, n_paths: int = 5) 
     Since K is symmetric, one solve from the item, K e_i, holds the share of every seed, and one from the seeds that of
     every neighbour: two columns, in float64. A path is a shortest one for the length -log(a S_ij), over the whole
     graph; walks of `RegularizedDiffusion` have an even number of steps. Its share is small, for there are very many
-    like it.
+    like it. What an `Adaptation` adds to the order of a list is no part of a score, and is not explained.
 
     Examples
     --------
