@@ -177,6 +177,22 @@ def test_the_figure_marks_what_is_right_only_where_it_is_known(digits, explorer,
     assert [text.get_text() for text in figure.texts] == ["a note"]
 
 
+def test_why_is_that_of_the_settings_shown(digits, explorer, search):
+    explorer.settings = Settings(query=4, filter=mf.Diffusion(0.9), n_seeds=3, degree_exponent=0.5)
+    ranking = explorer.answer().ranking
+    why = explorer.why(2)
+    assert why.item == ranking.ids[1]
+    assert why.score == pytest.approx(ranking.scores[1], rel=1e-2)
+    assert len(why.seeds) == 3
+    assert explorer.why_png(2).startswith(PNG)
+    assert Explorer(search, digits[0]).why_png().startswith(PNG)
+    with pytest.raises(ValueError, match=r"rank must lie in 1..10, got 0"):
+        explorer.why(0)
+    explorer.settings = Settings(filter=mf.Heat(3.0))
+    with pytest.raises(ValueError, match="Heat"):
+        explorer.why()
+
+
 def test_sliders_change_the_settings_and_all_that_is_shown(explorer):
     pytest.importorskip("ipywidgets", reason="ipywidgets not installed: pip install 'manifold-search[notebook]'")
     box = explorer.widget()
@@ -202,6 +218,16 @@ def test_sliders_change_the_settings_and_all_that_is_shown(explorer):
     by_name["filter"].value = "RegularizedDiffusion"
     assert explorer.settings == Settings(7, mf.RegularizedDiffusion(0.3), 2, 0.5, "cg")
     assert bytes(picture.value).startswith(PNG)
+    why = box.children[2]
+    assert why.layout.display == "none"
+    by_name["why rank"].value = 3
+    first = bytes(why.value)
+    assert (first[:4], why.layout.display) == (PNG, "")
+    by_name["alpha"].value = 0.9
+    assert bytes(why.value) != first
+    by_name["filter"].value, by_name["solver"].value = "Heat", "lanczos"
+    assert why.layout.display == "none"
+    assert "Heat" in words.value.split("<b>")[1]
 
 
 def test_labels_cannot_write_html(digits, search):

@@ -18,7 +18,7 @@ from manifold.backends import get_backend
 from manifold.explorer._shared_basis import SharedBasis
 from manifold.filters import Diffusion, Filter
 from manifold.neighbors import PointSet, exact_search
-from manifold.ranking import ManifoldSearch, Ranking
+from manifold.ranking import Explanation, ManifoldSearch, Ranking, explain
 from manifold.solvers import SOLVERS, FastSpectralRanking, Hybrid, Solver
 
 CHOICES = ("lanczos", *(name for name in SOLVERS if name not in ("lanczos", "direct")))
@@ -148,6 +148,10 @@ class Exploration:
             if not others.all():
                 return replace(ranking, ids=ranking.ids[others], scores=ranking.scores[others], kept=None)
         return search.search(query, k=self.k)
+
+    def why(self, settings: Settings, item: Any) -> Explanation:
+        """Explain the score of an item, given by its id; raise ValueError for a filter that is no geometric series."""
+        return explain(self.search(settings, solver="cg"), self._queries.X[settings.query], item)
 
     def search(self, settings: Settings, *, solver: str | Solver | None = None) -> ManifoldSearch:
         """Return the search with these settings, by their solver or the one given."""

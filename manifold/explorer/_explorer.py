@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold.explorer._exploration import Answer, Exploration
-from manifold.ranking import ManifoldSearch
+from manifold.ranking import Explanation, ManifoldSearch
 
 STATIC = "a still picture: pip install 'manifold-search[notebook]' brings the sliders"
 
@@ -156,14 +156,33 @@ class Explorer:
             ax.figure.text(0.01, 0.01, note, fontsize=8, color="0.4")
         return ax.figure
 
+    def why(self, rank: int = 1) -> Explanation:
+        """Return what carries the score at a rank of the list that is shown, from 1.
+
+        Raises
+        ------
+        ValueError
+            For a rank that is not there, and for filters other than `Diffusion` and `RegularizedDiffusion`.
+        """
+        if not 1 <= rank <= self.exploration.k:
+            raise ValueError(f"rank must lie in 1..{self.exploration.k}, got {rank}")
+        return self.exploration.why(self.settings, self.answer().ranking.ids[rank - 1].item())
+
+    def why_png(self, rank: int = 1) -> bytes:
+        """Return the picture of `why`, encoded; ``plotting.explanation(explorer.why(rank))`` is its figure."""
+        from manifold import plotting
+
+        why = self.why(rank)
+        named = {why.item, *why.seeds.tolist(), *why.neighbors.tolist(), *(x for path in why.paths for x in path.nodes)}
+        items = None if self._items is None else {name: self._item(name) for name in named}
+        return _encoded(plotting.explanation(why, items=items))
+
     def _item(self, name: Any) -> Any:
         return f"item {name}" if self._items is None else self._items[self._row_of[name]]
 
-    def png(self, answer: Answer | None = None, *, note: str = "", dpi: int = 80) -> bytes:
+    def png(self, answer: Answer | None = None, *, note: str = "") -> bytes:
         """Return the figure as an encoded picture."""
-        file = BytesIO()
-        self.figure(answer, note=note).savefig(file, format="png", dpi=dpi)
-        return file.getvalue()
+        return _encoded(self.figure(answer, note=note))
 
     def widget(self) -> Any:
         """Return the sliders with what they show, an ``ipywidgets.Widget``; raise ImportError without the extra."""
@@ -179,6 +198,12 @@ class Explorer:
             live, note = {}, STATIC
         answer = self.answer()
         return {**live, "image/png": self.png(answer, note=note), "text/plain": self.explain(answer)}
+
+
+def _encoded(figure: Any) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=80)  # what follows a slider is to be quick
+    return file.getvalue()
 
 
 def _rows(given: Any, n: int, name: str) -> Any:

@@ -25,30 +25,46 @@ _CELL = "padding: 0 1em 0 0; text-align: left"
 
 
 def build(explorer: Explorer) -> widgets.VBox:
-    """Return sliders beside the lists they give, the picture below; what cannot be done is said where the words are."""
+    """Return sliders beside the lists they give, pictures below; what cannot be done is said where the words are."""
     controls = Controls(explorer.settings, explorer.exploration.n_queries)
-    words, lists, picture = widgets.HTML(), widgets.HTML(), widgets.Image(format="png")
+    rank = widgets.IntSlider(0, min=0, max=explorer.exploration.k, description="why rank")
+    words, lists = widgets.HTML(), widgets.HTML()
+    picture, why = widgets.Image(format="png"), widgets.Image(format="png")
 
     def show(_: Any = None) -> None:
         settings = controls.read()
         try:
             answer = explorer.exploration.answer(settings)
         except (ValueError, MemoryError) as error:  # such as a filter that the solver cannot serve
-            words.value = f"<b>{escape(str(error))}</b><br>shown below: {escape(str(explorer.settings))}"
+            words.value = _refused(error, f"shown below: {explorer.settings}")
             return
         explorer.settings = settings
         words.value = f"<div style='line-height: 1.5'>{escape(explorer.explain(answer)).replace(chr(10), '<br>')}</div>"
-        lists.value = table(explorer, answer)
-        picture.value = explorer.png(answer)
+        lists.value, picture.value = table(explorer, answer), explorer.png(answer)
+        show_why()
+
+    def show_why(_: Any = None) -> None:
+        why.layout.display = "none"
+        if rank.value:
+            try:
+                why.value, why.layout.display = explorer.why_png(rank.value), ""
+            except ValueError as error:  # such as a filter whose score is no sum over walks
+                words.value += _refused(error)
 
     show()
     controls.observe(show)
-    for part, name in ((words, "manifold-words"), (lists, "manifold-lists"), (picture, "manifold-picture")):
-        part.add_class(name)
-    picture.layout.max_width, words.layout.margin = "100%", "0 0 1em 0"
-    controls.box.layout.margin = "0 2em 0 0"
+    rank.observe(show_why, "value")
+    for part, name in ((words, "words"), (lists, "lists"), (picture, "picture"), (rank, "rank"), (why, "why")):
+        part.add_class(f"manifold-{name}")
+    picture.layout.max_width = why.layout.max_width = "100%"
+    words.layout.margin, controls.box.layout.margin = "0 0 1em 0", "0 2em 0 0"
+    controls.box.children += (rank,)
     beside = widgets.HBox([controls.box, widgets.VBox([words, lists])])
-    return widgets.VBox([beside, picture])
+    return widgets.VBox([beside, picture, why])
+
+
+def _refused(error: Exception, more: str = "") -> str:
+    return f"<div style='line-height: 1.5'><b>{escape(str(error))}</b><br>{escape(more)}</div>"
 
 
 class Controls:
