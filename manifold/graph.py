@@ -218,7 +218,7 @@ def build_graph(
     bridge: int = 1,
     backend: str | Backend = "auto",
     random_state: Any = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Graph:
     """Build the kNN graph of a collection: features in, affinity out.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from scipy import sparse
 
 from manifold._checkpoint import fingerprint, open_blocks
 from manifold._checks import check_count, check_stopping
+from manifold._progress import Progress, shown
 from manifold._resources import require_memory
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
@@ -22,8 +22,6 @@ from manifold.graph import Graph
 from manifold.index._columns import Columns
 from manifold.index._pooled import PooledColumns
 from manifold.index._stored import DTYPES, StoredColumns
-
-Progress = Callable[[int, int], None]
 
 _DEFAULT_FILTER = Diffusion()
 
@@ -83,7 +81,7 @@ class DiffusionIndex:
         backend: str | Backend = "auto",
         n_jobs: int = 1,
         checkpoint: str | Path | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> StoredColumns:
         """Solve all n columns, a block at a time, and keep the largest entries of each.
 
@@ -96,8 +94,8 @@ class DiffusionIndex:
         checkpoint : path, optional
             A folder that keeps what is done: a build that was stopped goes on from there, with the same result. The
             arrays of the index are then memory-mapped files in it.
-        progress : callable(done, total), optional
-            Called after each block.
+        progress : bool or callable(done, total), optional
+            Called after each block. True shows a bar on stderr with the time left, by tqdm where it is installed.
 
         Raises
         ------
@@ -125,7 +123,7 @@ class DiffusionIndex:
         backend: str | Backend = "auto",
         n_jobs: int = 1,
         checkpoint: str | Path | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> PooledColumns:
         """Solve all n columns and keep the largest entries of each column of P h(S): scores of images by regions.
 
@@ -155,7 +153,7 @@ class DiffusionIndex:
         return PooledColumns(graph, filter, pooling=pooling, backend=columns.backend, **stored)
 
     def _solve(
-        self, columns: Columns, *, n_jobs: int, checkpoint: str | Path | None, progress: Progress | None
+        self, columns: Columns, *, n_jobs: int, checkpoint: str | Path | None, progress: Progress | bool | None
     ) -> dict[str, Any]:
         """Return the arrays of the index, from blocks of columns solved in threads."""
         graph, n_jobs = columns.graph, check_count(n_jobs, "n_jobs")
@@ -174,11 +172,12 @@ class DiffusionIndex:
         with (
             open_blocks(checkpoint, {**arrays, "error": ((n,), float)}, width=width, fingerprint=origin) as state,
             ThreadPoolExecutor(n_jobs) as pool,
+            shown(progress, "columns") as report,
         ):
             blocks: Any = pool.map(solve, state.todo)
             with closing(blocks):  # where the loop is left early, this cancels what has not begun
                 for block, parts in zip(state.todo, blocks, strict=True):
                     state.write(block, parts)
-                    if progress is not None:
-                        progress(min((block + 1) * width, n), n)
+                    if report is not None:
+                        report(min((block + 1) * width, n), n)
         return state.arrays

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from manifold._checks import check_count, check_features
 from manifold._errors import warn
+from manifold._progress import Progress, shown
 from manifold._resources import require_memory
 from manifold.backends import Backend, backend_for, on_host
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
 from manifold.neighbors._base import METRICS, Neighbors
-from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, SPARE, PointSet, Progress, exact_search
+from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, SPARE, PointSet, exact_search
 from manifold.neighbors._inverted_file import MOST_PROBES, InvertedFile
 from manifold.neighbors._methods import METHODS, choose_method, search
 from manifold.neighbors._update import with_points, without_points
@@ -61,7 +62,7 @@ def find_neighbors(
     metric: str = "cosine",
     backend: str | Backend = "auto",
     random_state: Any = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Neighbors:
     """Find the k nearest other points of each point.
 
@@ -83,8 +84,9 @@ def find_neighbors(
         Where the exact search and the inverted file run; "auto" follows `X`. Neighbours are on the host in any case.
     random_state : int, numpy.random.Generator or None
         For "inverted_file", where None is 0, and "nn_descent", where it is another seed each time.
-    progress : callable(done, total), optional
-        Called after each tile of the exact search, each cell of an inverted file.
+    progress : bool or callable(done, total), optional
+        Called after each tile of the exact search, each cell of an inverted file. True shows a bar on stderr with the
+        time left, by tqdm where it is installed.
 
     Raises
     ------
@@ -117,7 +119,8 @@ def find_neighbors(
     if k == 0:
         return Neighbors(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), metric=metric, method="exact")
     points = PointSet(X, metric)
-    found = search(points, k=k, method=method, backend=arrays, random_state=random_state, progress=progress)
+    with shown(progress, "neighbours") as report:
+        found = search(points, k=k, method=method, backend=arrays, random_state=random_state, progress=report)
     warn_of_awkward_points(points, found)
     return found
 

@@ -8,15 +8,15 @@ selections and sums run where the backend is; what comes out is on the host, as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manifold._progress import Progress
 from manifold.backends import Array, Backend, get_backend, in_blocks, rounding_unit
 
-Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from manifold._checks import check_count
 from manifold._errors import warn
+from manifold._progress import Progress
 from manifold.backends import Array, Backend
-from manifold.neighbors._exact import GATHER, SPARE, PointSet, Progress, exact_search, slices
+from manifold.neighbors._exact import GATHER, SPARE, PointSet, exact_search, slices
 from manifold.neighbors._shortlists import NOBODY, Shortlists
 
 _SAMPLE = 256  # points searched exactly: their recall has a standard error below 0.5 %

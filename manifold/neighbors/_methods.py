@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from manifold._progress import Progress
 from manifold.backends import Backend
 from manifold.neighbors._all_pairs import all_pairs_search
 from manifold.neighbors._base import Neighbors
-from manifold.neighbors._exact import PointSet, Progress
+from manifold.neighbors._exact import PointSet
 from manifold.neighbors._faiss import faiss_search
 from manifold.neighbors._inverted_file import InvertedFile, inverted_file_search
 from manifold.neighbors._nn_descent import nn_descent_search

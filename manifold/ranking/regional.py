@@ -150,7 +150,7 @@ class RegionalSearch(SavedRegionalSearch):
         *,
         ids: Any = None,
         graph: Graph | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Self:
         """Build the graph of all regions, the weights of the pooling, and what the solver prepares.
 

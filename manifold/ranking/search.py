@@ -144,7 +144,7 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
         )
 
     def fit(
-        self, X: Any = None, ids: Any = None, *, graph: Graph | None = None, progress: Progress | None = None
+        self, X: Any = None, ids: Any = None, *, graph: Graph | None = None, progress: Progress | bool | None = None
     ) -> Self:
         """Build the graph of a collection and prepare the solver.
 
@@ -156,8 +156,8 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
             Distinct names of the items; 0..n-1 by default.
         graph : Graph, optional
             One made elsewhere over the same n items; by default it is built from X.
-        progress : callable(done, total), optional
-            Shown the search for neighbours.
+        progress : bool or callable(done, total), optional
+            Shown the search for neighbours; True shows a bar, see `manifold.neighbors.find_neighbors`.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
         self.__dict__ = vars(fitted)
         return self
 
-    def _fit(self, X: Any, ids: Any, graph: Graph | None, progress: Progress | None) -> None:
+    def _fit(self, X: Any, ids: Any, graph: Graph | None, progress: Progress | bool | None) -> None:
         points = None
         backend, home = backend_for(self.backend, {"X": X}), place(X)
         if X is not None:
@@ -192,7 +192,7 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
         self.graph_, self.ids_, self._home = graph, names.values, home
         self._points, self._ids = points, names
 
-    def _find_neighbors(self, X: Any, progress: Progress | None, backend: Backend) -> Neighbors:
+    def _find_neighbors(self, X: Any, progress: Progress | bool | None, backend: Backend) -> Neighbors:
         """Return the lists that the graph is made of; what tuning chooses holds from here on."""
         neighbors = find_neighbors(
             X,
