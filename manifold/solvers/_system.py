@@ -203,12 +203,17 @@ def _power_of_two(largest: Array, xp: Any) -> Array:
     return xp.where(largest > 0, xp.ldexp(xp.ones_like(largest), xp.frexp(largest)[1]), 0.0)
 
 
-def error_bound(system: NormalizedAffinity, *, b: Array, x: Array, residual: Array, a: float) -> tuple[Array, Array]:
+def error_bound(
+    system: NormalizedAffinity, *, b: Array, x: Array, residual: Array, a: float, walked: Array | None = None
+) -> tuple[Array, Array]:
     """Return the norms (q,) of the residuals r = b - (I - a S) x and bounds (q,) on max |error of x|.
 
     With A = I - a S, ||A^-1||_2 <= 1 / (1 - |a|); and because S v <= v for v = sqrt(degree), also
     |e_i| <= v_i max_j (|r_j| / v_j) / (1 - |a|). The smaller holds. To |r| is added what rounding may have hidden
     of it: u (|b| + 2 |x|), with u = (twice the entries of the longest row + 8) unit roundoffs.
+
+    In the columns `walked` the bounds are those on the error of x + r: its residual is a S r, at most |a| times as
+    long, but for what was hidden, which counts three times.
     """
     backend, xp, u = system.backend, system.backend.xp, system.rounding
     sizes = [backend.column_sizes(z, system.weights) for z in (residual, b, x)]
@@ -216,8 +221,11 @@ def error_bound(system: NormalizedAffinity, *, b: Array, x: Array, residual: Arr
     norm, gap = lengths[0], 1 - abs(a) * (1 + 4 * u)
     if gap <= 0:
         return norm, xp.full(norm.shape, np.inf)
-    euclidean = (norm + u * (lengths[1] + 2 * lengths[2])) / gap
-    maximum = system.largest_weight * (sizes[0][1] + u * (sizes[1][1] + 2 * sizes[2][1])) / gap
+    left = 1.0
+    if walked is not None:
+        left, u = xp.where(walked, abs(a), 1.0), u * xp.where(walked, 3.0, 1.0)
+    euclidean = (left * norm + u * (lengths[1] + 2 * lengths[2])) / gap
+    maximum = system.largest_weight * (left * sizes[0][1] + u * (sizes[1][1] + 2 * sizes[2][1])) / gap
     return norm, xp.minimum(euclidean, maximum) + 2 * u * sizes[2][2]
 
 
