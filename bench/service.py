@@ -2,18 +2,21 @@
 
 Each row of the first table asks every query of a collection once, k = 10, from stored columns: queries a second, and
 the milliseconds of one (median, 95th percentile) as its caller sees them, with what it waits for other threads. `equal`
-says whether the answers are those of one thread, to the bit. The second table: seconds of an addition and of the
-removal of the same items, beside those of a fit; the share of stored columns that are then stale; two queries after it.
-BLAS has one thread, as in a service with a thread for each core: ``OMP_NUM_THREADS=1 python -m bench service``.
+says whether the answers are those of one thread, to the bit. Threads share the interpreter, and so do not add up;
+processes that map the same files do. The second table: seconds of an addition and of the removal of the same items,
+beside those of a fit; the share of stored columns that are then stale; two queries after it. BLAS has one thread, as in
+a service with a worker for each core: ``OMP_NUM_THREADS=1 python -m bench service``.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,65 +26,57 @@ import manifold as mf
 from bench._report import Row
 
 THREADS = (1, 2, 4, 8)
+_SERVICE: dict[str, Any] = {}  # of this process
 
 
 def run(*, quick: bool) -> list[Row]:
     rows: list[Row] = []
     changes: list[Row] = []
     for name, X, Q in _collections(quick=quick):
-        changes += [{"collection": name, "n": len(X)} | row for row in _changes(X, Q)]
-        with tempfile.TemporaryDirectory() as folder:
-            path = mf.ManifoldSearch(solver="index").fit(X).save(Path(folder) / "search")
-            start = time.perf_counter()
-            service = mf.load(path, verify="lazy")
-            facts = {"collection": name, "n": len(X), "load_ms": 1e3 * (time.perf_counter() - start)}
-            expected = [_bits(service.search(query, k=10)) for query in Q]
-            rows += [facts | _measure(service, Q, n_threads, expected) for n_threads in THREADS]
+        for solver in ("auto", "index"):
+            search = mf.ManifoldSearch(solver=solver)
+            fit = _seconds(partial(search.fit, X))
+            if solver == "index":
+                rows += [{"collection": name, "n": len(X)} | row for row in _throughput(search, Q)]
+            facts = {"collection": name, "n": len(X), "solver": solver, "fit_s": fit}
+            changes += [facts | row for row in _changes(search, Q)]
     return rows + changes
 
 
-def _changes(X: Any, Q: Any) -> Iterator[Row]:
-    """Add some queries to the collection, and remove them again."""
-    for solver in ("auto", "index"):
-        search = mf.ManifoldSearch(solver=solver)
-        fit = _seconds(partial(search.fit, X))
-        for m in (1, 10, 100):
-            add = _seconds(partial(search.add, Q[:m]))
-            stale = getattr(search._ranker.prepared, "stale", None)
-            asked = [_seconds(partial(search.search, Q[-1], k=10)) for _ in range(2)]
-            yield {
-                "solver": solver,
-                "items": m,
-                "fit_s": fit,
-                "add_s": add,
-                "remove_s": _seconds(partial(search.remove, search.ids_[-m:])),
-                "stale": None if stale is None else float(stale.mean()),
-                "first_query_ms": 1e3 * asked[0],
-                "second_query_ms": 1e3 * asked[1],
-            }
+def _throughput(search: mf.ManifoldSearch, Q: Any) -> Iterator[Row]:
+    """Save a search, load it, and ask it in threads, and in processes that map the same files."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = search.save(Path(folder) / "search")
+        loaded = 1e3 * _seconds(partial(_load, path))
+        expected = [_ask(query)[0] for query in Q]
+        for n in THREADS:
+            with ThreadPoolExecutor(n) as pool:
+                yield {"load_ms": loaded, "threads": n, "processes": 1} | _asked(pool, Q, expected=expected)
+        for n in range(1, (os.cpu_count() or 1) + 1):
+            with ProcessPoolExecutor(n, get_context("spawn"), _load, (path,)) as processes:
+                yield {"load_ms": loaded, "threads": 1, "processes": n} | _asked(processes, Q, expected=expected)
 
 
-def _seconds(work: Any) -> float:
+def _load(path: Path) -> None:
+    _SERVICE["search"] = mf.load(path, verify="lazy")
+
+
+def _ask(query: Any) -> tuple[bytes, float]:
+    """Return an answer and the milliseconds it took."""
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    ranking = _SERVICE["search"].search(query, k=10)
+    taken = time.perf_counter() - start
+    return b"".join(np.asarray(part).tobytes() for part in (ranking.ids, ranking.scores, ranking.slack)), 1e3 * taken
 
 
-def _measure(service: Any, Q: Any, n_threads: int, expected: list[bytes]) -> Row:
-    def ask(query: Any) -> tuple[bytes, float]:
-        start = time.perf_counter()
-        ranking = service.search(query, k=10)
-        taken = time.perf_counter() - start
-        return _bits(ranking), 1e3 * taken
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(ask, Q[:n_threads]))
-        start = time.perf_counter()
-        found = list(pool.map(ask, Q))
-        seconds = time.perf_counter() - start
+def _asked(pool: Executor, Q: Any, *, expected: list[bytes]) -> Row:
+    """Ask every query once, each worker the next one."""
+    list(pool.map(_ask, Q[:50]))
+    start = time.perf_counter()
+    found = list(pool.map(_ask, Q))
+    seconds = time.perf_counter() - start
     taken = [ms for _, ms in found]
     return {
-        "threads": n_threads,
         "queries_per_s": len(Q) / seconds,
         "ms_p50": float(np.median(taken)),
         "ms_p95": float(np.quantile(taken, 0.95)),
@@ -89,8 +84,26 @@ def _measure(service: Any, Q: Any, n_threads: int, expected: list[bytes]) -> Row
     }
 
 
-def _bits(ranking: Any) -> bytes:
-    return b"".join(np.asarray(part).tobytes() for part in (ranking.ids, ranking.scores, ranking.slack))
+def _changes(search: mf.ManifoldSearch, Q: Any) -> Iterator[Row]:
+    """Add some queries to the collection, and remove them again."""
+    for m in (1, 10, 100):
+        add = _seconds(partial(search.add, Q[:m]))
+        stale = getattr(search._ranker.prepared, "stale", None)
+        asked = [_seconds(partial(search.search, Q[-1], k=10)) for _ in range(2)]
+        yield {
+            "items": m,
+            "add_s": add,
+            "remove_s": _seconds(partial(search.remove, search.ids_[-m:])),
+            "stale": None if stale is None else float(stale.mean()),
+            "first_query_ms": 1e3 * asked[0],
+            "second_query_ms": 1e3 * asked[1],
+        }
+
+
+def _seconds(work: Any) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def _collections(*, quick: bool) -> Any:
