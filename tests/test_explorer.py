@@ -113,6 +113,15 @@ def test_bases_of_old_queries_are_given_back(digits, search):
     assert again.scores.tobytes() == first.scores.tobytes()
 
 
+def test_items_that_leave_the_search_meanwhile_stay_in_the_explorer(digits):
+    search = mf.ManifoldSearch().fit(digits[0])
+    explorer = Explorer(search, digits[0], labels=digits[2])
+    before = explorer.answer().ranking
+    search.remove(before.ids[:3])
+    assert explorer.answer().ranking.ids.tolist() == before.ids.tolist()
+    assert explorer.why(1).item == before.ids[0]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

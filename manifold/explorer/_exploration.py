@@ -5,6 +5,7 @@ In: a fitted search and its collection; then `Settings`. Out: an `Answer` for ea
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
@@ -116,7 +117,7 @@ class Exploration:
         self._inside = Q is None
         self._queries = self._points if Q is None else PointSet(check_features(Q, "Q"), metric)
         self.n_queries, self.k = len(self._queries.X), min(check_count(k, "k"), n - self._inside)
-        self._fitted, self._shared = search, SharedBasis()
+        self._fitted, self._shared = copy(search), SharedBasis()  # items may join or leave the original meanwhile
         solver = "lanczos" if search.filter.smooth else "fsr"
         self.first = Settings(0, search.filter, search.n_seeds, search.degree_exponent, solver)
 
