@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def require_memory(n_bytes: int, *, purpose: str, cure: str | Callable[[int], st
         raise MemoryBudgetError(
             f"{purpose} needs about {format_bytes(n_bytes)}, but {format_bytes(free)} are available: {cure}"
         )
+
+
+def at_most(name: str, most: int, forecast: Callable[[int], int]) -> Callable[[int], str]:
+    """Return a cure that says how far a setting, with which the forecast grows, would have to come down.
+
+    >>> at_most("n_entries", 256, lambda n_entries: 100 * n_entries)(12_345)
+    'lower n_entries to 123 or less'
+    """
+
+    def cure(free: int) -> str:
+        fits = bisect_right(range(1, most + 1), free, key=forecast)
+        return f"lower {name} to {fits} or less" if fits else f"lower {name} and the number of points: not even 1 fits"
+
+    return cure
 
 
 def format_bytes(n_bytes: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from os import PathLike
 from pathlib import Path
@@ -21,7 +22,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from manifold._edges import EDGE_RULES, check_edges, symmetric_affinity
-from manifold._resources import format_bytes, require_memory
+from manifold._resources import at_most, format_bytes, require_memory
 from manifold._weights import canonical_csr, check_affinity, fit_precision
 from manifold.affinity import Affinity
 from manifold.backends import Backend
@@ -313,8 +314,8 @@ def graph_from_neighbors(
         raise TypeError(f"pass (D, I), Neighbors or a sparse distance graph, got {type(D).__name__} and no I")
     kernel = Affinity(affinity, gamma, neighbors.metric)
     n, k = neighbors.n_nodes, neighbors.n_neighbors
-    needed = memory_forecast(n, k, edges=edges, bridge=bridge)
-    require_memory(needed, purpose=f"a graph of {n} nodes", cure="lower n_neighbors")
+    forecast = partial(memory_forecast, n, edges=edges, bridge=bridge)
+    require_memory(forecast(k), purpose=f"a graph of {n} nodes", cure=at_most("n_neighbors", k, forecast))
     W, n_clipped = symmetric_affinity(neighbors, kernel, edges=edges, bridge=bridge)
     facts = {
         "method": neighbors.method,

@@ -137,14 +137,37 @@ def test_row_51_what_would_not_fit_is_refused_with_the_block_that_would(monkeypa
     assert search.search(Q[:20], k=3).ids.shape == (20, 3)
     monkeypatch.setattr(_resources, "available_memory", lambda: 10_000)
     for work, what in (
-        (lambda: mf.build_graph(X, 5), "neighbours of 190 points.*lower n_neighbors"),
-        (lambda: mf.DiffusionIndex().build(graph), "an index of 190 nodes.*lower n_entries"),
+        (lambda: mf.build_graph(X, 5), "neighbours of 190 points.*lower n_neighbors and the number of points"),
+        (lambda: mf.DiffusionIndex().build(graph), "an index of 190 nodes.*lower n_entries.*not even 1 fits"),
+        (lambda: mf.DiffusionIndex().build(graph, n_jobs=2), "an index of 190 nodes.*lower n_jobs"),
         (lambda: mf.diffuse(graph, np.eye(n)[0], solver="direct"), "factorising 190 nodes.*solver='cg'"),
         (lambda: mf.diffuse(graph, np.eye(n)[0], solver="fsr"), "eigenvectors of 190 nodes.*lower the rank"),
         (lambda: mf.propagate(graph, np.arange(n)), "propagating 190 columns"),
     ):
         with pytest.raises(MemoryBudgetError, match=what):
             work()
+
+
+def test_row_51_the_setting_that_is_named_fits_and_the_next_does_not(monkeypatch, collection):
+    X, _ = collection
+    graph, labels = mf.build_graph(X, 5), np.arange(190)
+    neighbors = mf.neighbors.find_neighbors(X, 100)
+    for work, most, free in (
+        (lambda k: mf.neighbors.find_neighbors(X, k), 189, mf.neighbors.memory_forecast(190, 64, 60)),
+        (lambda k: mf.graph_from_neighbors(neighbors.first(k)), 100, mf.graph.memory_forecast(190, 40)),
+        (lambda k: mf.DiffusionIndex(k).build(graph), 190, 80 * 190 * 32 + 100_000),
+        (lambda k: mf.propagate(graph, labels % k), 190, mf.labels.propagation_memory(graph, 50)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(_resources, "available_memory", lambda free=free: free)
+            with pytest.raises(MemoryBudgetError, match=r"to \d+ or less") as caught:
+                work(most)
+            fits = int(re.search(r"to (\d+) or less", str(caught.value))[1])
+            assert 1 < fits < most
+            with pytest.raises(MemoryBudgetError):
+                work(fits + 1)
+            patch.setattr(_resources, "available_memory", lambda free=free: 2 * free)  # the solves have needs too
+            work(fits)
 
 
 def test_row_51_the_control_group_counts(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from scipy import sparse
 from manifold._checkpoint import fingerprint, open_blocks
 from manifold._checks import check_count, check_stopping
 from manifold._progress import Progress, shown
-from manifold._resources import require_memory
+from manifold._resources import at_most, require_memory
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
@@ -158,10 +158,13 @@ class DiffusionIndex:
         """Return the arrays of the index, from blocks of columns solved in threads."""
         graph, n_jobs = columns.graph, check_count(n_jobs, "n_jobs")
         n, k, width = graph.n_nodes, min(self.n_entries, columns.n_rows), columns.width
-        kept = 0 if checkpoint else self.memory_forecast(n)
-        require_memory(
-            kept + n_jobs * 80 * n * width, purpose=f"an index of {n} nodes", cure="lower n_entries or n_jobs"
-        )
+
+        def needed(n_entries: int) -> int:
+            kept = 0 if checkpoint else replace(self, n_entries=n_entries).memory_forecast(n)
+            return kept + n_jobs * 80 * n * width
+
+        fewer = at_most("n_entries", k, needed) if n_jobs == 1 else "lower n_jobs"
+        require_memory(needed(max(k, 1)), purpose=f"an index of {n} nodes", cure=fewer)
         arrays = {"ids": ((n, k), np.uint32), "values": ((n, k), self.dtype), "tail": ((n,), float)}
         origin = fingerprint(*columns.origin, columns.filter, self, width)
 

@@ -6,6 +6,7 @@ F = h(S) Y,   p_ij = F_ij / sum_k F_ik,   label_i = argmax_j p_ij,   certainty_i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._errors import warn
-from manifold._resources import require_memory
+from manifold._resources import at_most, require_memory
 from manifold.backends import Backend, backend_for, on_host
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
@@ -207,8 +208,8 @@ def propagate(
     targets = encode(labels, graph.n_nodes, unlabeled=unlabeled, kind=kind)
     q = targets.Y.shape[1]
     chosen = get_method(method)
-    needed = propagation_memory(graph, q, method=chosen)
-    require_memory(needed, purpose=f"propagating {q} columns", cure="propagate a part of them")
+    needed = partial(propagation_memory, graph, method=chosen)
+    require_memory(needed(q), purpose=f"propagating {q} columns", cure=at_most("the columns at a time", q, needed))
     averaging = targets.kind in ("multilabel", "values")
     if averaging and not (isinstance(chosen, LocalGlobalConsistency | Harmonic) and balance is None):
         raise ValueError(

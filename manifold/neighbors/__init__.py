@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from manifold._checks import check_count, check_features
 from manifold._errors import warn
 from manifold._progress import Progress, shown
-from manifold._resources import require_memory
+from manifold._resources import at_most, require_memory
 from manifold.backends import Backend, backend_for, on_host
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
 from manifold.neighbors._base import METRICS, Neighbors
@@ -115,7 +115,8 @@ def find_neighbors(
     X = check_features(X)
     n, d = X.shape
     k = _at_most(k, n)
-    require_memory(memory_forecast(n, d, k), purpose=f"finding {k} neighbours of {n} points", cure="lower n_neighbors")
+    fewer = at_most("n_neighbors", k, lambda k: memory_forecast(n, d, k))
+    require_memory(memory_forecast(n, d, k), purpose=f"finding {k} neighbours of {n} points", cure=fewer)
     if k == 0:
         return Neighbors(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), metric=metric, method="exact")
     points = PointSet(X, metric)
