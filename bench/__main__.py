@@ -9,6 +9,7 @@ from bench._report import record, save_figure, table
 
 BENCHES = (
     "imports",
+    "graph",
     "certificates",
     "labels",
     "regions",

@@ -45,7 +45,7 @@ def memory_forecast(n: int, d: int, k: int) -> int:
     Lists of k ids and similarities with a few to spare, sorted once over (5 copies), the cells that each point of an
     inverted file probes, and the tiles of the search.
 
-    >>> memory_forecast(60_000, 784, 50) < 400e6
+    >>> memory_forecast(60_000, 784, 50) < 500e6
     True
     """
     queries, points = min(n, QUERY_TILE), min(n, POINT_TILE)

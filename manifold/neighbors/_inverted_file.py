@@ -18,13 +18,14 @@ from manifold._checks import check_count
 from manifold._errors import warn
 from manifold._progress import Progress
 from manifold.backends import Array, Backend
-from manifold.neighbors._exact import GATHER, SPARE, PointSet, exact_search, slices
+from manifold.backends._threads import in_threads
+from manifold.neighbors._exact import GATHER, SPARE, PointSet, exact_search
 from manifold.neighbors._shortlists import NOBODY, Shortlists
 
 _SAMPLE = 256  # points searched exactly: their recall has a standard error below 0.5 %
-_TRAINING = 48  # points a cell that k-means sees
+_TRAINING = 32  # points a cell that k-means sees
 _TRAINED = 1 << 24  # numbers of points that k-means sees, at most: 64 MiB
-_ITERATIONS = 5
+_ITERATIONS = 4
 MOST_PROBES = 32
 _WIDTH = 16  # neighbours of neighbours: of so many, so many each
 _LOW = 0.9  # a recall below this is worth a warning
@@ -53,7 +54,7 @@ class InvertedFile:
     1
     """
 
-    recall: float = 0.98
+    recall: float = 0.97
     n_cells: int | None = None
     n_probes: int | None = None
     n_refinements: int = 1
@@ -105,7 +106,7 @@ def inverted_file_search(
     n_probes = min(settings.n_probes or _enough_probes(cells, sample, truth[0], settings.recall), cells.n_cells)
     probes = cells.nearest(np.arange(n), n_probes)
     order = np.argsort(probes[:, 0], kind="stable").astype(np.int32)
-    lists = Shortlists(points, k + SPARE, backend=backend, cell=probes[:, 0].copy(), probes=probes)
+    lists = Shortlists(points, k + SPARE, backend=backend, probes=probes)
     _compare_cells(lists, order, cells.n_cells, progress)
     lists.rank(k, order)
     for _ in range(settings.n_refinements):
@@ -175,7 +176,12 @@ class _Cells:
     def nearest(self, ids: NDArray[np.int64], n_probes: int) -> Ints:
         """Return the cells (m, p) whose centres are nearest to some points, nearest first."""
         out = np.empty((ids.size, n_probes), np.int32)
-        for part in slices(ids.size, max(GATHER // self.points.X.shape[1], GATHER // self.n_cells // 4)):
-            scores = self._scores(self._rows(ids[part]))
-            out[part] = self.backend.to_host(self.backend.top_k(scores, n_probes)[0])
+
+        def work(first: int, last: int) -> None:
+            scores = self._scores(self._rows(ids[first:last]))
+            out[first:last] = self.backend.to_host(self.backend.top_k(scores, n_probes)[0])
+
+        n_threads = None if self.backend.owns(out) else 1  # a device has one queue of work
+        step = max(GATHER // self.points.X.shape[1], GATHER // self.n_cells // 4)
+        in_threads(work, ids.size, step=step, n_threads=n_threads, blas=True)
         return out

@@ -23,7 +23,6 @@ _BLOCK = 1 << 23  # scores held at a time: 32 MiB
 _MEMBERS = 2048  # columns of a block, at most
 _ROWS = 512  # of a block, for one thread at a time: whatever the number of threads, products have these shapes
 _RANKED = 256  # lists that a thread ranks at a time
-_NONE = np.zeros(0, np.int32)
 
 
 class Shortlists:
@@ -34,31 +33,29 @@ class Shortlists:
     points : PointSet
     m : int
         Length of the lists.
-    cell, probes : (n,) and (n, p) int32, optional
-        Cell of each point, and the cells that it probes: it visits their members.
+    probes : (n, p) int32, optional
+        The cells whose members each point is compared with, its own first.
 
     Attributes
     ----------
+    cell : (n,) int32
+        The own cell of each point.
     scores, ids : (n, m) float32 and int32, on the backend
         Empty places hold ``-inf`` and `NOBODY`.
     """
 
-    def __init__(
-        self, points: PointSet, m: int, *, backend: Backend, cell: Any = _NONE, probes: NDArray[np.int32] | None = None
-    ) -> None:
+    def __init__(self, points: PointSet, m: int, *, backend: Backend, probes: NDArray[np.int32] | None = None) -> None:
         n, xp = points.X.shape[0], backend.xp
-        self.points, self.backend, self.cell = points, backend, cell
+        self.points, self.backend = points, backend
         self.probes = np.zeros((n, 0), np.int32) if probes is None else probes
+        self.cell = np.zeros(n, np.int32) if probes is None else probes[:, 0].copy()
         self.scores, self.ids = xp.full((n, m), -np.inf, dtype=np.float32), xp.full((n, m), NOBODY, dtype=np.int32)
         self._placed = Placed(points, backend)
         self._on_host = backend.owns(points.X[:0])
         self._kernels: Any = _kernels(points) if self._on_host else None
-        self._offsets = np.zeros(
-            n, np.float32
-        )  # what is taken from a product with a point, to order as the metric does
-        if points.metric == "euclidean":
-            self._offsets[:] = points.norms**2 / 2
-        self._centre = np.empty(0, np.float32) if points.centre is None else points.centre
+        # what is taken from a product with a point, for products to order points as the metric does
+        halves = points.norms**2 / 2 if points.metric == "euclidean" else np.zeros(n)
+        self._offsets = halves.astype(np.float32)
         self._plain = _plain(points)
 
     def compare(self, members: NDArray[np.int32], visitors: NDArray[np.int32]) -> None:
@@ -73,28 +70,23 @@ class Shortlists:
                 self._meet(rows[part], columns, back=back)
 
     def _meet(self, rows: NDArray[np.int32], columns: NDArray[np.int32], *, back: int) -> None:
+        """Offer to the lists of rows the columns, and to the lists of columns the visitors: rows from `back` on."""
+        products, visitors = self._products(rows, columns), rows[back:]
+        offsets = self._offsets[visitors]
         if self._kernels is not None:
-            scores = self._products(rows, columns)
-            visitors = rows[back:]
-            arguments = (visitors, columns, self.cell, self.probes, self.scores, self.ids)
+            given = (visitors, columns, self.cell, self.probes, self.scores, self.ids)
 
             def offer(first: int, last: int) -> None:
-                self._kernels.offer_columns(scores[back:], self._offsets[visitors], *arguments, first, last)
+                self._kernels.offer_columns(products[back:], offsets, *given, first, last)
 
             in_threads(offer, columns.size, step=_ROWS // 4)
             return
-        asarray, xp = self.backend.asarray, self.backend.xp
-        products = self._products(rows, columns)
-        scores = products - asarray(self._offsets[columns])
-        scores = xp.where(asarray(rows[:, None] == columns), np.float32(-np.inf), scores)
-        self._offer(rows, scores, columns)
-        visitors = rows[back:]
+        self._offer(
+            rows, products - self.backend.asarray(self._offsets[columns]), columns, met=rows[:, None] == columns
+        )
         if visitors.size:
-            scores = products[back:].T - asarray(self._offsets[visitors])
-            met = (
-                (self.probes[columns][:, None, :] == self.cell[visitors][:, None]).any(axis=2) if self.cell.size else 0
-            )
-            self._offer(columns, xp.where(asarray(met, dtype=bool), np.float32(-np.inf), scores), visitors)
+            met = (self.probes[columns][:, None, :] == self.cell[visitors][:, None]).any(axis=2)
+            self._offer(columns, products[back:].T - self.backend.asarray(offsets), visitors, met=met)
 
     def _products(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Array:
         """Return the inner products (r, c); compiled kernels meanwhile offer them to the rows."""
@@ -115,12 +107,15 @@ class Shortlists:
     def _centred(self, ids: NDArray[np.int32]) -> Array:
         if self._kernels is not None:
             rows = np.empty((ids.size, self.points.X.shape[1]), np.float32)
-            self._kernels.gather(*self._plain[:2], self._centre, ids, rows)
+            centre = np.empty(0, np.float32) if self.points.centre is None else self.points.centre
+            self._kernels.gather(*self._plain[:2], centre, ids, rows)
             return rows
         rows = self._placed.rows(ids if self._on_host else self.backend.asarray(ids))
         return rows if self.points.centre is None else rows - self.backend.asarray(self.points.centre)
 
-    def _offer(self, rows: NDArray[np.int32], scores: Array, others: NDArray[np.int32]) -> None:
+    def _offer(self, rows: NDArray[np.int32], scores: Array, others: NDArray[np.int32], *, met: NDArray[Any]) -> None:
+        """Offer others to the lists of rows, but for those of whom it is said that they have been met."""
+        scores = self.backend.xp.where(self.backend.asarray(met), np.float32(-np.inf), scores)
         order, best = self.backend.top_k(scores, self.ids.shape[1])
         self._merge(rows, best, self.backend.asarray(others)[order])
 
