@@ -14,9 +14,9 @@ from manifold._resources import at_most, require_memory
 from manifold.backends import Backend, backend_for, on_host
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
 from manifold.neighbors._base import METRICS, Neighbors
-from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, SPARE, PointSet, exact_search
-from manifold.neighbors._inverted_file import MOST_PROBES, InvertedFile
-from manifold.neighbors._methods import METHODS, choose_method, search
+from manifold.neighbors._exact import PointSet, exact_search
+from manifold.neighbors._inverted_file import InvertedFile
+from manifold.neighbors._methods import METHODS, choose_method, memory_forecast, search
 from manifold.neighbors._update import with_points, without_points
 
 __all__ = [
@@ -37,21 +37,6 @@ __all__ = [
     "with_points",
     "without_points",
 ]
-
-
-def memory_forecast(n: int, d: int, k: int) -> int:
-    """Return the bytes that finding k neighbours of n points of d features takes beside the features.
-
-    Lists of k ids and similarities with a few to spare, sorted once over (5 copies), the cells that each point of an
-    inverted file probes, and the tiles of the search.
-
-    >>> memory_forecast(60_000, 784, 50) < 500e6
-    True
-    """
-    queries, points = min(n, QUERY_TILE), min(n, POINT_TILE)
-    tiles = 2 * queries * points + (queries + 3 * points) * d
-    candidates = 3 * max(GATHER, queries * d) + 4 * queries * (k + 16)
-    return 5 * 8 * n * (k + SPARE) + (16 * MOST_PROBES + 24) * n + 4 * (tiles + candidates)
 
 
 def find_neighbors(
@@ -115,8 +100,9 @@ def find_neighbors(
     X = check_features(X)
     n, d = X.shape
     k = _at_most(k, n)
-    fewer = at_most("n_neighbors", k, lambda k: memory_forecast(n, d, k))
-    require_memory(memory_forecast(n, d, k), purpose=f"finding {k} neighbours of {n} points", cure=fewer)
+    name = "inverted_file" if isinstance(method, InvertedFile) else method
+    fewer = at_most("n_neighbors", k, lambda k: memory_forecast(n, d, k, method=name))
+    require_memory(memory_forecast(n, d, k, method=name), purpose=f"finding {k} neighbours of {n} points", cure=fewer)
     if k == 0:
         return Neighbors(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), metric=metric, method="exact")
     points = PointSet(X, metric)

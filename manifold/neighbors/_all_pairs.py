@@ -16,6 +16,11 @@ _TILE = 2048  # points that all later ones are compared with at a time
 _WORTH = 1 << 33  # numbers multiplied from which on loading the compiled kernels, a third of a second once, pays
 
 
+def worth_compiling(n: int, d: int) -> bool:
+    """Say whether n points of d features are compared for long enough to load the compiled kernels."""
+    return n * n * d >= _WORTH
+
+
 @np.errstate(under="ignore")
 def all_pairs_search(
     points: PointSet, *, k: int, backend: Backend, progress: Progress | None = None
@@ -28,7 +33,7 @@ def all_pairs_search(
     compiled kernel keeps the lists, those of `exact_search`.
     """
     n, d = points.X.shape
-    if n * n * d < _WORTH or not backend.owns(points.X[:0]) or not plain_rows(points):
+    if not worth_compiling(n, d) or not backend.owns(points.X[:0]) or not plain_rows(points):
         return exact_search(points, points, k=k, drop_self=True, backend=backend, progress=progress)
     points.check_range(points)
     lists, every = Shortlists(points, k + SPARE, backend=backend), np.arange(n, dtype=np.int32)

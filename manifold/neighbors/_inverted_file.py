@@ -24,7 +24,7 @@ from manifold.neighbors._shortlists import NOBODY, Shortlists
 
 _SAMPLE = 256  # points searched exactly: their recall has a standard error below 0.5 %
 _TRAINING = 32  # points a cell that k-means sees
-_TRAINED = 1 << 24  # numbers of points that k-means sees, at most: 64 MiB
+TRAINED = 1 << 24  # numbers of points that k-means sees, at most: 64 MiB
 _ITERATIONS = 4
 MOST_PROBES = 32
 _WIDTH = 16  # neighbours of neighbours: of so many, so many each
@@ -153,7 +153,7 @@ class _Cells:
     def __init__(self, points: PointSet, n_cells: int, *, backend: Backend, rng: np.random.Generator) -> None:
         n, d = points.X.shape
         self.points, self.backend, self.n_cells = points, backend, min(n_cells, n)
-        size = min(n, _TRAINING * self.n_cells, max(self.n_cells, _TRAINED // d))
+        size = min(n, _TRAINING * self.n_cells, max(self.n_cells, TRAINED // d))
         chosen = np.sort(rng.choice(n, size, replace=False))
         rows, xp = self._rows(chosen), backend.xp
         self.centres = rows[backend.asarray(np.sort(rng.choice(size, self.n_cells, replace=False)))]

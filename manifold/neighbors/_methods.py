@@ -5,18 +5,20 @@ In: points, and a name or settings. Out: `Neighbors`.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from manifold._progress import Progress
 from manifold.backends import Backend
-from manifold.neighbors._all_pairs import all_pairs_search
+from manifold.neighbors._all_pairs import all_pairs_search, worth_compiling
 from manifold.neighbors._base import Neighbors
-from manifold.neighbors._exact import PointSet
+from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, SPARE, PointSet
 from manifold.neighbors._faiss import faiss_search
-from manifold.neighbors._inverted_file import InvertedFile, inverted_file_search
+from manifold.neighbors._inverted_file import MOST_PROBES, TRAINED, InvertedFile, inverted_file_search
 from manifold.neighbors._nn_descent import nn_descent_search
+from manifold.neighbors._shortlists import memory_forecast as lists_forecast
 
 METHODS = ("auto", "exact", "inverted_file", "nn_descent", "faiss")
 _HOST_WORK = 1 << 41  # n^2 d up to which the exact search is worth its wait: a quarter of a minute on two cores
@@ -41,6 +43,28 @@ def choose_method(n: int, d: int, k: int, *, metric: str = "cosine", on_host: bo
     if n < 4 * k * _FEW_CELLS:
         return "exact", f"auto: lists of {k} are long for an inverted file of {n} points"
     return "inverted_file", f"auto: {n}^2 x {d} is much for an exact search"
+
+
+def memory_forecast(n: int, d: int, k: int, *, method: str = "auto") -> int:
+    """Return the bytes that finding k neighbours of n points of d features takes beside the features.
+
+    Lists with the copies in which they become neighbours, and the tiles of the search; for an inverted file also the
+    cells that each point probes, at most, and the sample that k-means sees; for FAISS and NN-descent their own copies.
+
+    >>> memory_forecast(60_000, 784, 50) < 300e6
+    True
+    """
+    method = choose_method(n, d, k)[0] if method == "auto" else method
+    queries, tile = min(n, QUERY_TILE), min(n, POINT_TILE)
+    tiles = 2 * queries * tile + (queries + 3 * tile) * d
+    candidates = 3 * max(GATHER, queries * d) + 4 * queries * (k + 16)
+    plain = 5 * 8 * n * k + 12 * n + 4 * (tiles + candidates)
+    if method in ("nn_descent", "faiss"):
+        return plain + 4 * n * d + (100 * n * k if method == "nn_descent" else 0)
+    if find_spec("numba") is None or (method == "exact" and not worth_compiling(n, d)):
+        return plain
+    lists = lists_forecast(n, d, k + SPARE)
+    return max(lists, 8 * TRAINED) + 16 * MOST_PROBES * n if method == "inverted_file" else lists
 
 
 def search(

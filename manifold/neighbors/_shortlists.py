@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold.backends import Array, Backend
-from manifold.backends._threads import in_threads
+from manifold.backends._threads import in_threads, thread_count
 from manifold.neighbors._exact import GATHER, Floats, Placed, PointSet, rank_candidates, slices
 
 NOBODY = 2**31 - 1  # the id of an empty place: after all others
@@ -23,6 +23,16 @@ _BLOCK = 1 << 23  # scores held at a time: 32 MiB
 _MEMBERS = 2048  # columns of a block, at most
 _ROWS = 512  # of a block, for one thread at a time: whatever the number of threads, products have these shapes
 _RANKED = 256  # lists that a thread ranks at a time
+
+
+def memory_forecast(n: int, d: int, m: int) -> int:
+    """Return the bytes, at most, that lists of m candidates of n points take, while and after they are filled.
+
+    The lists, and the copies in which they become neighbours; a block of products, and the rows it is made of.
+    """
+    columns = min(n, _MEMBERS)
+    block = min(n * columns, max(_BLOCK, _ROWS * columns)) + d * (columns + _ROWS * thread_count())
+    return 4 * 8 * n * m + 4 * (block + 2 * max(GATHER, d)) + 32 * n
 
 
 class Shortlists:
