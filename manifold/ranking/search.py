@@ -157,7 +157,7 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
         graph : Graph, optional
             One made elsewhere over the same n items; by default it is built from X.
         progress : bool or callable(done, total), optional
-            Shown the search for neighbours; True shows a bar, see `manifold.neighbors.find_neighbors`.
+            Shown the search for neighbours, then the settings tried; see `manifold.neighbors.find_neighbors`.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
         """
         fitted = copy(self)  # what breaks off, for an error or an interrupt, leaves this object as it was
         fitted._fit(X, ids, graph, progress)
-        self.__dict__ = vars(fitted)
+        self._become(fitted)
         return self
 
     def _fit(self, X: Any, ids: Any, graph: Graph | None, progress: Progress | bool | None) -> None:
@@ -204,7 +204,7 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
             progress=progress,
         )
         if self.tune:
-            self.tuning_: Tuning = tune(neighbors, affinity=self.affinity.kind, backend=backend)
+            self.tuning_: Tuning = tune(neighbors, affinity=self.affinity.kind, backend=backend, progress=progress)
             self._take(self.tuning_.setting)
         return self._lists(neighbors)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._checks import check_features
+from manifold._progress import Progress, shown
 from manifold.affinity import Affinity
 from manifold.backends import get_backend
 from manifold.neighbors import Neighbors, find_neighbors
@@ -67,6 +68,7 @@ def tune(
     method: str = "auto",
     backend: Any = "auto",
     random_state: int = 0,
+    progress: Progress | bool | None = None,
 ) -> Tuning:
     """Choose a setting for a collection without labels: k, gamma, filter and k_q, or whatever `settings` differ in.
 
@@ -80,6 +82,8 @@ def tune(
         See `manifold.build_graph`.
     random_state : int
         Decides which points are held out.
+    progress : bool or callable(done, total), optional
+        Called after each setting, and in the search for neighbours; see `manifold.neighbors.find_neighbors`.
 
     Returns
     -------
@@ -113,13 +117,20 @@ def tune(
     if not isinstance(X, Neighbors):
         X = check_features(X)
         width = max(1, min(width, X.shape[0] - 1))
-        neighbors = find_neighbors(X, width, metric=metric, method=method, backend=backend, random_state=random_state)
+        neighbors = find_neighbors(
+            X, width, metric=metric, method=method, backend=backend, random_state=random_state, progress=progress
+        )
     n = neighbors.n_nodes
     if n < _FEWEST:
         reason = f"preferred, as {n} points are too few to hold any out"
         return Tuning(tried[0], (), reason, 0, time.perf_counter() - start)
     held = HeldOut.draw(neighbors, min(_HELD_OUT, n // _SHARE), random_state)
-    found = dict(held.judged(tried, Affinity(affinity, metric=neighbors.metric), get_backend(backend)))
+    found: dict[Setting, Any] = {}
+    with shown(progress, "settings") as report:
+        for setting, values in held.judged(tried, Affinity(affinity, metric=neighbors.metric), get_backend(backend)):
+            found[setting] = values
+            if report is not None:
+                report(len(found), len(tried))
     setting, reason, table = _choose(tried, np.stack([found[setting].mean(axis=1) for setting in tried]))
     return Tuning(setting, table, reason, held.near.shape[0], time.perf_counter() - start)
 
