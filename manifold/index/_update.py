@@ -212,7 +212,7 @@ class _Part:
         rest = solved.copy()
         rest[row, which] = 0
         self.beyond = rest.max(axis=1, initial=0.0) + doubt
-        self.error = np.maximum(self.error, doubt)
+        self.error = np.maximum(self.error, doubt + float(np.finfo(self.values.dtype).smallest_subnormal))
 
     def take_components(self, nodes: Ints, graph: Graph) -> None:
         """Set entries between components to 0, which is exact."""

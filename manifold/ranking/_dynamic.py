@@ -83,7 +83,8 @@ class Dynamic:
         `manifold.index.updated_columns`: those of touched nodes are solved, and some of the others, whose bounds have
         become wide, when a query first starts from them.
 
-        Cost: two products of X with the collection, and one copy of features, lists and graph: add many at a time.
+        Cost: two products of X with the collection, and one copy of features, lists and graph, into memory even where
+        they were mapped from a file: add many at a time.
         Searches go on meanwhile, on the collection as it was; of changes at once each follows the one before.
 
         Examples
@@ -136,10 +137,16 @@ class Dynamic:
                 missing = "without X" if changed._points is None else "with graph=, whose neighbours are not known"
                 raise ValueError(f"this search was fitted {missing}: only fit(X) makes a collection that can change")
             result = work(changed)
-            with _SWAP:
-                if vars(self) is before:
-                    self.__dict__ = vars(changed)
-                    return result
+            if self._become(changed, where=before):
+                return result
+
+    def _become(self, changed: Any, *, where: Any = None) -> bool:
+        """Take the state of another search; unless this one has got another than `where`, where that is given."""
+        with _SWAP:
+            unchanged = where is None or vars(self) is where
+            if unchanged:
+                self.__dict__ = vars(changed)
+            return unchanged
 
     def _join(self: Any, X: Any, ids: Any) -> NDArray[Any]:
         """Take new items in."""
