@@ -1,10 +1,15 @@
 """Time of every solver, and of its peers, to the same ranking on the same graph in the same run.
 
-Fashion-MNIST, k = 50 mutual neighbours with one bridge, 10 seeds a query, alpha = 0.99; queries are not in the graph.
-For each: offline seconds, bytes a node beside the features, milliseconds of one query (median, 95th percentile) and of
-each of a batch of 64, all after the query's neighbours are known, with overlap with the exact top list beside them. The
-stored index, at alpha = 0.9, stands there for its top 10, its top 100, and its top 100 refined to slack 0. Graph and
-columns may come from ``MANIFOLD_BENCH_CACHE``; offline_s is left out then. Last, what ten filters cost from one basis.
+Fashion-MNIST, k = 50 neighbours, 10 seeds a query, alpha = 0.99; queries are not in the graph. Two graphs: mutual
+neighbours with one bridge, for every solver, and the union of the lists, with five times the edges, for those that need
+nothing offline. For each: offline seconds, bytes a node beside the features, milliseconds of one query (median, 95th
+percentile) and of each of a batch of 64, all after the query's neighbours are known, with overlap with the exact top
+list beside them. The ratios, such as "of_64 / 1e-5", are the milliseconds of SciPy's float64 conjugate gradients, one
+query after another, at that rtol (1e-5 is its default) over those of the row. The stored index, at alpha = 0.9, stands
+there for its top 10, its top 100, and its top 100 refined to slack 0.
+
+Last, what ten filters cost from one basis, and the 100 leading eigenpairs of the union graph beside those of `eigsh` in
+float32. Graphs and columns may come from ``MANIFOLD_BENCH_CACHE``; offline_s of columns is left out then.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import cg
+from scipy.sparse.linalg import cg, eigsh
 
 import manifold as mf
 import manifold.graph
@@ -27,10 +32,14 @@ from manifold._errors import DatasetNotFoundError
 from manifold.backends import get_backend
 from manifold.index import StoredColumns, refine
 from manifold.metrics import overlap_at_k
+from manifold.solvers._eigenpairs import leading_eigenpairs
+from manifold.solvers._system import NormalizedAffinity
 
 ALPHA = 0.99
 INDEX_ALPHA = 0.9  # its 60,000 columns take three times as long at 0.99
 TOP = 100
+ONLINE = (mf.ConjugateGradient, mf.Chebyshev, mf.Lanczos)
+PEER, PEER_DEFAULT = "scipy cg 1e-2", "scipy cg 1e-5 (its default)"
 SINGLES = 24
 SLOW = 3  # queries of a peer that takes seconds for each
 Answer = Callable[[Any], Any]  # seeds (n, q) -> scores (n, q), or lists (q, top)
@@ -38,29 +47,84 @@ Answer = Callable[[Any], Any]  # seeds (n, q) -> scores (n, q), or lists (q, top
 
 def run(*, quick: bool, n: int = 60_000) -> list[Row]:
     X, Q = _collection(1_500 if quick else n)
-    search = mf.ManifoldSearch(n_neighbors=50, n_seeds=10, alpha=ALPHA, on_failure="ignore")
-    fitted(search, X, f"fashion_mnist-{len(X)}")
-    near, similarities = search._nearest(mf.neighbors.PointSet(Q, "cosine"), search.n_seeds)
-    seeds = search._seeds(near, similarities)
-    graph = search.graph_
-    truths = {alpha: _truth(graph, seeds, mf.Diffusion(alpha)) for alpha in (ALPHA, INDEX_ALPHA)}
-    singles = 4 if quick else SINGLES
     rows: list[Row] = []
+    last: list[Row] = []
+    for edges in ("mutual", "union"):
+        search = mf.ManifoldSearch(n_neighbors=50, n_seeds=10, alpha=ALPHA, edges=edges, on_failure="ignore")
+        fitted(search, X, f"fashion_mnist-{len(X)}" + ("" if edges == "mutual" else f"-{edges}"))
+        near, similarities = search._nearest(mf.neighbors.PointSet(Q, "cosine"), search.n_seeds)
+        seeds, graph = search._seeds(near, similarities), search.graph_
+        facts = {"graph": edges, "n": graph.n_nodes, "edges": graph.n_edges}
+        measured = [*_solvers(graph, seeds, everything=edges == "mutual", quick=quick)]
+        measured += _peers_measured(graph, seeds, everything=edges == "mutual", quick=quick)
+        rows += [facts | row for row in _with_ratios(measured)]
+        if edges == "mutual":
+            last = [facts | row for row in _ten_filters(graph, seeds[:, : 8 if quick else 64])]
+        else:
+            last += [facts | row for row in _eigenpairs(graph, rank=20 if quick else 100)]
+    return rows + last
+
+
+def _solvers(graph: Any, seeds: Any, *, everything: bool, quick: bool) -> Iterator[Row]:
+    truths = {
+        alpha: _truth(graph, seeds, mf.Diffusion(alpha)) for alpha in ((ALPHA, INDEX_ALPHA) if everything else (ALPHA,))
+    }
     for name, (settings, largest) in SOLVERS.items():
-        if graph.n_nodes > largest:
+        if graph.n_nodes > largest or not (everything or isinstance(settings, ONLINE)):
             continue
         alpha = INDEX_ALPHA if isinstance(settings, mf.DiffusionIndex) else ALPHA
         prepared, offline = _prepare(settings, graph, mf.Diffusion(alpha))
         facts = {"offline_s": offline, "bytes_per_node": _nbytes(prepared, graph) / graph.n_nodes}
         for label, answer, top in _answers(name, prepared):
-            measured = _measure(answer, seeds, truths[alpha], top=top, singles=singles)
-            rows.append({"solver": label, "alpha": alpha, "top": top, **facts, **measured})
+            measured = _measure(answer, seeds, truths[alpha], top=top, singles=4 if quick else SINGLES)
+            yield {"solver": label, "alpha": alpha, "top": top, **facts, **measured}
+
+
+def _peers_measured(graph: Any, seeds: Any, *, everything: bool, quick: bool) -> Iterator[Row]:
+    truth, singles = _truth(graph, seeds, mf.Diffusion(ALPHA)), 4 if quick else SINGLES
     for name, answer, slow in _peers(graph):
-        measured = _measure(answer, seeds, truths[ALPHA], top=TOP, singles=SLOW if slow else singles, batch=not slow)
-        facts = {"alpha": ALPHA, "top": TOP, "offline_s": None, "bytes_per_node": None}
-        rows.append({"solver": name, **facts, **measured})
-    facts = {"n": graph.n_nodes, "edges": graph.n_edges}
-    return [facts | row for row in (*rows, *_ten_filters(graph, seeds[:, : 8 if quick else 64]))]
+        if everything or name.startswith("scipy"):
+            measured = _measure(answer, seeds, truth, top=TOP, singles=SLOW if slow else singles, batch=not slow)
+            yield {"solver": name, "alpha": ALPHA, "top": TOP, "offline_s": None, "bytes_per_node": None, **measured}
+
+
+def _with_ratios(rows: list[Row]) -> Iterator[Row]:
+    """Yield the rows with how many times they are faster than SciPy, where they are at the same alpha."""
+    of = {row["solver"]: row for row in rows}
+    for row in rows:
+        ratios = {
+            f"{what} / {rtol}": of[peer][key] / row[key] if row["alpha"] == ALPHA and row[key] else None
+            for rtol, peer in (("1e-2", PEER), ("1e-5", PEER_DEFAULT))
+            for what, key in (("p50", "ms_p50"), ("of_64", "ms_of_64"))
+        }
+        yield row | ratios
+
+
+def _eigenpairs(graph: Any, *, rank: int) -> Iterator[Row]:
+    """Time the leading eigenpairs, and those of ARPACK on the same matrix; residuals are those in float64."""
+    S = _narrow(NormalizedAffinity(graph, get_backend(), np.float32).host)
+
+    def ours() -> tuple[Any, Any]:
+        spectrum = leading_eigenpairs(NormalizedAffinity(graph, get_backend(), np.float32), rank, tol=1e-3)
+        return spectrum.eigenvalues[:rank], spectrum.vectors()[:, :rank]
+
+    def theirs() -> tuple[Any, Any]:
+        return eigsh(S, k=rank, which="LA", tol=1e-3, v0=np.ones(graph.n_nodes, dtype=np.float32))
+
+    slowest = None
+    for name, work in (("scipy eigsh float32 tol 1e-3", theirs), ("leading_eigenpairs tol 1e-3", ours)):
+        start = time.perf_counter()
+        values, U = work()
+        taken = time.perf_counter() - start
+        slowest = slowest or taken
+        residuals = np.linalg.norm(S.astype(np.float64) @ U.astype(np.float64) - U * values, axis=0)
+        facts = {"residual": float(residuals.max()), "least": float(values.min()), "ratio": slowest / taken}
+        yield {"eigenpairs": name, "rank": rank, "s": taken, **facts}
+
+
+def _narrow(S: Any) -> Any:
+    """Return a matrix with the indices of 32 bits that SciPy is fastest with."""
+    return sparse.csr_array((S.data, S.indices.astype(np.int32), S.indptr.astype(np.int32)), shape=S.shape)
 
 
 def _truth(graph: Any, seeds: Any, filter: Any) -> Any:
@@ -113,7 +177,7 @@ def _top(answer: Any, top: int) -> Any:
 
 def _answers(name: str, prepared: Any) -> Iterator[tuple[str, Answer, int]]:
     if not isinstance(prepared, StoredColumns):
-        yield name, lambda seeds: prepared.solve(seeds.toarray()).scores, TOP
+        yield name, lambda seeds: prepared.solve(seeds).scores, TOP
         return
 
     def lists(seeds: Any, top: int, *, refined: bool) -> Any:
@@ -155,13 +219,14 @@ def _peers(graph: mf.graph.Graph) -> Iterator[tuple[str, Answer, bool]]:
     """Yield what a user would reach for instead, on the same matrix, and whether it takes seconds for each query."""
     degrees = np.where(graph.degrees > 0, graph.degrees, 1.0)
     half = sparse.diags_array(degrees**-0.5)
-    A = sparse.csr_array(sparse.eye_array(graph.n_nodes) - ALPHA * (half @ graph.affinity.astype(np.float64) @ half))
+    W = graph.affinity.astype(np.float64)
+    A = _narrow(sparse.csr_array(sparse.eye_array(graph.n_nodes) - ALPHA * (half @ W @ half)))
 
     def scipy_cg(rtol: float) -> Answer:
         return lambda Y: np.stack([cg(A, y, rtol=rtol)[0] for y in Y.toarray().T], axis=1)
 
-    yield "scipy cg 1e-2", scipy_cg(1e-2), False
-    yield "scipy cg 1e-5 (its default)", scipy_cg(1e-5), False
+    yield PEER, scipy_cg(1e-2), False
+    yield PEER_DEFAULT, scipy_cg(1e-5), False
     root = np.sqrt(degrees)
     try:
         from sknetwork.ranking import PageRank

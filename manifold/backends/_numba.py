@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold.backends._lanes import add, fma, larger, load, store, widened, zeros
-from manifold.backends._threads import in_threads
+from manifold.backends._threads import in_threads, thread_count
 
 Block = NDArray[Any]
 WIDTH = 16  # columns held together: of float32 a cache line
 _BAND = 2048  # rows whose sums are added up by themselves
 _CHUNK = 128  # rows whose product is still in the nearest cache when its sums are taken
-_RANGES = 8  # of rows that threads share out
-_ALONE = 1 << 18  # multiplications, or numbers passed over, below which one thread is done sooner
+_RANGES = 3  # of rows for each thread
+_ALONE = 1 << 21  # entries met, or numbers passed over, below which one thread is done about as soon
 
 
 def spmm(
@@ -113,10 +113,11 @@ def _total(sums: Block) -> NDArray[np.float64]:
 
 
 def _in_ranges(work: Callable[[int, int], Any], n: int, *, size: int) -> None:
-    if size < _ALONE:
+    threads = thread_count() if size >= _ALONE else 1
+    if threads == 1:
         work(0, n)
     else:
-        in_threads(work, n, step=_BAND * -(-n // (_RANGES * _BAND)))
+        in_threads(work, n, step=_BAND * -(-n // (_RANGES * threads * _BAND)))
 
 
 def _compiled(kernel: Callable[..., Any]) -> Any:

@@ -46,7 +46,8 @@ class NormalizedAffinity:
         self.dtype = np.dtype(dtype or graph.dtype)
         self.order = node_order(graph)
         self.position = None if self.order is None else _inverse(self.order)
-        self._gather, self._scatter = (None if x is None else backend.asarray(x) for x in (self.order, self.position))
+        ids = (None if x is None else x.astype(np.intp) for x in (self.order, self.position))
+        self._gather, self._scatter = (None if x is None else backend.asarray(x) for x in ids)
         W, degrees, self.components = graph.affinity, graph.degrees, graph.components
         if self.order is not None:
             W, degrees, self.components = _reordered(W, self.order), degrees[self.order], self.components[self.order]
