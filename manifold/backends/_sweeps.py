@@ -61,7 +61,6 @@ class Sweeps:
         size = self.xp.abs(block)
         return self.xp.stack([self.column_dots(block, block), (size / weights).max(axis=0), size.max(axis=0)])
 
-
     def block_width(self, n_rows: int, n_columns: int) -> int:
         """Return how many columns a block may have at the cost of `n_columns`."""
         return n_columns

@@ -53,7 +53,8 @@ class Solution:
         Iterations; 0 for a zero column and for direct solves.
     residual : (q,) float
         The true relative residual ||b - A f||_2 / ||b||_2, computed afresh from `scores`, or from the iterate that
-        they are one step x + r beyond, which is not smaller; where h is a sum of resolvents, the largest of theirs; where it is none, the bound on ||F - scores||_2 / ||Y||_2.
+        they are one step x + r beyond, which is not smaller; where h is a sum of resolvents, the largest of theirs;
+        where it is none, the bound on ||F - scores||_2 / ||Y||_2.
     error_bound : (q,) float
         Rigorous bound on max_i |F_i - scores_i|, rounding included; ``inf`` where none is known.
 

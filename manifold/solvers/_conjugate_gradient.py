@@ -48,7 +48,8 @@ class ConjugateGradient:
     -----
     The last iterate is the best: the error of CG falls in the 2-norm and in the A-norm at every step, even where
     the residual does not. Its true residual r takes a product with S, and x + r is what is returned: its error is a S
-    times that of x, its residual a S r, which on neighbourhood graphs is about half as long. Cost: one product with S and eight passes over (n, q) an iteration; memory 5 n q.
+    times that of x, its residual a S r, which on neighbourhood graphs is about half as long. Cost: one product with S
+    and eight passes over (n, q) an iteration; memory 5 n q.
 
     Examples
     --------
