@@ -58,13 +58,13 @@ class PooledSpectrum:
     def solve(self, seeds: Any, *, x0: Any = None, callback: Any = None) -> Solution:
         """Return the scores G (N, q) of images; `x0` and `callback` are not used, and no error is bounded."""
         fsr = self.prepared
-        spectrum, filter, backend = fsr.spectrum, fsr.filter, fsr.system.backend
+        spectrum, filter, backend = fsr.inside, fsr.filter, fsr.system.backend
         values, _ = check_seeds(seeds, spectrum.n_nodes)
         block = Seeds.take(values, fsr.system)
         constant = float(filter(0.0)) if fsr.settings.identity else 0.0
         with np.errstate(under="ignore"):
             scaled = spectrum.scale(spectrum.project(block.block, block.rows), lambda x: filter(x) - constant)
-            scores = block.block.dtype.type(constant) * backend.spmm(self._matrix, block.block)
+            scores = block.block.dtype.type(constant) * backend.spmm(self._matrix, fsr.system.outside(block.block))
             for vectors, c in zip(self._vectors, scaled, strict=True):
                 if c is not None:
                     scores = scores + self._add(vectors, c)
