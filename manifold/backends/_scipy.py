@@ -6,6 +6,7 @@ import: the number of rows alone decides, so that a column meets the same arithm
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -24,7 +25,8 @@ DENSE_LIMIT = 2000  # below this many nodes a dense Cholesky factor is faster th
 _MOST_NARROW = 2**31 - 1  # what a 32-bit index can count
 _DOT_BLOCK = 512  # rows summed in working precision before float64 takes over: as fast as one sum, 100 x as exact
 _SORT_WIDTH = 512  # rows this short are sorted whole
-_STREAMED = 1 << 20  # scores from which on a compiled selection, a second once in a process, pays
+_STREAMED = 1 << 16  # scores from which on a compiled selection is quicker
+_FIRST_STREAMED = 1 << 23  # and from which on it is loaded, a third of a second once in a process
 _SHORT = 128  # lists this short are kept sorted while scores stream by
 _MIN_GROUP = 4  # groups smaller than this save nothing over a sort
 
@@ -127,7 +129,8 @@ class ScipyBackend(Sweeps):
         """Return the k largest entries of each row, equal values by ascending id."""
         n = values.shape[1]
         k = min(k, n)
-        if values.size >= _STREAMED and k <= _SHORT and values.dtype == np.float32 and find_spec("numba") is not None:
+        streamed = _STREAMED if "manifold.backends._numba_select" in sys.modules else _FIRST_STREAMED
+        if values.size >= streamed and k <= _SHORT and values.dtype == np.float32 and find_spec("numba") is not None:
             from manifold.backends._numba_select import top_k
 
             return top_k(np.ascontiguousarray(values), k)

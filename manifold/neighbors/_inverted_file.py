@@ -19,14 +19,15 @@ from manifold._errors import warn
 from manifold._progress import Progress
 from manifold.backends import Array, Backend
 from manifold.backends._threads import in_threads
-from manifold.neighbors._exact import GATHER, SPARE, PointSet, exact_search
-from manifold.neighbors._shortlists import NOBODY, Shortlists
+from manifold.neighbors._exact import GATHER, PointSet, exact_search
+from manifold.neighbors._shortlists import NOBODY, Shortlists, compiled_kernels
 
 _SAMPLE = 256  # points searched exactly: their recall has a standard error below 0.5 %
 _TRAINING = 32  # points a cell that k-means sees
 TRAINED = 1 << 24  # numbers of points that k-means sees, at most: 64 MiB
 _ITERATIONS = 4
 MOST_PROBES = 32
+_SPARE = 2  # candidates beyond k, where rounding may have swapped the last ones
 _WIDTH = 16  # neighbours of neighbours: of so many, so many each
 _LOW = 0.9  # a recall below this is worth a warning
 
@@ -89,7 +90,7 @@ def inverted_file_search(
 
     Notes
     -----
-    Cost: about 2 n^1.5 p d operations for p probes, beside the lists (n, k + 8) a few tiles of memory. Same input and
+    Cost: about 2 n^1.5 p d operations for p probes, beside the lists (n, k + 2) a few tiles of memory. Same input and
     random_state (None is 0), same bits, for any number of threads.
     """
     if points.metric == "inner_product":
@@ -100,13 +101,14 @@ def inverted_file_search(
     points.check_range(points)
     settings, rng = settings or InvertedFile(), np.random.default_rng(0 if random_state is None else random_state)
     n = points.X.shape[0]
+    compiled_kernels(points)  # loaded now, they serve all selections
     sample = np.sort(rng.choice(n, min(n, _SAMPLE), replace=False))
     truth = exact_search(points, points, k=k, rows=sample, drop_self=True, backend=backend)
     cells = _Cells(points, settings.n_cells or max(1, min(round(n**0.5), n // (4 * k))), backend=backend, rng=rng)
     n_probes = min(settings.n_probes or _enough_probes(cells, sample, truth[0], settings.recall), cells.n_cells)
-    probes = cells.nearest(np.arange(n), n_probes)
+    probes = cells.nearest(None, n_probes)
     order = np.argsort(probes[:, 0], kind="stable").astype(np.int32)
-    lists = Shortlists(points, k + SPARE, backend=backend, probes=probes)
+    lists = Shortlists(points, k + _SPARE, backend=backend, probes=probes)
     _compare_cells(lists, order, cells.n_cells, progress)
     lists.rank(k, order)
     for _ in range(settings.n_refinements):
@@ -173,15 +175,15 @@ class _Cells:
         scores -= self.backend.row_dots(self.centres, self.centres) / 2
         return scores
 
-    def nearest(self, ids: NDArray[np.int64], n_probes: int) -> Ints:
-        """Return the cells (m, p) whose centres are nearest to some points, nearest first."""
-        out = np.empty((ids.size, n_probes), np.int32)
+    def nearest(self, ids: NDArray[np.int64] | None, n_probes: int) -> Ints:
+        """Return the cells (m, p) whose centres are nearest to some points, or to all, nearest first."""
+        out = np.empty((self.points.X.shape[0] if ids is None else ids.size, n_probes), np.int32)
 
         def work(first: int, last: int) -> None:
-            scores = self._scores(self._rows(ids[first:last]))
+            scores = self._scores(self._rows(slice(first, last) if ids is None else ids[first:last]))
             out[first:last] = self.backend.to_host(self.backend.top_k(scores, n_probes)[0])
 
         n_threads = None if self.backend.owns(out) else 1  # a device has one queue of work
-        step = max(GATHER // self.points.X.shape[1], GATHER // self.n_cells // 4)
-        in_threads(work, ids.size, step=step, n_threads=n_threads, blas=True)
+        step = max(1, GATHER // 4 // max(self.points.X.shape[1], self.n_cells))
+        in_threads(work, len(out), step=step, n_threads=n_threads, blas=True)
         return out

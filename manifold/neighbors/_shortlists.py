@@ -62,7 +62,7 @@ class Shortlists:
         self.scores, self.ids = xp.full((n, m), -np.inf, dtype=np.float32), xp.full((n, m), NOBODY, dtype=np.int32)
         self._placed = Placed(points, backend)
         self._on_host = backend.owns(points.X[:0])
-        self._kernels: Any = _kernels(points) if self._on_host else None
+        self._kernels: Any = compiled_kernels(points) if self._on_host else None
         # what is taken from a product with a point, for products to order points as the metric does
         halves = points.norms**2 / 2 if points.metric == "euclidean" else np.zeros(n)
         self._offsets = halves.astype(np.float32)
@@ -213,7 +213,8 @@ def plain_rows(points: PointSet) -> bool:
     return X.flags.c_contiguous and X.flags.aligned and not points.has_extremes and find_spec("numba") is not None
 
 
-def _kernels(points: PointSet) -> Any | None:
+def compiled_kernels(points: PointSet) -> Any | None:
+    """Return the compiled kernels where they serve these points."""
     if not plain_rows(points):
         return None
     from manifold.backends import _numba_select
