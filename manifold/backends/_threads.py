@@ -52,12 +52,13 @@ def in_threads(
         before = vars(_LOCAL).copy()
         _LOCAL.inside, _LOCAL.alone = True, blas or before.get("alone", False)
         try:
-            while not failed.is_set():
-                with _LOCK:
-                    start = next(starts, None)
-                if start is None:
-                    return
-                work(start, min(start + step, n))
+            with _blas().limit(limits=1) if blas else nullcontext():  # a BLAS on OpenMP has a limit for each thread
+                while not failed.is_set():
+                    with _LOCK:
+                        start = next(starts, None)
+                    if start is None:
+                        return
+                    work(start, min(start + step, n))
         except BaseException:
             failed.set()
             raise
