@@ -159,12 +159,29 @@ class _Cells:
         chosen = np.sort(rng.choice(n, size, replace=False))
         rows, xp = self._rows(chosen), backend.xp
         self.centres = rows[backend.asarray(np.sort(rng.choice(size, self.n_cells, replace=False)))]
-        every = xp.arange(self.n_cells)[:, None]
+        every, nearest = xp.arange(self.n_cells)[:, None], xp.empty(size, dtype=np.int64)
         for _ in range(_ITERATIONS):
-            nearest = xp.argmax(self._scores(rows), axis=1)
+
+            def assign(first: int, last: int) -> None:
+                nearest[first:last] = xp.argmax(self._scores(rows[first:last]), axis=1)
+
+            self._in_ranges(assign, size, step=2048)
             members = (every == nearest).astype(np.float32)
             sizes = members.sum(axis=1)[:, None]
-            self.centres = xp.where(sizes > 0, members @ rows / xp.maximum(sizes, 1), self.centres)
+            means = xp.empty_like(self.centres)
+
+            def average(
+                first: int, last: int, members: Array = members, sizes: Array = sizes, means: Array = means
+            ) -> None:
+                means[:, first:last] = members @ rows[:, first:last] / xp.maximum(sizes, 1)
+
+            self._in_ranges(average, d, step=128)
+            self.centres = xp.where(sizes > 0, means, self.centres)
+
+    def _in_ranges(self, work: Any, n: int, *, step: int) -> None:
+        """Do work that multiplies: in ranges that do not depend on the number of threads, so that no bit does."""
+        n_threads = None if self.backend.owns(self.points.X[:0]) else 1  # a device has one queue of work
+        in_threads(work, n, step=step, n_threads=n_threads, blas=True)
 
     def _rows(self, which: Any) -> Array:
         rows = self.points.rows(which)
@@ -183,7 +200,5 @@ class _Cells:
             scores = self._scores(self._rows(slice(first, last) if ids is None else ids[first:last]))
             out[first:last] = self.backend.to_host(self.backend.top_k(scores, n_probes)[0])
 
-        n_threads = None if self.backend.owns(out) else 1  # a device has one queue of work
-        step = max(1, GATHER // 4 // max(self.points.X.shape[1], self.n_cells))
-        in_threads(work, len(out), step=step, n_threads=n_threads, blas=True)
+        self._in_ranges(work, len(out), step=max(1, GATHER // 4 // max(self.points.X.shape[1], self.n_cells)))
         return out
