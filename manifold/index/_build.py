@@ -107,7 +107,7 @@ class DiffusionIndex:
 
         Notes
         -----
-        Cost: n columns of some log(1 / rtol) / sqrt(1 - alpha) products with S each, shared by 32 on the CPU and by 256
+        Cost: n columns of some log(1 / rtol) / sqrt(1 - alpha) products with S each, shared by 16 on the CPU and by 256
         on a GPU; a checkpoint begun on one is not continued on the other.
         """
         columns = Columns(graph, filter, get_backend(backend), rtol=self.rtol)

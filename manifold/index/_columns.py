@@ -19,7 +19,6 @@ from manifold.solvers import ConjugateGradient
 from manifold.solvers._conjugate_gradient import PreparedConjugateGradient
 from manifold.solvers._system import NormalizedAffinity, error_bound
 
-_WIDTH = 32  # columns solved together, at least
 _SWEEPS = 4  # of refinement, each worth a factor of 2e4; what is left after them stands in the bound
 
 
@@ -34,7 +33,7 @@ class Columns:
             raise ValueError(f"an index needs a filter of one resolvent, such as Diffusion; {filter} is not")
         ((self.w, self.a),) = resolvents
         self.graph, self.filter, self.backend, self.rtol = graph, filter, backend, rtol
-        self.width = max(_WIDTH, backend.column_block)
+        self.width = backend.column_block
         single = NormalizedAffinity(graph, backend, np.float32)  # of any weights: S fits float32 where W may not
         self._single = PreparedConjugateGradient(ConjugateGradient(rtol=5e-5), filter, single)
         self._system = NormalizedAffinity(graph, backend, np.float64)

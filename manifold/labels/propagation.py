@@ -98,16 +98,17 @@ class Propagation(SavedPropagation):
 def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "lgc") -> int:
     """Return the bytes, at most, that propagating `n_columns` classes takes beside the graph.
 
-    S with what forms it (28 bytes an entry, and the entry twice), the block of conjugate gradients (6 blocks of up to
-    32 columns), and scores, distributions and what computes them (4 columns a class); in float64 but for "lgc".
+    S with what forms and orders it (32 bytes an entry, and the entry twice), the block of conjugate gradients (6 blocks
+    of up to 32 columns), and scores, distributions and what computes them (4 columns a class); in float64 but for
+    "lgc".
 
     >>> from manifold import graph_from_affinity
     >>> propagation_memory(graph_from_affinity([[0, 1], [1, 0]]), 10)
-    872
+    880
     """
     diffusion = isinstance(get_method(method), LocalGlobalConsistency)
     entry, n = graph.dtype.itemsize if diffusion else 8, graph.n_nodes
-    return (28 + 2 * entry) * int(graph.affinity.nnz) + entry * n * (6 * min(n_columns, 32) + 4 * n_columns)
+    return (32 + 2 * entry) * int(graph.affinity.nnz) + entry * n * (6 * min(n_columns, 32) + 4 * n_columns)
 
 
 def propagate(
