@@ -297,8 +297,11 @@ def test_row_23_read_only_arrays_and_memmaps(X, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "inner_product"])
 def test_row_23_a_memmap_is_never_loaded_whole(tmp_path, monkeypatch, metric, rng):
-    from manifold.neighbors import _exact
+    from manifold.neighbors import _all_pairs, _exact, _shortlists
 
+    monkeypatch.setattr(_all_pairs, "_TILE", 128)
+    for name, size in (("_BLOCK", 1 << 15), ("_MEMBERS", 64), ("_ROWS", 64)):
+        monkeypatch.setattr(_shortlists, name, size)
     for name, size in (("QUERY_TILE", 256), ("POINT_TILE", 64), ("GATHER", 1 << 18)):
         monkeypatch.setattr(_exact, name, size)
     monkeypatch.setattr(_checks, "_CHECK_BYTES", 1 << 20)
@@ -306,6 +309,7 @@ def test_row_23_a_memmap_is_never_loaded_whole(tmp_path, monkeypatch, metric, rn
     for start in range(0, 3000, 500):
         mapped[start : start + 500] = rng.normal(size=(500, 4000))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    mf.build_graph(mapped[:1500], 3, metric=metric)  # imports what is compiled, which takes memory once
     for order in (mapped, mapped[::-1]):
         tracemalloc.start()
         try:

@@ -67,6 +67,11 @@ class PointSet:
     def propose(self, queries: Array, tile: slice, backend: Backend, *, rows: Array = None) -> Array:
         """Return scores (b, t) on the backend that order the points as the similarity does, up to rounding."""
         queries = backend.asarray(queries)
+        if rows is None and self.metric == "cosine" and not self.has_extremes and len(queries) < self.X.shape[1]:
+            norms = self.norms[tile]  # scores are fewer than features: they are divided instead
+            scores = queries @ backend.asarray(self.X[tile]).T
+            scores *= backend.asarray((1 / np.where(norms > 0, norms, np.inf)).astype(np.float32))
+            return scores
         rows = backend.asarray(self.rows(tile)) if rows is None else rows
         if self.centre is None:
             return queries @ rows.T
