@@ -155,7 +155,7 @@ def test_row_51_the_setting_that_is_named_fits_and_the_next_does_not(monkeypatch
     for work, most, free in (
         (lambda k: mf.neighbors.find_neighbors(X, k), 189, mf.neighbors.memory_forecast(190, 64, 60)),
         (lambda k: mf.graph_from_neighbors(neighbors.first(k)), 100, mf.graph.memory_forecast(190, 40)),
-        (lambda k: mf.DiffusionIndex(k).build(graph), 190, 80 * 190 * 32 + 100_000),
+        (lambda k: mf.DiffusionIndex(k).build(graph), 190, 80 * 190 * 16 + 100_000),
         (lambda k: mf.propagate(graph, labels % k), 190, mf.labels.propagation_memory(graph, 50)),
     ):
         with monkeypatch.context() as patch:

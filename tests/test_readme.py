@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 def test_python_blocks_run_one_after_the_other(capsys):
     session: dict[str, object] = {}
     python = blocks("python")
-    assert len(python) == 5
+    assert len(python) == 6
     for block in python:
         exec(compile(block, "README.md", "exec"), session)
     printed = capsys.readouterr().out
@@ -48,3 +48,15 @@ def test_the_promised_output_is_that_of_the_demo(capsys):
     steady = re.compile(r"\s+\d+\.\d+ s$", flags=re.MULTILINE)  # all but the seconds
     promised = steady.sub("", blocks("text")[0]).strip()
     assert steady.sub("", capsys.readouterr().out).strip() == promised
+
+
+def test_the_gallery_is_shown():
+    shown = re.findall(r"notebooks/gallery/([\w-]+)\.png", README)
+    assert sorted(shown) == sorted(path.stem for path in (ROOT / "notebooks" / "gallery").glob("*.png"))
+
+
+def test_the_records_it_cites_exist():
+    cited = set(re.findall(r"bench/results/[\w.-]+", README))
+    assert cited
+    for path in cited:
+        assert (ROOT / path.rstrip(".")).exists(), path

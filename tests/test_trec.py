@@ -85,7 +85,8 @@ def test_cranfield_through_trec_files(tmp_path):
         data = datasets.load("cranfield")
     except DatasetNotFoundError as error:
         pytest.skip(str(error))
-    X, asked = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (data.features, data.queries))
+    with np.errstate(under="ignore"):
+        X, asked = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (data.features, data.queries))
     similarities = asked.astype(np.float64) @ X.T
     order = np.argsort(-similarities, axis=1, kind="stable")
     scores = np.take_along_axis(similarities, order, axis=1)
