@@ -33,11 +33,13 @@ def fitted(search: mf.ManifoldSearch, X: Any, name: str) -> mf.ManifoldSearch:
 
 
 def built_index(name: str, graph: Any, filter: Any, *, n_entries: int) -> tuple[StoredColumns, float | None]:
-    """Return the index of a graph and the seconds its build took: None where it was begun in another run."""
-    checkpoint = _kept(f"{name}-{n_entries}")
-    begun = checkpoint is not None and checkpoint.exists()
+    """Return the index of a graph and the seconds its build took: None where one of an earlier run was kept."""
+    kept = _kept(f"{name}-{n_entries}.index")
+    if kept is not None and kept.exists():
+        return mf.load(kept).prepare(graph, filter, None), None
     start = time.perf_counter()
-    columns = mf.DiffusionIndex(n_entries=n_entries).build(
-        graph, filter=filter, n_jobs=os.cpu_count() or 1, checkpoint=checkpoint
-    )
-    return columns, None if begun else time.perf_counter() - start
+    columns = mf.DiffusionIndex(n_entries=n_entries).build(graph, filter=filter, n_jobs=os.cpu_count() or 1)
+    taken = time.perf_counter() - start
+    if kept is not None:
+        columns.save(kept)
+    return columns, taken

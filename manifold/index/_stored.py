@@ -20,7 +20,6 @@ from manifold.graph import Graph
 from manifold.index._columns import Columns
 from manifold.index._entries import entry_bounds
 from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
-from manifold.index._split_rows import SplitRows
 from manifold.solvers import Solution, Status
 from manifold.solvers._base import Callback
 from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
@@ -164,7 +163,7 @@ class StoredColumns:
         return NormalizedAffinity(self.graph, self.backend, np.float64)
 
     @cached_property
-    def by_degree(self) -> tuple[Ints, SplitRows, SplitRows]:
+    def by_degree(self) -> tuple[Ints, sparse.csr_array, sparse.csr_array]:
         """Nodes by descending number of edges; S with its rows in that order; S with both, in float32.
 
         Rows of one length after another: the processor guesses where they end, and one product takes half the time.
@@ -177,7 +176,9 @@ class StoredColumns:
         rows = sparse.csr_array(S[order])
         both = sparse.csr_array(rows[:, order]).astype(np.float32)
         both.sort_indices()
-        return order, SplitRows(rows), SplitRows(both)
+        for matrix in (rows, both):  # slicing has widened them
+            matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
+        return order, rows, both
 
     @cached_property
     def roots(self) -> Floats:
