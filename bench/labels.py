@@ -391,7 +391,7 @@ def _large() -> Iterator[Collection]:
     except DatasetNotFoundError as error:
         print(f"answers are left out: {error}")
         return
-    for n, k in ((10_000, 10), (10_000, 50), (20_000, 10)):
+    for n, k in ((10_000, 10), (10_000, 50), (60_000, 10)):
         yield _collection(f"fashion_mnist, k = {k}", data.features[:n], data.labels[:n], n_neighbors=k)
 
 
