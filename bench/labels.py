@@ -88,6 +88,21 @@ def run(*, quick: bool) -> list[Row]:
     return rows
 
 
+def figure(rows: list[Row]) -> Any:
+    """Draw seconds against the mean accuracy of one label a class, one panel a set."""
+    from matplotlib.figure import Figure
+
+    from manifold import plotting
+
+    drawn_rows = [row for row in rows if row["what"] == "accuracy" and row["labels"] == "1 a class"]
+    sets = list(dict.fromkeys(row["data"] for row in drawn_rows))
+    drawn = Figure(figsize=(9, 4 * len(sets)), layout="constrained")
+    for ax, name in zip(drawn.subplots(len(sets), 1, squeeze=False)[:, 0], sets, strict=True):
+        some = [row for row in drawn_rows if row["data"] == name]
+        plotting.time_accuracy(some, time="s", accuracy="mean", name="method", title=name, ax=ax)
+    return drawn
+
+
 def _accuracy(data: Collection, draws: int, counts: tuple[int, ...]) -> Iterator[Row]:
     contestants = {name: _ours(data, method=name) for name in METHODS} | dict(_peers(data))
     for count in counts:

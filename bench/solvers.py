@@ -127,6 +127,20 @@ def _narrow(S: Any) -> Any:
     return sparse.csr_array((S.data, S.indices.astype(np.int32), S.indptr.astype(np.int32)), shape=S.shape)
 
 
+def figure(rows: list[Row]) -> Any:
+    """Draw time against overlap of the lists of 100 at alpha = 0.99, one panel a graph."""
+    from matplotlib.figure import Figure
+
+    from manifold import plotting
+
+    lists = [row for row in rows if row.get("top") == TOP and row["alpha"] == ALPHA]
+    graphs = list(dict.fromkeys(row["graph"] for row in lists))
+    drawn = Figure(figsize=(9, 4 * len(graphs)), layout="constrained")
+    for ax, name in zip(drawn.subplots(len(graphs), 1, squeeze=False)[:, 0], graphs, strict=True):
+        plotting.time_accuracy([row for row in lists if row["graph"] == name], title=name, ax=ax)
+    return drawn
+
+
 def _truth(graph: Any, seeds: Any, filter: Any) -> Any:
     exact = mf.diffuse(graph.astype(np.float64), seeds, filter=filter, solver=mf.ConjugateGradient.preset("exact"))
     return np.argsort(-exact.scores, axis=0, kind="stable").T
