@@ -119,8 +119,8 @@ class PoissonMBO:
 
     Notes
     -----
-    Cost: n_rounds n_steps products with W in float64; thresholds are found on the host. It needs to know the class sizes: with wrong
-    `priors` it is worse than Poisson learning.
+    Cost: n_rounds n_steps products with W in float64; thresholds are found on the host. It needs to know the class
+    sizes: with wrong `priors` it is worse than Poisson learning.
 
     Examples
     --------
