@@ -19,7 +19,8 @@ import manifold as mf
 from bench._report import Row
 from manifold._errors import BackendError
 from manifold.backends import Backend, get_backend
-from manifold.neighbors import POINT_TILE, QUERY_TILE, PointSet, exact_search
+from manifold.neighbors import PointSet, exact_search
+from manifold.neighbors._exact import POINT_TILE, QUERY_TILE
 from manifold.solvers._system import NormalizedAffinity
 
 K = 50
