@@ -10,11 +10,6 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-try:
-    import ipywidgets as widgets
-except ImportError as error:
-    raise ImportError("the sliders need ipywidgets: pip install 'manifold-search[notebook]'") from error
-
 from manifold.explorer._exploration import CHOICES, Answer, Settings
 from manifold.filters import Diffusion, Filter, Heat, RegularizedDiffusion
 
@@ -24,8 +19,18 @@ _OF_ALPHA: dict[str, Callable[[float], Filter]] = {"Diffusion": Diffusion, "Regu
 _CELL = "padding: 0 1em 0 0; text-align: left"
 
 
-def build(explorer: Explorer) -> widgets.VBox:
+def ipywidgets() -> Any:
+    """Return the package, or raise ImportError that names the extra."""
+    try:
+        import ipywidgets
+    except ImportError as error:
+        raise ImportError("the sliders need ipywidgets: pip install 'manifold-search[notebook]'") from error
+    return ipywidgets
+
+
+def build(explorer: Explorer) -> Any:
     """Return sliders beside the lists they give, pictures below; what cannot be done is said where the words are."""
+    widgets = ipywidgets()
     controls = Controls(explorer.settings, explorer.exploration.n_queries)
     rank = widgets.IntSlider(0, min=0, max=explorer.exploration.k, description="why rank")
     words, lists = widgets.HTML(), widgets.HTML()
@@ -71,6 +76,7 @@ class Controls:
     """One widget a setting."""
 
     def __init__(self, settings: Settings, n_queries: int) -> None:
+        widgets = ipywidgets()
         filter, t = settings.filter, getattr(settings.filter, "t", 10.0)
         alpha, p = getattr(filter, "alpha", 0.95), settings.degree_exponent
         known = [*_OF_ALPHA, "Heat"]
