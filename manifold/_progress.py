@@ -55,6 +55,7 @@ class _Line:
         self.n, self._label, self._start, self._last = 0, desc, time.monotonic(), -1.0
 
     def update(self, step: int) -> None:
+        """Count `step` more, and write the line anew where half a second has gone by."""
         self.n += step
         now = time.monotonic()
         if self.n < self.total and now - self._last < 0.5:

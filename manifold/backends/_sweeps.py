@@ -5,22 +5,24 @@ In: blocks (n, q), and factors that are numbers or one a column. Out: blocks; su
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from manifold.backends._base import Array, SparseMatrix
 
 
-class Sweeps:
+class Sweeps(ABC):
     """Methods of `Backend` for a backend that has `xp`, `column_dots` and a product of its own, `_multiply`."""
 
     xp: Any
 
+    @abstractmethod
     def _multiply(self, matrix: SparseMatrix, block: Array) -> Array:
-        raise NotImplementedError
+        """Return ``matrix @ block`` in memory of its own."""
 
+    @abstractmethod
     def column_dots(self, x: Array, y: Array) -> Array:
-        """Return the inner products of columns."""
-        raise NotImplementedError
+        """See `Backend`."""
 
     def spmm(
         self,

@@ -142,6 +142,7 @@ class _Change:
 
     @classmethod
     def between(cls, columns: StoredColumns, after: Graph, rows: Ints) -> _Change:
+        """Compare the graph of some columns with the one after; `rows` (n',) says where each node was, -1: nowhere."""
         before, n = columns.graph, after.n_nodes
         place = np.full(before.n_nodes, -1)
         place[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
