@@ -302,7 +302,7 @@ def test_row_23_a_memmap_is_never_loaded_whole(tmp_path, monkeypatch, metric, rn
     monkeypatch.setattr(_all_pairs, "_TILE", 128)
     for name, size in (("_BLOCK", 1 << 15), ("_MEMBERS", 64), ("_ROWS", 64)):
         monkeypatch.setattr(_shortlists, name, size)
-    for name, size in (("QUERY_TILE", 256), ("POINT_TILE", 64), ("GATHER", 1 << 18)):
+    for name, size in (("QUERY_TILE", 64), ("POINT_TILE", 64), ("GATHER", 1 << 18)):
         monkeypatch.setattr(_exact, name, size)
     monkeypatch.setattr(_checks, "_CHECK_BYTES", 1 << 20)
     mapped = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (3000, 4000))
@@ -317,7 +317,7 @@ def test_row_23_a_memmap_is_never_loaded_whole(tmp_path, monkeypatch, metric, rn
         finally:
             tracemalloc.stop()
         if len(order) == len(mapped):  # before, kernels were loaded, which takes memory once
-            assert peak < 0.75 * mapped.nbytes  # the file is read in place, some tiles at a time, sums in float64
+            assert peak < mapped.nbytes / 3  # the file is read in place, some tiles at a time
     double = np.lib.format.open_memmap(tmp_path / "D.npy", "w+", np.float64, (3000, 4000))
     monkeypatch.setattr(_resources, "available_memory", lambda: double.nbytes // 4)
     with pytest.raises(MemoryBudgetError, match=r"float32 copy of X needs .*store it as float32"):
