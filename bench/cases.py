@@ -9,7 +9,7 @@ import manifold as mf
 # name -> (settings, the most nodes worth waiting for)
 SOLVERS: dict[str, tuple[Any, int]] = {
     "cg 1e-2": (mf.ConjugateGradient(rtol=1e-2), 10**7),
-    "cg 8e-3": (mf.ConjugateGradient(rtol=8e-3), 10**7),
+    "cg 9e-3": (mf.ConjugateGradient(rtol=9e-3), 10**7),
     "cg 1e-3": (mf.ConjugateGradient(rtol=1e-3), 10**7),
     "power 1e-2": (mf.PowerIteration(rtol=1e-2), 10**5),
     "chebyshev 1e-2": (mf.Chebyshev(rtol=1e-2), 10**7),

@@ -141,6 +141,32 @@ def test_a_shortlist_never_lies(query):
     assert found.outside <= found.lower * (1 + 1e-6) + 1e-12
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [1, 6, 40, 500])  # the last holds all entries: what is left is rounding
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("name", ["clusters", "disconnected", "isolated nodes", "star", "huge weight range"])
+def test_what_a_residual_says_of_scores_holds_for_any_scores(name, alpha, width, dtype):
+    """Whatever is added to the scores, by fresh and by updated residuals, each bound covers the exact score."""
+    graph, filter = make_graph(name), Diffusion(alpha)
+    rtol = 1e-4 if width < graph.n_nodes else 1e-13
+    columns = DiffusionIndex(n_entries=width, dtype=dtype, rtol=rtol).build(graph, filter=filter)
+    rng = np.random.default_rng(4)
+    everyone = np.arange(graph.n_nodes)
+    nodes, weights = np.sort(rng.choice(graph.n_nodes, 5, replace=False)), rng.random(5)
+    exact = exact_columns(graph, filter)[:, nodes] @ weights
+    query = _refine._Query(columns, nodes, weights, scale=None, left_out=None)
+    places = query.system.places(everyone)
+    for length in (np.inf, 0.0, np.inf, np.inf):  # the residual is updated, then computed afresh
+        off = (query.x + query.r)[places] - exact
+        assert (np.abs(off) <= query._bound()[places] * (1 + 1e-9) + 1e-14).all()
+        lower, upper = query._by_own_columns(everyone)
+        assert (lower <= exact * (1 + 1e-9) + 1e-14).all()
+        assert (exact <= upper * (1 + 1e-9) + 1e-14).all()
+        wrong = np.zeros(graph.n_nodes)  # within the components of the seeds, as every correction is
+        wrong[places] = query.reached[places] * rng.standard_normal(graph.n_nodes) * exact.max()
+        query.add(wrong.astype(np.float32).astype(np.float64), length=length)
+
+
 @pytest.mark.parametrize(
     ("alpha", "width", "dtype"), [(0.8, 12, "float16"), (0.9, 12, "float32"), (0.99, 40, "float32")]
 )

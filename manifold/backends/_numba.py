@@ -26,7 +26,7 @@ WIDTH = 16  # columns held together: of float32 a cache line
 _BAND = 2048  # rows whose sums are added up by themselves
 _CHUNK = 128  # rows whose product is still in the nearest cache when its sums are taken
 _RANGES = 3  # of rows for each thread
-_ALONE = 1 << 21  # entries met, or numbers passed over, below which one thread is done about as soon
+_ALONE = 1 << 19  # entries met, or numbers passed over, below which one thread is done about as soon
 
 
 def spmm(
@@ -136,7 +136,7 @@ def _compiled(kernel: Callable[..., Any]) -> Any:
 @cache
 def _product(width: int, masked: bool) -> Any:
     def product(indptr, indices, data, block, out, own, other, a, b, c, sums, first, last):  # type: ignore[no-untyped-def]
-        q, W, B = np.uint64(block.shape[1]), np.uint64(width), np.uint64(_BAND)
+        q, W, B = np.uint64(1 if width == 1 else block.shape[1]), np.uint64(width), np.uint64(_BAND)
         for start in range(np.uint64(first), np.uint64(last), np.uint64(_CHUNK)):
             stop = min(start + np.uint64(_CHUNK), np.uint64(last))
             for j in range(np.uint64(0), q, W):

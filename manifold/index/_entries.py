@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manifold.index._intervals import SUMS, Floats, Ints
 
@@ -45,19 +46,31 @@ def entry_bounds(index: Any, candidates: Ints, seeds: Ints, *, steps: int = 0) -
 
 def _stored_bounds(index: Any, candidates: Ints, seeds: Ints) -> tuple[Floats, Floats]:
     """Seek each entry in the seed's column, then in the candidate's own (K is symmetric), then ask their tails."""
-    own_ids, own_values = index.ids[candidates], index.values[candidates]
+    own, here = _own_entries(index, candidates, seeds)
     own_tail, own_error = index.tail[candidates], index.error[candidates]
     ids, values, tail, error_of = index.columns(seeds)
     lower, upper = np.zeros((2, candidates.size, seeds.size))
-    for j, seed in enumerate(seeds):
+    for j in range(seeds.size):
         at = np.minimum(np.searchsorted(ids[j], candidates), ids.shape[1] - 1)
         stored = ids[j][at] == candidates
-        here = own_ids == seed
-        value = np.where(stored, values[j][at], (own_values * here).sum(axis=1)).astype(np.float64)
+        value = np.where(stored, values[j][at], own[:, j]).astype(np.float64)
         error = np.where(stored, error_of[j], own_error)
         low, high = index.rounded(value - error, value + error)
-        missing = ~stored & ~here.any(axis=1)
+        missing = ~stored & ~here[:, j]
         high = np.where(missing, own_tail, high)
         lower[:, j] = np.where(missing, 0.0, np.maximum(low, 0))
         upper[:, j] = np.where(stored, high, np.minimum(high, tail[j]))
     return lower, upper
+
+
+def _own_entries(index: Any, candidates: Ints, seeds: Ints) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the entries (c, m) of the candidates' columns at the seeds, and whether they are stored."""
+    distinct, place = np.unique(seeds, return_inverse=True)
+    is_seed = np.zeros(index.graph.n_nodes, dtype=bool)
+    is_seed[distinct] = True
+    ids = index.ids[candidates]
+    rows, at = np.nonzero(is_seed[ids])
+    which = np.searchsorted(distinct, ids[rows, at])
+    values, here = np.zeros((candidates.size, distinct.size)), np.zeros((candidates.size, distinct.size), dtype=bool)
+    values[rows, which], here[rows, which] = index.values[candidates[rows], at], True
+    return values[:, place], here[:, place]

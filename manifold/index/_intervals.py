@@ -17,7 +17,8 @@ Ints = NDArray[np.int64]
 
 SUMS = 1e-13  # more than the relative rounding of a float64 sum over the seeds of a query
 _MOST_CONTESTED = 2000  # more candidates than this are not worth looking up one by one
-_FEW = 16  # at most so many that it is worth looking around them
+_FEW = 16  # at most so many that it is worth looking one step around them
+_VERY_FEW = 3  # and further: a solve takes less time than that takes around more
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ class Intervals:
         intervals are scaled already; what a look returns is multiplied by ``scale[i]`` for node i.
         """
         bounds, cut = self, self.cut(k)
-        for look, most in zip(looks, (_MOST_CONTESTED, *[_FEW] * len(looks)), strict=False):
+        for look, most in zip(looks, (_MOST_CONTESTED, _FEW, *[_VERY_FEW] * len(looks)), strict=False):
             contested = bounds.contested(cut)
             if cut.outside <= cut.lower or contested.size > most:
                 break

@@ -6,14 +6,15 @@ With x an approximate answer and r = w y - (I - a S) x its residual on the whole
 
     F_i = x_i + (1 / w) sum_j K_ij r_j,    K = h(S) >= 0
 
-Nodes far from the cut are ruled out by a bound for all nodes. For the few near it the sum is taken over their own
-stored column; where that holds no entry, 0 <= K_ij <= tail_i, and because K v = v for v = sqrt(degree) the entries not
-held have sum_j K_ij v_j = m_i, known from those that are. With the inequality of Cauchy and Schwarz, what is missing
-of the sum is at most
+Nodes far from the cut are ruled out by a bound on x + r for all nodes, see `_reach`. For the few near it the sum is
+taken over their own stored column. The entries that it does not hold have 0 <= K_ij <= tail_i and, because K v <= v for
+v = sqrt(degree), sum_j K_ij v_j <= rest_i, known from those that it does. So for any t >= 0 what is missing of the sum
+is at most
 
-    min( tail_i sum |r_j|,  sqrt(m_i tail_i sum r_j^2 / v_j) )        over the j that are not held.
+    t rest_i + tail_i sum_j max(r_j - t v_j, 0)        over the j that are not held,
 
-Both factors are small, so a residual of 1e-3 decides what would take 1e-7 without the columns.
+the dual of a fractional knapsack, and likewise from below. The best t is that r_j / v_j down to which entries as large
+as the tail use up rest_i. A residual of 1e-3 then decides what would take 1e-7 without the columns.
 """
 
 from __future__ import annotations
@@ -22,16 +23,22 @@ from typing import Any
 
 import numpy as np
 
-from manifold.backends import rounding_unit
+from manifold.backends import get_backend, rounding_unit
 from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist
+from manifold.index._reach import SLACK
 from manifold.index._stored import StoredColumns
 
 _LOOK = 0.05  # the bound for all nodes, as a share of the k-th score, at which the bounds are first looked at
-_NEARER = 8  # by how much the residual falls from one look to the next
+_NEARER = 32  # by how much the residual falls at most from one look to the next
+_SAFE = 0.8  # of the residual that would just decide, if the bounds fell as it does
 _MOST_STEPS = 2000  # between two looks
 _END = 1e-5  # share of a residual down to which single precision follows it
+_SHOWN = 0.1  # share of a residual that the rounding of single precision may hide
 _MOST_LOOKS = 200  # far beyond what rounding leaves to gain
-_SLACK = 1e-10  # more than the relative rounding of sums over all nodes in float64, and of S v = v times 1 / (1 - a)
+_LARGEST, _RANGE = (
+    4096,
+    128,
+)  # entries of r / v that are told apart, and by how much they may be smaller than the largest
 
 
 @np.errstate(under="ignore")
@@ -64,36 +71,51 @@ def refine(
 
     Notes
     -----
-    Cost: some ten to twenty products with S in single precision, and at each of one to three looks one in double and
-    T for each contested node. Solving on the nodes around the seeds first was tried and saves nothing: the bound for
-    all nodes asks for the residual of all.
+    Cost: some five to fifteen products with S in single precision, and at each of one to three looks another and T for
+    each contested node. Solving on the nodes around the seeds first was tried and saves nothing: the bound for all
+    nodes asks for the residual of all.
     """
     query = _Query(columns, nodes, weights, scale=scale, left_out=left_out)
-    steps, goal = query.first_steps(), query.goal(k)
+    steps, goal = query.steps(), query.goal(k)
     for _ in range(_MOST_LOOKS):
         before = steps.e
         steps.advance(_MOST_STEPS, length=goal)
-        query.add(steps.e - before)
+        query.add(steps.e - before, length=steps.length)
         found = query.cut(k)
         if found.outside <= found.lower * (1 + slack) or query.exhausted:
             break
-        goal = min(goal, query.length) / _NEARER
+        goal = min(goal, query.length) * _share(found)
         if steps.spent or query.length > 2 * steps.length:  # single precision does not follow the residual further
-            steps = query.next_steps()
+            steps = query.steps()
     return found
 
 
+def _share(found: Shortlist) -> float:
+    """Return to what share of itself the residual should fall, for the bounds at the cut to part.
+
+    They shrink with it about their middles, which are as far apart as two half widths less what overlaps.
+    """
+    width = 2 * (float(found.scores[-1]) - found.lower) if found.scores.size else 0.0
+    apart = width - (found.outside - found.lower)
+    return min(max(_SAFE * apart / width, 1 / _NEARER), 0.5) if width > 0 else 1 / _NEARER
+
+
+def _dot(x: Floats, y: Floats) -> float:
+    """Return an inner product, the same on any number of threads."""
+    return float(np.einsum("i,i->", x, y))
+
+
 class _Steps:
-    """Conjugate gradients on (I - a S) e = r in the precision of S, a few steps at a time.
+    """Conjugate gradients on (I - a S) e = r in single precision, a few steps at a time; `pulled` is -a S.
 
     The residual is scaled to length 1, which keeps squares in the range of single precision.
     """
 
-    def __init__(self, S: Any, a: float, r: Floats) -> None:
-        self.S, self.a, self.scale = S, S.dtype.type(a), float(np.sqrt(r @ r))
-        self.r = (r / self.scale if self.scale else r).astype(S.dtype)
+    def __init__(self, pulled: Any, r: Floats, length: float) -> None:
+        self.pulled, self.scale = pulled, length
+        self.r = (r / length if length else r).astype(pulled.dtype)
         self.x, self.p = np.zeros_like(self.r), self.r.copy()
-        self.rho = 1.0
+        self.rho, self.curvature, self.host = 1.0, np.empty(1), get_backend("scipy")
 
     @property
     def e(self) -> Floats:
@@ -112,112 +134,151 @@ class _Steps:
 
     def advance(self, n_steps: int, *, length: float) -> None:
         """Take up to `n_steps`, fewer where the residual is no longer than `length`, or at the end of the precision."""
-        real, target = self.S.dtype.type, max(length / self.scale, _END) if self.scale else np.inf
+        real, target = self.pulled.dtype.type, max(length / self.scale, _END) if self.scale else np.inf
         for _ in range(n_steps):
             if self.rho <= target * target:  # a power would raise where this is infinite
                 return
-            Ap = self.S @ self.p
-            Ap *= -self.a
-            Ap += self.p
-            curvature = float(self.p @ Ap)
+            Ap = self.host.spmm(self.pulled, self.p[:, None], b=1.0, dots=self.curvature)[:, 0]
+            curvature = float(self.curvature[0])
             if curvature <= 0:  # the residual has underflowed: go on from the true one
                 return
             step = real(self.rho / curvature)
             self.x += step * self.p
-            self.r -= step * Ap
-            before, self.rho = self.rho, float(self.r @ self.r)
+            Ap *= step
+            self.r -= Ap
+            before, self.rho = self.rho, _dot(self.r, self.r)
             self.p *= real(self.rho / before)
             self.p += self.r
 
 
 class _Query:
-    """One query: its approximate scores x, the residual r of them on the whole graph, and what they prove."""
+    """One query: its approximate scores x, the residual r of them on the whole graph, and what they prove.
+
+    All vectors are in the order of S.
+    """
 
     def __init__(
         self, columns: StoredColumns, nodes: Ints, weights: Floats, *, scale: Floats | None, left_out: Ints | None
     ) -> None:
-        self.columns, self.scale, self.left_out = columns, scale, left_out
-        self.order, self.rows, self.single = columns.by_degree
-        self.v, self.inverse = columns.roots, 1 / columns.roots
+        self.columns, self.ground, self.system = columns, columns.ground, columns.system
+        self.host, self.scale, self.left_out = get_backend("scipy"), scale, left_out
         ((self.w, self.a),) = columns.filter.resolvents or ()
-        of_component = np.zeros(columns.graph.n_components)
-        of_component[columns.graph.components[nodes]] = 1
-        self.reached = of_component[columns.graph.components]
-        self.b = np.zeros(columns.graph.n_nodes)
-        np.add.at(self.b, nodes, self.w * weights)
-        self.x, self.r = columns.estimate(nodes, weights), np.empty_like(self.b)
+        graph = columns.graph
+        of_component = np.zeros(graph.n_components, dtype=bool)
+        of_component[graph.components[nodes]] = True
+        self.reached = of_component.take(self.system.components)
+        self.seeds, which = np.unique(self.system.places(nodes), return_inverse=True)
+        self.b = np.bincount(which, self.w * weights)
+        self.largest = float((self.b * self.ground.inverse[self.seeds]).max(initial=0))
+        self.x = self.system.inside(columns.estimate(nodes, weights))
+        held = np.unique(self.system.places(columns.columns(nodes)[0]))
+        self._judge(self.ground.S[held].T @ self.x[held])
 
-    def add(self, e: Floats) -> None:
-        """Correct the scores, by degree, and compute their true residual afresh."""
-        self.x[self.order] += e
-        self.r[self.order] = self.rows @ self.x
-        self.r *= self.a
-        self.r -= self.x
-        self.r += self.b
-        self.length = float(np.sqrt(self.r @ self.r))
+    def add(self, e: Floats, *, length: float) -> None:
+        """Correct the scores by e, and their residual, of about some length then: afresh where rounding would show."""
+        self.x += e
+        change = self._beside_v(e)
+        self.size += change
+        hidden = self.hidden + self.ground.rounding * change + self.system.rounding * self.size
+        if hidden * self.ground.length > _SHOWN * length:
+            self._judge(self.ground.S @ self.x)
+        else:
+            self.r -= self.host.spmm(self.ground.pulled, e[:, None], b=1.0)[:, 0]
+            self._measure(hidden)
+
+    def _judge(self, r: Floats) -> None:
+        """Turn S x into the residual, and measure it."""
+        r *= self.a
+        r -= self.x
+        r[self.seeds] += self.b
+        self.r = r
+        self.size = self._beside_v(self.x)
         # what rounding may hide of it, at most so many v: S |x| is at most v times the largest |x| / v
-        largest = float((np.abs(self.x) * self.inverse).max()), float((self.b * self.inverse).max())
-        self.hidden = self.columns.system.rounding * (2 * largest[0] + largest[1])
+        self._measure(self.system.rounding * (2 * self.size + self.largest))
+
+    def _measure(self, hidden: float) -> None:
+        self.beside_v, self.hidden = self.r * self.ground.inverse, hidden
+        self.length, self.beside = np.sqrt(_dot(self.r, self.r)), np.sqrt(_dot(self.r, self.beside_v))
+
+    def _beside_v(self, x: Floats) -> float:
+        """Return the largest |x| / v."""
+        ratio = x * self.ground.inverse
+        return max(float(ratio.max()), -float(ratio.min()))
 
     @property
     def exhausted(self) -> bool:
         """Whether rounding hides the residual: no step can improve the scores."""
-        return self.length <= self.hidden * float(np.sqrt(self.v @ self.v))
+        return bool(self.length <= self.hidden * self.ground.length)
 
-    def first_steps(self) -> _Steps:
-        """Return conjugate gradients from where the scores stand, by degree, the residual in single precision."""
-        x = self.x[self.order]
-        r = self.b[self.order] - x + self.a * (self.single @ x.astype(self.single.dtype)).astype(np.float64)
-        return _Steps(self.single, self.a, r)
-
-    def next_steps(self) -> _Steps:
+    def steps(self) -> _Steps:
         """Return conjugate gradients from the true residual."""
-        return _Steps(self.single, self.a, self.r[self.order])
+        return _Steps(self.ground.pulled, self.r, self.length)
 
     def goal(self, k: int) -> float:
         """Return a length of the residual at which a look is likely to decide: a bound small beside the k-th score."""
         found = self.x[self.x > 0]
         kth = float(np.partition(found, found.size - k)[found.size - k]) if 0 < k <= found.size else 0.0
-        return _LOOK * kth * self.w / float(self.columns.peaks.mean())
+        return _LOOK * kth / self.ground.typical if kth else 0.0
 
     def cut(self, k: int) -> Shortlist:
         """Rule out what the bound for all nodes rules out, and the rest by its own columns."""
-        bound = self._bound()
-        lower, upper = (self.reached * np.maximum(ends, 0) for ends in (self.x - bound, self.x + bound))
+        walked, bound = self.x + self.r, self._bound()
+        lower, upper = np.maximum(walked - bound, 0), np.maximum(walked + bound, 0)
         if self.scale is not None:
-            lower, upper = lower * self.scale, upper * self.scale
+            scale = self.system.inside(self.scale)
+            lower, upper = lower * scale, upper * scale
         if self.left_out is not None:
-            lower[self.left_out] = upper[self.left_out] = -1
+            lower[self.system.places(self.left_out)] = upper[self.system.places(self.left_out)] = -1
         certain = lower[lower > 0]
         kth = np.partition(certain, certain.size - k)[certain.size - k] if 0 < k <= certain.size else -1.0
         near = np.flatnonzero(upper >= max(kth, 0))
+        nodes = near if self.system.order is None else self.system.order[near].astype(np.int64)
+        by_id = np.argsort(nodes)
+        near, nodes = near[by_id], nodes[by_id]
         of_near = lower[near], upper[near]
         upper[near] = 0
-        bounds = Intervals(near, *of_near, unseen=float(upper.max(initial=0)))
+        bounds = Intervals(nodes, *of_near, unseen=float(upper.max(initial=0)))
         return bounds.settled(k, self._by_own_columns, scale=self.scale)
 
     def _bound(self) -> Floats:
-        """Return bounds (n,) on |F - x|: that of the residual's length, node by node, and that of its largest entry.
-
-        (I - a S)^-1 = K / w has e_i' K e_i = K_ii and norm at most 1, so |e_i' K r| <= sqrt(K_ii) |r|; and K v = v.
-        """
-        length = self.length + self.hidden * float(np.sqrt(self.v @ self.v))
-        largest = float((np.abs(self.r) * self.inverse).max()) + self.hidden
-        return np.minimum(self.columns.peaks * length, self.v * largest) * ((1 + _SLACK) / self.w)
+        """Return bounds (n,) on |F - x - r|; what rounding hides of r is at most some v, and K v <= v."""
+        ground = self.ground
+        bound: Floats = ground.stored * (self.length * (1 + SLACK))
+        bound += ground.others * (self.beside * (1 + SLACK))
+        bound += ground.v * (self.hidden * (1 + SLACK) / self.w)
+        bound *= self.reached
+        return bound
 
     def _by_own_columns(self, nodes: Ints) -> tuple[Floats, Floats]:
         """Return bounds on the scores of some nodes from the residual at the entries of their own columns."""
-        c = self.columns
-        ids, values = c.ids[nodes], c.values[nodes].astype(np.float64)
-        tail, error, v = c.tail[nodes], c.error[nodes], self.v[nodes]
-        u = 2 * rounding_unit(c.values.dtype) + SUMS
-        size, square = np.abs(self.r), self.r**2 * self.inverse
-        terms, held = values * self.r[ids], size[ids].sum(axis=1)
-        missing = np.maximum(size.sum() * (1 + _SLACK) - held, 0)
-        squares = np.maximum(square.sum() * (1 + _SLACK) - square[ids].sum(axis=1), 0)
-        of_v = values * self.v[ids]
-        mass = np.maximum(v - of_v.sum(axis=1) * (1 - u) + error * self.v[ids].sum(axis=1), 0) + _SLACK * v
-        half = np.minimum(tail * missing, np.sqrt(mass * tail * squares))
-        half += error * held + u * np.abs(terms).sum(axis=1) + v * self.hidden
-        middle, half = self.x[nodes] + terms.sum(axis=1) / self.w, half * ((1 + _SLACK) / self.w)
-        return np.maximum(middle - half, 0), np.maximum(middle + half, 0)
+        c, places = self.columns, self.system.places(nodes)
+        ids, values = self.system.places(c.ids[nodes]), c.values[nodes].astype(np.float64)
+        of_r, of_v, rest, tail = self.r[ids], self.ground.v[ids], c.rest[nodes], c.tail[nodes]
+        terms = values * of_r
+        known = (2 * rounding_unit(c.values.dtype) + SUMS) * np.abs(terms).sum(axis=1)
+        known += c.error[nodes] * np.abs(of_r).sum(axis=1) + self.ground.v[places] * self.hidden
+        most = np.full(nodes.size, np.inf)  # of the v over the entries that are not held, as if each were the tail
+        np.divide(rest, tail, out=most, where=tail > 0)
+        most += of_v.sum(axis=1)
+        middle, ends = self.x[places] + terms.sum(axis=1) / self.w, []
+        for sign in (-1, 1):
+            t, above, all_above = self._largest(sign, most)
+            held = np.maximum(sign * of_r - t[:, None] * of_v, 0).sum(axis=1)
+            missing = t * rest + tail * np.maximum(above + SLACK * all_above - held, 0)
+            ends.append(np.maximum(middle + sign * (known + missing) * ((1 + SLACK) / self.w), 0))
+        return ends[0], ends[1]
+
+    def _largest(self, sign: int, most: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return thresholds t of sign r / v, and how much of sign r there is above t v, and above 0 there."""
+        ratio = self.beside_v if sign > 0 else -self.beside_v
+        least = float(ratio.max()) / _RANGE
+        top = np.flatnonzero(ratio >= least) if least > 0 else np.empty(0, dtype=np.int64)
+        while top.size > _LARGEST and (nearer := top[ratio[top] >= 2 * least]).size:
+            top, least = nearer, 2 * least
+        if not top.size:
+            return np.zeros_like(most), np.zeros_like(most), np.zeros_like(most)
+        top = top[np.argsort(-ratio[top])]
+        r, v = (sign * self.r[top]).cumsum(), self.ground.v[top].cumsum()
+        at = np.minimum(v.searchsorted(most), top.size - 1)
+        t = ratio[top[at]]
+        return t, r[at] - t * v[at], r[at]

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from manifold._checks import check_count
 from manifold.backends import Array, Backend, SparseMatrix, get_backend, rounding_unit
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
+from manifold.index import _reach
 from manifold.index._columns import Columns
 from manifold.index._entries import entry_bounds
 from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
@@ -26,8 +26,8 @@ from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, sol
 from manifold.storage import Stored, save_arrays
 
 DTYPES = ("float16", "float32", "float64")
-_ARRAYS = ("ids", "values", "tail", "error")
 _STEPS = 3  # away from a contested candidate: neighbours of neighbours of neighbours
+_ARRAYS = ("ids", "values", "tail", "error")
 _RTOL = 1e-8  # of columns that are renewed
 _CHECKED = 1 << 22  # entries looked through at a time
 
@@ -163,24 +163,6 @@ class StoredColumns:
         return NormalizedAffinity(self.graph, self.backend, np.float64)
 
     @cached_property
-    def by_degree(self) -> tuple[Ints, sparse.csr_array, sparse.csr_array]:
-        """Nodes by descending number of edges; S with its rows in that order; S with both, in float32.
-
-        Rows of one length after another: the processor guesses where they end, and one product takes half the time.
-        Among them, neighbours stand close together (reverse Cuthill-McKee), so that what is read is in its cache.
-        """
-        S = self.system.host
-        near = np.empty(S.shape[0], dtype=np.int64)
-        near[reverse_cuthill_mckee(S, symmetric_mode=True)] = np.arange(near.size)
-        order = np.lexsort((near, -np.diff(S.indptr)))
-        rows = sparse.csr_array(S[order])
-        both = sparse.csr_array(rows[:, order]).astype(np.float32)
-        both.sort_indices()
-        for matrix in (rows, both):  # slicing has widened them
-            matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
-        return order, rows, both
-
-    @cached_property
     def roots(self) -> Floats:
         """The square root v of each degree, 1 for an isolated node: K v <= v, with equality beside isolated nodes."""
         degrees = self.graph.degrees
@@ -189,15 +171,17 @@ class StoredColumns:
     @cached_property
     def peaks(self) -> Floats:
         """Bounds (n,) on sqrt(K_ii)."""
-        n, width = self.ids.shape
-        if not width:
-            return np.ones(n)
-        own = np.arange(n, dtype=self.ids.dtype)
-        place = (self.ids < own[:, None]).sum(axis=1).clip(max=width - 1)  # ids ascend
-        held = np.take_along_axis(self.ids, place[:, None], axis=1)[:, 0] == own
-        values = np.take_along_axis(self.values, place[:, None], axis=1)[:, 0].astype(np.float64)
-        upper = self.rounded(values, values)[1] + self.error
-        return np.asarray(np.sqrt(np.where(held, upper, self.tail)))
+        return _reach.peaks(self)
+
+    @cached_property
+    def rest(self) -> Floats:
+        """Bounds (n,) on the sum of K_ij v_j over the entries that a column does not hold."""
+        return _reach.rest(self)
+
+    @cached_property
+    def ground(self) -> _reach.Ground:
+        """What a refinement works with."""
+        return _reach.Ground.of(self)
 
     def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds from the stored entries alone, for any seeds; `x0` and `callback` are not used.
@@ -244,8 +228,8 @@ class StoredColumns:
 
         Notes
         -----
-        Cost: m T log m, and m T for each contested candidate; a fraction of a millisecond. Up to three steps
-        around at most 16 candidates take some milliseconds.
+        Cost: m T log m, and m T for each contested candidate; a fraction of a millisecond. One step around at most 16
+        candidates takes a millisecond, two and three around at most three some more.
         """
         bounds = self._merged(nodes, weights)
         if left_out is not None:

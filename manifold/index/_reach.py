@@ -1,0 +1,106 @@
+"""How far a residual moves the scores: constants of the stored columns, each found once.
+
+In: stored columns of K = h(S) = w (I - a S)^-1, with tails and errors. Out: one number a node, all bounds from above,
+and what a solve on S asks for at every query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from manifold.backends import rounding_unit
+from manifold.index._intervals import Floats
+
+SLACK = 1e-10  # more than the relative rounding of sums over all nodes in float64, and of S v = v times 1 / (1 - a)
+_MET = 1 << 21  # entries held in float64 at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """S and what belongs to it, in the order of S (see `NormalizedAffinity`), in which a refinement works.
+
+    `pulled` is -a S in float32, each entry wrong by at most a share `rounding`; v are the roots of the degrees, of that
+    `length`; `stored` and `others` are of `reach`, `typical` is the mean of their sum.
+    """
+
+    S: sparse.csr_array
+    pulled: sparse.csr_array
+    rounding: float
+    v: Floats
+    inverse: Floats
+    stored: Floats
+    others: Floats
+    typical: float
+    length: float
+
+    @classmethod
+    def of(cls, columns: Any) -> Ground:
+        """Put the constants of columns in the order of S."""
+        system = columns.system
+        S, v = system.entries, system.inside(columns.roots)
+        ((_, a),) = columns.filter.resolvents
+        with np.errstate(under="ignore"):
+            pulled = sparse.csr_array(((-a * S.data).astype(np.float32), S.indices, S.indptr), shape=S.shape)
+        normal = (np.abs(pulled.data) >= np.finfo(np.float32).tiny)[S.data > 0].all() or a == 0
+        rounding = 2 * rounding_unit(np.float32) if normal else 1.0
+        stored, others = (system.inside(factors) for factors in reach(columns))
+        typical = float((stored + others).mean()) if v.size else 0.0
+        return cls(S, pulled, rounding, v, 1 / v, stored, others, typical, length=float(np.sqrt((v**2).sum())))
+
+
+def peaks(columns: Any) -> Floats:
+    """Return bounds (n,) on sqrt(K_ii), which is the length of K^1/2 e_i."""
+    ids, (n, width) = columns.ids, columns.ids.shape
+    if not width:
+        return np.ones(n)
+    own = np.arange(n, dtype=ids.dtype)
+    place = (ids < own[:, None]).sum(axis=1).clip(max=width - 1)  # ids ascend
+    held = np.take_along_axis(ids, place[:, None], axis=1)[:, 0] == own
+    values = np.take_along_axis(columns.values, place[:, None], axis=1)[:, 0].astype(np.float64)
+    upper = columns.rounded(values, values)[1] + columns.error
+    return np.asarray(np.sqrt(np.where(held, upper, columns.tail)))
+
+
+def rest(columns: Any) -> Floats:
+    """Return bounds (n,) on the sum of K_ij v_j over the j that column i does not hold; K v <= v for v = roots."""
+    v = columns.roots
+    held, each = np.empty_like(v), np.empty_like(v)
+    for part in _parts(columns):
+        of_v = v[columns.ids[part]]
+        lower = columns.rounded(values := columns.values[part].astype(np.float64), values)[0]
+        held[part], each[part] = np.einsum("ij,ij->i", lower, of_v), of_v.sum(axis=1)
+    return np.asarray(np.maximum(v - held + columns.error * each, 0) + SLACK * v)
+
+
+def reach(columns: Any) -> tuple[Floats, Floats]:
+    """Return factors (n,) of two lengths of a residual r = w y - (I - a S) x, which bound what x + r still misses.
+
+    F - x - r = M r with M = K / w - I = a S K / w >= 0, and by the inequality of Cauchy and Schwarz, for the entries of
+    row i that are stored and for those that are not,
+
+        |(M r)_i| <= sqrt(sum over stored j of M_ij^2) |r| + sqrt(rest_i tail_i) / w sqrt(sum_j r_j^2 / v_j).
+
+    Where stored entries are known too badly for that, it is at most sqrt(K_ii) / w |r|, for K has norm 1.
+    """
+    ((w, _),) = columns.filter.resolvents
+    squares = np.empty_like(columns.tail)
+    for part in _parts(columns):
+        values = columns.values[part].astype(np.float64)
+        upper = columns.rounded(values, values)[1] + columns.error[part, None]
+        upper -= w * (columns.ids[part] == np.arange(part.start, part.stop)[:, None])
+        squares[part] = np.einsum("ij,ij->i", upper, upper)
+    stored, others, whole = np.sqrt(squares) / w, np.sqrt(columns.rest * columns.tail) / w, columns.peaks / w
+    badly = stored + others > whole
+    stored[badly], others[badly] = whole[badly], 0
+    return stored * (1 + SLACK), others * (1 + SLACK)
+
+
+def _parts(columns: Any) -> Iterator[slice]:
+    n, width = columns.ids.shape
+    step = max(1, _MET // max(width, 1))
+    yield from (slice(start, min(start + step, n)) for start in range(0, n, step))
