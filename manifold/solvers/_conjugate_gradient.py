@@ -6,7 +6,6 @@ that have converged are frozen on the device and leave the block when half of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,8 +111,8 @@ class PreparedConjugateGradient:
         x, *_ = self._solve_block(seeds, None, np.arange(values.shape[1]), None)
         return x * seeds.scale
 
-    def preconditioner(self, a: float) -> Callable[[Array], Array] | None:
-        """Return a symmetric positive definite map near (I - a S)^-1, or None: plain conjugate gradients."""
+    def start(self, b: Array, a: float) -> Array | None:
+        """Return an approximation (n, q) of (I - a S)^-1 b to start from, or None: from zero."""
         return None
 
     def _solve_block(
@@ -143,9 +142,7 @@ class _ColumnSolve:
         self.system, self.a, self.b = prepared.system, prepared.system.dtype.type(a), b
         self.rtol, self.budget = prepared.settings.rtol, prepared.settings.iterations(a)
         backend, xp = self.system.backend, self.system.backend.xp
-        self.precondition = prepared.preconditioner(a)
-        if x0 is None and self.precondition is not None:
-            x0 = self.precondition(b)
+        x0 = prepared.start(b, a) if x0 is None else x0
         self.x = xp.zeros_like(b) if x0 is None else x0.copy()
         self.target = self.rtol**2 * backend.column_dots(b, b)
         self.n_iter = xp.zeros(b.shape[1], dtype=np.int64)
@@ -186,10 +183,9 @@ class _ColumnSolve:
         # taken with `take`: fancy indexing of columns would leave them in Fortran order, which the product copies
         x, r = xp.take(self.x, at, axis=1), xp.take(self._residual, at, axis=1)
         target, n_iter = self.target[at], self.n_iter[at]
-        squares = backend.column_dots(r, r)
-        z, rho = self._preconditioned(r, squares)
-        p, Ap, curvature = z.copy(), xp.empty_like(r), xp.empty_like(squares)
-        active = (squares > target) & (n_iter < self.budget)
+        rho = backend.column_dots(r, r)
+        p, Ap, curvature = r.copy(), xp.empty_like(r), xp.empty_like(rho)
+        active = (rho > target) & (n_iter < self.budget)
         iteration = 0
         while True:
             iteration += 1
@@ -198,10 +194,9 @@ class _ColumnSolve:
             step = xp.where(active, rho / xp.where(active, curvature, 1.0), 0.0)
             squares = backend.axpy(r, Ap, -step)
             n_iter += active
-            z, fresh = self._preconditioned(r, squares)
-            ratio = xp.where(active, fresh / xp.where(active, rho, 1.0), 0.0)
-            backend.advance(x, p, z, step=step, ratio=ratio)
-            rho = xp.where(active, fresh, rho)
+            ratio = xp.where(active, squares / xp.where(active, rho, 1.0), 0.0)
+            backend.advance(x, p, r, step=step, ratio=ratio)
+            rho = xp.where(active, squares, rho)
             active &= (squares > target) & (n_iter < self.budget)
             if iteration % backend.check_every:
                 continue
@@ -223,10 +218,3 @@ class _ColumnSolve:
     def _filled(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return columns, some of them again where a block of more columns costs no more."""
         return np.resize(which, self.system.backend.block_width(self.system.n_nodes, which.size))
-
-    def _preconditioned(self, r: Array, squares: Array) -> tuple[Array, Array]:
-        """Return z = M r and the inner products <r, z>; `squares` are <r, r>."""
-        if self.precondition is None:
-            return r, squares
-        z = self.precondition(r)
-        return z, self.system.backend.column_dots(r, z)

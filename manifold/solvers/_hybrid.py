@@ -1,11 +1,10 @@
-"""Hybrid diffusion: conjugate gradients that start from the leading eigenvectors and are preconditioned by them.
+"""Hybrid diffusion: conjugate gradients that start from what the leading eigenvectors answer.
 
 In: seed columns. Out: F to a tolerance, whatever the quality of the eigenvectors, in fewer iterations than without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,13 +22,15 @@ from manifold.solvers._system import NormalizedAffinity
 
 @dataclass(frozen=True)
 class Hybrid:
-    """Conjugate gradients with a spectral preconditioner (after Iscen et al., ACCV 2018).
+    """Conjugate gradients from a spectral start (after Iscen et al., ACCV 2018).
 
-        M = I + U [(I - a Lambda)^-1 - I] U',    x_0 = M b,    then CG on M (I - a S) x = M b
+        x_0 = U (I - a Lambda)^-1 U' b + (b - U U' b),    then CG on (I - a S) x = b
 
-    M is the inverse of I - a S on the leading eigenvectors U and the identity beside them. The condition number
-    (1 - a l_n) / (1 - a l_1) falls to about (1 - a l_n) / (1 - a l_{rank+1}). The paper splits S = U Lambda U' + rest
-    and is as exact as U; here U only directs the search, and the answer is exact for any U.
+    The start is the answer on the leading eigenvectors U; what is left to CG lies beside them, where the condition
+    number (1 - a l_n) / (1 - a l_1) has fallen to (1 - a l_n) / (1 - a l_{rank+1}). The paper splits S = U Lambda U' +
+    rest and is as exact as U; here U only begins the search, and the answer is exact for any U. Preconditioned by U at
+    every step, CG took as many iterations on MNIST down to residuals of 1e-10, with S U = U Lambda to 1e-2, and each of
+    them cost several times as much.
 
     Parameters
     ----------
@@ -52,7 +53,8 @@ class Hybrid:
 
     Notes
     -----
-    Offline: see `leading_eigenpairs`. An iteration costs that of CG and 4 n rank operations a column; memory n rank.
+    Offline: see `leading_eigenpairs`. The start costs 4 n rank operations a column, an iteration that of CG;
+    memory n rank.
 
     Examples
     --------
@@ -91,15 +93,11 @@ class PreparedHybrid(PreparedConjugateGradient):
 
     name = "hybrid"
 
-    def preconditioner(self, a: float) -> Callable[[Array], Array] | None:
-        """Return M for the pole 1 / a."""
+    def start(self, b: Array, a: float) -> Array | None:
+        """Return the answer on the leading eigenvectors, and b beside them."""
         spectrum = self.inside
         if spectrum.rank == 0:
             return None
-
-        def precondition(r: Array) -> Array:
-            with np.errstate(under="ignore"):  # entries of an eigenvector may be as small as can be written
-                c = spectrum.scale(spectrum.project(r), lambda x: 1 / (1 - a * x) - 1)
-                return spectrum.add(c, r.copy())
-
-        return precondition
+        with np.errstate(under="ignore"):  # entries of an eigenvector may be as small as can be written
+            c = spectrum.scale(spectrum.project(b), lambda x: 1 / (1 - a * x) - 1)
+            return spectrum.add(c, b.copy())
