@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold.backends import rounding_unit
@@ -28,6 +29,7 @@ class Ground:
     `length`; `stored` and `others` are of `reach`, `typical` is the mean of their sum.
     """
 
+    order: NDArray[np.int32] | None
     S: sparse.csr_array
     pulled: sparse.csr_array
     rounding: float
@@ -42,15 +44,23 @@ class Ground:
     def of(cls, columns: Any) -> Ground:
         """Put the constants of columns in the order of S."""
         system = columns.system
-        S, v = system.entries, system.inside(columns.roots)
+        order, S = system.order, system.entries
+        v, stored, others = (_inside(order, rows) for rows in (columns.roots, *reach(columns)))
         ((_, a),) = columns.filter.resolvents
         with np.errstate(under="ignore"):
             pulled = sparse.csr_array(((-a * S.data).astype(np.float32), S.indices, S.indptr), shape=S.shape)
         normal = (np.abs(pulled.data) >= np.finfo(np.float32).tiny)[S.data > 0].all() or a == 0
         rounding = 2 * rounding_unit(np.float32) if normal else 1.0
-        stored, others = (system.inside(factors) for factors in reach(columns))
         typical = float((stored + others).mean()) if v.size else 0.0
-        return cls(S, pulled, rounding, v, 1 / v, stored, others, typical, length=float(np.sqrt((v**2).sum())))
+        return cls(order, S, pulled, rounding, v, 1 / v, stored, others, typical, length=float(np.sqrt((v**2).sum())))
+
+    def inside(self, rows: Floats) -> Floats:
+        """Return rows (n,) on the host, given in the order of the graph, in that of S."""
+        return _inside(self.order, rows)
+
+
+def _inside(order: NDArray[np.int32] | None, rows: Floats) -> Floats:
+    return rows if order is None else rows[order]
 
 
 def peaks(columns: Any) -> Floats:

@@ -78,9 +78,8 @@ def refine(
     query = _Query(columns, nodes, weights, scale=scale, left_out=left_out)
     steps, goal = query.steps(), query.goal(k)
     for _ in range(_MOST_LOOKS):
-        before = steps.e
         steps.advance(_MOST_STEPS, length=goal)
-        query.add(steps.e - before, length=steps.length)
+        query.add(steps.taken(), length=steps.length)
         found = query.cut(k)
         if found.outside <= found.lower * (1 + slack) or query.exhausted:
             break
@@ -117,10 +116,11 @@ class _Steps:
         self.x, self.p = np.zeros_like(self.r), self.r.copy()
         self.rho, self.curvature, self.host = 1.0, np.empty(1), get_backend("scipy")
 
-    @property
-    def e(self) -> Floats:
-        """The correction so far."""
-        return self.x * np.float64(self.scale)
+    def taken(self) -> Floats:
+        """Return the correction since the last call."""
+        e = self.x * np.float64(self.scale)
+        self.x[:] = 0
+        return e
 
     @property
     def length(self) -> float:
@@ -170,7 +170,7 @@ class _Query:
         self.seeds, which = np.unique(self.system.places(nodes), return_inverse=True)
         self.b = np.bincount(which, self.w * weights)
         self.largest = float((self.b * self.ground.inverse[self.seeds]).max(initial=0))
-        self.x = self.system.inside(columns.estimate(nodes, weights))
+        self.x = self.ground.inside(columns.estimate(nodes, weights))
         held = np.unique(self.system.places(columns.columns(nodes)[0]))
         self._judge(self.ground.S[held].T @ self.x[held])
 
@@ -198,7 +198,7 @@ class _Query:
 
     def _measure(self, hidden: float) -> None:
         self.beside_v, self.hidden = self.r * self.ground.inverse, hidden
-        self.length, self.beside = np.sqrt(_dot(self.r, self.r)), np.sqrt(_dot(self.r, self.beside_v))
+        self.length, self.beside = (float(np.sqrt(_dot(self.r, z))) for z in (self.r, self.beside_v))
 
     def _beside_v(self, x: Floats) -> float:
         """Return the largest |x| / v."""
@@ -223,19 +223,19 @@ class _Query:
     def cut(self, k: int) -> Shortlist:
         """Rule out what the bound for all nodes rules out, and the rest by its own columns."""
         walked, bound = self.x + self.r, self._bound()
-        lower, upper = np.maximum(walked - bound, 0), np.maximum(walked + bound, 0)
+        lower, upper = walked - bound, walked + bound
         if self.scale is not None:
-            scale = self.system.inside(self.scale)
+            scale = self.ground.inside(self.scale)
             lower, upper = lower * scale, upper * scale
         if self.left_out is not None:
             lower[self.system.places(self.left_out)] = upper[self.system.places(self.left_out)] = -1
         certain = lower[lower > 0]
         kth = np.partition(certain, certain.size - k)[certain.size - k] if 0 < k <= certain.size else -1.0
         near = np.flatnonzero(upper >= max(kth, 0))
-        nodes = near if self.system.order is None else self.system.order[near].astype(np.int64)
+        nodes = near if self.ground.order is None else self.ground.order[near].astype(np.int64)
         by_id = np.argsort(nodes)
         near, nodes = near[by_id], nodes[by_id]
-        of_near = lower[near], upper[near]
+        of_near = np.maximum(lower[near], 0), np.maximum(upper[near], 0)
         upper[near] = 0
         bounds = Intervals(nodes, *of_near, unseen=float(upper.max(initial=0)))
         return bounds.settled(k, self._by_own_columns, scale=self.scale)
@@ -261,24 +261,35 @@ class _Query:
         np.divide(rest, tail, out=most, where=tail > 0)
         most += of_v.sum(axis=1)
         middle, ends = self.x[places] + terms.sum(axis=1) / self.w, []
+        largest = self._largest()
         for sign in (-1, 1):
-            t, above, all_above = self._largest(sign, most)
+            t, above, all_above = _thresholds(sign, *largest, most)
             held = np.maximum(sign * of_r - t[:, None] * of_v, 0).sum(axis=1)
             missing = t * rest + tail * np.maximum(above + SLACK * all_above - held, 0)
             ends.append(np.maximum(middle + sign * (known + missing) * ((1 + SLACK) / self.w), 0))
         return ends[0], ends[1]
 
-    def _largest(self, sign: int, most: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return thresholds t of sign r / v, and how much of sign r there is above t v, and above 0 there."""
-        ratio = self.beside_v if sign > 0 else -self.beside_v
-        least = float(ratio.max()) / _RANGE
-        top = np.flatnonzero(ratio >= least) if least > 0 else np.empty(0, dtype=np.int64)
-        while top.size > _LARGEST and (nearer := top[ratio[top] >= 2 * least]).size:
+    def _largest(self) -> tuple[Floats, Floats, float]:
+        """Return r and v where |r| / v is largest, descending by it, and what it is at most elsewhere."""
+        size = np.abs(self.beside_v)
+        least = float(size.max()) / _RANGE
+        top = np.flatnonzero(size >= least)
+        while least > 0 and top.size > _LARGEST and (nearer := top[size[top] >= 2 * least]).size:
             top, least = nearer, 2 * least
-        if not top.size:
-            return np.zeros_like(most), np.zeros_like(most), np.zeros_like(most)
-        top = top[np.argsort(-ratio[top])]
-        r, v = (sign * self.r[top]).cumsum(), self.ground.v[top].cumsum()
-        at = np.minimum(v.searchsorted(most), top.size - 1)
-        t = ratio[top[at]]
-        return t, r[at] - t * v[at], r[at]
+        top = top[np.argsort(-size[top])]
+        return self.r[top], self.ground.v[top], least
+
+
+def _thresholds(sign: int, r: Floats, v: Floats, least: float, most: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return thresholds t of sign r / v, how much of sign r there is above t v, and how much r it is the rest of.
+
+    Down to the threshold the v add up to `most`, or to what they are where sign r / v is at least `least`.
+    """
+    of_sign = np.flatnonzero(sign * r > 0)
+    if not of_sign.size:
+        return np.full_like(most, least), np.zeros_like(most), np.zeros_like(most)
+    r, v = sign * r[of_sign], v[of_sign]
+    ratio, r, v = r / v, r.cumsum(), v.cumsum()
+    at = np.minimum(v.searchsorted(most), v.size - 1)
+    t = ratio[at]
+    return t, r[at] - t * v[at], r[at]
