@@ -14,7 +14,7 @@ SOLVERS: dict[str, tuple[Any, int]] = {
     "power 1e-2": (mf.PowerIteration(rtol=1e-2), 10**5),
     "chebyshev 1e-2": (mf.Chebyshev(rtol=1e-2), 10**7),
     "lanczos 1e-2": (mf.Lanczos(rtol=1e-2), 10**6),
-    "hybrid r=100 1e-2": (mf.Hybrid(rank=100, rtol=1e-2), 10**5),
+    "hybrid r=100 1e-2": (mf.Hybrid(rank=100, rtol=1e-2), 10**6),
     "fsr r=100": (mf.FastSpectralRanking(rank=100, certify=False), 10**6),
     "fsr r=100 + 5 steps": (mf.FastSpectralRanking(rank=100, n_steps=5, certify=False), 10**6),
     "fsr r=500 + 5 steps": (mf.FastSpectralRanking(rank=500, n_steps=5, certify=False), 10**6),

@@ -38,7 +38,7 @@ from manifold.solvers._system import NormalizedAffinity
 ALPHA = 0.99
 INDEX_ALPHA = 0.9  # its 60,000 columns take three times as long at 0.99
 TOP = 100
-ON_UNION = (mf.ConjugateGradient, mf.Chebyshev, mf.Lanczos, mf.FastSpectralRanking)
+ON_UNION = (mf.ConjugateGradient, mf.Chebyshev, mf.Lanczos, mf.Hybrid, mf.FastSpectralRanking)
 PEER, PEER_DEFAULT = "scipy cg 1e-2", "scipy cg 1e-5 (its default)"
 SINGLES = 24
 _ENOUGH = 5.0  # seconds of batches after which no other is timed; the median of three counts
