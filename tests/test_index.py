@@ -13,6 +13,7 @@ import pytest
 from cases import dense_scores, make_graph
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from strict_backend import StrictBackend
 
 from manifold import (
     ConjugateGradient,
@@ -184,6 +185,16 @@ def test_a_refinement_is_exact(alpha, width, dtype):
         f[nodes[0]] = -1
         assert found.outside <= found.lower
         assert set(found.rows) == set(np.argsort(-f)[:50])
+
+
+def test_columns_built_on_a_device_are_refined_on_the_host():
+    graph, rng = make_graph("clusters"), np.random.default_rng(6)
+    ours, theirs = (DiffusionIndex(n_entries=6).build(graph, backend=b) for b in ("scipy", StrictBackend()))
+    for _ in range(5):
+        nodes, weights = np.sort(rng.choice(graph.n_nodes, 4, replace=False)), rng.random(4)
+        a, b = (_refine.refine(columns, nodes, weights, k=20) for columns in (ours, theirs))
+        assert a.outside <= a.lower
+        assert set(a.rows) == set(b.rows)
 
 
 @pytest.mark.parametrize("alpha", [0.9, 0.99])

@@ -35,10 +35,8 @@ _MOST_STEPS = 2000  # between two looks
 _END = 1e-5  # share of a residual down to which single precision follows it
 _SHOWN = 0.1  # share of a residual that the rounding of single precision may hide
 _MOST_LOOKS = 200  # far beyond what rounding leaves to gain
-_LARGEST, _RANGE = (
-    4096,
-    128,
-)  # entries of r / v that are told apart, and by how much they may be smaller than the largest
+_LARGEST = 4096  # entries of r / v that are told apart
+_RANGE = 128  # by how much they may be smaller than the largest
 
 
 @np.errstate(under="ignore")
