@@ -216,7 +216,7 @@ class _Query:
         """Return a length of the residual at which a look is likely to decide: a bound small beside the k-th score."""
         found = self.x[self.x > 0]
         kth = float(np.partition(found, found.size - k)[found.size - k]) if 0 < k <= found.size else 0.0
-        return _LOOK * kth / self.ground.typical if kth else 0.0
+        return _LOOK * kth / self.ground.typical if self.ground.typical else 0.0  # 0: all that is known is exact
 
     def cut(self, k: int) -> Shortlist:
         """Rule out what the bound for all nodes rules out, and the rest by its own columns."""
