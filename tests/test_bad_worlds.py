@@ -294,7 +294,7 @@ def test_row_65_lazy_parts_of_an_index_are_safe(collection):
     X, _ = collection
     graph = mf.build_graph(X, 5)
     index = mf.DiffusionIndex(n_entries=8).build(graph)
-    names = ("_matrix", "_component_sizes", "system", "ground", "roots", "peaks")
+    names = ("_matrix", "_component_sizes", "system", "reach", "roots", "peaks")
     looks = at_once([lambda order=order: [getattr(index, names[i]) for i in order] for order in ([*range(6)],) * 8])
     assert all(one is looks[0][i] or type(one) is type(looks[0][i]) for look in looks for i, one in enumerate(look))
     alone = mf.DiffusionIndex(n_entries=8).build(graph)

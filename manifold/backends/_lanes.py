@@ -84,6 +84,7 @@ def load(typing: Any, array: Any, at: Any, count: Any, width: Any, masked: Any) 
     lanes, wide, some = Lanes(array.dtype, width.literal_value), width.literal_value, masked.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        """Emit a load of a whole vector, or of its first entries."""
         vector = context.get_value_type(lanes)
         pointer = _pointer(context, builder, array, values[0], at=values[1], vector=vector)
         align = context.get_abi_sizeof(vector.element)
@@ -104,6 +105,7 @@ def store(typing: Any, array: Any, at: Any, count: Any, masked: Any, value: Any)
     some = masked.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        """Emit a store of a whole vector, or of its first entries."""
         vector = values[4].type
         pointer = _pointer(context, builder, array, values[0], at=values[1], vector=vector)
         align = context.get_abi_sizeof(vector.element)

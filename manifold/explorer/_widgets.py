@@ -37,6 +37,7 @@ def build(explorer: Explorer) -> Any:
     picture, why = widgets.Image(format="png"), widgets.Image(format="png")
 
     def show(_: Any = None) -> None:
+        """Answer for what the controls say, or say why that cannot be."""
         settings = controls.read()
         try:
             answer = explorer.exploration.answer(settings)

@@ -22,16 +22,16 @@ _MET = 1 << 21  # entries held in float64 at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class Reach:
     """S and what belongs to it, in the order of S (see `NormalizedAffinity`), in which a refinement works.
 
-    `pulled` is -a S in float32, each entry wrong by at most a share `rounding`; v are the roots of the degrees, of that
-    `length`; `stored` and `others` are of `reach`, `typical` is the mean of their sum.
+    `single` is -a S in float32, each entry wrong by at most a share `rounding`; v are the roots of the degrees, of that
+    `length`; `stored` and `others` are of `_factors`, `typical` is the mean of their sum.
     """
 
     order: NDArray[np.int32] | None
     S: sparse.csr_array
-    pulled: sparse.csr_array
+    single: sparse.csr_array
     rounding: float
     v: Floats
     inverse: Floats
@@ -41,18 +41,18 @@ class Ground:
     length: float
 
     @classmethod
-    def of(cls, columns: Any) -> Ground:
+    def of(cls, columns: Any) -> Reach:
         """Put the constants of columns in the order of S."""
         system = columns.system
         order, S = system.order, system.entries
-        v, stored, others = (_inside(order, rows) for rows in (columns.roots, *reach(columns)))
+        v, stored, others = (_inside(order, rows) for rows in (columns.roots, *_factors(columns)))
         ((_, a),) = columns.filter.resolvents
         with np.errstate(under="ignore"):
-            pulled = sparse.csr_array(((-a * S.data).astype(np.float32), S.indices, S.indptr), shape=S.shape)
-        normal = (np.abs(pulled.data) >= np.finfo(np.float32).tiny)[S.data > 0].all() or a == 0
+            single = sparse.csr_array(((-a * S.data).astype(np.float32), S.indices, S.indptr), shape=S.shape)
+        normal = (np.abs(single.data) >= np.finfo(np.float32).tiny)[S.data > 0].all() or a == 0
         rounding = 2 * rounding_unit(np.float32) if normal else 1.0
         typical = float((stored + others).mean()) if v.size else 0.0
-        return cls(order, S, pulled, rounding, v, 1 / v, stored, others, typical, length=float(np.sqrt((v**2).sum())))
+        return cls(order, S, single, rounding, v, 1 / v, stored, others, typical, length=float(np.sqrt((v**2).sum())))
 
     def inside(self, rows: Floats) -> Floats:
         """Return rows (n,) on the host, given in the order of the graph, in that of S."""
@@ -87,7 +87,7 @@ def rest(columns: Any) -> Floats:
     return np.asarray(np.maximum(v - held + columns.error * each, 0) + SLACK * v)
 
 
-def reach(columns: Any) -> tuple[Floats, Floats]:
+def _factors(columns: Any) -> tuple[Floats, Floats]:
     """Return factors (n,) of two lengths of a residual r = w y - (I - a S) x, which bound what x + r still misses.
 
     F - x - r = M r with M = K / w - I = a S K / w >= 0, and by the inequality of Cauchy and Schwarz, for the entries of

@@ -28,6 +28,7 @@ from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist
 from manifold.index._reach import SLACK
 from manifold.index._stored import StoredColumns
 
+_HOST = get_backend("scipy")
 _LOOK = 0.05  # the bound for all nodes, as a share of the k-th score, at which the bounds are first looked at
 _NEARER = 32  # by how much the residual falls at most from one look to the next
 _SAFE = 0.8  # of the residual that would just decide, if the bounds fell as it does
@@ -103,16 +104,16 @@ def _dot(x: Floats, y: Floats) -> float:
 
 
 class _Steps:
-    """Conjugate gradients on (I - a S) e = r in single precision, a few steps at a time; `pulled` is -a S.
+    """Conjugate gradients on (I - a S) e = r in single precision, a few steps at a time; `single` is -a S.
 
     The residual is scaled to length 1, which keeps squares in the range of single precision.
     """
 
-    def __init__(self, pulled: Any, r: Floats, length: float) -> None:
-        self.pulled, self.scale = pulled, length
-        self.r = (r / length if length else r).astype(pulled.dtype)
+    def __init__(self, single: Any, r: Floats, length: float) -> None:
+        self.single, self.scale = single, length
+        self.r = (r / length if length else r).astype(single.dtype)
         self.x, self.p = np.zeros_like(self.r), self.r.copy()
-        self.rho, self.curvature, self.host = 1.0, np.empty(1), get_backend("scipy")
+        self.rho, self.curvature = 1.0, np.empty(1)
 
     def taken(self) -> Floats:
         """Return the correction since the last call."""
@@ -132,11 +133,11 @@ class _Steps:
 
     def advance(self, n_steps: int, *, length: float) -> None:
         """Take up to `n_steps`, fewer where the residual is no longer than `length`, or at the end of the precision."""
-        real, target = self.pulled.dtype.type, max(length / self.scale, _END) if self.scale else np.inf
+        real, target = self.single.dtype.type, max(length / self.scale, _END) if self.scale else np.inf
         for _ in range(n_steps):
             if self.rho <= target * target:  # a power would raise where this is infinite
                 return
-            Ap = self.host.spmm(self.pulled, self.p[:, None], b=1.0, dots=self.curvature)[:, 0]
+            Ap = _HOST.spmm(self.single, self.p[:, None], b=1.0, dots=self.curvature)[:, 0]
             curvature = float(self.curvature[0])
             if curvature <= 0:  # the residual has underflowed: go on from the true one
                 return
@@ -158,8 +159,8 @@ class _Query:
     def __init__(
         self, columns: StoredColumns, nodes: Ints, weights: Floats, *, scale: Floats | None, left_out: Ints | None
     ) -> None:
-        self.columns, self.ground, self.system = columns, columns.ground, columns.system
-        self.host, self.scale, self.left_out = get_backend("scipy"), scale, left_out
+        self.columns, self.reach, self.system = columns, columns.reach, columns.system
+        self.scale, self.left_out = scale, left_out
         ((self.w, self.a),) = columns.filter.resolvents or ()
         graph = columns.graph
         of_component = np.zeros(graph.n_components, dtype=bool)
@@ -167,21 +168,21 @@ class _Query:
         self.reached = of_component.take(self.system.components)
         self.seeds, which = np.unique(self.system.places(nodes), return_inverse=True)
         self.b = np.bincount(which, self.w * weights)
-        self.largest = float((self.b * self.ground.inverse[self.seeds]).max(initial=0))
-        self.x = self.ground.inside(columns.estimate(nodes, weights))
+        self.largest_b = float((self.b * self.reach.inverse[self.seeds]).max(initial=0))
+        self.x = self.reach.inside(columns.estimate(nodes, weights))
         held = np.unique(self.system.places(columns.columns(nodes)[0]))
-        self._judge(self.ground.S[held].T @ self.x[held])
+        self._judge(self.reach.S[held].T @ self.x[held])
 
     def add(self, e: Floats, *, length: float) -> None:
         """Correct the scores by e, and their residual, of about some length then: afresh where rounding would show."""
         self.x += e
-        change = self._beside_v(e)
-        self.size += change
-        hidden = self.hidden + self.ground.rounding * change + self.system.rounding * self.size
-        if hidden * self.ground.length > _SHOWN * length:
-            self._judge(self.ground.S @ self.x)
+        change = self._largest_ratio(e)
+        self.largest_x += change
+        hidden = self.hidden + self.reach.rounding * change + self.system.rounding * self.largest_x
+        if hidden * self.reach.length > _SHOWN * length:
+            self._judge(self.reach.S @ self.x)
         else:
-            self.r -= self.host.spmm(self.ground.pulled, e[:, None], b=1.0)[:, 0]
+            self.r -= _HOST.spmm(self.reach.single, e[:, None], b=1.0)[:, 0]
             self._measure(hidden)
 
     def _judge(self, r: Floats) -> None:
@@ -190,60 +191,60 @@ class _Query:
         r -= self.x
         r[self.seeds] += self.b
         self.r = r
-        self.size = self._beside_v(self.x)
+        self.largest_x = self._largest_ratio(self.x)
         # what rounding may hide of it, at most so many v: S |x| is at most v times the largest |x| / v
-        self._measure(self.system.rounding * (2 * self.size + self.largest))
+        self._measure(self.system.rounding * (2 * self.largest_x + self.largest_b))
 
     def _measure(self, hidden: float) -> None:
-        self.beside_v, self.hidden = self.r * self.ground.inverse, hidden
-        self.length, self.beside = (float(np.sqrt(_dot(self.r, z))) for z in (self.r, self.beside_v))
+        self.ratio, self.hidden = self.r * self.reach.inverse, hidden
+        self.length, self.weighted = (float(np.sqrt(_dot(self.r, z))) for z in (self.r, self.ratio))
 
-    def _beside_v(self, x: Floats) -> float:
+    def _largest_ratio(self, x: Floats) -> float:
         """Return the largest |x| / v."""
-        ratio = x * self.ground.inverse
+        ratio = x * self.reach.inverse
         return max(float(ratio.max()), -float(ratio.min()))
 
     @property
     def exhausted(self) -> bool:
         """Whether rounding hides the residual: no step can improve the scores."""
-        return bool(self.length <= self.hidden * self.ground.length)
+        return bool(self.length <= self.hidden * self.reach.length)
 
     def steps(self) -> _Steps:
         """Return conjugate gradients from the true residual."""
-        return _Steps(self.ground.pulled, self.r, self.length)
+        return _Steps(self.reach.single, self.r, self.length)
 
     def goal(self, k: int) -> float:
         """Return a length of the residual at which a look is likely to decide: a bound small beside the k-th score."""
         found = self.x[self.x > 0]
         kth = float(np.partition(found, found.size - k)[found.size - k]) if 0 < k <= found.size else 0.0
-        return _LOOK * kth / self.ground.typical if self.ground.typical else 0.0  # 0: all that is known is exact
+        return _LOOK * kth / self.reach.typical if self.reach.typical else 0.0  # 0: all that is known is exact
 
     def cut(self, k: int) -> Shortlist:
         """Rule out what the bound for all nodes rules out, and the rest by its own columns."""
         walked, bound = self.x + self.r, self._bound()
-        lower, upper = walked - bound, walked + bound
+        lower, upper = walked - bound, np.maximum(walked + bound, 0)
         if self.scale is not None:
-            scale = self.ground.inside(self.scale)
+            scale = self.reach.inside(self.scale)
             lower, upper = lower * scale, upper * scale
         if self.left_out is not None:
             lower[self.system.places(self.left_out)] = upper[self.system.places(self.left_out)] = -1
         certain = lower[lower > 0]
         kth = np.partition(certain, certain.size - k)[certain.size - k] if 0 < k <= certain.size else -1.0
         near = np.flatnonzero(upper >= max(kth, 0))
-        nodes = near if self.ground.order is None else self.ground.order[near].astype(np.int64)
+        nodes = near if self.reach.order is None else self.reach.order[near].astype(np.int64)
         by_id = np.argsort(nodes)
         near, nodes = near[by_id], nodes[by_id]
-        of_near = np.maximum(lower[near], 0), np.maximum(upper[near], 0)
+        of_near = np.maximum(lower[near], 0), upper[near]
         upper[near] = 0
         bounds = Intervals(nodes, *of_near, unseen=float(upper.max(initial=0)))
         return bounds.settled(k, self._by_own_columns, scale=self.scale)
 
     def _bound(self) -> Floats:
         """Return bounds (n,) on |F - x - r|; what rounding hides of r is at most some v, and K v <= v."""
-        ground = self.ground
-        bound: Floats = ground.stored * (self.length * (1 + SLACK))
-        bound += ground.others * (self.beside * (1 + SLACK))
-        bound += ground.v * (self.hidden * (1 + SLACK) / self.w)
+        reach = self.reach
+        bound: Floats = reach.stored * (self.length * (1 + SLACK))
+        bound += reach.others * (self.weighted * (1 + SLACK))
+        bound += reach.v * (self.hidden * (1 + SLACK) / self.w)
         bound *= self.reached
         return bound
 
@@ -251,31 +252,31 @@ class _Query:
         """Return bounds on the scores of some nodes from the residual at the entries of their own columns."""
         c, places = self.columns, self.system.places(nodes)
         ids, values = self.system.places(c.ids[nodes]), c.values[nodes].astype(np.float64)
-        of_r, of_v, rest, tail = self.r[ids], self.ground.v[ids], c.rest[nodes], c.tail[nodes]
+        of_r, of_v, rest, tail = self.r[ids], self.reach.v[ids], c.rest[nodes], c.tail[nodes]
         terms = values * of_r
         known = (2 * rounding_unit(c.values.dtype) + SUMS) * np.abs(terms).sum(axis=1)
-        known += c.error[nodes] * np.abs(of_r).sum(axis=1) + self.ground.v[places] * self.hidden
+        known += c.error[nodes] * np.abs(of_r).sum(axis=1) + self.reach.v[places] * self.hidden
         most = np.full(nodes.size, np.inf)  # of the v over the entries that are not held, as if each were the tail
         np.divide(rest, tail, out=most, where=tail > 0)
         most += of_v.sum(axis=1)
         middle, ends = self.x[places] + terms.sum(axis=1) / self.w, []
-        largest = self._largest()
+        top = self._top()
         for sign in (-1, 1):
-            t, above, all_above = _thresholds(sign, *largest, most)
+            t, above, all_above = _thresholds(sign, *top, most)
             held = np.maximum(sign * of_r - t[:, None] * of_v, 0).sum(axis=1)
             missing = t * rest + tail * np.maximum(above + SLACK * all_above - held, 0)
             ends.append(np.maximum(middle + sign * (known + missing) * ((1 + SLACK) / self.w), 0))
         return ends[0], ends[1]
 
-    def _largest(self) -> tuple[Floats, Floats, float]:
+    def _top(self) -> tuple[Floats, Floats, float]:
         """Return r and v where |r| / v is largest, descending by it, and what it is at most elsewhere."""
-        size = np.abs(self.beside_v)
+        size = np.abs(self.ratio)
         least = float(size.max()) / _RANGE
         top = np.flatnonzero(size >= least)
         while least > 0 and top.size > _LARGEST and (nearer := top[size[top] >= 2 * least]).size:
             top, least = nearer, 2 * least
         top = top[np.argsort(-size[top])]
-        return self.r[top], self.ground.v[top], least
+        return self.r[top], self.reach.v[top], least
 
 
 def _thresholds(sign: int, r: Floats, v: Floats, least: float, most: Floats) -> tuple[Floats, Floats, Floats]:

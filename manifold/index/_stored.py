@@ -26,8 +26,8 @@ from manifold.solvers._system import NormalizedAffinity, Seeds, error_bound, sol
 from manifold.storage import Stored, save_arrays
 
 DTYPES = ("float16", "float32", "float64")
-_STEPS = 3  # away from a contested candidate: neighbours of neighbours of neighbours
 _ARRAYS = ("ids", "values", "tail", "error")
+_STEPS = 3  # away from a contested candidate: neighbours of neighbours of neighbours
 _RTOL = 1e-8  # of columns that are renewed
 _CHECKED = 1 << 22  # entries looked through at a time
 
@@ -179,9 +179,9 @@ class StoredColumns:
         return _reach.rest(self)
 
     @cached_property
-    def ground(self) -> _reach.Ground:
-        """What a refinement works with."""
-        return _reach.Ground.of(self)
+    def reach(self) -> _reach.Reach:
+        """How far a residual moves the scores: what a refinement works with."""
+        return _reach.Reach.of(self)
 
     def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds from the stored entries alone, for any seeds; `x0` and `callback` are not used.
