@@ -65,8 +65,11 @@ class Columns:
         """Return the largest entries of solved columns, ids ascending, with their tails and errors."""
         ids, values, beyond = largest_entries(scores, n_entries, backend=self.backend, signed=self.signed)
         error = bound + float(np.finfo(dtype).smallest_subnormal)
-        # what a column can reach is stored whole where it fits, and all else is zero, exactly
-        tail = np.where(self.reach[nodes] <= n_entries, 0.0, beyond + error)
+        # nothing is left out where all rows are stored, or as many positive entries as the column can reach rows: all
+        # else is zero, exactly. An entry that the solve put at 0 may have lost its place to a zero out of reach.
+        n_found = np.count_nonzero(values, axis=1)
+        whole = (n_found >= self.reach[nodes]) | (n_entries >= self.n_rows)
+        tail = np.where(whole, 0.0, beyond + error)
         order = np.argsort(ids, axis=1)
         ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
         return {"ids": ids, "values": values, "tail": tail, "error": error}

@@ -1,0 +1,187 @@
+"""A hunt for a wrong certificate: random graphs and settings; certified lists, and columns, against long double.
+
+    python tests/hunt.py 100000      # so many certified lists, by hand; the suite looks at 2,000
+
+The graphs are those on which bounds are tempted: chains, many small components, stars, near ties, weights over many
+orders of magnitude; the settings those that strain them: loose tolerances, narrow columns, float16, alpha near 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from itertools import count
+
+import numpy as np
+from scipy import sparse
+
+from manifold import (
+    Chebyshev,
+    ConjugateGradient,
+    Diffusion,
+    DiffusionIndex,
+    Direct,
+    FastSpectralRanking,
+    Hybrid,
+    Lanczos,
+    PowerIteration,
+    graph_from_affinity,
+)
+from manifold.backends import get_backend
+from manifold.index import StoredColumns
+from manifold.ranking._ranker import Ranker, Task
+
+ALPHAS = (0.3, 0.5, 0.9, 0.99, 0.999)
+RTOLS = (1e-1, 1e-2, 1e-3, 1e-6, 1e-10)
+
+
+def components(rng):
+    """Blocks of a graph: some of one kind, or of all."""
+    kinds = ["chain", "ring", "star", "clique", "random", "pair", "isolated"]
+    kind = str(rng.choice(["chain", *kinds, "mixed"]))
+    blocks, size = [], int(rng.integers(2, 14))
+    for _ in range(int(rng.integers(1, 6))):
+        m = 3 + size if kind == "chain" else int(rng.integers(2, 14))
+        shape = str(rng.choice(kinds)) if kind == "mixed" else kind
+        A = np.zeros((m, m))
+        if shape in ("chain", "ring"):
+            A[np.arange(m - 1), np.arange(1, m)] = 1
+            A[0, m - 1] = shape == "ring" and m > 2
+        elif shape == "star":
+            A[0, 1:] = 1
+        elif shape == "clique":
+            A = np.triu(np.ones((m, m)), 1)
+        elif shape == "random":
+            A = np.triu(rng.random((m, m)) < 0.3, 1).astype(float)
+        elif shape == "pair":
+            A = np.array([[0.0, 1.0], [0.0, 0.0]])
+        else:
+            A = np.zeros((1, 1))
+        blocks.append(A)
+    return blocks
+
+
+def random_graph(rng):
+    """A graph of some blocks, weighted alike or not, in random order."""
+    A = np.asarray(sparse.block_diag(components(rng)).todense())
+    weighting = max(rng.integers(-3, 4), 0)
+    if weighting == 1:
+        A = A * rng.uniform(0.5, 1.5, A.shape)
+    elif weighting == 2:
+        A = A * 10.0 ** rng.uniform(-6, 6, A.shape)
+    elif weighting == 3:  # near ties
+        A = A * (1 + 1e-6 * rng.standard_normal(A.shape))
+    order = rng.permutation(len(A))
+    A = A[order][:, order] if rng.random() < 0.5 else A
+    graph = graph_from_affinity(A + A.T)
+    return graph.astype(np.float64) if rng.random() < 0.3 else graph
+
+
+def random_solver(rng, graph):
+    """A solver with settings that are loose more often than not; an index often as wide as a component is large."""
+    n, rtol = graph.n_nodes, float(rng.choice(RTOLS))
+    if rng.random() < 0.5:
+        sizes = np.bincount(graph.components)
+        width = int(rng.choice(sizes) + rng.integers(2)) if rng.random() < 0.6 else int(rng.integers(1, n + 3))
+        return DiffusionIndex(width, rtol=rtol, dtype=str(rng.choice(["float16", "float32", "float64"])))
+    rank = int(rng.integers(1, min(n, 12) + 1))
+    return [
+        ConjugateGradient(rtol=rtol),
+        PowerIteration(rtol=rtol),
+        Chebyshev(rtol=rtol),
+        Lanczos(rtol=rtol),
+        Direct(),
+        Hybrid(rank=rank, rtol=rtol),
+        FastSpectralRanking(rank=rank),
+    ][int(rng.integers(7))]
+
+
+def exact_scores(graph, alpha, Y):
+    """(1 - alpha)(I - alpha S)^-1 Y by Gauss-Jordan elimination in long double, of the weights as they are stored."""
+    W = graph.affinity.toarray().astype(np.longdouble)
+    degrees = W.sum(axis=1)
+    root = np.sqrt(np.where(degrees > 0, degrees, 1))
+    a = np.longdouble(alpha)
+    n = len(W)
+    system = np.concatenate([np.eye(n, dtype=np.longdouble) - a * W / root / root[:, None], (1 - a) * Y], axis=1)
+    for i in range(n):  # positive definite: the diagonal serves as pivots
+        system[i] /= system[i, i]
+        factors = system[:, i].copy()
+        factors[i] = 0
+        system -= factors[:, None] * system[i]
+    return system[:, n:]
+
+
+def seeds_of(rng, n, q):
+    """A few seeds a query, of weights alike or far apart."""
+    Y = np.zeros((n, q))
+    for j in range(q):
+        at = rng.choice(n, min(n, int(rng.integers(1, 6))), replace=False)
+        Y[at, j] = 10.0 ** rng.uniform(-8, 0, at.size) if rng.random() < 0.3 else rng.uniform(0.1, 1, at.size)
+    return Y
+
+
+def false_columns(columns, alpha):
+    """Return the stored columns that claim more than is true: of an entry they hold, or of one they do not."""
+    graph = columns.graph
+    n = graph.n_nodes
+    K = exact_scores(graph, alpha, np.eye(n))
+    held = np.zeros((n, n), dtype=bool)  # a row a column: K is symmetric
+    np.put_along_axis(held, columns.ids.astype(np.int64), True, axis=1)
+    stored = np.zeros((n, n))
+    np.put_along_axis(stored, columns.ids.astype(np.int64), columns.values.astype(np.float64), axis=1)
+    doubt = columns.error[:, None] + K * (2 * np.finfo(columns.values.dtype).eps + 1e-15)
+    wrong = np.where(held, np.abs(K - stored) > doubt, K > columns.tail[:, None] * (1 + 1e-15))
+    return np.flatnonzero(wrong.any(axis=1))
+
+
+def certified_lists(rng, *, queries=8):
+    """Rank some queries on one random graph; yield of each certified list its settings and whether it is right."""
+    graph, alpha = random_graph(rng), float(rng.choice(ALPHAS, p=[0.3, 0.3, 0.2, 0.1, 0.1]))
+    n = graph.n_nodes
+    solver, filter, backend = random_solver(rng, graph), Diffusion(alpha), get_backend("scipy")
+    exponent = float(rng.choice([0.0, 0.5, 1.0]))
+    slack = 0.0 if rng.random() < 0.3 else None
+    Y = seeds_of(rng, n, queries)
+    prepared = solver.prepare(graph, filter, backend)
+    ranker = Ranker(graph, filter, prepared, backend, exponent)
+    k = int(rng.integers(1, n + 1)) if rng.random() < 0.5 else int(rng.integers(n // 2, n + 1)) or 1
+    none = np.empty((0, k), dtype=np.int64)
+    task = Task(k, lambda some: np.tile(np.arange(k), (some.size, 1)) if some.size else none, slack=slack)
+    rows, _, slacks, _ = ranker.rank(sparse.csc_array(Y), task)
+    exact = exact_scores(graph, alpha, Y)
+    if exponent:
+        exact = exact * graph.scale(exponent)[:, None].astype(np.longdouble)
+    what = f"{graph!r} {solver} alpha={alpha} p={exponent} k={k} slack={slack}"
+    if isinstance(prepared, StoredColumns):
+        false = false_columns(prepared, alpha)
+        if false.size:
+            yield False, f"{what}: columns {false} claim too much"
+    for j in np.flatnonzero(slacks == 0):
+        inside = np.zeros(n, dtype=bool)
+        inside[rows[j]] = True
+        worst, best = exact[inside, j].min(), exact[~inside, j].max(initial=0)
+        right = inside.sum() == k and best <= worst * (1 + np.longdouble(1e-15))
+        yield right, f"{what}: {worst:.10e} {best:.10e}"
+
+
+def hunt(n_lists, seed=0):
+    """Return how many certified lists were met, the wrong ones, and the kinds of solvers that made them."""
+    met, wrong, by = 0, [], Counter()
+    with np.errstate(all="ignore"):
+        for i in count():
+            for right, what in certified_lists(np.random.default_rng([seed, i])):
+                met += 1
+                by[what.split(") ")[1].split("(")[0]] += 1
+                if not right:
+                    wrong.append(f"{i}: {what}")
+            if met >= n_lists:
+                return met, wrong, by
+
+
+if __name__ == "__main__":
+    import warnings
+
+    warnings.simplefilter("ignore")
+    met, wrong, by = hunt(int(sys.argv[1]), seed=int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    sys.stdout.write("\n".join([*wrong[:20], f"{met:,} certified lists, {len(wrong)} wrong; {dict(by)}\n"]))

@@ -1,0 +1,29 @@
+"""Certificates are never wrong: the hunt, as far as the gate has time for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hunt import exact_scores, false_columns, hunt
+
+from manifold import Diffusion, DiffusionIndex, graph_from_affinity
+
+
+@pytest.mark.filterwarnings("ignore")  # loose solves say that they are
+def test_no_certified_list_and_no_column_claims_more_than_long_double_says():
+    met, wrong, by = hunt(2000)
+    assert met >= 2000
+    assert len(by) == 8  # every solver certifies some
+    assert not wrong
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("width", [9, 10, 11, 19, 20])
+def test_an_entry_that_a_loose_solve_loses_to_another_component_is_not_denied(width, dtype):
+    two_paths = sum(np.kron(np.eye(2), np.diag(np.ones(9), j)) for j in (1, -1))
+    graph = graph_from_affinity(two_paths)
+    columns = DiffusionIndex(width, rtol=0.1, dtype=dtype).build(graph, filter=Diffusion(0.5))
+    assert not false_columns(columns, 0.5).size
+    assert not false_columns(columns.first(8), 0.5).size
+    exact = exact_scores(graph, 0.5, np.eye(20)).astype(float)
+    assert exact[exact > 0].min() < 1e-6  # entries that the solve cannot see
