@@ -131,7 +131,7 @@ def false_columns(columns, alpha):
     stored = np.zeros((n, n))
     np.put_along_axis(stored, columns.ids.astype(np.int64), columns.values.astype(np.float64), axis=1)
     doubt = columns.error[:, None] + K * (2 * np.finfo(columns.values.dtype).eps + 1e-15)
-    wrong = np.where(held, np.abs(K - stored) > doubt, K > columns.tail[:, None] * (1 + 1e-15))
+    wrong = np.where(held, np.abs(K - stored) > doubt, columns.tail[:, None] * (1 + 1e-15) < K)
     return np.flatnonzero(wrong.any(axis=1))
 
 
@@ -167,16 +167,16 @@ def certified_lists(rng, *, queries=8):
 
 def hunt(n_lists, seed=0):
     """Return how many certified lists were met, the wrong ones, and the kinds of solvers that made them."""
-    met, wrong, by = 0, [], Counter()
+    met, wrong, by, problems = 0, [], Counter(), count()
     with np.errstate(all="ignore"):
-        for i in count():
-            for right, what in certified_lists(np.random.default_rng([seed, i])):
+        while met < n_lists:
+            problem = next(problems)
+            for right, what in certified_lists(np.random.default_rng([seed, problem])):
                 met += 1
                 by[what.split(") ")[1].split("(")[0]] += 1
                 if not right:
-                    wrong.append(f"{i}: {what}")
-            if met >= n_lists:
-                return met, wrong, by
+                    wrong.append(f"{problem}: {what}")
+    return met, wrong, by
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hunt import exact_scores, false_columns, hunt
+from hunt import false_columns, hunt
 
 from manifold import Diffusion, DiffusionIndex, graph_from_affinity
 
@@ -25,5 +25,5 @@ def test_an_entry_that_a_loose_solve_loses_to_another_component_is_not_denied(wi
     columns = DiffusionIndex(width, rtol=0.1, dtype=dtype).build(graph, filter=Diffusion(0.5))
     assert not false_columns(columns, 0.5).size
     assert not false_columns(columns.first(8), 0.5).size
-    exact = exact_scores(graph, 0.5, np.eye(20)).astype(float)
-    assert exact[exact > 0].min() < 1e-6  # entries that the solve cannot see
+    held = (columns.values > 0).sum(axis=1)
+    assert (columns.tail[held < min(width, 10)] > 0).all()  # of ten entries, what the solve has lost is not denied
