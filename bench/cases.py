@@ -8,16 +8,16 @@ import manifold as mf
 
 # name -> (settings, the most nodes worth waiting for)
 SOLVERS: dict[str, tuple[Any, int]] = {
-    "cg 1e-2": (mf.ConjugateGradient(rtol=1e-2), 10**7),
-    "cg 9e-3": (mf.ConjugateGradient(rtol=9e-3), 10**7),
-    "cg 1e-3": (mf.ConjugateGradient(rtol=1e-3), 10**7),
-    "power 1e-2": (mf.PowerIteration(rtol=1e-2), 10**5),
-    "chebyshev 1e-2": (mf.Chebyshev(rtol=1e-2), 10**7),
-    "lanczos 1e-2": (mf.Lanczos(rtol=1e-2), 10**6),
-    "hybrid r=100 1e-2": (mf.Hybrid(rank=100, rtol=1e-2), 10**6),
-    "fsr r=100": (mf.FastSpectralRanking(rank=100, certify=False), 10**6),
-    "fsr r=100 + 5 steps": (mf.FastSpectralRanking(rank=100, n_steps=5, certify=False), 10**6),
-    "fsr r=500 + 5 steps": (mf.FastSpectralRanking(rank=500, n_steps=5, certify=False), 10**6),
-    "direct": (mf.Direct(), 5_000),
+    "cg 1e-2": (mf.solvers.ConjugateGradient(rtol=1e-2), 10**7),
+    "cg 9e-3": (mf.solvers.ConjugateGradient(rtol=9e-3), 10**7),
+    "cg 1e-3": (mf.solvers.ConjugateGradient(rtol=1e-3), 10**7),
+    "power 1e-2": (mf.solvers.PowerIteration(rtol=1e-2), 10**5),
+    "chebyshev 1e-2": (mf.solvers.Chebyshev(rtol=1e-2), 10**7),
+    "lanczos 1e-2": (mf.solvers.Lanczos(rtol=1e-2), 10**6),
+    "hybrid r=100 1e-2": (mf.solvers.Hybrid(rank=100, rtol=1e-2), 10**6),
+    "fsr r=100": (mf.solvers.FastSpectralRanking(rank=100, certify=False), 10**6),
+    "fsr r=100 + 5 steps": (mf.solvers.FastSpectralRanking(rank=100, n_steps=5, certify=False), 10**6),
+    "fsr r=500 + 5 steps": (mf.solvers.FastSpectralRanking(rank=500, n_steps=5, certify=False), 10**6),
+    "direct": (mf.solvers.Direct(), 5_000),
     "index T=256": (mf.DiffusionIndex(n_entries=256), 100_000),
 }

@@ -20,7 +20,7 @@ import manifold.backends
 import manifold.neighbors
 from bench._index import built_index
 from bench._report import Row
-from manifold._errors import DatasetNotFoundError
+from manifold.errors import DatasetNotFoundError
 from manifold.index import StoredColumns
 from manifold.metrics import overlap_at_k
 from manifold.ranking._ranker import Task
@@ -48,7 +48,7 @@ def _measure(search: mf.ManifoldSearch, columns: StoredColumns, Q: Any) -> Itera
     """Rank the queries one at a time, as a service would, and compare with the exact ranking."""
     near, similarities = search._nearest(mf.neighbors.PointSet(Q, "cosine"), search.n_seeds)
     seeds = search._seeds(near, similarities)
-    exact = mf.ConjugateGradient.preset("exact").prepare(
+    exact = mf.solvers.ConjugateGradient.preset("exact").prepare(
         search.graph_.astype(np.float64), search.filter, mf.backends.get_backend()
     )
     truth = np.argsort(-exact.solve(seeds).scores, axis=0, kind="stable").T

@@ -15,7 +15,7 @@ import numpy as np
 
 import manifold as mf
 from bench._report import Row
-from manifold._errors import DatasetNotFoundError
+from manifold.errors import DatasetNotFoundError
 from manifold.explorer import CHOICES, Explorer, Settings
 
 _FIRST = Settings()

@@ -17,11 +17,11 @@ import numpy as np
 
 import manifold as mf
 from bench._report import Row
-from manifold._errors import BackendError
 from manifold.backends import Backend, get_backend
+from manifold.errors import BackendError
 from manifold.neighbors import PointSet, exact_search
 from manifold.neighbors._exact import POINT_TILE, QUERY_TILE
-from manifold.solvers._system import NormalizedAffinity
+from manifold.solvers.system import NormalizedAffinity
 
 K = 50
 FILTER = mf.Diffusion(0.99)
@@ -138,7 +138,7 @@ def _batch(device: Backend, graph: mf.Graph, q: int) -> Row:
     Y = np.zeros((graph.n_nodes, q), dtype=np.float32)
     Y[np.random.default_rng(2).choice(graph.n_nodes, q, replace=q > graph.n_nodes), np.arange(q)] = 1
     some = min(q, 64)
-    solver = mf.ConjugateGradient(rtol=1e-3)
+    solver = mf.solvers.ConjugateGradient(rtol=1e-3)
     here = solver.prepare(graph, FILTER, get_backend("scipy"))
     there = solver.prepare(graph, FILTER, device)
     seeds = device.asarray(Y)
@@ -167,7 +167,7 @@ def _error(device: Backend, found: Any, expected: Any) -> float:
 
 def _spectral(device: Backend, graph: mf.Graph, *, rank: int) -> list[Row]:
     """Time fast spectral ranking: its eigenvectors, and 64 queries by them."""
-    solver = mf.FastSpectralRanking(rank=rank, n_steps=5, certify=False)
+    solver = mf.solvers.FastSpectralRanking(rank=rank, n_steps=5, certify=False)
     Y = np.eye(graph.n_nodes, 64, dtype=np.float32)
     offline, online = {}, {}
     for side, backend in (("gpu_s", device), ("cpu_s", get_backend("scipy"))):

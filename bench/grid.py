@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 import manifold as mf
 from bench._report import Row
 from bench.quality import Collection, Lists, collections
-from manifold.affinity import Affinity
+from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, PointSet, exact_search, find_neighbors
 from manifold.ranking import query_seeds
+from manifold.solvers import Lanczos
 
 _ALPHAS, _SEEDS = (0.5, 0.8, 0.9, 0.95, 0.99), (1, 3, 5, 10)
 Best = tuple[float, dict[str, Any]]
@@ -56,7 +57,7 @@ def _best(
         graph = mf.graph_from_neighbors(neighbors.first(k), gamma=gamma, edges=edges)
         kernel = Affinity(gamma=gamma)
         seeds = [query_seeds(near[:, :m], similarities[:, :m], n_nodes=n, affinity=kernel).toarray() for m in _SEEDS]
-        solution = mf.diffuse(graph, np.hstack(seeds), filter=mf.Diffusion(_ALPHAS[-1]), solver=mf.Lanczos(rtol=1e-2))
+        solution = mf.diffuse(graph, np.hstack(seeds), filter=mf.Diffusion(_ALPHAS[-1]), solver=Lanczos(rtol=1e-2))
         for alpha in _ALPHAS:
             scores = solution.refilter(mf.Diffusion(alpha)).scores.T.reshape(len(_SEEDS), q, n)
             for m, part in zip(_SEEDS, scores, strict=True):

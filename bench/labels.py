@@ -38,8 +38,9 @@ from threadpoolctl import threadpool_limits
 
 import manifold as mf
 from bench._report import Row
-from manifold._errors import DatasetNotFoundError
+from manifold.errors import DatasetNotFoundError
 from manifold.labels import METHODS, few_shot, propagate, sinkhorn
+from manifold.solvers import Chebyshev, ConjugateGradient
 
 Classify = Callable[[Any], Any]  # labels (n,), -1 for none -> labels (n,)
 ALPHA = 0.99
@@ -168,15 +169,15 @@ def _answers(data: Collection) -> Iterator[Row]:
         scores = np.maximum(np.stack(columns, axis=1), 0)
         return scores / scores.sum(axis=1, keepdims=True)
 
-    exact = ours(reference, mf.ConjugateGradient(rtol=1e-13, max_iter=2_000))
+    exact = ours(reference, mf.solvers.ConjugateGradient(rtol=1e-13, max_iter=2_000))
     for tol, rtol in ((1e-3, 1e-4), (1e-6, 1e-7)):
         contestants: dict[str, Callable[[], Any]] = {
             f"scikit-learn tol {tol:.0e}": lambda tol=tol: theirs(tol),
             f"scikit-network PageRank tol {tol / 20:.0e}": lambda tol=tol: pagerank(tol / 20),
-            f"cg float32 rtol {rtol:.0e}": lambda rtol=rtol: ours(data.graph, mf.ConjugateGradient(rtol=rtol)),
-            f"cg float64 rtol {rtol:.0e}": lambda rtol=rtol: ours(reference, mf.ConjugateGradient(rtol=rtol)),
-            f"chebyshev float32 rtol {30 * rtol:.0e}": lambda rtol=rtol: ours(data.graph, mf.Chebyshev(rtol=30 * rtol)),
-            f"chebyshev float64 rtol {30 * rtol:.0e}": lambda rtol=rtol: ours(reference, mf.Chebyshev(rtol=30 * rtol)),
+            f"cg float32 rtol {rtol:.0e}": lambda rtol=rtol: ours(data.graph, ConjugateGradient(rtol=rtol)),
+            f"cg float64 rtol {rtol:.0e}": lambda rtol=rtol: ours(reference, ConjugateGradient(rtol=rtol)),
+            f"chebyshev float32 rtol {30 * rtol:.0e}": lambda rtol=rtol: ours(data.graph, Chebyshev(rtol=30 * rtol)),
+            f"chebyshev float64 rtol {30 * rtol:.0e}": lambda rtol=rtol: ours(reference, Chebyshev(rtol=30 * rtol)),
         }
         if find_spec("sknetwork") is None:
             print("scikit-network is left out: pip install scikit-network")

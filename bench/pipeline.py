@@ -98,9 +98,12 @@ def collection(n: int) -> tuple[Any, Any, Any]:
 def ours(n: int) -> list[Row]:
     """Measure the three jobs by this package."""
     import manifold as mf
+    from manifold.solvers import ConjugateGradient
 
     X, surface, Q = collection(n)
-    search = mf.ManifoldSearch(n_neighbors=K, n_seeds=SEEDS, alpha=ALPHA, solver=mf.ConjugateGradient(rtol=1e-2))
+    search = mf.ManifoldSearch(
+        n_neighbors=K, n_seeds=SEEDS, alpha=ALPHA, solver=ConjugateGradient(rtol=1e-2)
+    )
     taken, neighbors = _timed(lambda: mf.neighbors.find_neighbors(X, K))
     building, graph = _timed(lambda: mf.graph_from_neighbors(neighbors, edges="mutual", bridge=1))
     rows = [_row("graph", "build_graph", n, taken + building, _recall(X, neighbors.indices))]
@@ -194,7 +197,7 @@ def _overlap(search: Any, Q: Any, lists: Any) -> float:
     import manifold as mf
     from manifold.metrics import overlap_at_k
 
-    exact = mf.ConjugateGradient(rtol=1e-8, max_iter=2_000).prepare(
+    exact = mf.solvers.ConjugateGradient(rtol=1e-8, max_iter=2_000).prepare(
         search.graph_.astype(np.float64), search.filter, mf.backends.get_backend()
     )
     truth = np.argsort(-exact.solve(_seeds(search, Q[:CHECKED])).scores, axis=0, kind="stable").T

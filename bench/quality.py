@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 import manifold as mf
 from bench._report import Row
-from manifold._errors import DatasetNotFoundError
+from manifold.errors import DatasetNotFoundError
 from manifold.metrics import mean_average_precision
 from manifold.neighbors import PointSet, exact_search, find_neighbors
-from manifold.ranking import expand_queries
-from manifold.ranking.clusters import cluster_rerank
-from manifold.ranking.reciprocal import reciprocal_rerank
+from manifold.reranking import expand_queries
+from manifold.reranking.cluster_aware import cluster_rerank
+from manifold.reranking.reciprocal import reciprocal_rerank
 
 _SEED = 0
 _LISTED = 100  # neighbours that the rerankers see; what they do not list follows in the order of the baseline

@@ -23,6 +23,7 @@ import numpy as np
 
 import manifold as mf
 from bench._report import Row
+from manifold import reranking
 
 SIZES = (20_000, 200_000)
 METHODS = ("k-reciprocal", "ecn", "cas")
@@ -44,23 +45,22 @@ def run(*, quick: bool) -> list[Row]:
 
 def measure(path: str, method: str, ask: str) -> Row:
     """Load the neighbours, rerank, and say how long it took and what the peak was."""
-    from manifold import ranking
     from manifold.neighbors import Neighbors
 
     stored = np.load(path)
     neighbors = Neighbors(stored["ids"], stored["similarities"], metric="cosine", method="inverted file")
     queries: tuple[Any, ...] = () if ask == "all" else (stored["query_ids"], stored["query_similarities"])
     rerank: Any = {
-        "k-reciprocal": ranking.reciprocal_rerank,
-        "ecn": ranking.cross_neighborhood_rerank,
-        "cas": ranking.cluster_rerank,
+        "k-reciprocal": reranking.reciprocal_rerank,
+        "ecn": reranking.cross_neighborhood_rerank,
+        "cas": reranking.cluster_rerank,
     }[method]
     kept: dict[str, Any] = {}
     before = _resident()
     if queries and method == "k-reciprocal":
-        kept = {"profiles": ranking.reciprocal_profiles(neighbors)}
+        kept = {"profiles": reranking.reciprocal_profiles(neighbors)}
     if queries and method == "cas":
-        kept = {"diffused": ranking.cluster_similarities(neighbors)}
+        kept = {"diffused": reranking.cluster_similarities(neighbors)}
     start, worked = time.perf_counter(), time.process_time()
     ids, _ = rerank(neighbors, *queries, k=100, **kept)
     taken, worked = time.perf_counter() - start, time.process_time() - worked

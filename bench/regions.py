@@ -17,12 +17,12 @@ import numpy as np
 
 import manifold as mf
 from bench._report import Row
-from manifold._errors import DatasetNotFoundError
+from manifold.errors import DatasetNotFoundError
 from manifold.metrics import mean_average_precision
 from manifold.neighbors import Neighbors, PointSet, find_neighbors
 from manifold.ranking import RegionalSearch, region_match
 
-FOLDED = mf.FastSpectralRanking(rank=200, certify=False)
+FOLDED = mf.solvers.FastSpectralRanking(rank=200, certify=False)
 # what a row names -> the settings it changes
 REGIONAL: dict[str, dict[str, Any]] = {
     "generalized max pooling": {},

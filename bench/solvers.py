@@ -28,17 +28,24 @@ import manifold.neighbors
 from bench._index import built_index, fitted
 from bench._report import Row, seconds
 from bench.cases import SOLVERS
-from manifold._errors import DatasetNotFoundError
 from manifold.backends import get_backend
+from manifold.errors import DatasetNotFoundError
 from manifold.index import StoredColumns, refine
 from manifold.metrics import overlap_at_k
-from manifold.solvers._eigenpairs import leading_eigenpairs
-from manifold.solvers._system import NormalizedAffinity
+from manifold.solvers import Chebyshev, ConjugateGradient, FastSpectralRanking, Hybrid, Lanczos
+from manifold.solvers.eigenpairs import leading_eigenpairs
+from manifold.solvers.system import NormalizedAffinity
 
 ALPHA = 0.99
 INDEX_ALPHA = 0.9  # its 60,000 columns take three times as long at 0.99
 TOP = 100
-ON_UNION = (mf.ConjugateGradient, mf.Chebyshev, mf.Lanczos, mf.Hybrid, mf.FastSpectralRanking)
+ON_UNION = (
+    ConjugateGradient,
+    Chebyshev,
+    Lanczos,
+    Hybrid,
+    FastSpectralRanking,
+)
 PEER, PEER_DEFAULT = "scipy cg 1e-2", "scipy cg 1e-5 (its default)"
 SINGLES = 24
 _ENOUGH = 5.0  # seconds of batches after which no other is timed; the median of three counts
@@ -143,7 +150,7 @@ def figure(rows: list[Row]) -> Any:
 
 
 def _truth(graph: Any, seeds: Any, filter: Any) -> Any:
-    exact = mf.diffuse(graph.astype(np.float64), seeds, filter=filter, solver=mf.ConjugateGradient.preset("exact"))
+    exact = mf.diffuse(graph.astype(np.float64), seeds, filter=filter, solver=ConjugateGradient.preset("exact"))
     return np.argsort(-exact.scores, axis=0, kind="stable").T
 
 
@@ -218,7 +225,7 @@ def _answers(name: str, prepared: Any) -> Iterator[tuple[str, Answer, int]]:
 def _ten_filters(graph: Any, seeds: Any) -> Iterator[Row]:
     """Time one filter, and that one with nine more from its basis: for one column, and for all."""
     filters = [mf.Diffusion(alpha) for alpha in (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98)]
-    prepared = mf.Lanczos(rtol=1e-2).prepare(graph, mf.Diffusion(ALPHA), get_backend())
+    prepared = Lanczos(rtol=1e-2).prepare(graph, mf.Diffusion(ALPHA), get_backend())
     for columns in (seeds[:, [0]].toarray(), seeds.toarray()):
 
         def ten(columns: Any = columns) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold._errors import warn
 from manifold._resources import require_memory
+from manifold.errors import warn
 
 _CHECK_BYTES = 1 << 24  # rows are looked at in blocks of this size, so that a memmap is never loaded whole
 _LARGE_CAST = 1 << 30

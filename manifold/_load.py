@@ -6,13 +6,13 @@ from importlib import import_module
 from os import PathLike
 from typing import Any
 
-from manifold._errors import CorruptFileError
+from manifold.errors import CorruptFileError
 from manifold.storage import load_arrays
 
 # kind -> room and class; the class has a method `_from_stored(stored)` that raises for what it would not have saved
 KINDS = {
     "graph": ("manifold.graph", "Graph"),
-    "spectrum": ("manifold.solvers._spectrum", "Spectrum"),
+    "spectrum": ("manifold.solvers.spectrum", "Spectrum"),
     "index": ("manifold.index", "StoredColumns"),
     "pooled_index": ("manifold.index", "PooledColumns"),
     "regional_search": ("manifold.ranking", "RegionalSearch"),

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from pathlib import Path
 
-from manifold._errors import MemoryBudgetError
+from manifold.errors import MemoryBudgetError
 
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CGROUP_USAGES = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from manifold._errors import warn
+from manifold.errors import warn
 
 
 def canonical_csr(W: Any) -> sparse.csr_array:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from manifold._errors import warn
+from manifold.errors import warn
 
 
 class Filter(Protocol):

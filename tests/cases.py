@@ -11,21 +11,11 @@ import pytest
 from scipy import sparse
 from strict_backend import StrictBackend
 
-from manifold import (
-    Chebyshev,
-    ConjugateGradient,
-    DiffusionIndex,
-    Direct,
-    FastSpectralRanking,
-    Hybrid,
-    Lanczos,
-    PowerIteration,
-    build_graph,
-    graph_from_affinity,
-)
-from manifold._errors import BackendError
+from manifold import DiffusionIndex, build_graph, graph_from_affinity
 from manifold.backends import Backend, get_backend
+from manifold.errors import BackendError
 from manifold.graph import Graph
+from manifold.solvers import Chebyshev, ConjugateGradient, Direct, FastSpectralRanking, Hybrid, Lanczos, PowerIteration
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,11 @@ from itertools import count
 import numpy as np
 from scipy import sparse
 
-from manifold import (
-    Chebyshev,
-    ConjugateGradient,
-    Diffusion,
-    DiffusionIndex,
-    Direct,
-    FastSpectralRanking,
-    Hybrid,
-    Lanczos,
-    PowerIteration,
-    graph_from_affinity,
-)
+from manifold import Diffusion, DiffusionIndex, graph_from_affinity
 from manifold.backends import get_backend
 from manifold.index import StoredColumns
 from manifold.ranking._ranker import Ranker, Task
+from manifold.solvers import Chebyshev, ConjugateGradient, Direct, FastSpectralRanking, Hybrid, Lanczos, PowerIteration
 
 ALPHAS = (0.3, 0.5, 0.9, 0.99, 0.999)
 RTOLS = (1e-1, 1e-2, 1e-3, 1e-6, 1e-10)

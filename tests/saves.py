@@ -108,7 +108,7 @@ def _graph():
 
 
 def _spectrum():
-    return mf.FastSpectralRanking(rank=3).prepare(_graph(), mf.Diffusion(), get_backend()).spectrum
+    return mf.solvers.FastSpectralRanking(rank=3).prepare(_graph(), mf.Diffusion(), get_backend()).spectrum
 
 
 def _pooled():

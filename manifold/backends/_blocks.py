@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from manifold._errors import MemoryBudgetError
 from manifold.backends._base import Backend
+from manifold.errors import MemoryBudgetError
 
 _HALVINGS = 3
 

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold._errors import BackendError
 from manifold._resources import format_bytes
 from manifold.backends._base import Array, SparseMatrix
 from manifold.backends._cupy_kernels import THREADS, TOP_K_LIMIT, source
 from manifold.backends._sweeps import Sweeps
+from manifold.errors import BackendError
 
 _MAX_ENTRIES = 2**31 - 1  # what a 32-bit index can count
 _DENSE_LIMIT = 8000  # below this many nodes a dense Cholesky factor, 0.5 GiB at most, is faster than a sparse one

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold.backends._lanes import add, fma, larger, load, store, widened, zeros
-from manifold.backends._threads import in_threads, thread_count
+from manifold.backends.threads import in_threads, thread_count
 
 Block = NDArray[Any]
 WIDTH = 16  # columns held together: of float32 a cache line

@@ -129,9 +129,9 @@ class ScipyBackend(Sweeps):
         """Return the k largest entries of each row, equal values by ascending id."""
         n = values.shape[1]
         k = min(k, n)
-        streamed = _STREAMED if "manifold.backends._numba_select" in sys.modules else _FIRST_STREAMED
+        streamed = _STREAMED if "manifold.backends.compiled_lists" in sys.modules else _FIRST_STREAMED
         if values.size >= streamed and k <= _SHORT and values.dtype == np.float32 and find_spec("numba") is not None:
-            from manifold.backends._numba_select import top_k
+            from manifold.backends.compiled_lists import top_k
 
             return top_k(np.ascontiguousarray(values), k)
         if n <= _SORT_WIDTH or n < _MIN_GROUP**2 * k:

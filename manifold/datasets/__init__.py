@@ -12,7 +12,7 @@ from manifold.datasets._load import data_folder, load
 from manifold.datasets._protocols import ground_truth
 from manifold.datasets._published import Published, published
 from manifold.datasets._synthetic import rings, swiss_roll, two_moons, view_manifolds
-from manifold.datasets._trec import read_qrels, read_run, write_qrels, write_run
+from manifold.datasets.trec import read_qrels, read_run, write_qrels, write_run
 
 __all__ = [
     "Dataset",

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._errors import warn
+from manifold.errors import warn
 
 IntArray: TypeAlias = NDArray[np.int64]
 

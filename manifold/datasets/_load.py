@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from manifold._errors import DatasetNotFoundError
 from manifold.datasets import _readers as readers
 from manifold.datasets._dataset import Dataset, Lazy, same_class
 from manifold.datasets._ground_truth import IntArray
+from manifold.errors import DatasetNotFoundError
 
 _Metric: TypeAlias = Literal["cosine", "euclidean", "manhattan"]
 _Protocols: TypeAlias = Mapping[str, tuple[tuple[int, ...] | None, tuple[int, ...]]]

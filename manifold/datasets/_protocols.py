@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from manifold._errors import DatasetNotFoundError
 from manifold.datasets._dataset import same_class
 from manifold.datasets._ground_truth import GroundTruth, IntArray
 from manifold.datasets._load import data_folder
-from manifold.datasets._trec import FIGURES as TREC_FIGURES
-from manifold.datasets._trec import read_qrels
 from manifold.datasets._truth_files import KINDS, RawTruth, read_truth
+from manifold.datasets.trec import FIGURES as TREC_FIGURES
+from manifold.datasets.trec import read_qrels
+from manifold.errors import DatasetNotFoundError
 
 _Settings = Mapping[str, tuple[Sequence[str], Sequence[str]]]
 _BY_LABELS: _Settings = {"all": (("relevant",), ())}

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold._checkpoint import fingerprint, open_blocks
 from manifold._checks import check_count, check_stopping
 from manifold._progress import Progress, shown
 from manifold._resources import at_most, require_memory
@@ -20,8 +19,9 @@ from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.index._columns import Columns
-from manifold.index._pooled import PooledColumns
-from manifold.index._stored import DTYPES, StoredColumns
+from manifold.index.pooled import PooledColumns
+from manifold.index.stored import DTYPES, StoredColumns
+from manifold.storage.checkpoint import fingerprint, open_blocks
 
 _DEFAULT_FILTER = Diffusion()
 

@@ -16,8 +16,8 @@ from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index._intervals import SUMS, Floats, Ints
 from manifold.solvers import ConjugateGradient
-from manifold.solvers._conjugate_gradient import PreparedConjugateGradient
-from manifold.solvers._system import NormalizedAffinity, error_bound
+from manifold.solvers.conjugate_gradient import PreparedConjugateGradient
+from manifold.solvers.system import NormalizedAffinity, error_bound
 
 _SWEEPS = 4  # of refinement, each worth a factor of 2e4; what is left after them stands in the bound
 

@@ -26,7 +26,7 @@ import numpy as np
 from manifold.backends import get_backend, rounding_unit
 from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist
 from manifold.index._reach import SLACK
-from manifold.index._stored import StoredColumns
+from manifold.index.stored import StoredColumns
 
 _HOST = get_backend("scipy")
 _LOOK = 0.05  # the bound for all nodes, as a share of the k-th score, at which the bounds are first looked at

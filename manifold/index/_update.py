@@ -31,7 +31,7 @@ from manifold.graph import Graph
 from manifold.index._build import DiffusionIndex
 from manifold.index._columns import Columns
 from manifold.index._intervals import Floats, Ints
-from manifold.index._stored import StoredColumns
+from manifold.index.stored import StoredColumns
 
 _RTOL = 1e-12  # of the columns of touched nodes: what they are not known to, all others widen by
 _MOST_TOUCHED = 0.25  # share of the nodes, and

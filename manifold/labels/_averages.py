@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold.labels._base import Problem
-from manifold.labels._targets import Targets
 from manifold.labels.certainty import certainty
+from manifold.labels.targets import Targets
 
 
 def moments(targets: Targets) -> sparse.csc_array:

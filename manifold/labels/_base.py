@@ -14,7 +14,7 @@ from manifold.backends import Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.solvers import Prepared, Solution, Solver
-from manifold.solvers._base import Callback
+from manifold.solvers.base import Callback
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ def propagated(
     n_neighbors : int
         k neighbours of each point, by cosine; ties at the k-th are all kept. W = A + A'.
     alpha, gamma
-        See `manifold.Diffusion` and `manifold.affinity.Affinity`.
+        See `manifold.Diffusion` and `manifold.graph.affinity.Affinity`.
 
     Returns
     -------

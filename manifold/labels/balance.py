@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from manifold._checks import check_stopping
-from manifold._errors import ConvergenceWarning, warn
+from manifold.errors import ConvergenceWarning, warn
 
 Floats = NDArray[Any]
 

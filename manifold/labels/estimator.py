@@ -17,15 +17,15 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from manifold._checks import check_count, check_features, check_queries
-from manifold._errors import warn
 from manifold._weights import checked_csr
-from manifold.affinity import Affinity
 from manifold.backends import get_backend
+from manifold.errors import warn
 from manifold.filters import Diffusion
 from manifold.graph import Graph, graph_from_affinity, graph_from_neighbors
+from manifold.graph.affinity import Affinity
 from manifold.labels._base import Method
-from manifold.labels._targets import Targets, encode
 from manifold.labels.propagation import propagate
+from manifold.labels.targets import Targets, encode
 from manifold.neighbors import PointSet, exact_search, find_neighbors
 from manifold.solvers import Solver
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from manifold._checks import check_stopping
 from manifold.labels._base import Problem
-from manifold.labels._laplacian import Laplacian
 from manifold.solvers import ConjugateGradient, Solution
+from manifold.solvers.laplacian import Laplacian
 
 
 @dataclass(frozen=True)

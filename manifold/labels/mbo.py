@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._checks import check_count
-from manifold._errors import ConvergenceWarning, warn
+from manifold.errors import ConvergenceWarning, warn
 from manifold.labels._base import Problem, rows_to_one
-from manifold.labels._laplacian import label_means
 from manifold.labels.poisson import Poisson, poisson_sources
 from manifold.solvers import Solution
+from manifold.solvers.laplacian import label_means
 
 _SWEEPS = 30
 _TOLERANCE = 1e-3  # of the points: how far from its due the size of a class may be

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from manifold._checks import check_stopping
 from manifold.graph import Graph
 from manifold.labels._base import Problem
-from manifold.labels._laplacian import Laplacian, label_means
 from manifold.solvers import ConjugateGradient, Solution
+from manifold.solvers.laplacian import Laplacian, label_means
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold._errors import warn
 from manifold._resources import at_most, require_memory
 from manifold.backends import Backend, backend_for, on_host
+from manifold.errors import warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.labels._averages import averages, moments
 from manifold.labels._base import Method, Problem, rows_to_one
-from manifold.labels._laplacian import label_means
 from manifold.labels._methods import LocalGlobalConsistency, get_method
 from manifold.labels._saved import SavedPropagation
-from manifold.labels._targets import Targets, encode
 from manifold.labels.balance import BALANCES, check_priors, estimated_priors
 from manifold.labels.certainty import certainty, class_weights
 from manifold.labels.harmonic import Harmonic
+from manifold.labels.targets import Targets, encode
 from manifold.solvers import ConjugateGradient, Solution, Solver, get_solver, report_failures
-from manifold.solvers._base import Callback
+from manifold.solvers.base import Callback
+from manifold.solvers.laplacian import label_means
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from manifold.filters import Diffusion
 from manifold.graph import build_graph
 from manifold.labels._base import Method
-from manifold.labels._targets import encode
 from manifold.labels.certainty import class_weights
 from manifold.labels.propagation import Propagation, propagate
+from manifold.labels.targets import encode
 from manifold.solvers import Solver
 from manifold.storage import write_atomically
 

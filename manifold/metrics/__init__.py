@@ -7,7 +7,7 @@ that does not fit it, is a ValueError or TypeError that says how to mend it. `ev
 a protocol at once.
 """
 
-from manifold.metrics._evaluate import evaluate, evaluate_queries
+from manifold.metrics._evaluate import evaluate, evaluate_queries, list_depth
 from manifold.metrics._retrieval import (
     average_precision,
     average_precisions,
@@ -29,6 +29,7 @@ __all__ = [
     "hit_rate_at_k",
     "hubness",
     "k_occurrences",
+    "list_depth",
     "mean_average_precision",
     "mean_precision_at_k",
     "ndcg_at_k",

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._checks import check_count, check_features
-from manifold._errors import warn
 from manifold._progress import Progress, shown
 from manifold._resources import at_most, require_memory
 from manifold.backends import Backend, backend_for, on_host
+from manifold.errors import warn
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
 from manifold.neighbors._base import METRICS, Neighbors
-from manifold.neighbors._exact import PointSet, exact_search
+from manifold.neighbors._exact import exact_search
 from manifold.neighbors._inverted_file import InvertedFile
 from manifold.neighbors._methods import METHODS, choose_method, memory_forecast, search
 from manifold.neighbors._update import with_points, without_points
+from manifold.neighbors.points import PointSet
 
 __all__ = [
     "METHODS",

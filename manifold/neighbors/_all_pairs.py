@@ -9,8 +9,9 @@ import numpy as np
 
 from manifold._progress import Progress
 from manifold.backends import Backend
-from manifold.neighbors._exact import SPARE, Floats, Ints, PointSet, exact_search, slices
+from manifold.neighbors._exact import SPARE, exact_search
 from manifold.neighbors._shortlists import Shortlists, plain_rows
+from manifold.neighbors.points import Floats, Ints, PointSet, slices
 
 _TILE = 2048  # points that all later ones are compared with at a time
 _WORTH = 1 << 33  # numbers multiplied from which on loading the compiled kernels, a third of a second once, pays

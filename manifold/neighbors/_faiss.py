@@ -11,7 +11,8 @@ import numpy as np
 
 from manifold.backends import Backend
 from manifold.neighbors._base import Neighbors, sort_rows
-from manifold.neighbors._exact import GATHER, PointSet, exact_search, slices
+from manifold.neighbors._exact import exact_search
+from manifold.neighbors.points import GATHER, PointSet, slices
 
 _FLAT = 20_000  # points below which FAISS searches all
 _PROBED = 16  # of sqrt(n) cells

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._checks import check_count
-from manifold._errors import warn
 from manifold._progress import Progress
 from manifold.backends import Array, Backend
-from manifold.backends._threads import in_threads
-from manifold.neighbors._exact import GATHER, PointSet, exact_search
+from manifold.backends.threads import in_threads
+from manifold.errors import warn
+from manifold.neighbors._exact import exact_search
 from manifold.neighbors._shortlists import NOBODY, Shortlists, compiled_kernels
+from manifold.neighbors.points import GATHER, PointSet
 
 _SAMPLE = 256  # points searched exactly: their recall has a standard error below 0.5 %
 _TRAINING = 32  # points a cell that k-means sees

@@ -14,11 +14,12 @@ from manifold._progress import Progress
 from manifold.backends import Backend
 from manifold.neighbors._all_pairs import all_pairs_search, worth_compiling
 from manifold.neighbors._base import Neighbors
-from manifold.neighbors._exact import GATHER, POINT_TILE, QUERY_TILE, SPARE, PointSet
+from manifold.neighbors._exact import POINT_TILE, QUERY_TILE, SPARE
 from manifold.neighbors._faiss import faiss_search
 from manifold.neighbors._inverted_file import MOST_PROBES, TRAINED, InvertedFile, inverted_file_search
 from manifold.neighbors._nn_descent import nn_descent_search
 from manifold.neighbors._shortlists import memory_forecast as lists_forecast
+from manifold.neighbors.points import GATHER, PointSet
 
 METHODS = ("auto", "exact", "inverted_file", "nn_descent", "faiss")
 _HOST_WORK = 1 << 41  # n^2 d up to which the exact search is worth its wait: a quarter of a minute on two cores

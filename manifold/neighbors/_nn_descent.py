@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._errors import warn
 from manifold.backends import Backend
+from manifold.errors import warn
 from manifold.neighbors._base import sort_rows
-from manifold.neighbors._exact import GATHER, PointSet, exact_search, slices
+from manifold.neighbors._exact import exact_search
+from manifold.neighbors.points import GATHER, PointSet, slices
 
 # Two threads inside its compiled code can abort the process, so one build at a time in a process.
 _LOCK = threading.Lock()

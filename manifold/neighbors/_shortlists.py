@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold.backends import Array, Backend
-from manifold.backends._threads import in_threads, thread_count
-from manifold.neighbors._exact import GATHER, Floats, Placed, PointSet, rank_candidates, slices
+from manifold.backends.threads import in_threads, thread_count
+from manifold.neighbors._exact import Placed, rank_candidates
+from manifold.neighbors.points import GATHER, Floats, PointSet, slices
 
 NOBODY = 2**31 - 1  # the id of an empty place: after all others
 _BLOCK = 1 << 23  # scores held at a time: 32 MiB
@@ -217,9 +218,9 @@ def compiled_kernels(points: PointSet) -> Any | None:
     """Return the compiled kernels where they serve these points."""
     if not plain_rows(points):
         return None
-    from manifold.backends import _numba_select
+    from manifold.backends import compiled_lists
 
-    return _numba_select
+    return compiled_lists
 
 
 def _plain(points: PointSet) -> tuple[Floats, Floats, bool]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from manifold.backends import Backend
 from manifold.neighbors._base import Neighbors, sort_rows
-from manifold.neighbors._exact import GATHER, POINT_TILE, Floats, Ints, PointSet, exact_search, slices
+from manifold.neighbors._exact import POINT_TILE, exact_search
+from manifold.neighbors.points import GATHER, Floats, Ints, PointSet, slices
 
 _RESERVE = 8  # neighbours beyond k of a row that is searched again
 _NEW_TILE = 256  # of which each pair with a tile of points may turn out to be near

@@ -27,7 +27,7 @@ from manifold.solvers import (
     Solution,
     diffuse,
 )
-from manifold.solvers._system import check_seeds
+from manifold.solvers.system import check_seeds
 
 _LEAST = 1e-17  # what is drawn for 0 on a logarithmic scale
 _RTOL = 1e-12  # never reached before the iterations run out, which are what is drawn

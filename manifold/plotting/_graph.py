@@ -15,8 +15,8 @@ from scipy.stats import rankdata
 from manifold.backends import get_backend
 from manifold.graph import Graph
 from manifold.plotting._canvas import FAINT, HEAT, INK, PALE, colour_of, colour_scale, legend, mark_of, one_axes
-from manifold.solvers._eigenpairs import leading_eigenpairs
-from manifold.solvers._system import NormalizedAffinity
+from manifold.solvers.eigenpairs import leading_eigenpairs
+from manifold.solvers.system import NormalizedAffinity
 
 _GAP = 1.15  # side of the box of a component, over that of its nodes
 _DIGITS = 9  # of eigenvectors: what agrees so far is one value
@@ -32,7 +32,7 @@ def spectral_coordinates(graph: Graph) -> NDArray[np.float64]:
     Raises
     ------
     MemoryBudgetError
-        As `manifold.FastSpectralRanking` does, before anything is allocated.
+        As `manifold.solvers.FastSpectralRanking` does, before anything is allocated.
 
     Notes
     -----

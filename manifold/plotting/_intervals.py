@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from manifold._checks import check_count
 from manifold.index import StoredColumns
-from manifold.index._entries import entry_bounds
+from manifold.index.entries import entry_bounds
 from manifold.plotting._canvas import FAINT, INK, PALETTE, WRONG, integer_ticks, legend, one_axes
 from manifold.solvers import Solution
 
@@ -30,7 +30,8 @@ def score_intervals(solution: Solution, column: int = 0) -> tuple[NDArray[np.flo
 
     Examples
     --------
-    >>> from manifold import ConjugateGradient, diffuse, graph_from_affinity
+    >>> from manifold import diffuse, graph_from_affinity
+    >>> from manifold.solvers import ConjugateGradient
     >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
     >>> lower, upper = score_intervals(diffuse(path, [1.0, 0, 0], solver=ConjugateGradient(1e-6)))
     >>> bool((upper - lower).max() < 1e-3)

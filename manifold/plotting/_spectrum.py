@@ -14,9 +14,9 @@ from manifold.backends import get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.plotting._canvas import FAINT, INK, PALETTE, colour_of, legend, panels
-from manifold.solvers._eigenpairs import leading_eigenpairs
-from manifold.solvers._spectrum import Spectrum
-from manifold.solvers._system import NormalizedAffinity
+from manifold.solvers.eigenpairs import leading_eigenpairs
+from manifold.solvers.spectrum import Spectrum
+from manifold.solvers.system import NormalizedAffinity
 
 _LINES = ("-", "--", "-.", ":")
 

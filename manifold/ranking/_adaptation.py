@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count
-from manifold.affinity import Affinity
 from manifold.graph import Graph, graph_from_neighbors
+from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, PointSet
 from manifold.ranking.seeds import query_seeds
 

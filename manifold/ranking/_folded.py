@@ -15,8 +15,8 @@ from scipy import sparse
 from manifold.backends import Array
 from manifold.ranking.pooling import Pooling
 from manifold.solvers import FastSpectralRanking, Solution, Status
-from manifold.solvers._fast_spectral_ranking import PreparedFastSpectralRanking
-from manifold.solvers._system import Seeds, check_seeds
+from manifold.solvers.fast_spectral_ranking import PreparedFastSpectralRanking
+from manifold.solvers.system import Seeds, check_seeds
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold.affinity import Affinity
 from manifold.backends import Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
+from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors
 from manifold.ranking._adaptation import Reach, one_sided_weight, reciprocal_seeds, soft_mutual_graph
 from manifold.ranking._settings import Setting

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._checks import check_queries
-from manifold._errors import warn
 from manifold.backends import place
+from manifold.errors import warn
 
 
 def check_shortlist(rows: NDArray[np.int64], similarities: Any) -> tuple[NDArray[np.int64], NDArray[np.float32], bool]:

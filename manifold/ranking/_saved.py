@@ -13,11 +13,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from manifold.affinity import Affinity
 from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
 from manifold.graph import Graph
+from manifold.graph.affinity import Affinity
 from manifold.index import DiffusionIndex, StoredColumns
-from manifold.index._stored import described
+from manifold.index.stored import described
 from manifold.neighbors import Neighbors, PointSet
 from manifold.ranking._adaptation import Adaptation, Reach
 from manifold.ranking._collection import Ids

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from manifold.graph import Graph
 from manifold.index import PooledColumns, StoredColumns
-from manifold.index._stored import described
+from manifold.index.stored import described
 from manifold.ranking._saved import from_json, to_json
 from manifold.storage import Stored, decode_names, encode_names, save_arrays
 

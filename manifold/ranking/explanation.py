@@ -22,7 +22,7 @@ from manifold.backends import get_backend, on_host
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
 from manifold.graph import Graph
 from manifold.index import StoredColumns
-from manifold.index._entries import entry_bounds
+from manifold.index.entries import entry_bounds
 from manifold.neighbors import PointSet
 from manifold.ranking._inputs import check_shortlist, same_place
 from manifold.ranking.search import ManifoldSearch

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count, check_features, check_queries
-from manifold.affinity import Affinity
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion
 from manifold.graph import Graph, build_graph
+from manifold.graph.affinity import Affinity
 from manifold.index import DiffusionIndex, PooledColumns
 from manifold.neighbors import PointSet, Progress, exact_search
 from manifold.ranking._base import Ranking

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count, check_features
-from manifold.affinity import Affinity
 from manifold.backends import Backend, backend_for, get_backend, on_host, place
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
+from manifold.graph.affinity import Affinity
 from manifold.index import DiffusionIndex
 from manifold.neighbors import Neighbors, PointSet, Progress, exact_search, find_neighbors
 from manifold.ranking._adaptation import (

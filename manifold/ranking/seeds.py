@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold.affinity import Affinity
+from manifold.graph.affinity import Affinity
 
 Y_MODES = ("sum_of_powers", "power_of_sum")
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from manifold._checks import check_features
 from manifold._progress import Progress, shown
-from manifold.affinity import Affinity
 from manifold.backends import get_backend
+from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, find_neighbors
 from manifold.ranking._held_out import HeldOut
 from manifold.ranking._settings import Setting, grid

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from manifold._errors import ConvergenceError, ConvergenceWarning, warn
 from manifold.backends import Backend, backend_for, on_host, place
+from manifold.errors import ConvergenceError, ConvergenceWarning, warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.solvers._base import Callback, Prepared, Progress, Solution, Solver, Status, merge_reports
-from manifold.solvers._chebyshev import Chebyshev
-from manifold.solvers._conjugate_gradient import ConjugateGradient
-from manifold.solvers._direct import Direct
-from manifold.solvers._fast_spectral_ranking import FastSpectralRanking
-from manifold.solvers._hybrid import Hybrid
-from manifold.solvers._lanczos import Lanczos, LanczosSolution
-from manifold.solvers._power_iteration import PowerIteration
+from manifold.solvers.base import Callback, Prepared, Progress, Solution, Solver, Status, merge_reports
+from manifold.solvers.chebyshev import Chebyshev
+from manifold.solvers.conjugate_gradient import ConjugateGradient
+from manifold.solvers.direct import Direct
+from manifold.solvers.fast_spectral_ranking import FastSpectralRanking
+from manifold.solvers.hybrid import Hybrid
+from manifold.solvers.lanczos import Lanczos, LanczosSolution
+from manifold.solvers.power_iteration import PowerIteration
 
 __all__ = [
     "SOLVERS",

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from manifold.backends import Array, Backend, rounding_unit
-from manifold.solvers._base import Callback, Progress
-from manifold.solvers._chebyshev import Series
-from manifold.solvers._system import NormalizedAffinity
+from manifold.solvers.base import Callback, Progress
+from manifold.solvers.chebyshev import Series
+from manifold.solvers.system import NormalizedAffinity
 
 _CHUNK = 16  # basis vectors allocated together
 Floats = NDArray[np.float64]

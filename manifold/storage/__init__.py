@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._errors import CorruptFileError
+from manifold.errors import CorruptFileError
 from manifold.storage._archive import export_file, import_file
 from manifold.storage._files import open_plain, sync, write, write_atomically, writing
 from manifold.storage._manifest import MANIFEST, OURS, Entry, checked, draft, read_manifest, signed, write_array

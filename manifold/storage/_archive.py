@@ -13,7 +13,7 @@ import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from manifold._errors import CorruptFileError
+from manifold.errors import CorruptFileError
 from manifold.storage._files import sync, write_atomically
 from manifold.storage._manifest import MANIFEST, OURS, Entry, read_manifest
 

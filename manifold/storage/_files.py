@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from manifold._errors import CorruptFileError
+from manifold.errors import CorruptFileError
 
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None  # without: no locks, no syncing of folders
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold import __version__
-from manifold._errors import CorruptFileError
+from manifold.errors import CorruptFileError
 from manifold.storage._files import open_plain, write
 
 FORMAT, VERSION = "manifold", 1

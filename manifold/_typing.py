@@ -1,0 +1,15 @@
+"""Names of types that several rooms share: what users hand in, arrays of any numbers, facts for people and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+AnyArray: TypeAlias = NDArray[Any]
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
+Facts: TypeAlias = Mapping[str, Any]

@@ -1,0 +1,236 @@
+"""Compiled selection: lists of the best, kept while scores stream by, and similarities of single pairs.
+
+In: blocks of scores, C-contiguous. Out: lists (n, m) in place, best first, equal scores by ascending id. A list is full
+of ``-inf`` and of `NOBODY` before anyone is met, so that the order in which blocks are offered does not matter.
+
+Imported where many points ask for it, and nowhere else; compiled when first called, and kept on disk. Threads share out
+rows, or columns, of a block (`in_threads`); each list belongs to one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold.backends._row_dots import LANES
+from manifold.backends.threads import in_threads
+
+NOBODY = np.int32(2**31 - 1)  # the id of an empty place: after all others
+_RANGE = 1 << 20  # scores that a thread takes at a time
+_STRIP = 64  # scores looked at together: most strips hold nothing for the list
+
+
+def _compiled(kernel: Callable[..., Any]) -> Any:
+    """Return a kernel that lets the interpreter go, kept on disk where there is a folder to write to."""
+    try:
+        return numba.njit(nogil=True, cache=True)(kernel)
+    except RuntimeError:
+        return numba.njit(nogil=True)(kernel)
+
+
+@_compiled
+def insert(best, ids, i, score, id):  # type: ignore[no-untyped-def]
+    """Put a score that belongs to list i in its place; the last one falls off."""
+    place = np.uint64(best.shape[1] - 1)
+    while place > 0:
+        before = place - np.uint64(1)
+        if best[i, before] > score or (best[i, before] == score and ids[i, before] < id):
+            break
+        best[i, place], ids[i, place] = best[i, before], ids[i, before]
+        place = before
+    best[i, place], ids[i, place] = score, id
+
+
+@_compiled
+def offer_rows(scores, offsets, columns, rows, best, ids, first, last):  # type: ignore[no-untyped-def]
+    """Offer ``scores[i, j] - offsets[j]`` to the list of point rows[i], the score of point columns[j], not itself."""
+    strip, width, end = np.uint64(_STRIP), np.uint64(scores.shape[1]), np.uint64(best.shape[1] - 1)
+    for i in range(np.uint64(first), np.uint64(last)):
+        row = np.uint64(rows[i])
+        least = best[row, end]
+        for start in range(np.uint64(0), width, strip):
+            stop, hits = min(start + strip, width), 0
+            for j in range(start, stop):
+                hits += scores[i, j] - offsets[j] >= least
+            if hits == 0:
+                continue
+            for j in range(start, stop):
+                score, other = scores[i, j] - offsets[j], columns[j]
+                if score < least or other == rows[i] or (score == least and other > ids[row, end]):
+                    continue
+                insert(best, ids, row, score, other)
+                least = best[row, end]
+
+
+@_compiled
+def offer_columns(scores, offsets, rows, columns, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
+    """Offer ``scores[i, j] - offsets[i]`` to the list of point columns[j], as the score of point rows[i].
+
+    Unless that point is met elsewhere: one whose cell is among the probes of columns[j].
+    """
+    strip, end, from_, width = (
+        np.uint64(_STRIP),
+        np.uint64(best.shape[1] - 1),
+        np.uint64(first),
+        np.uint64(last - first),
+    )
+    least = np.empty(width, scores.dtype)
+    for j in range(width):
+        least[j] = best[np.uint64(columns[from_ + j]), end]
+    for i in range(np.uint64(scores.shape[0])):
+        other, offset = rows[i], offsets[i]
+        for start in range(np.uint64(0), width, strip):
+            stop, hits = min(start + strip, width), 0
+            for j in range(start, stop):
+                hits += scores[i, from_ + j] - offset >= least[j]
+            if hits == 0:
+                continue
+            for j in range(start, stop):
+                score, column = scores[i, from_ + j] - offset, np.uint64(columns[from_ + j])
+                if score < least[j] or (score == least[j] and other > ids[column, end]):
+                    continue
+                met = False
+                for p in range(probes.shape[1]):
+                    met |= probes[column, p] == cell[np.uint64(other)]
+                if not met:
+                    insert(best, ids, column, score, other)
+                    least[j] = best[column, end]
+
+
+def top_k(values: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the ids and values (r, k) of the k largest of each row, equal ones by ascending id, NaN last."""
+    n_rows, n = values.shape
+    best, ids = np.empty((n_rows, k), values.dtype), np.empty((n_rows, k), np.int32)
+    in_threads(lambda first, last: _top_k(values, best, ids, first, last), n_rows, step=max(1, _RANGE // n))
+    for i in np.flatnonzero(ids[:, -1] == NOBODY):  # too few numbers: NaN comes after them
+        ids[i] = np.argsort(-values[i], kind="stable")[:k]
+        best[i] = values[i, ids[i]]
+    return ids.astype(np.int64), best
+
+
+@_compiled
+def _top_k(values, best, ids, first, last):  # type: ignore[no-untyped-def]
+    """Fill the lists of the rows from `first` to `last` with the largest entries of each."""
+    strip, width, end = np.uint64(_STRIP), np.uint64(values.shape[1]), np.uint64(best.shape[1] - 1)
+    for i in range(np.uint64(first), np.uint64(last)):
+        best[i, :], ids[i, :] = -np.inf, NOBODY
+        least = best[i, end]
+        for start in range(np.uint64(0), width, strip):
+            stop, hits = min(start + strip, width), 0
+            for j in range(start, stop):
+                hits += values[i, j] >= least
+            if hits == 0:
+                continue
+            for j in range(start, stop):  # ids ascend: an equal one comes after
+                if values[i, j] > least or (values[i, j] == least and ids[i, end] == NOBODY):
+                    insert(best, ids, i, values[i, j], np.int32(j))
+                    least = best[i, end]
+
+
+@_compiled
+def gather(X, norms, centre, ids, out):  # type: ignore[no-untyped-def]
+    """Write rows as they are multiplied: divided by their norms, or less the centre."""
+    d = np.uint64(out.shape[1])
+    for i in range(np.uint64(ids.size)):
+        row = np.uint64(ids[i])
+        if centre.size:
+            for j in range(d):
+                out[i, j] = X[row, j] - centre[j]
+        else:
+            norm = norms[row]
+            for j in range(d):
+                out[i, j] = X[row, j] / norm
+
+
+@_compiled
+def _halved(sums):  # type: ignore[no-untyped-def]
+    half = np.uint64(LANES // 2)
+    while half > 0:
+        for j in range(half):
+            sums[j] += sums[half + j]
+        half //= np.uint64(2)
+    return np.float32(sums[0])
+
+
+@_compiled
+def _product(x, X, i, norm, sums):  # type: ignore[no-untyped-def]
+    """Return the inner product of x and ``X[i] / norm``, added up as `row_dots` does."""
+    width, d = np.uint64(LANES), np.uint64(x.size)
+    whole = d - d % width
+    for j in range(width):
+        sums[j] = 0
+    for start in range(np.uint64(0), whole, width):
+        for j in range(width):
+            sums[j] += np.float64(x[start + j]) * np.float64(X[i, start + j] / norm)
+    for j in range(d - whole):
+        sums[j] += np.float64(x[whole + j]) * np.float64(X[i, whole + j] / norm)
+    return _halved(sums)
+
+
+@_compiled
+def _closeness(x, X, i, sums):  # type: ignore[no-untyped-def]
+    """Return minus the squared distance of x and X[i], added up as `row_dots` does."""
+    width, d = np.uint64(LANES), np.uint64(x.size)
+    for j in range(width):
+        sums[j] = 0
+    for start in range(np.uint64(0), d, width):
+        for j in range(min(width, d - start)):
+            gap = np.float64(X[i, start + j] - x[start + j])
+            sums[j] += gap * gap
+    return np.float32(0) - _halved(sums)
+
+
+@_compiled
+def rank(X, norms, euclidean, order, best, ids, first, last):  # type: ignore[no-untyped-def]
+    """Replace the scores in the lists of points order[first:last] by similarities, and sort the lists by them."""
+    m, x, sums = best.shape[1], np.empty(X.shape[1], X.dtype), np.empty(LANES)
+    others = np.empty(m, ids.dtype)
+    for at in range(first, last):
+        i = np.uint64(order[at])
+        x[:] = X[i] / norms[i]
+        others[:] = ids[i]
+        best[i, :], ids[i, :] = -np.inf, NOBODY
+        for e in range(m):
+            if others[e] == NOBODY:
+                break
+            j = np.uint64(others[e])
+            score = _closeness(x, X, j, sums) if euclidean else _product(x, X, j, norms[j], sums)
+            insert(best, ids, i, score, others[e])
+
+
+@_compiled
+def expand(X, norms, euclidean, order, lists, width, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
+    """Offer to points order[first:last] the first `width` neighbours of their first ones whom they have not met."""
+    x, sums, seen = np.empty(X.shape[1], X.dtype), np.empty(LANES), np.full(X.shape[0], -1, np.int32)
+    end = best.shape[1] - 1
+    for at in range(first, last):
+        i, here = np.uint64(order[at]), cell[order[at]]
+        x[:] = X[i] / norms[i]
+        seen[i] = i
+        for e in range(lists.shape[1]):
+            if lists[i, e] != NOBODY:
+                seen[np.uint64(lists[i, e])] = i
+        for e in range(width):
+            if lists[i, e] == NOBODY:
+                break
+            between = np.uint64(lists[i, e])
+            for f in range(width):
+                other = lists[between, f]
+                if other == NOBODY:
+                    break
+                j = np.uint64(other)
+                if seen[j] == i:
+                    continue
+                seen[j] = i
+                met = False
+                for p in range(probes.shape[1]):
+                    met |= probes[i, p] == cell[j] or probes[j, p] == here
+                if met:
+                    continue
+                score = _closeness(x, X, j, sums) if euclidean else _product(x, X, j, norms[j], sums)
+                if score > best[i, end] or (score == best[i, end] and other < ids[i, end]):
+                    insert(best, ids, i, score, other)

@@ -1,0 +1,121 @@
+"""`manifold propagate`: features and a few labels in, a label, a certainty and a weight for every point out."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._checks import check_features
+from manifold._resources import format_bytes
+from manifold.cli import _files as files
+from manifold.filters import Diffusion
+from manifold.graph import Graph, build_graph
+from manifold.labels import Propagation, propagate, propagation_memory
+from manifold.labels.pseudo_labels import PseudoLabels
+from manifold.labels.targets import encode
+
+OUTPUTS = (".csv", ".npz", ".parquet")
+
+
+def run(
+    args: argparse.Namespace, progress: Callable[[str], Any], graph_line: Callable[[Graph], str]
+) -> tuple[dict[str, Any], str]:
+    """Build the graph, propagate, write one row a point; return facts and their text."""
+    files.check_output(args.output, suffixes=OUTPUTS)
+    X, _ = files.read_array(args.features, option="--features", key=args.key)
+    X = check_features(X, f"--features {args.features}")
+    targets = encode(_read_labels(args.labels, args.key), len(X), unlabeled=_number_or_text(args.unlabeled))
+    start = time.perf_counter()
+    graph = build_graph(
+        X,
+        args.n_neighbors,
+        metric=args.metric,
+        gamma=args.gamma,
+        edges="sum",
+        random_state=args.seed,
+        progress=progress("neighbours"),
+    )
+    seconds = {"graph": time.perf_counter() - start}
+    memory = propagation_memory(graph, targets.classes.size, method=args.method)
+    q = targets.classes.size
+    show = progress(f"propagating, up to {format_bytes(memory)}: classes")
+    if show is not None:
+        show(0, q)
+    start = time.perf_counter()
+    result = propagate(
+        graph,
+        targets,
+        method=args.method,
+        filter=None if args.alpha is None else Diffusion(args.alpha),
+        balance=args.balance,
+        priors=args.priors,
+        on_failure=args.on_failure,
+        callback=None if show is None else lambda at_work: show(q - at_work.columns.size, q),
+    )
+    seconds["propagate"] = time.perf_counter() - start
+    if show is not None:
+        show(q, q)
+    PseudoLabels(result.labels, result.certainty, result.class_weights, result).save(args.output)
+    facts = {**_facts(result, graph), "memory_bytes": memory, "seconds": seconds, "output": args.output}
+    return facts, _text(facts, graph_line(graph))
+
+
+def _read_labels(path: Path, key: str | None) -> NDArray[Any]:
+    """Return labels (n,): numbers where all are, else texts."""
+    if path.suffix == ".parquet":
+        raise ValueError(f"--labels {path} must be npy, npz or txt: numpy.save('y.npy', y) writes one")
+    labels = files.read_names(path, option="--labels", key=key)
+    return np.array([_number_or_text(x) for x in labels.tolist()]) if labels.dtype.kind in "UT" else labels
+
+
+def _number_or_text(value: str) -> int | str:
+    try:
+        return int(value)
+    except ValueError:
+        return value
+
+
+def _facts(result: Propagation, graph: Graph) -> dict[str, Any]:
+    report = result.solution
+    sizes = np.bincount(result.columns[result.reached], minlength=result.classes.size)
+    return {
+        "graph": graph.summary(),
+        "n_labelled": int(result.labelled.sum()),
+        "n_unreached": int((~result.reached).sum()),
+        "mean_certainty": float(result.certainty[~result.labelled].mean()) if not result.labelled.all() else 1.0,
+        "classes": [
+            {"class": name, "points": int(size), "weight": float(weight)}
+            for name, size, weight in zip(result.classes.tolist(), sizes, result.class_weights, strict=True)
+        ],
+        "convergence": {
+            "solver": report.solver,
+            "n_columns": len(report.status),
+            "n_converged": sum(status.name == "CONVERGED" for status in report.status),
+            "max_iterations": int(report.n_iter.max(initial=0)),
+            "max_residual": float(np.nanmax(report.residual, initial=0)),
+        },
+    }
+
+
+def _text(facts: dict[str, Any], graph_line: str) -> str:
+    c, seconds = facts["convergence"], facts["seconds"]
+    n = facts["graph"]["n_nodes"]
+    sizes = sorted(entry["points"] for entry in facts["classes"])
+    return "\n".join(
+        [
+            f"{graph_line}  {seconds['graph']:.2f} s",
+            f"labels  {facts['n_labelled']:,} of {n:,} points given, {facts['n_unreached']:,} not reached; "
+            f"{len(sizes):,} classes of {sizes[0]:,}..{sizes[-1]:,} points; "
+            f"mean certainty {facts['mean_certainty']:.2f}  {seconds['propagate']:.2f} s",
+            f"solver  {c['solver']}: {c['n_converged']} of {c['n_columns']} columns converged in at most "
+            f"{c['max_iterations']} iterations, residual <= {c['max_residual']:.1e}; "
+            f"up to {format_bytes(facts['memory_bytes'])}",
+            f"saved   {facts['output']}",
+        ]
+    )

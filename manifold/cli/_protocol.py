@@ -1,0 +1,236 @@
+"""`manifold evaluate --protocol`: features of the user's own, or a run, by the protocol of a benchmark.
+
+Files in, figures of nearest neighbours and of diffusion out, with the published ones beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold import datasets, metrics
+from manifold._checks import check_features, check_queries
+from manifold._resources import require_memory
+from manifold.cli._files import INPUTS, check_output, read_array, read_names
+from manifold.datasets import Dataset, GroundTruth
+from manifold.datasets.trec import qrels_lines
+from manifold.evaluation import Outcome, Progress, Settings, compare
+from manifold.storage import write_atomically
+
+_LABELS = {  # in the order of the rows
+    "neighbours": "nearest neighbours",
+    "published": "diffusion, published settings",
+    "default": "diffusion, default settings",
+    "run": "run",
+}
+_SETTINGS = {
+    "published": "preset='paper': k=50 mutual, cosine^3, alpha=0.99, 10 seeds, 20 CG iterations",
+    "default": "ManifoldSearch()",
+}
+
+
+def evaluate(args: argparse.Namespace, progress: Callable[[str], Progress | None]) -> tuple[dict[str, Any], str]:
+    """Return the figures as one object and as a table; `progress` makes a callback from a label."""
+    start = time.perf_counter()
+    if args.output is not None:
+        check_output(args.output, suffixes=(".qrels",))
+    truth = _read_truth(args)
+    if args.figures is not None:
+        truth = replace(truth, figures=tuple(args.figures))
+    metrics.list_depth(truth.figures)  # unknown figures are met before the long work
+    judgements = "" if args.output is None else "".join(qrels_lines(truth))
+    if args.run is not None:
+        if given := _given(args, _FEATURES):
+            raise ValueError(f"--run {args.run} is judged instead of features: leave {given} out")
+        outcomes, sizes = _judge_run(args, truth)
+    else:
+        data, truth, n_distractors = _read_features(args, truth)
+        columns: Mapping[str, Settings] = {"published": {"preset": "paper"}, "default": {"metric": data.metric}}
+        outcomes = compare(data, truth, columns, progress=progress(args.protocol))
+        sizes = {"n_items": len(data.features) - n_distractors, "n_distractors": n_distractors}
+        sizes["n_queries"] = truth.n_queries
+    distracted = bool(sizes.get("n_distractors"))
+    published = datasets.published(args.protocol, distractors=distracted) or datasets.published(args.protocol)
+    if args.output is not None:
+        write_atomically(args.output, lambda file: file.write(judgements.encode("utf-8", "surrogateescape")))
+    facts = {
+        "protocol": args.protocol,
+        **sizes,
+        "figures": {column: outcome.figures for column, outcome in outcomes.items()},
+        "converged": {column: o.converged for column, o in outcomes.items() if o.converged is not None},
+        "settings": {column: _SETTINGS[column] for column in outcomes if column in _SETTINGS},
+        "published": [asdict(row) for row in published],
+        "seconds": time.perf_counter() - start,
+    }
+    return facts, "\n".join(_text(facts, truth, outcomes, published))
+
+
+_FEATURES = ("features", "queries", "distractors", "ids", "query_ids", "metric")
+
+
+def refuse_options(args: argparse.Namespace) -> None:
+    """Refuse the options of protocols where none is named."""
+    if given := _given(args, (*_FEATURES, "truth", "run", "output", "figures", "key")):
+        raise ValueError(f"{given} needs --protocol NAME, which says how it is judged")
+
+
+def _given(args: argparse.Namespace, names: Sequence[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None)
+
+
+def _read_truth(args: argparse.Namespace) -> GroundTruth:
+    """Return the ground truth of the data folder, of a path, or by labels of one or both sides."""
+    paths: Sequence[Path] = args.truth or ()
+    labels = args.protocol == "labels" or len(paths) == 2 or any(path.suffix in INPUTS for path in paths)
+    if len(paths) > 2:
+        raise ValueError(f"--truth takes one file, or the labels of both sides, got {len(paths)} files")
+    if any(path.suffix == ".parquet" for path in paths):
+        raise ValueError(f"--truth {' '.join(map(str, paths))}: labels are read from npy, npz or txt: save the column")
+    if not paths or not labels:
+        return datasets.ground_truth(args.protocol, *paths)
+    sides = [np.asarray(read_names(path, option="--truth", key=args.key)) for path in paths]
+    try:
+        return datasets.ground_truth(args.protocol, sides[0] if len(sides) == 1 else tuple(sides))
+    except ValueError as error:
+        raise ValueError(f"--truth {' '.join(map(str, paths))}: {error}") from error
+
+
+def _judge_run(args: argparse.Namespace, truth: GroundTruth) -> tuple[dict[str, Outcome], dict[str, Any]]:
+    run, truth = datasets.read_run(args.run), truth.by_names()
+    judged = {str(name) for of in truth.lists.values() for some in of for name in some}
+    if judged.isdisjoint(run.ids.ravel().tolist()):
+        raise ValueError(
+            f"--run {args.run} ranks none of the {len(judged)} items that {truth.name} judges "
+            f"({min(judged, default='')!r}, ...): name the items as the ground truth does"
+        )
+    rows, truth = truth.match(run.queries)
+    ids = run.ids[rows]
+    if args.protocol == "labels" and len(args.truth) == 1:  # the item asked with is left out by its name
+        ids = np.where(ids == np.array(run.queries)[rows, None], "", ids)
+    return {"run": Outcome(metrics.evaluate(ids, truth))}, {"n_queries": len(rows)}
+
+
+def _read_features(args: argparse.Namespace, truth: GroundTruth) -> tuple[Dataset, GroundTruth, int]:
+    """Return the collection with its distractors behind it, and the ground truth by its rows and queries."""
+    if args.features is None:
+        raise ValueError("--protocol needs --features FILE, or --run FILE: there is nothing to judge")
+    X, ids = _read(args, "features")
+    assert X is not None  # for the type checker: the option is given
+    truth = _for_items(truth, len(X), ids=_names(args, "ids", ids, rows=len(X)), args=args)
+    Q, names = _read(args, "queries", width=X.shape[1])
+    if Q is None:
+        for name in ("query_ids", "distractors"):
+            if getattr(args, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} needs --queries FILE: here the items are the queries")
+        if not truth.n_queries == truth.n_items == len(X):
+            raise ValueError(f"{truth.name} judges {truth.n_queries} queries: give their features, --queries FILE")
+    else:
+        rows, truth = _for_queries(truth, len(Q), names=_names(args, "query_ids", names, rows=len(Q)), args=args)
+        Q = Q[rows]
+    D, _ = _read(args, "distractors", width=X.shape[1])
+    if D is not None:
+        n = len(X) + len(D)
+        require_memory(4 * X.shape[1] * n, purpose=f"{n:,} rows of features", cure="give fewer distractors")
+        X = np.concatenate([X, D])
+    return Dataset(truth.name, X, queries=Q, metric=args.metric or "cosine"), truth, 0 if D is None else len(D)
+
+
+def _read(
+    args: argparse.Namespace, name: str, *, width: int | None = None
+) -> tuple[NDArray[np.float32] | None, NDArray[Any] | None]:
+    """Return the features of an option and the names beside them; None where it is not given."""
+    path = getattr(args, name)
+    if path is None:
+        return None, None
+    rows, names = read_array(path, option=f"--{name}", key=args.key)
+    if width is None:
+        return check_features(rows, f"--{name} {path}"), names
+    if np.ndim(rows) == 2 and rows.shape[1] != width:
+        raise ValueError(f"--{name} {path} has {rows.shape[1]} features and --features {width}: give both the same")
+    return check_queries(rows, width, f"--{name} {path}")[0], names
+
+
+def _names(args: argparse.Namespace, name: str, beside: NDArray[Any] | None, *, rows: int) -> NDArray[Any] | None:
+    """Return the names of an option, by default those that stand beside the features."""
+    path, option = getattr(args, name), f"--{name.replace('_', '-')}"
+    names = beside if path is None else read_names(path, option=option, key=args.key)
+    if names is not None and names.shape != (rows,):
+        raise ValueError(f"{option} {path} holds names of shape {names.shape} for {rows} rows: give each row one")
+    return names
+
+
+def _for_items(truth: GroundTruth, n: int, *, ids: NDArray[Any] | None, args: argparse.Namespace) -> GroundTruth:
+    """Return the ground truth by the rows of the features: by their names where there are any, else by their order."""
+    if truth.has_names or (ids is not None and truth.items):
+        try:
+            return truth.by_names().by_rows(range(n) if ids is None else ids)
+        except ValueError as error:
+            source = args.ids or ("numbers from 0" if ids is None else "the column `id`")
+            raise ValueError(f"--ids ({source}): {error}") from error
+    if args.ids is not None:
+        raise ValueError(f"--ids {args.ids} cannot be used: {truth.name} judges rows by their order: leave it out")
+    if truth.n_items != n:
+        raise ValueError(
+            f"--features {args.features} has {n} rows, but {truth.name} judges {truth.n_items} items: give one row an "
+            "item in its order, or name the rows with --ids; rows that no query should find are --distractors"
+        )
+    return truth
+
+
+def _for_queries(
+    truth: GroundTruth, q: int, *, names: NDArray[Any] | None, args: argparse.Namespace
+) -> tuple[NDArray[np.int64], GroundTruth]:
+    """Return which rows of the queries are judged, and the ground truth of these."""
+    if names is not None:
+        return truth.match(names)
+    if truth.n_queries != q:
+        cure = (
+            "--truth takes their labels as its second file"
+            if args.protocol == "labels"
+            else "give one row a query in its order, or name the rows with --query-ids"
+        )
+        raise ValueError(f"--queries {args.queries} has {q} rows, but {truth.name} judges {truth.n_queries}: {cure}")
+    return np.arange(q), truth
+
+
+def _text(
+    facts: Mapping[str, Any],
+    truth: GroundTruth,
+    outcomes: Mapping[str, Outcome],
+    published: Sequence[datasets.Published],
+) -> Iterator[str]:
+    """Return the lines of the answer: yours, then what was published, a row a method."""
+    counted = {kind: facts.get(f"n_{kind}") for kind in ("items", "distractors", "queries")}
+    yield f"{facts['protocol']}  " + ", ".join(f"{count:,} {kind}" for kind, count in counted.items() if count)
+    sources = list(dict.fromkeys(row.source for row in published))
+    yours = {_LABELS[column]: outcome.figures for column, outcome in outcomes.items()}
+    theirs = {
+        f"[{sources.index(row.source) + 1}] {row.method}, {row.features}": row.figures
+        for row in published
+        if any(not of.keys().isdisjoint(truth.figures) for of in row.figures.values())
+    }
+    width = max(map(len, (*yours, *theirs))) + 2
+    cell = max(8, *(len(figure) + 2 for figure in truth.figures))
+    if len(truth.settings) > 1:
+        yield " " * width + "".join(f"{setting:>{cell * len(truth.figures)}}" for setting in truth.settings)
+    yield " " * width + "".join(f"{figure:>{cell}}" for figure in truth.figures) * len(truth.settings)
+    columns = [(setting, figure) for setting in truth.settings for figure in truth.figures]
+    for label, figures in (yours | theirs).items():
+        if label == next(iter(theirs), None):
+            among = "among 100,000 distractors" if published[0].distractors else "without distractors"
+            yield f"published, {among}, each with features of its own:"
+        values = (figures.get(setting, {}).get(figure) for setting, figure in columns)
+        cells = ("-" if value is None or np.isnan(value) else f"{value:.4f}" for value in values)
+        yield f"{label:<{width}}" + "".join(f"{text:>{cell}}" for text in cells)
+    if theirs:
+        yield from (f"[{i}] {source}" for i, source in enumerate(sources, 1))
+    for column, share in facts["converged"].items():
+        yield f"{_LABELS[column]}: {_SETTINGS[column]}; {share:.0%} of its solves converged"
+    yield f"seconds {facts['seconds']:.1f}"

@@ -1,0 +1,47 @@
+"""Warnings and errors of the package; each message names the argument, the value met and the cure."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+
+class ManifoldWarning(UserWarning):
+    """Something was handled, not ignored: the message says what, how often, and what to do about it."""
+
+
+class ConvergenceWarning(ManifoldWarning):
+    """At least one column of a solve did not reach the tolerance that was asked for."""
+
+
+class ConvergenceError(RuntimeError):
+    """Raised instead of `ConvergenceWarning` when ``on_failure="raise"``."""
+
+
+class ManifoldDeprecationWarning(FutureWarning):
+    """A name that will go in the next version was used: the message says what to write instead."""
+
+
+class BackendError(RuntimeError):
+    """The array backend asked for cannot be used here; the message names the missing piece."""
+
+
+class MemoryBudgetError(MemoryError):
+    """A forecast exceeds the memory that is available; raised before anything is allocated."""
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """A data set is not on this machine; the message names its source and the folder looked in."""
+
+
+class CorruptFileError(ValueError):
+    """A saved file is damaged, hostile, or not what was asked for; the message names the file and the array."""
+
+
+def warn(message: str, category: type[Warning] = ManifoldWarning) -> None:
+    """Warn at the first line outside this package, however deep the call that found the reason."""
+    level, frame = 2, sys._getframe(1)
+    inside = {__package__, "numpy"}  # `np.errstate` stands between a function and its caller
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in inside:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

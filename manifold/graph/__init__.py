@@ -1,0 +1,231 @@
+"""The graph: neighbours in, a symmetric affinity W with its degrees and components out.
+
+    mutual  W = min(A, A')      union  W = max(A, A')      sum  W = A + A'
+
+where a_ij is the weight of neighbour j of point i. W and D are stored; S = D^-1/2 W D^-1/2 never is.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from manifold._resources import at_most, require_memory
+from manifold._weights import canonical_csr, fit_precision
+from manifold.backends import Backend
+from manifold.graph._edges import EDGE_RULES, check_edges, symmetric_affinity
+from manifold.graph._graph import Graph
+from manifold.graph.affinity import Affinity
+from manifold.neighbors import Neighbors, Progress, find_neighbors, from_faiss, from_sklearn
+
+__all__ = [
+    "EDGE_RULES",
+    "Affinity",
+    "Graph",
+    "build_graph",
+    "graph_from_affinity",
+    "graph_from_neighbors",
+    "memory_forecast",
+]
+
+
+def memory_forecast(n: int, k: int, *, edges: str = "mutual", bridge: int = 1) -> int:
+    """Return the bytes, at most, that making a graph of n points and k neighbours takes, the graph included.
+
+    The directed weights, their transpose, the result with at most 2 n k entries (n k and the bridges for
+    "mutual"), and a copy of it while it is checked; 12 bytes an entry.
+
+    >>> memory_forecast(1_000_000, 50) / 2**30 < 4
+    True
+    """
+    entries = min(n * k + 2 * n * bridge, 2 * n * k) if edges == "mutual" else 2 * n * k
+    return 12 * (3 * n * k + 3 * entries) + 40 * n
+
+
+def build_graph(
+    X: Any,
+    n_neighbors: int = 10,
+    *,
+    method: str = "auto",
+    metric: str = "cosine",
+    affinity: str = "auto",
+    gamma: float = 3.0,
+    edges: str = "mutual",
+    bridge: int = 1,
+    backend: str | Backend = "auto",
+    random_state: Any = None,
+    progress: Progress | bool | None = None,
+) -> Graph:
+    """Build the kNN graph of a collection: features in, affinity out.
+
+    Parameters
+    ----------
+    X : (n, d) array-like, or (n, n) similarities for ``metric="precomputed"``
+        Rows are points.
+    n_neighbors : int
+        k neighbours other than self; 5 to 20 serve most collections, 50 is the published setting.
+    method, metric, backend, random_state, progress
+        See `manifold.neighbors.find_neighbors`.
+    affinity, gamma
+        The kernel, see `manifold.graph.affinity.Affinity`.
+    edges : {"mutual", "union", "sum"}
+        Keep pairs that list each other (for retrieval), pairs of which one lists the other, or add both
+        directions (for label propagation).
+    bridge : int
+        With "mutual": also keep the edges to the first so many neighbours of each point, listed back or not.
+        A mutual graph without bridges falls into pieces, and what lies in another piece is never found.
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryBudgetError
+        As `find_neighbors`, and for an unknown edge rule or kernel.
+
+    Notes
+    -----
+    Cost: that of the neighbours, then O(n k). Same input, same bits, whatever the number of threads, for the
+    exact method and the inverted file.
+
+    Examples
+    --------
+    >>> build_graph([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]], 1, gamma=1).n_components
+    2
+    """
+    check_edges(edges, bridge)
+    Affinity(affinity, gamma, metric)  # a wrong kernel is refused before the search, not after it
+    neighbors = find_neighbors(
+        X,
+        n_neighbors,
+        method=method,
+        metric=metric,
+        backend=backend,
+        random_state=random_state,
+        progress=progress,
+    )
+    return graph_from_neighbors(neighbors, affinity=affinity, gamma=gamma, edges=edges, bridge=bridge)
+
+
+def graph_from_neighbors(
+    D: Any,
+    I: Any = None,  # noqa: E741 -- FAISS's own name
+    *,
+    metric: str | None = None,
+    affinity: str = "auto",
+    gamma: float = 3.0,
+    edges: str = "mutual",
+    bridge: int = 1,
+) -> Graph:
+    """Build the graph from neighbours that are already known.
+
+    Parameters
+    ----------
+    D, I : (n, k) arrays
+        What a FAISS index returned for its own points, see `manifold.neighbors.from_faiss`; or, without `I`, D
+        is a `Neighbors` object or a scikit-learn distance graph, see `manifold.neighbors.from_sklearn`.
+    metric : str, optional
+        What D holds; by default "cosine" for (D, I) and "euclidean" for a distance graph.
+    affinity, gamma, edges, bridge
+        See `build_graph`.
+
+    Examples
+    --------
+    >>> D, I = np.array([[1.0, 0.5], [1.0, 0.5]]), np.array([[0, 1], [1, 0]])
+    >>> float(graph_from_neighbors(D, I).affinity[0, 1])
+    0.125
+    """
+    check_edges(edges, bridge)
+    if I is not None:
+        neighbors = from_faiss(D, I, metric=metric or "cosine")
+    elif isinstance(D, Neighbors):
+        if metric not in (None, D.metric):
+            raise ValueError(f"metric={metric!r} but the neighbours were found with {D.metric!r}: leave it out")
+        neighbors = D
+    elif sparse.issparse(D):
+        neighbors = from_sklearn(D, metric=metric or "euclidean")
+    else:
+        raise TypeError(f"pass (D, I), Neighbors or a sparse distance graph, got {type(D).__name__} and no I")
+    kernel = Affinity(affinity, gamma, neighbors.metric)
+    n, k = neighbors.n_nodes, neighbors.n_neighbors
+    forecast = partial(memory_forecast, n, edges=edges, bridge=bridge)
+    require_memory(forecast(k), purpose=f"a graph of {n} nodes", cure=at_most("n_neighbors", k, forecast))
+    W, n_clipped = symmetric_affinity(neighbors, kernel, edges=edges, bridge=bridge)
+    facts = {
+        "method": neighbors.method,
+        "metric": neighbors.metric,
+        "n_neighbors": k,
+        "affinity": f"{kernel.kind}, gamma={gamma:g}" if kernel.kind == "power" else kernel.kind,
+        "edges": f"mutual, bridge={bridge}" if edges == "mutual" else edges,
+        **({"clipped": n_clipped} if n_clipped else {}),
+        **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),
+        **neighbors.facts,
+    }
+    return Graph(W, facts)
+
+
+def graph_from_affinity(
+    W: Any, *, edges: str | None = None, negative: str = "raise", self_loops: str = "remove"
+) -> Graph:
+    """Take an affinity or adjacency matrix made elsewhere, dense or sparse.
+
+    Parameters
+    ----------
+    W : (n, n) array or sparse matrix
+        Weights; entries stored twice are added, stored zeros dropped. Never written to.
+    edges : {None, "mutual", "union", "sum"}
+        How an asymmetric W is made symmetric; None refuses one.
+    negative : {"raise", "clip"}
+        Refuse negative weights, or set them to 0 and count them in ``facts``.
+    self_loops : {"remove", "keep"}
+        The papers' graphs have a zero diagonal.
+
+    Raises
+    ------
+    ValueError
+        For a shape that is not square, malformed indices, NaN or infinity, negative or asymmetric weights.
+
+    Warns
+    -----
+    ManifoldWarning
+        Where the weights span more than float32 holds: the graph, and solves on it, are then float64.
+
+    Examples
+    --------
+    >>> graph_from_affinity(np.array([[5.0, 1.0], [1.0, 0.0]])).affinity.toarray().tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    for name, value, allowed in (
+        ("edges", edges, (None, *EDGE_RULES)),
+        ("negative", negative, ("raise", "clip")),
+        ("self_loops", self_loops, ("remove", "keep")),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+    csr = canonical_csr(W)
+    facts: dict[str, Any] = {"method": "given affinity"}
+    below = csr.data < 0
+    if below.any():
+        if negative == "raise":
+            raise ValueError(f"W holds {below.sum()} negative weights (least {csr.data.min():g}): pass negative='clip'")
+        csr.data[below], facts["clipped"] = 0, int(below.sum())
+    if self_loops == "remove":
+        loops = np.count_nonzero(csr.diagonal())
+        csr.setdiag(0)
+        facts |= {"self_loops_removed": int(loops)} if loops else {}
+    csr.eliminate_zeros()
+    if edges is not None:
+        other = csr.T.tocsr()
+        csr = csr + other if edges == "sum" else csr.minimum(other) if edges == "mutual" else csr.maximum(other)
+        facts["edges"] = edges
+    elif (difference := abs(csr - csr.T)).nnz:
+        i, j = (int(x[0]) for x in difference.nonzero())
+        raise ValueError(
+            f"W is not symmetric: W[{i}, {j}] = {csr[i, j]:g}, W[{j}, {i}] = {csr[j, i]:g}: "
+            "choose a rule with edges='mutual', 'union' or 'sum'"
+        )
+    return Graph(fit_precision(sparse.csr_array(csr)), facts, self_loops == "keep")

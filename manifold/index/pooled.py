@@ -1,0 +1,151 @@
+"""Stored columns of P h(S): what the seed of one region gives each image, cut to the largest.
+
+    G_i = sum_j y_j (P K)_ij,   (P K)_ij = stored +- error_j, or within +- tail_j where not stored (>= 0 for P >= 0)
+
+P h(S) is not symmetric: a missing entry cannot be looked up in another column, so bounds are wider than those of nodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from manifold._weights import check_indices
+from manifold.backends import Backend, get_backend, rounding_unit
+from manifold.filters import Filter
+from manifold.graph import Graph
+from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
+from manifold.index.stored import check_origin, described, restored
+from manifold.solvers import Solution, Status
+from manifold.solvers.base import Callback
+from manifold.solvers.system import check_seeds
+from manifold.storage import Stored, save_arrays
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PooledColumns:
+    """A built index of linearly pooled scores: certified shortlists of images from the seeds of their regions.
+
+    Attributes
+    ----------
+    pooling : csr_array (N, n)
+        P, what was folded in.
+    ids : (n, T) uint32
+        Images of the stored entries of each region's column, ascending.
+    values : (n, T) float
+        Their entries of P h(S).
+    tail : (n,) float64
+        No entry of the column that is not stored exceeds it in magnitude.
+    error : (n,) float64
+        Bound on the error of a stored entry, beside the rounding of its dtype.
+    """
+
+    graph: Graph = field(kw_only=False)
+    filter: Filter = field(kw_only=False)
+    pooling: sparse.csr_array
+    ids: NDArray[np.uint32]
+    values: NDArray[Any]
+    tail: Floats
+    error: Floats
+    backend: Backend
+
+    def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PooledColumns:
+        """Return the index itself, so that a built or loaded one can stand where a solver is asked for.
+
+        Raises ValueError for another graph or filter than it was built for.
+        """
+        check_origin(self, graph, filter)
+        return self
+
+    def check_pooling(self, pooling: sparse.csr_array) -> None:
+        """Raise ValueError for another pooling than was folded in."""
+        mine = self.pooling
+        if mine.shape != pooling.shape or abs(mine - pooling).max() > 1e-9 * abs(mine).max():
+            raise ValueError("the index was built for other owners or weights of its regions: build it anew")
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Save the index with its graph and pooling as a folder; `manifold.load` gives it back, memory-mapped.
+
+        Raises
+        ------
+        FileExistsError, OSError
+            See `manifold.storage.save_arrays`.
+        """
+        arrays, parameters = self._described()
+        return save_arrays(path, kind="pooled_index", arrays=arrays, parameters=parameters)
+
+    def _described(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        arrays, parameters = described(self)
+        return arrays | {f"pooling_{x}": getattr(self.pooling, x) for x in ("data", "indices", "indptr")}, parameters
+
+    @classmethod
+    def _from_stored(cls, stored: Stored) -> PooledColumns:
+        parts = restored(stored)
+        data, indices, indptr = (np.asarray(stored.arrays[f"pooling_{name}"]) for name in ("data", "indices", "indptr"))
+        n_images, n = indptr.size - 1, parts["graph"].n_nodes
+        pooling = sparse.csr_array((data, indices, indptr), shape=(n_images, n))
+        check_indices(pooling)
+        if not np.isfinite(data).all():
+            raise ValueError("weights of the pooling must be finite")
+        if parts["ids"].size and parts["ids"].max() >= n_images:
+            raise ValueError(f"ids must lie below {n_images}, the number of images, got {parts['ids'].max()}")
+        return cls(pooling=pooling, backend=get_backend("scipy"), **parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the index, graph and pooling left out."""
+        return int(sum(array.nbytes for array in (self.ids, self.values, self.tail, self.error)))
+
+    @property
+    def signed(self) -> bool:
+        """Whether P has negative entries, so that scores may be negative; they are cut at 0 in lists."""
+        return bool((self.pooling.data < 0).any())
+
+    def columns(self, nodes: Ints) -> tuple[Any, Any, Floats, Floats]:
+        """Return ids, values, tails and errors of some columns."""
+        return self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
+
+    def shortlist(self, nodes: Ints, weights: Floats, k: int) -> Shortlist:
+        """Return the k best images for the seeds y = sum of weights[j] e_nodes[j], with certain bounds.
+
+        Parameters
+        ----------
+        nodes, weights : (m,)
+            The seeds, regions; weights > 0.
+        k : int
+
+        Notes
+        -----
+        Cost: m T log m.
+        """
+        ids, values, tail, error = self.columns(nodes)
+        merged = merge_columns(ids, values, weights, tail=tail, error=error)
+        size = merged.sums
+        if self.signed:  # rounding is relative to what was added, not to what is left of it
+            size = merge_columns(ids, np.abs(values), weights, tail=tail, error=error).sums
+        doubt = merged.error + (2 * rounding_unit(self.values.dtype) + SUMS) * size
+        lower = merged.sums - doubt - (merged.missing if self.signed else 0)
+        upper = merged.sums + doubt + merged.missing
+        seen = merged.sums > 0  # no better than what is not stored
+        unseen = max(merged.tails + merged.error, float(upper[~seen].max(initial=0.0)))
+        return Intervals(merged.nodes[seen], np.maximum(lower[seen], 0), upper[seen], unseen=unseen).cut(k)
+
+    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+        """Return the scores (N, q) of images from the stored entries; `x0` and `callback` are not used."""
+        Y = sparse.csc_array(check_seeds(seeds, self.graph.n_nodes)[0])
+        n, width = self.ids.shape
+        entries = (self.values.ravel().astype(np.float64), self.ids.ravel(), np.arange(0, n * width + 1, width))
+        stored = sparse.csc_array(entries, shape=(self.pooling.shape[0], n))
+        rounding = 2 * rounding_unit(self.values.dtype) + SUMS
+        largest = np.abs(self.values).max(axis=1, initial=0).astype(np.float64)
+        bound = abs(Y).T @ (self.tail + self.error + rounding * largest)
+        none = np.zeros(Y.shape[1], dtype=np.int64)
+        status = (Status.CONVERGED if not self.tail.any() else Status.APPROXIMATE,) * Y.shape[1]
+        scores = self.backend.asarray((stored @ Y).toarray())
+        return Solution(scores, status, none, np.full(Y.shape[1], np.nan), error_bound=bound, solver="index")

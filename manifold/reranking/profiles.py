@@ -1,0 +1,203 @@
+"""Profiles: two items are alike where their sparse rows of weights are alike.
+
+With p and g two rows >= 0, summed over the columns both of them hold:
+
+    jaccard          sum min(p, g) / (sum p + sum g - sum min(p, g))         = sum min / sum max
+    jensen_shannon   1 - JS(p, g) / log 2, which is that sum of (p + g) log2(p + g) - p log2 p - g log2 g, halved,
+                     for rows of sum 1
+    product          sum p g
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from manifold._checks import check_count
+from manifold._resources import require_memory
+from manifold.index import StoredColumns
+from manifold.reranking._lists import Askers, Lists, best_of_rows
+from manifold.reranking._sparse import sparse_rows, unit_sums
+
+_TERMS = 1 << 22  # pairs of entries looked at together: about 100 MiB
+Floats = NDArray[np.floating[Any]]
+
+
+def compare_profiles(queries: Any, profiles: Any, *, k: int = 100, measure: str = "jaccard") -> Lists:
+    """Return the k items whose profiles are most similar to each query's, through an inverted index.
+
+    Parameters
+    ----------
+    queries : (q, m) sparse array
+        Rows of weights >= 0 over m columns.
+    profiles : (n, m) sparse array
+        Those of the items, such as `score_profiles` of an index, or `reciprocal_profiles`.
+    k : int
+        Items to return; all n where k is larger.
+    measure : {"jaccard", "jensen_shannon", "product"}
+        See `manifold.reranking.profiles`; "jensen_shannon" scales rows to sum 1 first.
+
+    Returns
+    -------
+    ids, similarities : (q, k) int64, float64
+        Best first, equal ones by ascending id; -1 and 0 where fewer items share a column with the query.
+
+    Raises
+    ------
+    ValueError
+        For an unknown measure, widths that differ, or weights that are negative or not finite.
+
+    Notes
+    -----
+    Cost: the sum, over the entries of all queries, of the length of their columns: about n s^2 for s entries a row and
+    all n items asking. Memory about 100 MiB beside the profiles.
+
+    Examples
+    --------
+    >>> P = sparse.csr_array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
+    >>> ids, similarities = compare_profiles(P[[0]], P, k=2)
+    >>> ids.tolist(), similarities.round(3).tolist()
+    ([[0, 1]], [[1.0, 0.333]])
+    """
+    P, G = _checked(queries, "queries"), _checked(profiles, "profiles")
+    if P.shape[1] != G.shape[1]:
+        raise ValueError(f"queries have {P.shape[1]} columns and profiles {G.shape[1]}: give both the same")
+    nobody = np.empty((P.shape[0], 0))
+    asking = Askers(nobody.astype(np.int64), nobody, None, G.shape[0], G.shape[0])
+    return rank_profiles(P, G, asking, measure=measure, weight=0.0, k=check_count(k, "k"))
+
+
+def score_profiles(scores: Any, *, n_entries: int = 200) -> sparse.csr_array:
+    """Return diffusion scores as profiles: the largest entries of each column, to sum 1, as sparse rows.
+
+    Two items are then alike where they reach the same items, which holds back hubs: a hub is reached by all, and
+    reaches more than what a member of one class does.
+
+    Parameters
+    ----------
+    scores : (n, q) array-like, or StoredColumns
+        Scores of q queries over n items (`Solution.scores`); or a built `manifold.DiffusionIndex`, whose n columns are
+        those of all items.
+    n_entries : int
+        T, entries kept in a row; it should exceed the size of the classes sought.
+
+    Returns
+    -------
+    csr_array (q, n) float32
+
+    Raises
+    ------
+    ValueError
+        For scores that are not (n, q), or NaN; an entry below 0, which is rounding, is left out.
+
+    Examples
+    --------
+    >>> score_profiles([[0.3, 0.0], [0.1, 0.5], [0.05, 0.25]], n_entries=2).toarray().astype(float).round(2).tolist()
+    [[0.75, 0.25, 0.0], [0.0, 0.67, 0.33]]
+    """
+    T = check_count(n_entries, "n_entries")
+    if isinstance(scores, StoredColumns):
+        n, ids, values = scores.graph.n_nodes, scores.ids.astype(np.int64), scores.values.astype(np.float32)
+    else:
+        values = np.asarray(scores).T
+        if values.ndim != 2 or values.dtype.kind != "f" or np.isnan(values).any():
+            raise ValueError(f"scores must be numbers (n, q), not NaN, got {values.dtype} {values.T.shape}")
+        n = values.shape[1]
+        ids = np.broadcast_to(np.arange(n), values.shape)
+    if values.shape[1] > T:
+        largest = np.argpartition(-values, T - 1, axis=1)[:, :T]
+        ids, values = np.take_along_axis(ids, largest, axis=1), np.take_along_axis(values, largest, axis=1)
+    return unit_sums(sparse_rows(np.where(values > 0, ids, -1), values.astype(np.float32), n))
+
+
+def rank_profiles(
+    P: sparse.csr_array, G: sparse.csr_array, asking: Askers, *, measure: str, weight: float, k: int, norm: float = 1.0
+) -> Lists:
+    """Return the k best of (1 - weight) similarity of profiles / norm - weight distance, for rows P against rows G."""
+    k = min(k, asking.n_answers)
+    needed = 16 * asking.n * k + 2 * (P.nnz + G.nnz) * (G.dtype.itemsize + 4)
+    require_memory(needed, purpose=f"{k} answers to each of {asking.n} lists", cure="ask for fewer, or for some rows")
+    ids, scores = np.empty((asking.n, k), dtype=np.int64), np.empty((asking.n, k))
+    for rows, similar in profile_similarities(P, G, measure=measure):
+        ids[rows], scores[rows] = best_of_rows(similar / norm, asking.part(rows), weight=weight, k=k)
+    return ids, scores
+
+
+def profile_similarities(
+    P: sparse.csr_array, G: sparse.csr_array, *, measure: str
+) -> Iterator[tuple[slice, sparse.csr_array]]:
+    """Yield blocks of rows of P, as a slice, and their similarities (r, n) to all rows of G that share a column."""
+    if measure not in _TERM:
+        raise ValueError(f"measure must be one of {tuple(_TERM)}, got {measure!r}")
+    if measure == "jensen_shannon":
+        P, G = unit_sums(P), unit_sums(G)
+    index = G.T.tocsr()  # column j -> who holds it
+    sums = np.asarray(P.sum(axis=1)), np.asarray(G.sum(axis=1))
+    for rows in _blocks(P, index):
+        similar = _product(P[rows], index) if measure == "product" else _shared(P[rows], index, _TERM[measure])
+        if measure == "jaccard":
+            own = np.repeat(sums[0][rows], np.diff(similar.indptr))
+            similar.data = similar.data / (own + sums[1][similar.indices] - similar.data)
+        yield rows, similar
+
+
+def _shared(P: sparse.csr_array, index: sparse.csr_array, term: Callable[[Any, Any], Any]) -> sparse.csr_array:
+    """Return the matrix (r, n) with entries sum_j term(p_ij, g_lj), in one pass over the columns that P holds.
+
+    Each stored entry of P fetches its column; a product with the 0/1 matrix that says whose entry it is adds them up.
+    """
+    fetched = index[P.indices]
+    fetched.data = term(np.repeat(P.data, np.diff(fetched.indptr)), fetched.data)
+    whose = sparse.csr_array((np.ones(P.nnz, P.dtype), np.arange(P.nnz), P.indptr), shape=(P.shape[0], P.nnz))
+    return _product(whose, fetched)
+
+
+def _product(A: sparse.csr_array, B: sparse.csr_array) -> sparse.csr_array:
+    product = sparse.csr_array(A @ B)
+    product.sort_indices()
+    return product
+
+
+def _blocks(P: sparse.csr_array, index: sparse.csr_array) -> Iterator[slice]:
+    """Cut the rows of P where the pairs of entries that they lead to exceed the budget."""
+    entries = np.diff(index.indptr)[P.indices].astype(np.int64)
+    pairs = np.concatenate([[0], np.cumsum(entries)])[P.indptr]  # before each row
+    start = 0
+    while start < P.shape[0]:
+        stop = int(np.searchsorted(pairs, pairs[start] + _TERMS, side="right")) - 1
+        stop = min(max(stop, start + 1), start + 4096, P.shape[0])
+        yield slice(start, stop)
+        start = stop
+
+
+def _half_js(p: Floats, g: Floats) -> Floats:
+    """Return the term of 1 - JS / log 2; 0 where either is 0, as 0 log 0 = 0."""
+    both = (p > 0) & (g > 0)
+    p, g = np.where(both, p, 1), np.where(both, g, 1)
+    return np.where(both, ((p + g) * np.log2(p + g) - p * np.log2(p) - g * np.log2(g)) / 2, 0).astype(p.dtype)
+
+
+_TERM: dict[str, Callable[[Any, Any], Any]] = {
+    "jaccard": np.minimum,
+    "jensen_shannon": _half_js,
+    "product": np.multiply,
+}
+
+
+def _checked(matrix: Any, name: str) -> sparse.csr_array:
+    if not sparse.issparse(matrix):
+        raise TypeError(f"{name} must be a sparse matrix of profiles, got {type(matrix).__name__}")
+    csr = sparse.csr_array(matrix)
+    if csr.dtype.kind != "f":
+        csr = csr.astype(np.float64)
+    if csr.nnz and not (csr.data.min() >= 0 and np.isfinite(csr.data).all()):
+        raise ValueError(f"{name} hold weights that are negative or not finite: profiles are >= 0")
+    if not csr.has_canonical_format or not csr.data.all():
+        csr = csr.copy()  # the caller's stays as it is
+        csr.sum_duplicates()
+        csr.eliminate_zeros()
+    return csr

@@ -1,0 +1,245 @@
+"""Eigenpairs of S held component by component: U' Y in, U C out, with no score across components.
+
+S U = U Lambda,   largest algebraic eigenvalues first,   every vector zero outside its own component
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._resources import require_memory
+from manifold.backends import Array, Backend, get_backend
+from manifold.storage import Stored, save_arrays
+
+# field of a block -> name of its array in a saved spectrum
+_FIELDS = {
+    "nodes": "nodes",
+    "U": "vectors",
+    "eigenvalues": "eigenvalues",
+    "residuals": "residuals",
+    "beyond": "beyond",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The eigenpairs of c components of s nodes each; a giant component is a block of its own."""
+
+    nodes: Array  # (c, s) ids
+    U: Array  # (c, s, r) orthonormal columns
+    eigenvalues: Array  # (c, r), descending
+    residuals: Array  # (c, r), ||S u - lambda u||_2
+    beyond: Array  # (c,) the largest eigenvalue left out, -1 where there is none
+
+    @property
+    def full(self) -> bool:
+        """Whether no eigenpair of these components is left out."""
+        return bool(self.U.shape[1] == self.U.shape[2])
+
+    def truncate(self, rank: int) -> Block:
+        """Return the `rank` leading eigenpairs out of these."""
+        if rank >= self.U.shape[2]:
+            return self
+        values, kept = self.eigenvalues, slice(rank)
+        return Block(self.nodes, self.U[:, :, kept], values[:, kept], self.residuals[:, kept], values[:, rank])
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The `rank` leading eigenpairs of each component of S.
+
+    The rank counts for each component: memory is at most that of one (n, rank) array, no component is crowded out by
+    others (each has an eigenvalue 1 of its own), and one of up to `rank` nodes is complete. An isolated node is a
+    component of one node and eigenvalue 0.
+
+    Attributes
+    ----------
+    rank : int
+    blocks : tuple of Block
+        Components of equal size together, ascending.
+    lowest : float
+        The least eigenvalue met, an estimate from above of the least of S.
+    digest : str
+        Of the S it belongs to; solvers refuse it for any other.
+
+    Examples
+    --------
+    >>> from manifold import Diffusion, graph_from_affinity
+    >>> from manifold.solvers import FastSpectralRanking
+    >>> from manifold.backends import get_backend
+    >>> two_pairs = graph_from_affinity(np.kron(np.eye(2), [[0, 1], [1, 0]])).astype("float64")
+    >>> prepared = FastSpectralRanking(rank=1).prepare(two_pairs, Diffusion(), get_backend())
+    >>> prepared.spectrum.eigenvalues.round(6).tolist()
+    [1.0, 1.0]
+    """
+
+    rank: int
+    blocks: tuple[Block, ...]
+    lowest: float
+    backend: Backend
+    dtype: np.dtype[Any]
+    owner: NDArray[np.int64]  # (n,) the block a node is in
+    position: NDArray[np.int64]  # (n,) its place there
+    digest: str
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes n."""
+        return int(self.owner.size)
+
+    @property
+    def full(self) -> bool:
+        """Whether all n eigenpairs are here."""
+        return all(block.full for block in self.blocks)
+
+    @property
+    def eigenvalues(self) -> NDArray[np.float64]:
+        """Eigenvalues of all components, descending, on the host: (R,)."""
+        return np.sort(self._gather("eigenvalues"))[::-1]
+
+    @property
+    def residuals(self) -> NDArray[np.float64]:
+        """Residuals ||S u - lambda u||_2 in the order of `eigenvalues`: (R,)."""
+        ordered: NDArray[np.float64] = self._gather("residuals")[self._order()]
+        return ordered
+
+    @property
+    def remainder(self) -> tuple[float, float]:
+        """The interval in which the eigenvalues left out lie, as far as is known."""
+        ends = [float(self.backend.to_host(b.beyond.max())) for b in self.blocks if not b.full]
+        return self.lowest, max([self.lowest, *ends])
+
+    def _gather(self, name: str) -> NDArray[np.float64]:
+        parts = [self.backend.to_host(getattr(b, name)).ravel().astype(np.float64) for b in self.blocks]
+        return np.concatenate([np.zeros(0), *parts])
+
+    def _order(self) -> NDArray[np.int64]:
+        return np.argsort(-self._gather("eigenvalues"), kind="stable")
+
+    def vectors(self) -> NDArray[Any]:
+        """Return U (n, R) dense on the host, in the order of `eigenvalues`: for looking at, not for solving.
+
+        Raises
+        ------
+        MemoryBudgetError
+            Where it would not fit; R may exceed the rank by far on a graph of many components.
+        """
+        R = sum(b.eigenvalues.size for b in self.blocks)
+        require_memory(2 * self.dtype.itemsize * self.n_nodes * R, purpose="dense eigenvectors", cure="lower the rank")
+        dense = np.zeros((self.n_nodes, R), dtype=self.dtype)
+        first = 0
+        for block in self.blocks:
+            c, _, r = block.U.shape
+            columns = first + np.arange(c * r).reshape(c, 1, r)
+            dense[self.backend.to_host(block.nodes)[:, :, None], columns] = self.backend.to_host(block.U)
+            first += c * r
+        return dense[:, self._order()]
+
+    def truncate(self, rank: int) -> Spectrum:
+        """Return the `rank` leading eigenpairs of each component out of these; shares memory."""
+        blocks = tuple(block.truncate(rank) for block in self.blocks)
+        return replace(self, rank=min(rank, self.rank), blocks=blocks)
+
+    def renumbered(self, ids: NDArray[Any] | None) -> Spectrum:
+        """Return the same eigenpairs for nodes of other numbers, node i being ids[i] now; itself for None."""
+        if ids is None:
+            return self
+        ids = ids.astype(np.int64)
+        nodes = [self.backend.asarray(ids[self.backend.to_host(block.nodes)]) for block in self.blocks]
+        blocks = tuple(replace(block, nodes=at) for block, at in zip(self.blocks, nodes, strict=True))
+        owner, position = np.empty_like(self.owner), np.empty_like(self.position)
+        owner[ids], position[ids] = self.owner, self.position
+        return replace(self, blocks=blocks, owner=owner, position=position)
+
+    def on(self, backend: Backend) -> Spectrum:
+        """Return these eigenpairs on another backend; itself where they are there."""
+        if backend == self.backend:
+            return self
+        host = self.backend.to_host
+        blocks = tuple(
+            Block(**{name: backend.asarray(host(getattr(block, name))) for name in _FIELDS}) for block in self.blocks
+        )
+        return replace(self, blocks=blocks, backend=backend)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Save the eigenpairs as a folder; `manifold.load` gives them back, memory-mapped, for ``spectrum=``.
+
+        Raises
+        ------
+        FileExistsError, OSError
+            See `manifold.storage.save_arrays`.
+        """
+        arrays: dict[str, Any] = {"shapes": np.array([b.U.shape for b in self.blocks], dtype=np.int64).reshape(-1, 3)}
+        for field, name in _FIELDS.items():
+            dtype: Any = {"nodes": np.int64, "vectors": self.dtype}.get(name, np.float64)
+            parts = [self.backend.to_host(getattr(block, field)).astype(dtype).ravel() for block in self.blocks]
+            arrays[name] = np.concatenate([np.empty(0, dtype), *parts])
+        parameters = {"rank": self.rank, "lowest": self.lowest, "digest": self.digest}
+        return save_arrays(path, kind="spectrum", arrays=arrays, parameters=parameters)
+
+    @classmethod
+    def _from_stored(cls, stored: Stored) -> Spectrum:
+        arrays, ends, blocks = stored.arrays, dict.fromkeys(_FIELDS.values(), 0), []
+        for c, s, r in arrays["shapes"].tolist():
+            parts = {}
+            for (field, name), shape in zip(_FIELDS.items(), ((c, s), (c, s, r), (c, r), (c, r), (c,)), strict=True):
+                first, ends[name] = ends[name], ends[name] + int(np.prod(shape))
+                parts[field] = arrays[name][first : ends[name]].reshape(shape)
+            blocks.append(Block(**parts))
+        nodes, dtype = arrays["nodes"], arrays["vectors"].dtype
+        if any(arrays[name].size != end for name, end in ends.items()) or dtype.kind != "f":
+            raise ValueError(
+                f"shapes ask for {ends} entries, there are { ({n: arrays[n].size for n in ends}) }, {dtype}"
+            )
+        if not np.array_equal(np.sort(nodes), np.arange(nodes.size)):
+            raise ValueError("nodes must name each node once")
+        if stored.verified and not all(
+            np.isfinite([a.min(initial=0), a.max(initial=0)]).all() for a in arrays.values()
+        ):
+            raise ValueError("eigenpairs must be finite")
+        owner, position = (np.zeros(nodes.size, dtype=np.int64) for _ in range(2))
+        for k, block in enumerate(blocks):
+            owner[block.nodes], position[block.nodes] = k, np.arange(block.nodes.shape[1])
+        rank, lowest, digest = (stored.parameters[name] for name in ("rank", "lowest", "digest"))
+        return cls(rank, tuple(blocks), lowest, get_backend("scipy"), dtype, owner, position, digest)
+
+    def project(self, Y: Array, rows: NDArray[np.int64] | None = None) -> list[Array | None]:
+        """Return U'Y block by block, (c, r, q) each; None where Y is zero on the block.
+
+        `rows` are the ids, on the host, outside which Y (n, q) is zero; r operations for each non-zero row then.
+        """
+        xp = self.backend.xp
+        found: list[Array | None] = []
+        for k, block in enumerate(self.blocks):
+            U, nodes = block.U, block.nodes
+            if rows is not None:
+                mine = rows[self.owner[rows] == k]
+                if not mine.size:
+                    found.append(None)
+                    continue
+                if len(U) == 1:  # a giant: only the rows of its seeds are read
+                    at = self.backend.asarray(self.position[mine])
+                    U, nodes = U[:, at], self.backend.asarray(mine)[None]
+            found.append(xp.matmul(U.swapaxes(1, 2), Y[nodes]))
+        return found
+
+    def add(self, coefficients: list[Array | None], to: Array) -> Array:
+        """Add U c to `to` (n, q), in place."""
+        xp = self.backend.xp
+        for block, c in zip(self.blocks, coefficients, strict=True):
+            if c is not None:
+                to[block.nodes] += xp.matmul(block.U, c)
+        return to
+
+    def scale(self, coefficients: list[Array | None], transfer: Any) -> list[Array | None]:
+        """Return transfer(Lambda) c."""
+        return [
+            None if c is None else transfer(block.eigenvalues)[:, :, None].astype(self.dtype) * c
+            for block, c in zip(self.blocks, coefficients, strict=True)
+        ]

@@ -1,0 +1,320 @@
+"""What every solver stands on: S on a backend, seeds scaled into a block, bounds, and blocks put together.
+
+In: a graph, seeds Y (n, q) of any kind. Out: a `Solution` at the caller's scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from manifold._resources import require_memory
+from manifold._weights import check_indices
+from manifold.backends import Array, Backend, in_blocks, rounding_unit
+from manifold.graph import Graph
+from manifold.solvers.base import Callback, Solution, Status
+from manifold.storage.checkpoint import fingerprint
+
+ORDERED_FROM = 8192  # nodes from which on blocks of them leave the nearest caches, and their order counts
+_ORDERS: WeakKeyDictionary[Graph, NDArray[np.int32]] = WeakKeyDictionary()
+_SHORT_ROWS = 32  # entries a row, on average, up to which the end of a row costs as much as its entries
+_WINDOW = 512  # nodes that are sorted by their number of neighbours together
+COLUMN_BLOCK = 32  # columns that a forecast of memory counts as solved together
+_BLOCKS = 8  # (n, q) arrays that a block of q columns holds at once, at most
+
+
+class NormalizedAffinity:
+    """S = D^-1/2 W D^-1/2 on a backend, with rows and columns of isolated nodes zero.
+
+    Entries are formed in float64 from W and its degrees, so that weights of any range are safe, then rounded to
+    the dtype of the solve; S is symmetric to the last bit.
+
+    The nodes of a large graph stand in an `order` of their own, in which neighbours are near each other in memory:
+    `entries`, its copy `matrix` on the backend, `weights` and `components` are in that order, and so is all that a
+    solver computes. `inside` and `outside` take rows there and back; whoever calls a solver never meets it.
+    """
+
+    def __init__(self, graph: Graph, backend: Backend, dtype: Any = None) -> None:
+        self.graph, self.backend, self.n_nodes = graph, backend, graph.n_nodes
+        self.dtype = np.dtype(dtype or graph.dtype)
+        self.order = node_order(graph)
+        self.position = None if self.order is None else _inverse(self.order)
+        ids = (None if x is None else x.astype(np.intp) for x in (self.order, self.position))
+        self._gather, self._scatter = (None if x is None else backend.asarray(x) for x in ids)
+        W, degrees, self.components = graph.affinity, graph.degrees, graph.components
+        if self.order is not None:
+            W, degrees, self.components = _reordered(W, self.order), degrees[self.order], self.components[self.order]
+        self.entries = _normalized(W, degrees, self.dtype)
+        self.matrix = backend.csr(self.entries, dtype=self.dtype)
+        # v = sqrt(degree), 1 for isolated nodes, has S v <= v: the weights of the max-norm bound
+        self.weights = backend.asarray(np.where(degrees > 0, np.sqrt(degrees), 1.0)[:, None])
+        self.largest_weight = float(np.sqrt(degrees.max(initial=1.0)))
+        # of a sum of m products whose entries hold the rounding of a degree, itself a sum of m; b, x and a rounded
+        self.rounding = float(2 * np.diff(self.entries.indptr).max(initial=0) + 8) * rounding_unit(self.dtype)
+
+    def __matmul__(self, block: Array) -> Array:
+        return self.backend.spmm(self.matrix, block)
+
+    def residual(self, b: Array, x: Array, a: float) -> Array:
+        """Return b - (I - a S) x."""
+        return self.backend.spmm(self.matrix, x, a=a, b=-1.0, other=b)
+
+    def inside(self, rows: Array) -> Array:
+        """Return rows (n, q) on the device, given in the order of the graph, in that of S."""
+        return rows if self._gather is None else self.backend.xp.take(rows, self._gather, axis=0)
+
+    def outside(self, rows: Array) -> Array:
+        """Return rows (n, q) on the device, given in the order of S, in that of the graph."""
+        return rows if self._scatter is None else self.backend.xp.take(rows, self._scatter, axis=0)
+
+    def places(self, nodes: NDArray[Any]) -> NDArray[Any]:
+        """Return where nodes of the graph stand in S."""
+        return nodes if self.position is None else self.position[nodes]
+
+    @cached_property
+    def host(self) -> sparse.csr_array:
+        """S on the host in the order of the graph."""
+        if self.order is None:
+            return self.entries
+        return _normalized(self.graph.affinity, self.graph.degrees, self.dtype)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the entries of S in the order of the graph: what was computed from it belongs to it alone."""
+        return fingerprint(self.host.indptr, self.host.indices, self.host.data)
+
+
+def node_order(graph: Graph) -> NDArray[np.int32] | None:
+    """Return the nodes of a graph, neighbours near each other: None for a graph that fits the nearest caches as it is.
+
+    Component by component in reverse Cuthill-McKee order, and nodes of few neighbours, within windows of it, by their
+    number: the processor guesses well where rows of one length end. Found once for a graph.
+    """
+    if graph.n_nodes < ORDERED_FROM:
+        return None
+    if graph not in _ORDERS:
+        _ORDERS[graph] = _found_order(graph)
+    return _ORDERS[graph]
+
+
+def _found_order(graph: Graph) -> NDArray[np.int32]:
+    W, n = graph.affinity, graph.n_nodes
+    narrow = [part.astype(np.int32) for part in (W.indices, W.indptr)] if W.nnz < 2**31 else [W.indices, W.indptr]
+    near: NDArray[np.int32] = reverse_cuthill_mckee(
+        sparse.csr_array((W.data, *narrow), shape=W.shape), symmetric_mode=True
+    )
+    if W.nnz <= _SHORT_ROWS * n:
+        near = near[np.lexsort((-np.diff(W.indptr)[near], np.arange(n) // _WINDOW))]
+    return near
+
+
+def _inverse(order: NDArray[Any]) -> NDArray[Any]:
+    """Return where each node stands in an order."""
+    position = np.empty_like(order)
+    position[order] = np.arange(order.size)
+    return position
+
+
+def _reordered(W: sparse.csr_array, order: NDArray[Any]) -> sparse.csr_array:
+    """Return a symmetric matrix with rows and columns in an order, ids ascending in each row."""
+    rows = W[order]
+    indptr = rows.indptr.astype(np.int32 if W.nnz < 2**31 else np.int64)
+    ids = _inverse(order).astype(indptr.dtype)[rows.indices]
+    turned = sparse.csr_array((rows.data, ids, indptr), shape=W.shape).tocsc()  # sorts ids; the same, by symmetry
+    return sparse.csr_array((turned.data, turned.indices, turned.indptr), shape=W.shape)
+
+
+def _normalized(W: sparse.csr_array, degrees: NDArray[np.float64], dtype: Any) -> sparse.csr_array:
+    inverse = np.zeros(degrees.size)
+    np.divide(1, np.sqrt(degrees), out=inverse, where=degrees > 0)
+    with np.errstate(under="ignore"):
+        factors = inverse[W.indices]
+        factors *= np.repeat(inverse, np.diff(W.indptr))
+        factors *= W.data
+    return sparse.csr_array((factors.astype(dtype, copy=False), W.indices, W.indptr), shape=W.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """A block of seed columns on a backend, scaled by powers of two, with non-finite columns set to zero.
+
+    Such a scaling is exact, and keeps the squares of tiny or huge seeds in range.
+    """
+
+    block: Array  # (n, q), largest entry of a column between 1/2 and 1, or 0
+    scale: Array  # (q,) float64: what the columns were divided by, 0 for a zero column
+    finite: Array  # (q,) bool
+    rows: NDArray[np.int64] | None = None  # on the host: ids outside which the block is zero, where seeds are sparse
+
+    @classmethod
+    def take(cls, seeds: Any, system: NormalizedAffinity) -> Seeds:
+        """Bring columns, given in the order of the graph, to the backend of `system`, in its order and dtype."""
+        if sparse.issparse(seeds):
+            return cls._of_sparse(sparse.csc_array(seeds), system)
+        values = system.backend.asarray(seeds)
+        return cls.of(system.inside(values if values.dtype.kind == "f" else values.astype(np.float64)), system)
+
+    @classmethod
+    def of(cls, values: Array, system: NormalizedAffinity) -> Seeds:
+        """Scale columns (n, q) in the order of `system`."""
+        xp = system.backend.xp
+        largest = xp.maximum(values.max(axis=0), -values.min(axis=0)).astype(np.float64)
+        finite = largest <= _limit(values.dtype, system)  # False for NaN
+        scale = _power_of_two(xp.where(finite, largest, 0.0), xp)
+        with np.errstate(all="ignore"):  # columns that are not finite; entries far below the largest of theirs
+            block = (values / xp.where(scale > 0, scale, 1.0)).astype(system.dtype, order="C")
+        return cls(xp.where(finite & (scale > 0), block, 0), scale, finite)
+
+    @classmethod
+    def _of_sparse(cls, seeds: sparse.csc_array, system: NormalizedAffinity) -> Seeds:
+        """Scale sparse columns on the host: only their entries are looked at."""
+        backend, q = system.backend, seeds.shape[1]
+        if not seeds.has_canonical_format:
+            seeds = seeds.copy()
+            seeds.sum_duplicates()
+        values = seeds.data if seeds.dtype.kind == "f" else seeds.data.astype(np.float64)
+        columns = np.repeat(np.arange(q), np.diff(seeds.indptr))
+        largest = np.zeros(q)
+        np.maximum.at(largest, columns, np.abs(values).astype(np.float64))  # NaN where there is one
+        finite = largest <= _limit(values.dtype, system)
+        scale = _power_of_two(np.where(finite, largest, 0.0), np)
+        with np.errstate(all="ignore"):
+            entries = (values / np.where(scale > 0, scale, 1.0)[columns]).astype(system.dtype)
+        entries[~finite[columns]] = 0
+        rows, block = system.places(seeds.indices), np.zeros(seeds.shape, dtype=system.dtype)
+        block[rows, columns] = entries
+        parts = [backend.asarray(x) for x in (block, scale, finite)]
+        return cls(parts[0], parts[1], parts[2], np.unique(rows).astype(np.int64))
+
+
+def _limit(dtype: Any, system: NormalizedAffinity) -> float:
+    """Return the largest seed taken: beyond a quarter of the largest number, scores could not be written down."""
+    return min(float(np.finfo(system.dtype).max) / 4, float(np.finfo(dtype).max))
+
+
+def _power_of_two(largest: Array, xp: Any) -> Array:
+    """Return the least power of two above a size, 0 for 0."""
+    return xp.where(largest > 0, xp.ldexp(xp.ones_like(largest), xp.frexp(largest)[1]), 0.0)
+
+
+def error_bound(
+    system: NormalizedAffinity, *, b: Array, x: Array, residual: Array, a: float, walked: Array | None = None
+) -> tuple[Array, Array]:
+    """Return the norms (q,) of the residuals r = b - (I - a S) x and bounds (q,) on max |error of x|.
+
+    With A = I - a S, ||A^-1||_2 <= 1 / (1 - |a|); and because S v <= v for v = sqrt(degree), also
+    |e_i| <= v_i max_j (|r_j| / v_j) / (1 - |a|). The smaller holds. To |r| is added what rounding may have hidden
+    of it: u (|b| + 2 |x|), with u = (twice the entries of the longest row + 8) unit roundoffs.
+
+    In the columns `walked` the bounds are those on the error of x + r: its residual is a S r, at most |a| times as
+    long, but for what was hidden, which counts three times.
+    """
+    backend, xp, u = system.backend, system.backend.xp, system.rounding
+    sizes = [backend.column_sizes(z, system.weights) for z in (residual, b, x)]
+    lengths = [xp.sqrt(size[0]) * (1 + 1024 * rounding_unit(system.dtype)) for size in sizes]
+    norm, gap = lengths[0], 1 - abs(a) * (1 + 4 * u)
+    if gap <= 0:
+        return norm, xp.full(norm.shape, np.inf)
+    left = 1.0
+    if walked is not None:
+        left, u = xp.where(walked, abs(a), 1.0), u * xp.where(walked, 3.0, 1.0)
+    euclidean = (left * norm + u * (lengths[1] + 2 * lengths[2])) / gap
+    maximum = system.largest_weight * (left * sizes[0][1] + u * (sizes[1][1] + 2 * sizes[2][1])) / gap
+    return norm, xp.minimum(euclidean, maximum) + 2 * u * sizes[2][2]
+
+
+def check_seeds(seeds: Any, n_nodes: int) -> tuple[Any, bool]:
+    """Return seeds as a 2-D array or CSC matrix (n, q), and whether they came as one 1-D column."""
+    if sparse.issparse(seeds):
+        out, single = sparse.csc_array(seeds), False
+        check_indices(out)
+    else:
+        out = seeds if hasattr(seeds, "ndim") else np.asarray(seeds)
+        single = out.ndim == 1
+        out = out[:, None] if single else out
+    if out.ndim != 2 or out.shape[0] != n_nodes:
+        raise ValueError(f"seeds must have one row for each of the {n_nodes} nodes, got shape {np.shape(seeds)}")
+    if np.dtype(out.dtype).kind not in "biuf":
+        raise TypeError(f"seeds must be real numbers, got dtype {out.dtype}")
+    return out, single
+
+
+def solve_in_blocks(
+    system: NormalizedAffinity,
+    seeds: Any,
+    solve_block: Any,
+    *,
+    solver: str,
+    x0: Any = None,
+    callback: Callback | None = None,
+    dtype: Any = None,
+    otherwise: Status = Status.MAX_ITER,
+) -> Solution:
+    """Run `solve_block` over blocks of columns and put the parts together at the caller's scale.
+
+    ``solve_block(seeds, x0, columns, callback)`` returns, for scaled columns, x (n, q) and, each (q,): converged,
+    n_iter, residual (relative), bound, broken. A column that is none of converged, broken and non-finite gets the
+    status `otherwise`. The host waits for the device once a block; blocks are as wide as the backend likes them and its
+    memory allows.
+    """
+    backend, xp = system.backend, system.backend.xp
+    values, single = check_seeds(seeds, system.n_nodes)
+    n, q = values.shape
+    start = None if x0 is None else check_seeds(x0, n)[0]
+    if start is not None and start.shape != values.shape:
+        raise ValueError(f"x0 must have the shape of the seeds {values.shape}, got {start.shape}")
+    dtype = np.dtype(dtype or system.dtype)
+    each, working = dtype.itemsize * n, 6 * system.dtype.itemsize * n  # bytes a column: its scores; while it is solved
+
+    def at_most(free: int) -> str:
+        few = free // (each + working)
+        fit = few if few < COLUMN_BLOCK else (free - working * COLUMN_BLOCK) // each
+        return f"pass at most {fit} seed columns at a time"
+
+    needed = each * q + working * min(q, COLUMN_BLOCK)
+    require_memory(needed, purpose=f"solving {q} columns on {n} nodes", cure=at_most)
+    scores = xp.empty((n, q), dtype=dtype)
+    reports = [np.zeros((7, 0 if n else q))]
+    reports[0][[0, -1]] = 1  # without nodes every column is converged and finite
+
+    def solve_part(part: slice) -> None:
+        """Solve some columns, and write down their scores and facts."""
+        block = Seeds.take(values[:, part], system)
+        begin = None
+        if start is not None:
+            inverse = 1 / xp.where(block.scale > 0, block.scale, 1.0)
+            begin = (system.inside(backend.asarray(start[:, part])) * inverse).astype(system.dtype)
+        with np.errstate(under="ignore"):  # far below the largest entry of a column, which lies in [1/2, 1)
+            x, *facts = solve_block(block, begin, np.arange(part.start, part.stop), callback)
+            back = xp.where(block.finite, block.scale, np.nan).astype(x.dtype)
+            xp.multiply(system.outside(x), back, out=scores[:, part])
+        rows = [xp.asarray(fact, dtype=np.float64) for fact in (*facts, block.scale, block.finite)]
+        reports.append(backend.to_host(xp.stack(rows)))
+
+    width = _BLOCKS * system.dtype.itemsize * n
+    in_blocks(solve_part, q if n else 0, most=backend.column_block, bytes_each=width, backend=backend)
+    converged, n_iter, residual, bound, broken, scale, finite = np.concatenate(reports, axis=1)
+    tiny = (scale > 0) * float(np.finfo(dtype).tiny)  # a score below it may have been rounded to 0
+    return Solution(
+        scores=scores[:, 0] if single else scores,
+        status=tuple(_verdict(*column, otherwise) for column in zip(converged, broken, finite, strict=True)),
+        n_iter=n_iter.astype(np.int64),
+        residual=np.where(finite, residual, np.nan),
+        error_bound=np.where(finite, bound * scale + tiny, np.inf),
+        solver=solver,
+    )
+
+
+def _verdict(converged: float, broken: float, finite: float, otherwise: Status) -> Status:
+    if not finite:
+        return Status.NONFINITE
+    if converged:
+        return Status.CONVERGED
+    return Status.BREAKDOWN if broken else otherwise

@@ -1,0 +1,350 @@
+"""Tuning without labels, and what a query keeps: planted cases, and formulas against transcriptions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import manifold as mf
+from manifold.backends import get_backend
+from manifold.graph.affinity import Affinity
+from manifold.metrics import mean_average_precision
+from manifold.neighbors import Neighbors, find_neighbors
+from manifold.ranking import Adaptation, Setting, query_seeds, tune
+from manifold.ranking._adaptation import Asked, Reach, one_sided_weight, reciprocal_seeds, soft_mutual_graph
+from manifold.ranking._held_out import LENGTHS, HeldOut
+from manifold.ranking._settings import grid
+
+PLAIN = Setting(n_neighbors=40, gamma=1.0, one_sided=1.0, filter=mf.Diffusion(0.1), degree_exponent=0.0)
+
+
+def spirals(n=300, turns=1.0, seed=3):
+    """Two interleaved spirals, lifted to 13 dimensions: near neighbours lie on the same one, far ones do not."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    t = np.sqrt(np.repeat(np.linspace(0.05, 1, n // 2), 2)) * 2 * turns * np.pi
+    X = np.stack([t * np.cos(t + np.pi * y), t * np.sin(t + np.pi * y)], axis=1) + 0.05 * rng.normal(size=(n, 2))
+    lift = np.linalg.qr(rng.normal(size=(12, 12)))[0][:2]
+    # a constant coordinate: cosine orders points as distances do, near enough
+    order = rng.permutation(n)
+    return np.hstack([X @ lift, np.full((n, 1), 30.0)]).astype(np.float32)[order], y[order]
+
+
+def copies(n=700, seed=5):
+    """Digits, and queries that are noisy copies of the first 60: one item is relevant to each."""
+    X = mf.datasets.digits().features[:n]
+    noise = np.random.default_rng(seed).normal(size=(60, 64)) * 0.5 * X.std(axis=0)
+    return X, (X[:60] + noise).astype(np.float32)
+
+
+def quality(ids, relevant):
+    return mean_average_precision(ids, relevant, interpolation="step")
+
+
+def nearest(X, Q):
+    unit_x, unit_q = (Z / np.linalg.norm(Z, axis=1, keepdims=True) for Z in (np.float64(X), np.float64(Q)))
+    return np.argsort(-unit_q @ unit_x.T, axis=1, kind="stable")
+
+
+# planted cases
+
+
+def test_diffusion_is_chosen_on_a_curved_manifold():
+    X, y = spirals()
+    X, y, Q, asked = X[60:], y[60:], X[:60], y[:60]
+    assert tune(X, settings=[PLAIN, Setting(5)]).setting == Setting(5)
+    search = mf.ManifoldSearch(tune=True).fit(X)
+    relevant = [np.flatnonzero(y == c) for c in asked]
+    assert quality(search.search(Q, k=len(X)).ids, relevant) > 0.95
+    assert quality(nearest(X, Q), relevant) < 0.8
+
+
+def test_a_query_with_one_relevant_item_is_left_alone_and_the_ranking_says_so():
+    X, Q = copies()
+    relevant = [np.array([i]) for i in range(60)]
+    ranking = mf.ManifoldSearch(tune=True).fit(X).search(Q, k=len(X))
+    before = quality(nearest(X, Q), relevant)
+    assert quality(ranking.ids, relevant) >= 0.99 * before
+    assert (ranking.kept >= 1).mean() > 0.8
+    for row, kept, near in zip(ranking.ids, ranking.kept, nearest(X, Q), strict=True):
+        assert row[:kept].tolist() == near[:kept].tolist()
+    plain = mf.ManifoldSearch().fit(X).search(Q, k=len(X))
+    assert plain.kept.tolist() == [0] * 60
+    assert quality(plain.ids, relevant) < 0.9 * before  # so that the case can fail
+
+
+def test_few_items_are_kept_when_only_the_first_is_asked_for():
+    X, Q = copies()
+    search = mf.ManifoldSearch(preset="adaptive").fit(X)
+    deep, short = search.search(Q, k=50), search.search(Q, k=1)
+    np.testing.assert_array_equal(deep.ids[:, :1], short.ids)
+    np.testing.assert_array_equal(np.minimum(deep.kept, 1), short.kept)
+
+
+# the criterion
+
+
+def test_cohesion_is_its_formula():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 6)).astype(np.float32)
+    held = HeldOut.draw(find_neighbors(X, 30), 15, 1)
+    n, q = held.rest.n_nodes, 6
+    lists = np.stack([rng.permutation(n)[:20] for _ in range(q)])
+    for j, at in enumerate((5, 10, 20)):
+        for query, listed in enumerate(lists):
+            expected = []
+            for r in (2, 3, 5):
+                x = [len(set(held.near[h, :r].tolist()) & set(listed[:at].tolist())) for h in range(15) if h != query]
+                expected.append(sum(v * (v - 1) for v in x) / max((r - 1) * sum(x), 1))
+            assert held.cohesion(lists)[query, j] == pytest.approx(np.mean(expected), abs=1e-12)
+    np.testing.assert_allclose(np.vstack([held.cohesion(lists[:2]), held.cohesion(lists[2:], 2)]), held.cohesion(lists))
+
+
+def test_lists_that_are_whole_clusters_are_cohesive_and_random_ones_are_not():
+    rng = np.random.default_rng(1)
+    y = np.repeat(np.arange(12), 24)
+    X = (10 * rng.normal(size=(12, 8))[y] + rng.normal(size=(288, 8))).astype(np.float32)
+    held = HeldOut.draw(find_neighbors(X, 22), 48, 0)
+    asks = np.random.default_rng(0).permutation(288)[:48]
+    kept = np.setdiff1d(np.arange(288), asks)
+    whole = np.stack([np.argsort(y[kept] != y[i], kind="stable")[:20] for i in asks])
+    apart = np.stack([rng.permutation(kept.size)[:20] for _ in asks])
+    assert held.cohesion(whole)[:, -1].mean() > 0.9
+    assert held.cohesion(apart)[:, -1].mean() < 0.2
+
+
+def test_held_out_points_are_gone_and_the_other_lists_close_up():
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(120, 5)).astype(np.float32)
+    held = HeldOut.draw(find_neighbors(X, 30), 20, 7)
+    out = np.random.default_rng(7).permutation(120)[:20]
+    rest = np.setdiff1d(np.arange(120), out)
+    direct = find_neighbors(X[rest], 10)
+    np.testing.assert_array_equal(held.rest.first(10).indices, direct.indices)
+    np.testing.assert_array_equal(held.near[:, :10], nearest(X[rest], X[out])[:, :10])
+
+
+def test_one_basis_judges_every_filter_as_direct_solves_do():
+    X, _ = spirals(240)
+    settings = [Setting(5, filter=f) for f in (mf.Diffusion(0.9), mf.Diffusion(0.99), mf.RegularizedDiffusion(0.9))]
+    held = HeldOut.draw(find_neighbors(X, 30), 40, 0)
+    judged = dict(held.judged(settings, Affinity(), get_backend("scipy")))
+    for setting in settings:
+        lists = held.rest.first(5)
+        one_sided, kernel = one_sided_weight(lists), Affinity(gamma=6.0)
+        graph = soft_mutual_graph(lists, affinity=kernel, one_sided=one_sided).astype(np.float64)
+        reach = Reach.of(held.rest, 5).edge
+        near = held.near[:, :5], held.similarities[:, :5]
+        seeds = reciprocal_seeds(*near, reach=reach, affinity=kernel, one_sided=one_sided)
+        scores = mf.diffuse(graph, seeds.toarray(), filter=setting.filter, solver="direct").scores
+        scale = np.where(graph.degrees > 0, graph.degrees, 1) ** -0.5
+        best = np.argsort(-scores.T * scale, axis=1, kind="stable")[:, :80]
+        lengths = [T for T in LENGTHS if T <= 80]
+        # lists from single precision, to a residual of 1e-2, differ by a few items
+        difference = np.abs(judged[setting][:, : len(lengths)] - held.cohesion(best))
+        assert difference.mean() < 0.02
+        assert np.abs((judged[setting][:, : len(lengths)] - held.cohesion(best)).mean()) < 0.005
+
+
+# the choice
+
+
+def test_the_first_setting_stays_unless_another_is_clearly_better():
+    X, _ = spirals()
+    near = Setting(5), Setting(5, n_seeds=6)
+    assert tune(X, settings=near).setting == near[0]
+    assert tune(X, settings=near[::-1]).setting == near[1]
+    assert tune(X, settings=[PLAIN, near[0]]).setting == near[0]
+
+
+def test_the_table_holds_all_that_was_tried_best_first():
+    X, _ = spirals(300)
+    settings = [Setting(5), Setting(10), PLAIN]
+    tuning = tune(X, settings=settings)
+    assert {row["setting"] for row in tuning.table} == set(settings)
+    cohesion = [row["cohesion"] for row in tuning.table]
+    assert cohesion == sorted(cohesion, reverse=True)
+    assert [row["setting"] for row in tuning.table if row["chosen"]] == [tuning.setting]
+    assert tuning.table[0]["short"] == 0
+    assert tuning.n_held_out == 50
+    assert str(tuning.setting) in repr(tuning)
+
+
+def test_the_same_choice_from_features_and_from_neighbors_and_every_time():
+    X, _ = spirals(300)
+    settings = grid()[:16]
+    first, again, given = (
+        tune(X, settings=settings),
+        tune(X, settings=settings),
+        tune(find_neighbors(X, 30), settings=settings),
+    )
+    assert first.table == again.table == given.table
+
+
+def test_too_few_points_keep_the_first_setting():
+    tuning = tune(np.random.default_rng(0).normal(size=(40, 4)), settings=[Setting(5), Setting(7)])
+    assert tuning.setting == Setting(5)
+    assert tuning.table == ()
+    assert "too few" in tuning.reason
+
+
+def test_it_runs_on_awkward_collections():
+    X = np.random.default_rng(4).normal(size=(300, 3)).astype(np.float32)
+    few = [Setting(5), Setting(7, filter=mf.Heat(3.0), degree_exponent=0.0)]
+    copied = X.copy()
+    copied[100:160] = X[100]
+    with pytest.warns(UserWarning, match="copies"):
+        assert len(tune(copied, settings=few).table) == 2
+    lists = find_neighbors(X, 30)
+    isolated = np.where(np.arange(300)[:, None] < 250, lists.indices, -1)
+    cut = Neighbors(isolated, lists.similarities, metric="cosine", method="by hand")
+    assert len(tune(cut, settings=few).table) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"settings": []}, "settings must hold"), ({"metric": "hamming"}, "metric"), ({"method": "guess"}, "method")],
+)
+def test_hostile_settings_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        tune(np.eye(70), **given)
+
+
+def test_features_that_are_not_numbers_are_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        tune(np.full((70, 3), np.nan))
+
+
+# what a query keeps
+
+
+def test_weight_of_one_sided_edges_follows_reciprocity():
+    ring = np.array([[(i - 1) % 20, (i + 1) % 20] for i in range(20)])
+    lists = Neighbors(ring, np.ones((20, 2)), metric="cosine", method="by hand")
+    assert one_sided_weight(lists) == 0  # every listing is returned
+    star = Neighbors(np.array([[1], [0], *[[0]] * 18]), np.ones((20, 1)), metric="cosine", method="by hand")
+    assert one_sided_weight(star) == 0.5  # 2 of 20: (18 / 2)^2 / 10, cut
+    nobody = Neighbors(np.array([[1], [2], [0]]), np.ones((3, 1)), metric="cosine", method="by hand")
+    assert one_sided_weight(nobody) == 0.5
+
+
+def test_the_graph_lies_between_mutual_and_union():
+    X = np.random.default_rng(6).normal(size=(60, 4))
+    lists = find_neighbors(X, 6)
+    made = {
+        e: mf.graph_from_neighbors(lists, gamma=3.0, edges=e, bridge=1).affinity.toarray() for e in ("mutual", "union")
+    }
+    for b in (0.0, 0.3, 1.0):
+        W = soft_mutual_graph(lists, affinity=Affinity(), one_sided=b).affinity.toarray()
+        np.testing.assert_allclose(W, (1 - b) * made["mutual"] + b * made["union"], rtol=1e-6)
+        np.testing.assert_array_equal(W, W.T)
+
+
+def test_seeds_that_do_not_list_the_query_back_count_less():
+    near, s = np.array([[2, 0, 1]]), np.array([[0.9, 0.8, 0.5]], dtype=np.float32)
+    reach = np.array([0.7, 0.6, 0.95], dtype=np.float32)
+    Y = reciprocal_seeds(near, s, reach=reach, affinity=Affinity(gamma=1.0), one_sided=0.1).toarray().ravel()
+    np.testing.assert_allclose(Y, [0.8, 0.05, 0.9], rtol=1e-6)  # the first is whole though it is not reciprocal
+    whole = reciprocal_seeds(near, s, reach=reach, affinity=Affinity(gamma=1.0), one_sided=1.0)
+    np.testing.assert_array_equal(
+        whole.toarray(), query_seeds(near, s, n_nodes=3, affinity=Affinity(gamma=1.0)).toarray()
+    )
+
+
+def test_order_is_the_run_then_the_fused_scores():
+    rows, scores = np.array([[4, 3, 2, 1, 0, -1]]), np.array([[8.0, 4.0, 2.0, 1.0, 0.0, 0.0]])
+    close = np.array([[0.5, 1.0, 0.5, 0.9, 0.8, 0.0]])
+    reach = Reach(np.zeros(5, np.float32), np.array([0.7, 0.7, 0.9, 0.0, 0.0], np.float32))
+    asked = Asked(np.array([[1, 0, 2]]), np.array([[0.9, 0.8, 0.5]], np.float32), lambda rows: close)
+    listed, values, kept = Adaptation(fusion=2.0, lead=3).in_order(rows, scores, asked, reach=reach)
+    assert listed.tolist() == [[1, 0, 3, 4, 2, -1]]  # 1 and 0 are reciprocal; then 4 x 1, 8 / 4, 2 / 4
+    assert values.tolist() == [[1.0, 0.0, 4.0, 8.0, 2.0, 0.0]]
+    assert kept.tolist() == [2]
+    plain, _, none = Adaptation(fusion=0.0, lead=0).in_order(rows, scores, asked, reach=reach)
+    assert plain.tolist() == rows.tolist()
+    assert none.tolist() == [0]
+
+
+@pytest.mark.parametrize("given", [{"one_sided": 1.5}, {"fusion": -1.0}, {"fusion": float("nan")}, {"lead": -1}])
+def test_adaptation_refuses_what_it_cannot_do(given):
+    with pytest.raises(ValueError, match=next(iter(given))):
+        Adaptation(**given)
+
+
+# the façade
+
+
+def test_tuned_search_explains_itself():
+    X, _ = spirals(300)
+    search = mf.ManifoldSearch(tune=True).fit(X)
+    said = search.explain()
+    assert f"{search.tuning_.setting.filter}" in said
+    assert "40 settings" in said
+    assert "Ranking.kept" in said
+    assert search.n_neighbors == search.tuning_.setting.n_neighbors
+
+
+@pytest.mark.parametrize(
+    "given", [{"n_neighbors": 5}, {"alpha": 0.9}, {"preset": "paper"}, {"edges": "union"}, {"degree_exponent": 0.5}]
+)
+def test_tuning_refuses_what_it_chooses(given):
+    with pytest.raises(ValueError, match=f"leave out {next(iter(given))}"):
+        mf.ManifoldSearch(tune=True, **given)
+
+
+def test_a_graph_made_elsewhere_cannot_be_tuned():
+    X, _ = spirals(100)
+    with pytest.raises(ValueError, match="leave out graph"):
+        mf.ManifoldSearch(tune=True).fit(X, graph=mf.build_graph(X))
+
+
+def test_every_door_adapts_alike():
+    X, y = spirals(400)
+    search = mf.ManifoldSearch(preset="adaptive").fit(X[50:])
+    searched = search.search(X[:50], k=350)
+    near = nearest(X[50:], X[:50])
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    similarities = np.take_along_axis(unit[:50] @ unit[50:].T, near, axis=1)
+    reranked = search.rerank(near, similarities, k=350)
+    assert np.mean(searched.ids[:, :100] == reranked.ids[:, :100]) > 0.97  # up to the last bits of similarities
+    np.testing.assert_array_equal(searched.kept, reranked.kept)
+    everything = search.rerank(near[:, :20], similarities[:, :20], k=350, candidates="all")
+    assert np.mean(y[50:][everything.ids[:, :100]] == y[:50, None]) > 0.9
+    alike = search.similar(np.arange(5), k=10)
+    assert alike.ids.shape == (5, 10)
+    assert not (alike.ids == np.arange(5)[:, None]).any()
+
+
+@pytest.mark.parametrize("solver", ["cg", "index"])
+def test_adaptation_works_on_every_kind_of_answer(solver):
+    X, y = spirals(300)
+    search = mf.ManifoldSearch(preset="adaptive", solver=solver).fit(X[30:])
+    ranking = search.search(X[:30], k=50, slack=0.01)
+    assert np.mean(y[30:][ranking.ids] == y[:30, None]) > 0.95
+    assert (ranking.slack <= 0.01).all()
+
+
+def test_euclidean_collections_are_tuned_without_fusion():
+    X, y = spirals(400)
+    search = mf.ManifoldSearch(tune=True, metric="euclidean").fit(X[50:])
+    ranking = search.search(X[:50], k=150)
+    assert np.mean(y[50:][ranking.ids] == y[:50, None]) > 0.95
+    assert ranking.kept.max() <= 3
+
+
+# the picture
+
+
+def test_the_landscape_shows_every_setting_and_rings_the_chosen_one():
+    pytest.importorskip("matplotlib")
+    from manifold.plotting import tuning_landscape
+
+    X, _ = spirals()
+    tuning = tune(X, settings=[Setting(5), Setting(7), Setting(5, filter=mf.Heat(3.0), degree_exponent=0.0)])
+    ax = tuning_landscape(tuning, title="spirals")
+    heights = np.concatenate([np.atleast_1d(line.get_ydata()) for line in ax.lines])
+    rows = [row["cohesion"] for row in tuning.table]
+    assert sorted(heights) == sorted([*rows, next(row["cohesion"] for row in tuning.table if row["chosen"])])
+    assert str(tuning.setting) in ax.texts[0].get_text()
+    with pytest.raises(ValueError, match="nothing was tried"):
+        tuning_landscape(tune(X[:20], settings=[Setting(5)]))
