@@ -16,7 +16,7 @@ from scipy import sparse
 from manifold._resources import at_most, require_memory
 from manifold._weights import canonical_csr, fit_precision
 from manifold.backends import Backend
-from manifold.graph._edges import EDGE_RULES, check_edges, symmetric_affinity
+from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight, symmetric_affinity
 from manifold.graph._graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, Progress, find_neighbors, from_faiss, from_sklearn
@@ -29,6 +29,8 @@ __all__ = [
     "graph_from_affinity",
     "graph_from_neighbors",
     "memory_forecast",
+    "one_sided_weight",
+    "soft_mutual_graph",
 ]
 
 
@@ -55,6 +57,7 @@ def build_graph(
     gamma: float = 3.0,
     edges: str = "mutual",
     bridge: int = 1,
+    one_sided: float | None = 0.0,
     backend: str | Backend = "auto",
     random_state: Any = None,
     progress: Progress | bool | None = None,
@@ -77,6 +80,9 @@ def build_graph(
     bridge : int
         With "mutual": also keep the edges to the first so many neighbours of each point, listed back or not.
         A mutual graph without bridges falls into pieces, and what lies in another piece is never found.
+    one_sided : float in [0, 1], optional
+        With "mutual": weight of the pairs of which only one lists the other, W = (1 - b) mutual + b union; None takes
+        `one_sided_weight` of the neighbours.
 
     Returns
     -------
@@ -97,7 +103,7 @@ def build_graph(
     >>> build_graph([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]], 1, gamma=1).n_components
     2
     """
-    check_edges(edges, bridge)
+    check_edges(edges, bridge, one_sided)
     Affinity(affinity, gamma, metric)  # a wrong kernel is refused before the search, not after it
     neighbors = find_neighbors(
         X,
@@ -108,7 +114,9 @@ def build_graph(
         random_state=random_state,
         progress=progress,
     )
-    return graph_from_neighbors(neighbors, affinity=affinity, gamma=gamma, edges=edges, bridge=bridge)
+    return graph_from_neighbors(
+        neighbors, affinity=affinity, gamma=gamma, edges=edges, bridge=bridge, one_sided=one_sided
+    )
 
 
 def graph_from_neighbors(
@@ -120,6 +128,7 @@ def graph_from_neighbors(
     gamma: float = 3.0,
     edges: str = "mutual",
     bridge: int = 1,
+    one_sided: float | None = 0.0,
 ) -> Graph:
     """Build the graph from neighbours that are already known.
 
@@ -130,7 +139,7 @@ def graph_from_neighbors(
         is a `Neighbors` object or a scikit-learn distance graph, see `manifold.neighbors.from_sklearn`.
     metric : str, optional
         What D holds; by default "cosine" for (D, I) and "euclidean" for a distance graph.
-    affinity, gamma, edges, bridge
+    affinity, gamma, edges, bridge, one_sided
         See `build_graph`.
 
     Examples
@@ -139,7 +148,7 @@ def graph_from_neighbors(
     >>> float(graph_from_neighbors(D, I).affinity[0, 1])
     0.125
     """
-    check_edges(edges, bridge)
+    check_edges(edges, bridge, one_sided)
     if I is not None:
         neighbors = from_faiss(D, I, metric=metric or "cosine")
     elif isinstance(D, Neighbors):
@@ -154,18 +163,35 @@ def graph_from_neighbors(
     n, k = neighbors.n_nodes, neighbors.n_neighbors
     forecast = partial(memory_forecast, n, edges=edges, bridge=bridge)
     require_memory(forecast(k), purpose=f"a graph of {n} nodes", cure=at_most("n_neighbors", k, forecast))
-    W, n_clipped = symmetric_affinity(neighbors, kernel, edges=edges, bridge=bridge)
+    b = one_sided_weight(neighbors) if one_sided is None else one_sided
+    W, n_clipped = symmetric_affinity(neighbors, kernel, edges=edges, bridge=bridge, one_sided=b)
     facts = {
         "method": neighbors.method,
         "metric": neighbors.metric,
         "n_neighbors": k,
         "affinity": f"{kernel.kind}, gamma={gamma:g}" if kernel.kind == "power" else kernel.kind,
-        "edges": f"mutual, bridge={bridge}" if edges == "mutual" else edges,
+        "edges": (f"mutual, bridge={bridge}" if edges == "mutual" else edges) + (f", one_sided={b:g}" if b else ""),
         **({"clipped": n_clipped} if n_clipped else {}),
         **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),
         **neighbors.facts,
     }
     return Graph(W, facts)
+
+
+def soft_mutual_graph(
+    neighbors: Neighbors, *, affinity: Affinity, edges: str = "mutual", bridge: int = 1, one_sided: float = 0.0
+) -> Graph:
+    """Return the graph of neighbours by a kernel; `one_sided` counts for the "mutual" rule alone.
+
+    >>> lists = Neighbors([[1], [0], [0]], [[1.0], [1.0], [0.5]], metric="cosine", method="by hand")
+    >>> soft = soft_mutual_graph(lists, affinity=Affinity(gamma=1.0), bridge=0, one_sided=0.1)
+    >>> round(float(soft.affinity[0, 2]), 6)
+    0.05
+    """
+    b = one_sided if edges == "mutual" else 0.0
+    return graph_from_neighbors(
+        neighbors, affinity=affinity.kind, gamma=affinity.gamma, edges=edges, bridge=bridge, one_sided=b
+    )
 
 
 def graph_from_affinity(

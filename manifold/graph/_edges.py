@@ -1,56 +1,99 @@
-"""The edge rule: lists of neighbours in, a symmetric affinity W out."""
+"""The edge rule: lists of neighbours in, a symmetric affinity W out.
+
+    W = (1 - b) mutual + b union,   b = one_sided
+
+is the mutual rule made soft: pairs that only one side lists count b times.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors
 
-EDGE_RULES = ("mutual", "union", "sum")
+# name -> W of the directed weights A and their transpose; bridges belong to "mutual"
+EDGE_RULES: Mapping[str, Callable[[sparse.csr_array, sparse.csr_array], sparse.csr_array]] = MappingProxyType(
+    {
+        "mutual": lambda A, transposed: A.minimum(transposed),
+        "union": lambda A, transposed: A.maximum(transposed),
+        "sum": lambda A, transposed: A + transposed,
+    }
+)
 
 
 def symmetric_affinity(
-    neighbors: Neighbors, kernel: Affinity, *, edges: str, bridge: int
+    neighbors: Neighbors, kernel: Affinity, *, edges: str, bridge: int, one_sided: float = 0.0
 ) -> tuple[sparse.csr_array, int]:
     """Return W by one of the edge rules, and the number of weights that were not positive."""
-    directed, n_clipped = _directed_affinity(neighbors, kernel)
+    weights, n_clipped = _list_weights(neighbors, kernel)
+    directed = _directed_affinity(neighbors.indices, weights)
     transposed = directed.T.tocsr()
-    if edges == "sum":
-        return sparse.csr_array(directed + transposed), n_clipped
-    if edges == "union":
-        return sparse.csr_array(directed.maximum(transposed)), n_clipped
-    W = directed.minimum(transposed)
-    if bridge:
-        first, _ = _directed_affinity(neighbors.first(bridge), kernel, scales_from=neighbors)
+    W = EDGE_RULES[edges](directed, transposed)
+    if edges == "mutual" and bridge:
+        first = _directed_affinity(neighbors.indices[:, :bridge], weights[:, :bridge])
         W = W.maximum(first.maximum(first.T.tocsr()))
-    return sparse.csr_array(W), n_clipped
+    if one_sided:
+        with np.errstate(under="ignore"):  # what vanishes is no edge
+            W = (1 - one_sided) * W + one_sided * directed.maximum(transposed)
+        W.eliminate_zeros()
+    return sparse.csr_array(W, dtype=np.float32), n_clipped
 
 
-def _directed_affinity(
-    neighbors: Neighbors, kernel: Affinity, *, scales_from: Neighbors | None = None
-) -> tuple[sparse.csr_array, int]:
-    """Return A (n, n) float32 with a_ij the weight of neighbour j of i, and the number of weights not positive."""
-    scales = kernel.scales((scales_from or neighbors).similarities)
-    ids, n = neighbors.indices, neighbors.n_nodes
-    similarities: NDArray[Any] = neighbors.similarities
+def _list_weights(neighbors: Neighbors, kernel: Affinity) -> tuple[NDArray[np.float32], int]:
+    """Return the weight (n, k) of each listing, 0 where there is none, and how many were not positive."""
+    scales, ids = kernel.scales(neighbors.similarities), neighbors.indices
+    similarities: AnyArray = neighbors.similarities
     if neighbors.metric in ("inner_product", "precomputed"):  # of any scale, which S does not see
         similarities = similarities / (float(similarities.max(initial=0.0)) or 1.0)
     weights = kernel.weights(similarities, scales[:, None], scales[ids])
-    listed = ids >= 0
-    kept = listed & (weights >= np.finfo(np.float32).tiny)
-    rows = np.broadcast_to(np.arange(n)[:, None], ids.shape)[kept]
-    entries = (weights[kept].astype(np.float32), (rows, ids[kept]))
-    return sparse.csr_array(entries, shape=(n, n)), int(listed.sum() - kept.sum())
+    vanish = weights < np.finfo(np.float32).tiny
+    weights[vanish] = 0
+    return weights.astype(np.float32), int((vanish & (ids >= 0)).sum())
 
 
-def check_edges(edges: str, bridge: int) -> None:
-    """Raise ValueError for an unknown rule, or a number of bridges that is none."""
+def _directed_affinity(ids: NDArray[np.int32], weights: NDArray[np.float32]) -> sparse.csr_array:
+    """Return A (n, n) with a_ij the weight of neighbour j of i."""
+    n, kept = len(ids), weights > 0
+    indptr = np.zeros(n + 1, dtype=np.int64)  # SciPy makes it int32 where that holds it
+    np.cumsum(kept.sum(axis=1), out=indptr[1:])
+    directed = sparse.csr_array((weights[kept], ids[kept], indptr), shape=(n, n))
+    directed.sort_indices()
+    return directed
+
+
+def one_sided_weight(neighbors: Neighbors) -> float:
+    """Return b = min(((1 - r) / r)^2 / 10, 1/2), where r is the share of listings that are returned.
+
+    Where nearly all are, as on a smooth manifold, one that is not is likely wrong; in many dimensions, where hubs are
+    listed by many and can list few, it says little. Cost: a sort of the n k listings.
+
+    >>> lists = np.array([[1], [0], [0]])
+    >>> one_sided_weight(Neighbors(lists, np.ones((3, 1)), metric="cosine", method="by hand"))  # r = 2/3
+    0.025
+    """
+    n, k = neighbors.indices.shape
+    listed = neighbors.indices >= 0
+    rows = np.broadcast_to(np.arange(n)[:, None], (n, k))[listed].astype(np.int64)
+    columns = neighbors.indices[listed].astype(np.int64)
+    returned = np.isin(rows * n + columns, columns * n + rows).sum()
+    odds = (rows.size - returned) / returned if returned else np.inf
+    return float(min(odds**2 / 10, 0.5))
+
+
+def check_edges(edges: str, bridge: int, one_sided: float | None = 0.0) -> None:
+    """Raise for an unknown rule, a number of bridges that is none, or a weight that no rule has."""
     if edges not in EDGE_RULES:
-        raise ValueError(f"edges must be one of {EDGE_RULES}, got {edges!r}")
+        raise ValueError(f"edges must be one of {(*EDGE_RULES,)}, got {edges!r}")
     check_count(bridge, "bridge", minimum=0)
+    if one_sided is not None and not 0 <= one_sided <= 1:
+        raise ValueError(f"one_sided must lie in [0, 1], got {one_sided!r}: None takes it from the neighbours")
+    if edges != "mutual" and one_sided != 0:
+        raise ValueError(f"one_sided={one_sided!r} softens edges='mutual', not {edges!r}: leave it out")

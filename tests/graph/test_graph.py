@@ -387,7 +387,7 @@ def weight_matrices(draw):
 
 class TestGraphFromAffinity:
     @settings(max_examples=80, deadline=None)
-    @given(W=weight_matrices(), edges=st.sampled_from(EDGE_RULES), keep=st.booleans())
+    @given(W=weight_matrices(), edges=st.sampled_from(list(EDGE_RULES)), keep=st.booleans())
     def test_any_weights_become_a_valid_graph(self, W, edges, keep):
         graph = mf.graph_from_affinity(W, edges=edges, self_loops="keep" if keep else "remove")
         rule = {"mutual": np.minimum, "union": np.maximum, "sum": np.add}[edges]
@@ -487,7 +487,7 @@ def test_short_rows_of_an_approximate_search():
     seed=st.integers(0, 10_000),
     n=st.integers(2, 30),
     k=st.integers(1, 8),
-    edges=st.sampled_from(EDGE_RULES),
+    edges=st.sampled_from(list(EDGE_RULES)),
     bridge=st.integers(0, 3),
 )
 def test_a_permutation_of_the_points_permutes_the_graph(seed, n, k, edges, bridge):
