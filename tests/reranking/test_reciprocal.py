@@ -14,12 +14,14 @@ from scipy.special import rel_entr
 
 import manifold as mf
 from manifold.neighbors import Neighbors, find_neighbors
-from manifold.ranking import _sparse, profiles, query_seeds
+from manifold.ranking import query_seeds
 from manifold.reranking import (
+    _sparse,
     cluster_rerank,
     cluster_similarities,
     compare_profiles,
     cross_neighborhood_rerank,
+    profiles,
     reciprocal_profiles,
     reciprocal_rerank,
     score_profiles,
