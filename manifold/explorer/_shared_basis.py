@@ -16,14 +16,14 @@ from scipy import sparse
 from manifold.backends import Backend
 from manifold.filters import Filter, RegularizedDiffusion
 from manifold.graph import Graph
-from manifold.solvers import Lanczos, LanczosSolution, Prepared, Solution
+from manifold.solvers import Lanczos, LanczosSolution, Prepared, Solution, Solver
 
 _KEPT = 8  # bases of the seeds that were looked at last
 _ROUGHEST = RegularizedDiffusion(0.99)  # its poles, at +-1 / 0.995, ask for a longer basis than what is usual
 
 
 @dataclass(eq=False)
-class SharedBasis:
+class SharedBasis(Solver):
     """Lanczos whose bases outlive a solve: products with S are paid once for each block of seeds, whatever the filter.
 
     Parameters
@@ -84,7 +84,7 @@ class SharedBasis:
 
 
 @dataclass(frozen=True, eq=False)
-class _Refiltering:
+class _Refiltering(Prepared):
     """A filter, ready for seeds."""
 
     shared: SharedBasis

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,14 @@ from manifold.graph import Graph
 from manifold.index._columns import Columns
 from manifold.index.pooled import PooledColumns
 from manifold.index.stored import DTYPES, StoredColumns
+from manifold.solvers import Solver
 from manifold.storage.checkpoint import fingerprint, open_blocks
 
 _DEFAULT_FILTER = Diffusion()
 
 
 @dataclass(frozen=True)
-class DiffusionIndex:
+class DiffusionIndex(Solver):
     """Settings of a stored index: the T largest entries of each column of h(S) = (1 - alpha)(I - alpha S)^-1.
 
     Columns are solved on the whole graph, to float64, and cut after (late truncation), so that each stored entry is
@@ -50,6 +51,8 @@ class DiffusionIndex:
     >>> columns.ids.tolist()
     [[0, 1], [0, 1], [1, 2]]
     """
+
+    is_offline: ClassVar[bool] = True
 
     n_entries: int = 256
     dtype: str = "float32"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,14 @@ from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
 from manifold.index.stored import check_origin, described, restored
-from manifold.solvers import Solution, Status
+from manifold.solvers import Prepared, Solution, Solver, Status
 from manifold.solvers.base import Callback
 from manifold.solvers.system import check_seeds
 from manifold.storage import Stored, save_arrays
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PooledColumns:
+class PooledColumns(Prepared, Solver):
     """A built index of linearly pooled scores: certified shortlists of images from the seeds of their regions.
 
     Attributes
@@ -45,6 +45,10 @@ class PooledColumns:
     error : (n,) float64
         Bound on the error of a stored entry, beside the rounding of its dtype.
     """
+
+    holds_columns: ClassVar[bool] = True
+    is_pooled: ClassVar[bool] = True
+    is_offline: ClassVar[bool] = True
 
     graph: Graph = field(kw_only=False)
     filter: Filter = field(kw_only=False)

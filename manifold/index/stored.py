@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from manifold.index import _reach
 from manifold.index._columns import Columns
 from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
 from manifold.index.entries import entry_bounds
-from manifold.solvers import Solution, Status
+from manifold.solvers import Prepared, Solution, Solver, Status
 from manifold.solvers.base import Callback
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 from manifold.storage import Stored, save_arrays
@@ -33,7 +33,7 @@ _CHECKED = 1 << 22  # entries looked through at a time
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StoredColumns:
+class StoredColumns(Prepared, Solver):
     """A built index: a prepared solver, and certified shortlists in time that does not grow with the graph.
 
     Attributes
@@ -49,6 +49,9 @@ class StoredColumns:
     stale : (n,) bool, optional
         Columns that a change of the graph has left with wide bounds, see `updated_columns`; `renew` solves them again.
     """
+
+    holds_columns: ClassVar[bool] = True
+    is_offline: ClassVar[bool] = True
 
     graph: Graph = field(kw_only=False)
     filter: Filter = field(kw_only=False)

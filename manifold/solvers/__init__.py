@@ -57,14 +57,32 @@ _TINY = 200  # nodes up to which a dense solve beats every iteration
 _DENSE = 5_000  # nodes up to which all eigenvectors are worth computing
 
 
-def check_solver(solver: str | Solver) -> str | Solver:
-    """Return `solver` if it is "auto", a name in `SOLVERS` or settings; raise ValueError for another name.
+def check_solver(solver: str | Solver, *, extra: tuple[str, ...] = ()) -> str | Solver:
+    """Return `solver` if it is "auto", a name in `SOLVERS` or settings.
 
-    >>> check_solver("cg")
-    'cg'
+    Parameters
+    ----------
+    solver : str or Solver
+    extra : tuple of str
+        Names that the caller serves beside those in `SOLVERS`.
+
+    Raises
+    ------
+    ValueError
+        For another name; it lists all that are served.
+    TypeError
+        For what has no `prepare`.
+
+    Examples
+    --------
+    >>> check_solver("cg"), check_solver("index", extra=("index",))
+    ('cg', 'index')
     """
-    if isinstance(solver, str) and solver not in ("auto", *SOLVERS):
-        raise ValueError(f"solver must be 'auto', one of {tuple(SOLVERS)} or its settings, got {solver!r}")
+    if isinstance(solver, str):
+        if solver not in ("auto", *SOLVERS, *extra):
+            raise ValueError(f"solver must be 'auto', one of {(*SOLVERS, *extra)} or its settings, got {solver!r}")
+    elif isinstance(solver, type) or not callable(getattr(solver, "prepare", None)):
+        raise TypeError(f"solver must be a name or settings such as ConjugateGradient(rtol=1e-3), got {solver!r}")
     return solver
 
 

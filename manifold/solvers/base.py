@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,14 +109,33 @@ class Solution:
 
 
 class Prepared(Protocol):
-    """A solver with all the work done that needs no seeds: reusable, never changed by a solve."""
+    """A solver with all the work done that needs no seeds: reusable, never changed by a solve.
+
+    Attributes
+    ----------
+    holds_columns : bool
+        Whether it answers from stored columns of h(S), and gives certified lists by ``.shortlist(nodes, weights, k)``.
+    is_pooled : bool
+        Whether its scores are those of images already, the pooling of their regions being folded in.
+    """
+
+    holds_columns: ClassVar[bool] = False
+    is_pooled: ClassVar[bool] = False
 
     def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds."""
 
 
 class Solver(Protocol):
-    """Settings only; `prepare` does what needs no seeds."""
+    """Settings only; `prepare` does what needs no seeds.
+
+    Attributes
+    ----------
+    is_offline : bool
+        Whether `prepare` is work for all queries to come (an index), too much to be done for the subgraph of one.
+    """
+
+    is_offline: ClassVar[bool] = False
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> Prepared:
         """Return the prepared solver for one graph and one filter on one backend."""

@@ -17,7 +17,7 @@ from manifold._checks import check_stopping
 from manifold.backends import Array, Backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Progress, Solution
+from manifold.solvers.base import Callback, Prepared, Progress, Solution, Solver
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -128,7 +128,7 @@ def _expand_function(h: Filter) -> Series:
 
 
 @dataclass(frozen=True)
-class Chebyshev:
+class Chebyshev(Solver):
     """Expansion of h in Chebyshev polynomials (Shuman, Vandergheynst and Frossard, DCOSS 2011, section III).
 
         F = sum of c_k T_k(S) Y,    T_{k+1}(S) = 2 S T_k(S) - T_{k-1}(S),    k <= degree
@@ -181,7 +181,7 @@ class Chebyshev:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedChebyshev:
+class PreparedChebyshev(Prepared):
     """Coefficients, and S on a backend, ready for seeds."""
 
     settings: Chebyshev

@@ -16,7 +16,7 @@ from manifold._checks import check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Progress, Solution, require_one_pole, require_poles
+from manifold.solvers.base import Callback, Prepared, Progress, Solution, Solver, require_one_pole, require_poles
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 PRESETS = {"paper": (1e-6, 20), "ranking": (1e-3, None), "exact": (1e-10, None)}
@@ -24,7 +24,7 @@ _RESTARTS = 3  # fresh starts from the true residual, when rounding has made the
 
 
 @dataclass(frozen=True)
-class ConjugateGradient:
+class ConjugateGradient(Solver):
     """Block conjugate gradients (Iscen et al., CVPR 2017, section 4.3; Hestenes and Stiefel, 1952).
 
     Solves (I - a S) X = w Y for each resolvent w / (1 - a x) of the filter and adds the X.
@@ -88,7 +88,7 @@ class ConjugateGradient:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedConjugateGradient:
+class PreparedConjugateGradient(Prepared):
     """S on a backend, ready for seeds."""
 
     settings: ConjugateGradient

@@ -17,12 +17,12 @@ from manifold._resources import require_memory
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Solution
+from manifold.solvers.base import Callback, Prepared, Solution, Solver
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 
 @dataclass(frozen=True)
-class Direct:
+class Direct(Solver):
     """Factorisation: F = sum of w (I - a S)^-1 Y over the resolvents of the filter, exact to rounding.
 
     A filter that is not a sum of resolvents takes all eigenvectors of a dense S instead, F = U h(Lambda) U' Y.
@@ -64,7 +64,7 @@ class Direct:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedDirect:
+class PreparedDirect(Prepared):
     """The factors, ready for seeds."""
 
     system: NormalizedAffinity

@@ -17,7 +17,7 @@ from manifold._checks import check_count, check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Solution, Status
+from manifold.solvers.base import Callback, Prepared, Solution, Solver, Status
 from manifold.solvers.eigenpairs import leading_eigenpairs
 from manifold.solvers.spectrum import Spectrum
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
@@ -40,7 +40,7 @@ def take_spectrum(given: Spectrum | None, rank: int, system: NormalizedAffinity)
 
 
 @dataclass(frozen=True)
-class FastSpectralRanking:
+class FastSpectralRanking(Solver):
     """Fast spectral ranking (Iscen et al., CVPR 2018), with the identity term kept apart.
 
         F = h(0) Y + U (h(Lambda) - h(0)) U' Y                                   n_steps = 0
@@ -110,7 +110,7 @@ class FastSpectralRanking:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedFastSpectralRanking:
+class PreparedFastSpectralRanking(Prepared):
     """Eigenpairs on a backend, ready for seeds; `spectrum` can be given to other solvers on the same graph."""
 
     settings: FastSpectralRanking

@@ -13,7 +13,7 @@ from manifold._checks import check_count, check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import require_poles
+from manifold.solvers.base import Solver, require_poles
 from manifold.solvers.conjugate_gradient import ConjugateGradient, PreparedConjugateGradient
 from manifold.solvers.fast_spectral_ranking import take_spectrum
 from manifold.solvers.spectrum import Spectrum
@@ -21,7 +21,7 @@ from manifold.solvers.system import NormalizedAffinity
 
 
 @dataclass(frozen=True)
-class Hybrid:
+class Hybrid(Solver):
     """Conjugate gradients from a spectral start (after Iscen et al., ACCV 2018).
 
         x_0 = U (I - a Lambda)^-1 U' b + (b - U U' b),    then CG on (I - a S) x = b

@@ -18,7 +18,7 @@ from manifold.backends import Array, Backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.solvers._lanczos_basis import Basis, BasisGrowth, Floats
-from manifold.solvers.base import Callback, Solution, Status
+from manifold.solvers.base import Callback, Prepared, Solution, Solver, Status
 from manifold.solvers.chebyshev import Series, expand, refine
 from manifold.solvers.system import NormalizedAffinity, Seeds, check_seeds, solve_in_blocks
 
@@ -27,7 +27,7 @@ _MARGIN = 1.01  # over the lengths of basis vectors, which are 1 up to the round
 
 
 @dataclass(frozen=True)
-class Lanczos:
+class Lanczos(Solver):
     """One Krylov basis V for each column, orthogonal by a three-term recurrence (Saad, SIAM J. Numer. Anal. 29, 1992).
 
         S V = V T + beta v e_m',    F = ||y||_2 V h(T) e_1,    T (m, m) tridiagonal
@@ -80,7 +80,7 @@ class Lanczos:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedLanczos:
+class PreparedLanczos(Prepared):
     """S on a backend, ready for seeds."""
 
     settings: Lanczos

@@ -15,14 +15,14 @@ from manifold._checks import check_stopping
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Progress, Solution, require_one_pole, require_poles
+from manifold.solvers.base import Callback, Prepared, Progress, Solution, Solver, require_one_pole, require_poles
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 _LITTLE = 0.8  # of the residual: where so much is left after steps that halve it in theory, rounding holds it
 
 
 @dataclass(frozen=True)
-class PowerIteration:
+class PowerIteration(Solver):
     """Random walk with restart (Zhou et al., "Ranking on data manifolds", NIPS 2003).
 
         x <- a S x + w y        for each resolvent w / (1 - a x) of the filter; the x are added
@@ -78,7 +78,7 @@ class PowerIteration:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedPowerIteration:
+class PreparedPowerIteration(Prepared):
     """S on a backend, ready for seeds."""
 
     settings: PowerIteration

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from manifold import Diffusion, Heat, LowPass, RegularizedDiffusion, build_graph, diffuse, graph_from_affinity, load
 from manifold.backends import get_backend
 from manifold.errors import ConvergenceWarning, CorruptFileError, ManifoldWarning, MemoryBudgetError
-from manifold.solvers import ConjugateGradient, FastSpectralRanking, Hybrid, Status, _eigenpairs
+from manifold.solvers import ConjugateGradient, FastSpectralRanking, Hybrid, Status, eigenpairs
 from manifold.solvers.eigenpairs import leading_eigenpairs
 from manifold.solvers.system import NormalizedAffinity
 from manifold.storage import load_arrays, save_arrays
@@ -109,7 +109,7 @@ def test_rank_counts_for_each_component(archipelago):
 
 
 def test_repeated_eigenvalues_of_a_ring_in_the_krylov_space(monkeypatch):
-    monkeypatch.setattr(_eigenpairs, "DENSE_LIMIT", 50)
+    monkeypatch.setattr(eigenpairs, "DENSE_LIMIT", 50)
     n = 120
     graph = graph_from_affinity(adjacency(n, [(i, (i + 1) % n) for i in range(n)])).astype(F64)
     spectrum = leading_eigenpairs(system_of(graph), 21, tol=1e-9)
@@ -120,7 +120,7 @@ def test_repeated_eigenvalues_of_a_ring_in_the_krylov_space(monkeypatch):
 
 
 def test_eigenvalues_of_high_multiplicity_in_the_krylov_space(monkeypatch):
-    monkeypatch.setattr(_eigenpairs, "DENSE_LIMIT", 50)
+    monkeypatch.setattr(eigenpairs, "DENSE_LIMIT", 50)
     star = graph_from_affinity(adjacency(200, [(0, i) for i in range(1, 200)])).astype(F64)  # 1, 198 times 0, -1
     spectrum = leading_eigenpairs(system_of(star), 20, tol=1e-9)
     np.testing.assert_allclose(spectrum.eigenvalues, np.eye(20)[0], atol=1e-12)
