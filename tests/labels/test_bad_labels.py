@@ -93,7 +93,7 @@ def test_row_47_in_the_facade():
         (np.array([1, 255, 2, 255], dtype=np.uint8), {"unlabeled": 255}, [1, 2], "u"),
         (np.array([1, 1, 2, 2], dtype=np.uint8), {}, [1, 2], "i"),
         ([True, None, False, None], {}, [False, True], "O"),
-        (pd.Series([1, pd.NA, 2, pd.NA], dtype="Int64"), {}, [1, 2], "f"),
+        (pd.Series([1, pd.NA, 2, pd.NA], dtype="Int64"), {}, [1, 2], "i"),
         (pd.Categorical(["x", None, "y", None]), {}, ["x", "y"], "U"),
     ],
     ids=str,
