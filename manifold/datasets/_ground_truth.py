@@ -34,7 +34,7 @@ class GroundTruth:
         default_factory=lambda: {"all": (("relevant",), ("junk",))}
     )
     figures: tuple[str, ...] = ("mAP",)
-    interpolation: Literal["trapezoid", "step"] = "trapezoid"
+    interpolation: Literal["trapezoid", "step"] = "step"
     n_items: int | None = None  # rows of the collection, where that is known
     items: tuple[str, ...] = ()  # (n_items,) their names
     queries: tuple[str, ...] = ()  # (q,)

@@ -1,7 +1,8 @@
 """Rankings and relevance in, figures of merit out.
 
-A ranking is (q, m) item ids, best first, one row a query; a negative or empty id pads a short row.
-``relevant`` and ``junk`` hold one collection of ids a query; junk is taken out before anything is counted.
+A ranking is (q, m) item ids, best first, one row a query: whole numbers, texts or UUIDs. -1 pads a short row, unless an
+item that is judged has that name; among texts "" does. ``relevant`` and ``junk`` hold one collection of ids a query,
+read by place; ids may have gains, and those above 0 are relevant. Junk is taken out before anything is counted.
 A query without relevant items is skipped (a mean over no query is NaN). A malformed ranking, or relevance
 that does not fit it, is a ValueError or TypeError that says how to mend it. `evaluate` gives all figures of
 a protocol at once.
@@ -17,6 +18,7 @@ from manifold.metrics._retrieval import (
     mean_precision_at_k,
     ndcg_at_k,
     recall_at_k,
+    reciprocal_rank,
 )
 from manifold.metrics._structure import hubness, k_occurrences, normalized_mutual_information, overlap_at_k
 
@@ -36,4 +38,5 @@ __all__ = [
     "normalized_mutual_information",
     "overlap_at_k",
     "recall_at_k",
+    "reciprocal_rank",
 ]

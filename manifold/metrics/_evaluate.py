@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from manifold.metrics._judged import Judged, Relevance, check_k, judge, known_mean
-from manifold.metrics._retrieval import (
-    FloatArray,
-    Interpolation,
-    average_precision,
-    hit,
-    ndcg,
-    precision,
-    recall,
-    seen_by_bulls_eye,
-)
+from manifold._typing import Facts, Floats
+from manifold.metrics import _figures as table
+from manifold.metrics._judged import Relevance, judge, known_mean
+from manifold.metrics._retrieval import Interpolation
 
 
 class Judgements(Protocol):
     """What `evaluate` asks of a ground truth; `datasets.GroundTruth` answers it."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Facts:
         """Names of the ways in which items count."""
 
     @property
@@ -40,25 +33,6 @@ class Judgements(Protocol):
         """Return (relevant, junk) of each query."""
 
 
-class _Figure(NamedTuple):
-    value: Callable[[Judged, int], float]  # of one query, with the k after the @
-    whole_list: bool = False  # it looks beyond the first k
-
-
-_AT_K = {
-    "mP": _Figure(precision, whole_list=True),
-    "recall": _Figure(recall),
-    "hit": _Figure(hit),
-    "nDCG": _Figure(ndcg),
-    "binary nDCG": _Figure(lambda judged, k: ndcg(judged._replace(gains=None), k)),
-    "bull's-eye": _Figure(seen_by_bulls_eye),
-}
-_AT_1 = {
-    "1-NN accuracy": _Figure(hit),
-    "1-NN error": _Figure(lambda judged, k: 1 - hit(judged, k)),
-}
-
-
 def evaluate(
     ranking: ArrayLike, truth: Judgements, *, figures: Sequence[str] | None = None
 ) -> dict[str, dict[str, float]]:
@@ -71,8 +45,8 @@ def evaluate(
     truth : GroundTruth
         See `datasets.ground_truth`. Its interpolation is that of the mAP.
     figures : names, optional
-        Of "mAP", "mP@k", "recall@k", "hit@k" (the Recall@K of metric learning), "nDCG@k" (graded where the truth is),
-        "binary nDCG@k", "bull's-eye@m", "1-NN accuracy", "1-NN error"; by default those usual for the truth.
+        Of {names}, with a number for k; by default those usual for the truth. hit@k is the Recall@K of metric
+        learning, nDCG is graded where the truth is, and the bull's-eye score counts the query among its k.
 
     Returns
     -------
@@ -97,30 +71,37 @@ def evaluate(
     --------
     >>> from manifold.datasets import GroundTruth
     >>> evaluate([[7, 1, 2], [1, 7, 2]], GroundTruth("two", {"relevant": [[7], [7]]}), figures=["mAP", "hit@1"])
-    {'all': {'mAP': 0.625, 'hit@1': 0.5}}
+    {'all': {'mAP': 0.75, 'hit@1': 0.5}}
     """
     values = evaluate_queries(ranking, truth, figures=figures)
     return {setting: {name: known_mean(of) for name, of in by_name.items()} for setting, by_name in values.items()}
 
 
+if evaluate.__doc__:  # python -OO has none
+    evaluate.__doc__ = evaluate.__doc__.replace("{names}", table.names())
+
+
 def evaluate_queries(
     ranking: ArrayLike, truth: Judgements, *, figures: Sequence[str] | None = None
-) -> dict[str, dict[str, FloatArray]]:
+) -> dict[str, dict[str, Floats]]:
     """Return the figures of every query, (q,) each, NaN without relevant items; arguments and errors as for `evaluate`.
 
     Examples
     --------
     >>> from manifold.datasets import GroundTruth
     >>> evaluate_queries([[7, 1, 2], [1, 7, 2]], GroundTruth("two", {"relevant": [[7], [7]]}))
-    {'all': {'mAP': array([1.  , 0.25])}}
+    {'all': {'mAP': array([1. , 0.5])}}
     """
-    names = truth.figures if figures is None else figures
-    chosen = {name: _parse(name, truth.interpolation) for name in names}
+    names = truth.figures if figures is None else [figures] if isinstance(figures, str) else figures
+    chosen = {name: table.parse(name) for name in names}
     values = {}
     for setting in truth.settings:
         relevant, junk = truth.judgements(setting)
         judged = list(judge(ranking, relevant, junk))
-        values[setting] = {name: np.array([figure.value(j, k) for j in judged]) for name, (figure, k) in chosen.items()}
+        values[setting] = {
+            name: np.array([asked.of_query(j, truth.interpolation) for j in judged], dtype=np.float64)
+            for name, asked in chosen.items()
+        }
     return values
 
 
@@ -130,21 +111,6 @@ def list_depth(figures: Sequence[str]) -> int | None:
     >>> list_depth(["hit@1", "recall@10"]), list_depth(["hit@1", "mAP"])
     (10, None)
     """
-    parsed = [_parse(name, "trapezoid") for name in figures]
-    return None if any(figure.whole_list for figure, _ in parsed) else max((k for _, k in parsed), default=None)
-
-
-def _parse(name: str, interpolation: Interpolation) -> tuple[_Figure, int]:
-    """Return what a figure's name stands for, and its k."""
-    if name == "mAP":
-        return _Figure(
-            lambda j, _: average_precision(j.ranks, j.n_relevant, interpolation=interpolation), whole_list=True
-        ), 0
-    if name in _AT_1:
-        return _AT_1[name], 1
-    kind, _, k = name.partition("@")
-    if kind not in _AT_K or not (k.isascii() and k.isdigit()):
-        known = ", ".join(["mAP", *(f"{kind}@k" for kind in _AT_K), *_AT_1])
-        raise ValueError(f"figures holds {name!r}, which is unknown: use {known}, with a number for k")
-    check_k(int(k), name=f"k of {name!r}")
-    return _AT_K[kind], int(k)
+    depths = [table.parse(name).depth for name in figures]
+    known = [depth for depth in depths if depth is not None]
+    return max(known, default=None) if len(known) == len(depths) else None

@@ -1,6 +1,7 @@
 """Figures of merit of one kind each: the value of every query, and its mean over the queries that have one.
 
 In: a ranking (q, m) and what is relevant to each query. A function of one `Judged` list is NaN without relevant items.
+An item is relevant where its gain is above 0; in a collection without gains all are.
 """
 
 from __future__ import annotations
@@ -8,19 +9,19 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from manifold._typing import Floats, Ints
 from manifold.metrics._judged import Judged, Relevance, check_k, judge, known_mean
 
-FloatArray: TypeAlias = NDArray[np.float64]
 Interpolation: TypeAlias = Literal["trapezoid", "step"]
 
 
-def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Interpolation = "trapezoid") -> float:
-    """Area under the precision-recall curve of one query.
+def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Interpolation = "step") -> float:
+    """Average precision of one query: the mean, over what is relevant, of the precision where it was found.
 
-    ``AP = sum_j (p0 + p1) / (2 n)`` with ``p1 = (j + 1) / (r_j + 1)`` and ``p0 = j / r_j`` (1 at rank 0), the
-    trapezoid rule of the Oxford protocol; ``"step"`` is ``sum_j p1 / n``, the AP of trec_eval.
+    ``AP = sum_j p1 / n`` with ``p1 = (j + 1) / (r_j + 1)``, as trec_eval and scikit-learn count it. ``"trapezoid"`` is
+    the rule of the Oxford protocols, ``sum_j (p0 + p1) / (2 n)`` with ``p0 = j / r_j`` (1 at rank 0).
 
     Parameters
     ----------
@@ -28,6 +29,7 @@ def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Inter
         0-based ranks of the relevant items that were retrieved, junk taken out.
     n_relevant : int
         All relevant items, also those not retrieved; 0 gives NaN.
+    interpolation : "step" or "trapezoid"
 
     Raises
     ------
@@ -36,12 +38,13 @@ def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Inter
 
     References
     ----------
-    Philbin et al., "Object retrieval with large vocabularies and fast spatial matching", CVPR 2007.
+    Buckley and Voorhees, "Evaluating evaluation measure stability", SIGIR 2000; for the trapezoids Philbin et al.,
+    "Object retrieval with large vocabularies and fast spatial matching", CVPR 2007.
 
     Examples
     --------
-    >>> round(average_precision([0, 3, 4, 5], 4), 4)
-    0.65
+    >>> round(average_precision([0, 3, 4, 5], 4), 4), round(average_precision([1], 1, interpolation="trapezoid"), 4)
+    (0.6917, 0.25)
     """
     if interpolation not in ("trapezoid", "step"):
         raise ValueError(f"interpolation={interpolation!r} is unknown: use 'trapezoid' or 'step'")
@@ -62,17 +65,16 @@ def average_precisions(
     relevant: Relevance,
     *,
     junk: Relevance | None = None,
-    interpolation: Interpolation = "trapezoid",
-) -> FloatArray:
+    interpolation: Interpolation = "step",
+) -> Floats:
     """Average precision of every query, (q,) float64, NaN without relevant items; see `average_precision`.
 
     Examples
     --------
     >>> average_precisions([[7, 1, 2], [1, 7, 2]], [[7], [7]])
-    array([1.  , 0.25])
+    array([1. , 0.5])
     """
-    judged = judge(ranking, relevant, junk)
-    return np.array([average_precision(j.ranks, j.n_relevant, interpolation=interpolation) for j in judged])
+    return np.array([averaged_precision(j, interpolation) for j in judge(ranking, relevant, junk)], dtype=np.float64)
 
 
 def mean_average_precision(
@@ -80,14 +82,14 @@ def mean_average_precision(
     relevant: Relevance,
     *,
     junk: Relevance | None = None,
-    interpolation: Interpolation = "trapezoid",
+    interpolation: Interpolation = "step",
 ) -> float:
     """Mean average precision (mAP) over the queries that have relevant items; see `average_precision`.
 
     Examples
     --------
     >>> mean_average_precision([[7, 1, 2], [1, 7, 2]], [[7], [7]])
-    0.625
+    0.75
     """
     return known_mean(average_precisions(ranking, relevant, junk=junk, interpolation=interpolation))
 
@@ -140,12 +142,33 @@ def hit_rate_at_k(ranking: ArrayLike, relevant: Relevance, *, k: int = 1, junk: 
     return known_mean([hit(j, k) for j in judge(ranking, relevant, junk)])
 
 
+def reciprocal_rank(
+    ranking: ArrayLike, relevant: Relevance, *, k: int | None = None, junk: Relevance | None = None
+) -> float:
+    """Mean reciprocal rank (MRR), ``mean_q 1 / (1 + min rank)``, 0 where no relevant item is among the first k.
+
+    ``k`` defaults to the whole rows, as in trec_eval's recip_rank.
+
+    References
+    ----------
+    Voorhees, "The TREC-8 question answering track report", TREC 1999.
+
+    Examples
+    --------
+    >>> reciprocal_rank([[7, 1, 2], [1, 7, 2]], [[7], [7]])
+    0.75
+    """
+    if k is not None:
+        check_k(k)
+    return known_mean([reciprocal(j, k) for j in judge(ranking, relevant, junk)])
+
+
 def ndcg_at_k(ranking: ArrayLike, relevant: Relevance, *, k: int = 10, junk: Relevance | None = None) -> float:
     """Mean normalised discounted cumulative gain of the first k items.
 
     ``DCG = sum_{r < k} gain_r / log2(r + 2)`` over 0-based ranks r, divided by the DCG of the ideal order:
-    linear gain, as in trec_eval's ndcg_cut. A query's relevant items are a mapping ``id -> gain``, or any
-    other collection of ids, each of gain 1. A negative or non-finite gain is a ValueError.
+    linear gain, as in trec_eval's ndcg_cut. A query's relevant items are a mapping ``id -> gain``, where those of gain
+    0 and less are not relevant, or any other collection of ids, each of gain 1.
 
     References
     ----------
@@ -179,6 +202,11 @@ def bulls_eye(ranking: ArrayLike, relevant: Relevance, *, m: int) -> float:
     return known_mean([seen_by_bulls_eye(j, m) for j in judge(ranking, relevant, None)])
 
 
+def averaged_precision(judged: Judged, interpolation: Interpolation) -> float:
+    """Return the average precision."""
+    return average_precision(judged.ranks, judged.n_relevant, interpolation=interpolation)
+
+
 def precision(judged: Judged, k: int) -> float:
     """Return the share of relevant items among the first k, or up to the last relevant one."""
     if judged.ranks.size == 0:
@@ -197,23 +225,38 @@ def hit(judged: Judged, k: int) -> float:
     return float((judged.ranks < k).any()) if judged.n_relevant else float("nan")
 
 
-def seen_by_bulls_eye(judged: Judged, m: int) -> float:
-    """Return the share of the query's class among its m nearest, itself counted."""
-    found = 1 + np.count_nonzero(judged.ranks < m - 1)
+def miss(judged: Judged, k: int) -> float:
+    """Return 1 where no relevant item is among the first k, else 0."""
+    return 1 - hit(judged, k)
+
+
+def seen_by_bulls_eye(judged: Judged, k: int) -> float:
+    """Return the share of the query's class among its k nearest, itself counted."""
+    found = 1 + np.count_nonzero(judged.ranks < k - 1)
     return found / (1 + judged.n_relevant) if judged.n_relevant else float("nan")
+
+
+def reciprocal(judged: Judged, k: int | None = None) -> float:
+    """Return 1 over the place of the first relevant item, 0 where none is among the first k."""
+    if not judged.n_relevant:
+        return float("nan")
+    first = int(judged.ranks[0]) + 1 if judged.ranks.size else None
+    return 1 / first if first is not None and (k is None or first <= k) else 0.0
 
 
 def ndcg(judged: Judged, k: int) -> float:
     """Return the discounted gain of the first k over the best that can be had."""
-    gains = judged.gains
-    ideal = np.ones(judged.n_relevant) if gains is None else np.array(list(gains.values()), dtype=np.float64)
-    if not (np.isfinite(ideal).all() and (ideal >= 0).all()):
-        raise ValueError("relevant holds a negative or non-finite gain: give gains >= 0")
+    if not judged.n_relevant:
+        return float("nan")
     first = judged.ranks < k
-    found = np.ones(judged.ids.size) if gains is None else np.array([gains[i] for i in judged.ids.tolist()])
-    best = _discounted(np.sort(ideal)[::-1][:k], np.arange(min(k, ideal.size)))
-    return _discounted(found[first], judged.ranks[first]) / best if best else float("nan")
+    best = _discounted(np.sort(judged.ideal)[::-1][:k], np.arange(min(k, judged.n_relevant)))
+    return _discounted(judged.gains[first], judged.ranks[first]) / best
 
 
-def _discounted(gains: FloatArray, ranks: NDArray[np.int64]) -> float:
+def binary_ndcg(judged: Judged, k: int) -> float:
+    """Return the same with gain 1 for all that is relevant."""
+    return ndcg(judged._replace(gains=np.ones(judged.gains.size), ideal=np.ones(judged.n_relevant)), k)
+
+
+def _discounted(gains: Floats, ranks: Ints) -> float:
     return float(gains @ (1 / np.log2(ranks + 2)))

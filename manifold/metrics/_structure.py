@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from manifold._typing import AnyArray, Ints
 from manifold.metrics._judged import as_rows, check_k, known_mean, unpad
 
 
@@ -30,7 +31,7 @@ def overlap_at_k(a: ArrayLike, b: ArrayLike, *, k: int | None = None) -> float:
     return known_mean([len(x & y) / max(len(x), len(y)) for x, y in pairs])
 
 
-def k_occurrences(neighbors: ArrayLike, n_items: int) -> NDArray[np.int64]:
+def k_occurrences(neighbors: ArrayLike, n_items: int) -> Ints:
     """How often each item stands in the neighbour lists, ``N_k(i) = #{q : i in row q}``, (n_items,) int64.
 
     Examples
@@ -39,8 +40,8 @@ def k_occurrences(neighbors: ArrayLike, n_items: int) -> NDArray[np.int64]:
     array([2, 1, 0])
     """
     ids = unpad(as_rows(neighbors, name="neighbors").ravel())
-    if ids.size and ids.max() >= n_items:
-        raise ValueError(f"neighbors holds item {ids.max()} but n_items={n_items}: give every item a count")
+    if ids.size and (ids.dtype.kind not in "iu" or not 0 <= ids.min() <= ids.max() < n_items):
+        raise ValueError(f"neighbors holds item {ids.max()} but n_items={n_items}: give rows 0..{n_items - 1}, -1 pads")
     return np.bincount(ids, minlength=n_items).astype(np.int64)
 
 
@@ -69,9 +70,12 @@ def normalized_mutual_information(
 ) -> float:
     """Mutual information of two labellings over the mean of their entropies, ``2 I / (H_a + H_b)``.
 
-    ``average="geometric"`` divides by ``sqrt(H_a H_b)`` instead. Two labellings without entropy agree: 1.
+    ``average="geometric"`` divides by ``sqrt(H_a H_b)`` instead. Two labellings of one class each agree: 1; one of one
+    class tells nothing of one of several: 0.
 
-    Geometric: Strehl & Ghosh, "Cluster ensembles", JMLR 2002.
+    References
+    ----------
+    Strehl & Ghosh, "Cluster ensembles", JMLR 2002, section 3.1 (geometric).
 
     Examples
     --------
@@ -82,16 +86,26 @@ def normalized_mutual_information(
         raise ValueError(f"a {np.shape(a)} and b {np.shape(b)}: give two (n,) labellings of the same items")
     if average not in ("arithmetic", "geometric"):
         raise ValueError(f"average={average!r} is unknown: use 'arithmetic' or 'geometric'")
-    (_, rows), (_, columns) = np.unique(a, return_inverse=True), np.unique(b, return_inverse=True)
-    joint = np.zeros((rows.max() + 1, columns.max() + 1))
-    np.add.at(joint, (rows, columns), 1 / rows.size)
-    h_a, h_b, h_ab = (_entropy(p) for p in (joint.sum(1), joint.sum(0), joint.ravel()))
+    rows, columns = _numbered(a, name="a"), _numbered(b, name="b")
+    joint = np.unique(np.stack([rows, columns]), axis=1, return_counts=True)[1]
+    h_a, h_b, h_ab = (_entropy(counts) for counts in (np.bincount(rows), np.bincount(columns), joint))
+    if h_a == 0 or h_b == 0:
+        return float(h_a == h_b)  # by definition: two constants agree, one tells nothing of the other
     mean = (h_a + h_b) / 2 if average == "arithmetic" else (h_a * h_b) ** 0.5
-    if h_a == h_b == 0:
-        return 1.0
-    return (h_a + h_b - h_ab) / mean if mean else 0.0
+    return min(max((h_a + h_b - h_ab) / mean, 0.0), 1.0)  # rounding
 
 
-def _entropy(p: NDArray[np.float64]) -> float:
-    p = p[p > 0]
-    return float(-(p * np.log(p)).sum())
+def _numbered(labels: ArrayLike, *, name: str) -> Ints:
+    """Return the number of each item's class."""
+    try:
+        return np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int64)
+    except TypeError:
+        raise TypeError(f"{name} holds labels of several kinds: give integers alone, or texts alone") from None
+
+
+def _entropy(counts: AnyArray) -> float:
+    """Return log n - sum c log c / n of the sizes c of classes of n items, exactly 0 for a single one."""
+    if counts.size == 1:
+        return 0.0
+    n = counts.sum()
+    return float(np.log(n) - (counts * np.log(counts)).sum() / n)
