@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from manifold._checks import check_count, check_features
+from manifold._checks import check_count
 from manifold._progress import Progress, shown
 from manifold._resources import at_most, require_memory
+from manifold._typing import Ints, RandomState
 from manifold.backends import Backend, backend_for, on_host
 from manifold.errors import warn
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
+from manifold.neighbors._all_pairs import Exact
 from manifold.neighbors._base import METRICS, Neighbors
 from manifold.neighbors._exact import exact_search
+from manifold.neighbors._faiss import Faiss
 from manifold.neighbors._inverted_file import InvertedFile
-from manifold.neighbors._methods import METHODS, choose_method, memory_forecast, search
+from manifold.neighbors._methods import METHODS, Method, check_method, choose_method, get_method, memory_forecast
+from manifold.neighbors._nn_descent import NNDescent
 from manifold.neighbors._update import with_points, without_points
-from manifold.neighbors.points import PointSet
+from manifold.neighbors.points import PointSet, point_set
 
 __all__ = [
     "METHODS",
     "METRICS",
+    "Exact",
+    "Faiss",
     "InvertedFile",
+    "Method",
+    "NNDescent",
     "Neighbors",
     "PointSet",
     "Progress",
@@ -34,6 +41,7 @@ __all__ = [
     "from_precomputed",
     "from_sklearn",
     "memory_forecast",
+    "point_set",
     "warn_of_awkward_points",
     "with_points",
     "without_points",
@@ -41,31 +49,30 @@ __all__ = [
 
 
 def find_neighbors(
-    X: Any,
+    X: object,
     n_neighbors: int = 10,
     *,
-    method: str | InvertedFile = "auto",
+    method: str | Method = "auto",
     metric: str = "cosine",
     backend: str | Backend = "auto",
-    random_state: Any = None,
+    random_state: RandomState = None,
     progress: Progress | bool | None = None,
 ) -> Neighbors:
     """Find the k nearest other points of each point.
 
     Parameters
     ----------
-    X : (n, d) array-like of numbers, or (n, n) similarities for ``metric="precomputed"``
+    X : (n, d) array-like of numbers, PointSet, or (n, n) similarities for ``metric="precomputed"``
         Never written to; a float32 array or memmap is read in place. That of a device is checked, and kept, on the
-        host, and searched on its device.
+        host, and searched on its device. Points of `point_set` are neither checked nor measured again.
     n_neighbors : int
         k neighbours *other than self*, which is removed by id. Cut to n - 1, with a warning.
-    method : {"auto", "exact", "inverted_file", "nn_descent", "faiss"} or InvertedFile
-        "auto" is exact where that takes seconds, an inverted file where it takes longer: see `choose_method`, and the
-        `facts` of the result. "inverted_file" compares points of near cells, approximate, its recall measured: see
-        `InvertedFile` for settings. "nn_descent" walks along neighbours; it compiles for 45 s in every process, and
-        gives the same answer for a seed on one thread only. "faiss" is the IVF index of that library.
+    method : str or Method
+        "auto", a name in `METHODS`, or settings such as ``InvertedFile(recall=0.99)``. "auto" is exact where that takes
+        seconds, an inverted file where it takes longer: see `choose_method`, and the `facts` of the result. What is
+        approximate says its measured recall there, and warns of one below 0.9.
     metric : {"cosine", "inner_product", "euclidean", "precomputed"}
-        See `manifold.neighbors._base` for the similarity each one means.
+        See `manifold.neighbors._base` for the similarity each one means; that of a PointSet is its own.
     backend : {"auto", "scipy", "cupy"} or Backend
         Where the exact search and the inverted file run; "auto" follows `X`. Neighbours are on the host in any case.
     random_state : int, numpy.random.Generator or None
@@ -77,7 +84,8 @@ def find_neighbors(
     Raises
     ------
     TypeError, ValueError
-        For input that is not finite real numbers of the right shape, or an unknown name.
+        For input that is not finite real numbers of the right shape, an unknown name, or a metric that a method, or
+        the points, were not made for.
     MemoryBudgetError
         Where the lists would not fit in memory; raised before the search.
 
@@ -87,28 +95,30 @@ def find_neighbors(
     [[1], [0], [1]]
     """
     k = check_count(n_neighbors, "n_neighbors")
-    arrays = backend_for(backend, {"X": X})
-    X = on_host(X, arrays)
-    if metric == "precomputed":
+    arrays = backend_for(backend, {"X": X.X if isinstance(X, PointSet) else X})
+    check_method(method)
+    if metric == "precomputed" and not isinstance(X, PointSet):
         if method not in ("auto", "exact"):
             raise ValueError(f"metric='precomputed' needs no search: leave out method={method!r}")
-        shape = np.shape(X)
-        return from_precomputed(X, _at_most(k, shape[0]) if len(shape) == 2 else k)
-    if metric not in METRICS:
+        similarities = on_host(X, arrays)
+        shape = np.shape(similarities)
+        return from_precomputed(similarities, _at_most(k, shape[0]) if len(shape) == 2 else k)
+    if metric not in (*METRICS, "precomputed"):
         raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
-    if not isinstance(method, InvertedFile) and method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS} or InvertedFile(...), got {method!r}")
-    X = check_features(X)
-    n, d = X.shape
+    points = point_set(X if isinstance(X, PointSet) else on_host(X, arrays), metric)
+    n, d = points.X.shape
     k = _at_most(k, n)
-    name = "inverted_file" if isinstance(method, InvertedFile) else method
-    fewer = at_most("n_neighbors", k, lambda k: memory_forecast(n, d, k, method=name))
-    require_memory(memory_forecast(n, d, k, method=name), purpose=f"finding {k} neighbours of {n} points", cure=fewer)
+    settings, why = get_method(method, n=n, d=d, k=k, metric=metric, on_host=arrays.owns(points.X[:0]))
+    forecast = partial(settings.memory_forecast, n, d)
+    fewer = at_most("n_neighbors", k, forecast)
+    require_memory(forecast(k), purpose=f"finding {k} neighbours of {n} points", cure=fewer)
     if k == 0:
-        return Neighbors(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), metric=metric, method="exact")
-    points = PointSet(X, metric)
+        nobody = np.empty((n, 0), np.int32), np.empty((n, 0), np.float32)
+        return Neighbors._trusted(*nobody, metric=metric, method="exact")
     with shown(progress, "neighbours") as report:
-        found = search(points, k=k, method=method, backend=arrays, random_state=random_state, progress=report)
+        found = settings.search(points, k, backend=arrays, random_state=random_state, progress=report)
+    if method == "auto" and found.method != "exact":
+        found = found._with_lists(found.indices, found.similarities, facts={**found.facts, "chosen": why})
     warn_of_awkward_points(points, found)
     return found
 
@@ -120,7 +130,11 @@ def _at_most(k: int, n: int) -> int:
 
 
 def warn_of_awkward_points(points: PointSet, found: Neighbors, *, first: int = 0) -> None:
-    """Warn of zero vectors, which have no direction, and of points that only see their own copies, from a row on."""
+    """Warn of zero vectors, which have no direction, and of points that only see their own copies, from a row on.
+
+    >>> points = point_set([[1.0, 0.0], [0.0, 1.0]])
+    >>> warn_of_awkward_points(points, find_neighbors(points, 1))
+    """
     if points.metric == "cosine":
         zeros = first + np.flatnonzero(points.norms[first:] == 0)
         if zeros.size:
@@ -128,7 +142,7 @@ def warn_of_awkward_points(points: PointSet, found: Neighbors, *, first: int = 0
     if found.n_neighbors == found.n_nodes - 1:  # everyone is listed: no copy can hide another point
         return
     last = found.indices[:, -1].astype(np.int64)
-    rows: NDArray[np.int64] = first + np.flatnonzero(last[first:] >= 0)
+    rows: Ints = first + np.flatnonzero(last[first:] >= 0)
     unit = points.rows
     # a point whose k-th neighbour is itself again sees nothing but copies of itself
     equal = [rows[s][(unit(rows[s]) == unit(last[rows[s]])).all(axis=1)] for s in points.parts(rows.size)]

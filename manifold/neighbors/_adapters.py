@@ -5,13 +5,12 @@ In: their arrays, in their convention. Out: `Neighbors`, self removed by id, sim
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._resources import require_memory
+from manifold._typing import AnyArray
 from manifold._weights import checked_csr
 from manifold.backends import get_backend
 from manifold.neighbors._base import METRICS, Neighbors, sort_rows
@@ -19,7 +18,7 @@ from manifold.neighbors._base import METRICS, Neighbors, sort_rows
 _ROWS = 512  # rows of a dense matrix looked at together
 
 
-def from_faiss(D: Any, I: Any, *, metric: str = "cosine") -> Neighbors:  # noqa: E741 -- FAISS's own names
+def from_faiss(D: ArrayLike, I: ArrayLike, *, metric: str = "cosine") -> Neighbors:  # noqa: E741 -- FAISS's own names
     """Take the result of ``D, I = index.search(X, k)`` of a FAISS index over the same points X.
 
     Parameters
@@ -62,7 +61,7 @@ def from_faiss(D: Any, I: Any, *, metric: str = "cosine") -> Neighbors:  # noqa:
     return _from_lists(ids, values, metric=metric, method="given (D, I)")
 
 
-def from_sklearn(graph: Any, *, metric: str = "euclidean") -> Neighbors:
+def from_sklearn(graph: sparse.csr_array, *, metric: str = "euclidean") -> Neighbors:
     """Take a scikit-learn neighbours graph in ``mode="distance"``, such as `kneighbors_graph` returns.
 
     Parameters
@@ -92,7 +91,7 @@ def from_sklearn(graph: Any, *, metric: str = "euclidean") -> Neighbors:
     return _from_csr(csr, metric=metric, method="given scikit-learn graph")
 
 
-def from_precomputed(similarities: Any, n_neighbors: int) -> Neighbors:
+def from_precomputed(similarities: ArrayLike | sparse.csr_array, n_neighbors: int) -> Neighbors:
     """Take an (n, n) matrix of similarities, dense or sparse, and keep the k largest others of each row.
 
     In a sparse matrix an entry that is not stored is no neighbour. Scores of spatial verification, aggregated
@@ -126,7 +125,7 @@ def from_precomputed(similarities: Any, n_neighbors: int) -> Neighbors:
     return _from_lists(ids, values, metric="precomputed", method="precomputed").first(n_neighbors)
 
 
-def _real_csr(matrix: Any, name: str) -> sparse.csr_array:
+def _real_csr(matrix: sparse.csr_array, name: str) -> sparse.csr_array:
     """Return a canonical float64 copy; entries stored twice are added, stored zeros stay."""
     if matrix.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be real numbers, got dtype {matrix.dtype}")
@@ -152,7 +151,7 @@ def _from_csr(csr: sparse.csr_array, *, metric: str, method: str, limit: int | N
     return _from_lists(ids, similarities, metric=metric, method=method)
 
 
-def _from_lists(ids: NDArray[Any], values: NDArray[Any], *, metric: str, method: str) -> Neighbors:
+def _from_lists(ids: AnyArray, values: AnyArray, *, metric: str, method: str) -> Neighbors:
     n = ids.shape[0]
     if ids.size and (ids.min() < -1 or ids.max() >= n):
         raise ValueError(f"neighbour ids must lie in -1..{n - 1} for {n} points, got {ids.min()}..{ids.max()}")
@@ -166,5 +165,5 @@ def _from_lists(ids: NDArray[Any], values: NDArray[Any], *, metric: str, method:
     return Neighbors(indices[:, :used], similarities[:, :used], metric=metric, method=method)
 
 
-def _describe(x: Any) -> str:
+def _describe(x: ArrayLike | sparse.csr_array) -> str:
     return f"{type(x).__name__} of shape {np.shape(x)}"

@@ -5,20 +5,73 @@ In: points (n, d). Out: ids and similarities (n, k) by (-similarity, id), the sa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib.util import find_spec
+
 import numpy as np
 
 from manifold._progress import Progress
+from manifold._typing import Ints, RandomState
 from manifold.backends import Backend
-from manifold.neighbors._exact import SPARE, exact_search
-from manifold.neighbors._shortlists import Shortlists, plain_rows
-from manifold.neighbors.points import Floats, Ints, PointSet, slices
+from manifold.neighbors._base import Neighbors
+from manifold.neighbors._exact import SPARE, exact_search, tiles_forecast
+from manifold.neighbors._shortlists import Shortlists, lists_forecast, plain_rows
+from manifold.neighbors.points import Floats, PointSet, slices
 
 _TILE = 2048  # points that all later ones are compared with at a time
 _WORTH = 1 << 33  # numbers multiplied from which on loading the compiled kernels, a third of a second once, pays
 
 
+@dataclass(frozen=True)
+class Exact:
+    """Compare every point with every other; there is nothing to set. ``method="exact"``.
+
+    Examples
+    --------
+    >>> from manifold.neighbors import find_neighbors
+    >>> find_neighbors([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], 1, method=Exact()).indices.tolist()
+    [[1], [0], [1]]
+    """
+
+    def search(
+        self,
+        points: PointSet,
+        k: int,
+        *,
+        backend: Backend,
+        random_state: RandomState = None,
+        progress: Progress | None = None,
+    ) -> Neighbors:
+        """Return the k nearest others of each point, equal ones by ascending id; nothing here is random.
+
+        Raises
+        ------
+        ValueError
+            Where a similarity would overflow float32.
+
+        Notes
+        -----
+        Cost: n^2 d operations on the host, twice as many on a device; memory as `memory_forecast` says.
+        """
+        ids, similarities = all_pairs_search(points, k=k, backend=backend, progress=progress)
+        return Neighbors._trusted(ids.astype(np.int32), similarities, metric=points.metric, method="exact")
+
+    def memory_forecast(self, n: int, d: int, k: int) -> int:
+        """Return the bytes, at most, that the search takes beside the points.
+
+        >>> Exact().memory_forecast(60_000, 784, 50) < 300e6
+        True
+        """
+        compiled = find_spec("numba") is not None and worth_compiling(n, d)
+        return lists_forecast(n, d, k + SPARE) if compiled else tiles_forecast(n, d, k)
+
+
 def worth_compiling(n: int, d: int) -> bool:
-    """Say whether n points of d features are compared for long enough to load the compiled kernels."""
+    """Say whether n points of d features are compared for long enough to load the compiled kernels.
+
+    >>> worth_compiling(1_000, 64), worth_compiling(60_000, 784)
+    (False, True)
+    """
     return n * n * d >= _WORTH
 
 

@@ -10,14 +10,26 @@ Similarities (higher is nearer), always of the float32 rows x and z:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from manifold._checks import check_count
+from manifold._typing import Facts
+
+if TYPE_CHECKING:
+    import pandas
 
 METRICS = ("cosine", "inner_product", "euclidean")
+_SHOWN = 8  # rows and neighbours that a notebook shows
+
+Number = TypeVar("Number", np.int32, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +59,10 @@ class Neighbors:
     Examples
     --------
     >>> pair = Neighbors(np.array([[1], [0]]), np.array([[0.9], [0.9]]), metric="cosine", method="by hand")
-    >>> pair.n_neighbors
-    1
+    >>> len(pair), pair.n_neighbors
+    (2, 1)
+    >>> pair
+    Neighbors(n_nodes=2, n_neighbors=1, metric='cosine', method='by hand')
     """
 
     indices: NDArray[np.int32]
@@ -56,7 +70,7 @@ class Neighbors:
     metric: str
     method: str
     n_repaired: int = 0
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = np.asarray(self.indices)
@@ -86,10 +100,59 @@ class Neighbors:
             raise ValueError("similarities must descend within each row (-1 last)")
         if self.metric not in (*METRICS, "precomputed"):
             raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {self.metric!r}")
-        for array in (indices, similarities):
-            array.flags.writeable = False
-        object.__setattr__(self, "indices", indices)
-        object.__setattr__(self, "similarities", similarities)
+        object.__setattr__(self, "indices", _read_only(indices))
+        object.__setattr__(self, "similarities", _read_only(similarities))
+
+    @classmethod
+    def _trusted(
+        cls,
+        indices: NDArray[np.int32],
+        similarities: NDArray[np.float32],
+        *,
+        metric: str,
+        method: str,
+        n_repaired: int = 0,
+        facts: Facts | None = None,
+    ) -> Neighbors:
+        """Take lists that the house made, and that keep the promises: no look, no copy, read-only from here on."""
+        made = object.__new__(cls)
+        vars(made).update(indices=_read_only(indices), similarities=_read_only(similarities), metric=metric)
+        vars(made).update(method=method, n_repaired=n_repaired, facts={} if facts is None else facts)
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:  # a pickle forgets that arrays are read-only
+        known = {"metric": self.metric, "method": self.method, "n_repaired": self.n_repaired, "facts": self.facts}
+        remade: Callable[..., Neighbors] = Neighbors._trusted
+        return partial(remade, **known), (self.indices, self.similarities)
+
+    def _with_lists(
+        self, indices: NDArray[np.int32], similarities: NDArray[np.float32], *, facts: Facts | None = None
+    ) -> Neighbors:
+        """Return other lists that the house made of these, with what is known of the search, or more."""
+        return Neighbors._trusted(
+            indices,
+            similarities,
+            metric=self.metric,
+            method=self.method,
+            n_repaired=self.n_repaired,
+            facts=self.facts if facts is None else facts,
+        )
+
+    def __len__(self) -> int:
+        return self.n_nodes
+
+    def __repr__(self) -> str:
+        told = {"n_nodes": self.n_nodes, "n_neighbors": self.n_neighbors, "metric": self.metric, "method": self.method}
+        told |= {"n_repaired": self.n_repaired} if self.n_repaired else {}
+        return f"Neighbors({', '.join(f'{name}={value!r}' for name, value in {**told, **self.facts}.items())})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for i, (ids, similarities) in enumerate(zip(self.indices[:_SHOWN], self.similarities[:_SHOWN], strict=True)):
+            listed = zip(ids[:_SHOWN].tolist(), similarities[:_SHOWN].tolist(), strict=True)
+            cells = "".join(f"<td>{j} <small>({value:.3g})</small></td>" for j, value in listed if j >= 0)
+            rows.append(f"<tr><th>{i}</th>{cells}</tr>")
+        return f"<p>{escape(repr(self))}</p><table>{''.join(rows)}</table>"
 
     @property
     def n_nodes(self) -> int:
@@ -102,17 +165,22 @@ class Neighbors:
         return int(self.indices.shape[1])
 
     def first(self, k: int) -> Neighbors:
-        """Return the lists cut to their k nearest: one search serves every smaller graph."""
-        return Neighbors(
-            self.indices[:, :k],
-            self.similarities[:, :k],
-            metric=self.metric,
-            method=self.method,
-            n_repaired=self.n_repaired,
-            facts=self.facts,
-        )
+        """Return the lists cut to their k nearest, or as they are: one search serves every smaller graph.
 
-    def with_similarities(self, similarities: Any, *, metric: str = "precomputed") -> Neighbors:
+        Notes
+        -----
+        Cost: none; the lists are a view of these, which stay in memory with them.
+
+        Examples
+        --------
+        >>> wide = Neighbors([[1, 2], [0, 2], [1, 0]], [[0.9, 0.8], [0.9, 0.7], [0.7, 0.6]], "cosine", "by hand")
+        >>> wide.first(1).indices.tolist()
+        [[1], [0], [1]]
+        """
+        k = check_count(k, "k", minimum=0)
+        return self._with_lists(self.indices[:, :k], self.similarities[:, :k])
+
+    def with_similarities(self, similarities: ArrayLike, *, metric: str = "precomputed") -> Neighbors:
         """Return the same lists with similarities from elsewhere, sorted anew: verified edges, or a mask of edges.
 
         Parameters
@@ -126,7 +194,7 @@ class Neighbors:
         Raises
         ------
         ValueError
-            For another shape, NaN or infinity.
+            For another shape, NaN or infinity, or an unknown metric.
 
         Examples
         --------
@@ -138,6 +206,8 @@ class Neighbors:
         >>> found.with_similarities(masked, metric="cosine").indices.tolist()
         [[2, -1], [2, -1], [1, 0]]
         """
+        if metric not in (*METRICS, "precomputed"):
+            raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
         values = np.array(similarities, dtype=np.float32)
         if values.shape != self.indices.shape:
             raise ValueError(f"similarities must be one a pair, {self.indices.shape}, got {values.shape}")
@@ -146,15 +216,65 @@ class Neighbors:
             raise ValueError("similarities hold NaN or infinity: -inf drops a pair")
         kept = np.where(np.isneginf(values), -1, self.indices)
         indices, values = sort_rows(kept, values, drop_self=False)
-        return Neighbors(indices, values, metric=metric, method=f"{self.method}, similarities given")
+        return Neighbors._trusted(indices, values, metric=metric, method=f"{self.method}, similarities given")
+
+    def to_scipy(self) -> sparse.csr_array:
+        """Return the similarities as a sparse (n, n) float32 matrix: row i holds the neighbours of i.
+
+        A similarity of 0 is stored like any other, so that what is not stored is no neighbour.
+
+        Examples
+        --------
+        >>> pair = Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand")
+        >>> pair.to_scipy().toarray().tolist()
+        [[0.0, 0.5], [0.5, 0.0]]
+        """
+        listed = self.indices >= 0
+        ends = np.concatenate([[0], np.cumsum(listed.sum(axis=1))])
+        entries = self.similarities[listed], self.indices[listed], ends
+        matrix = sparse.csr_array(entries, shape=(self.n_nodes, self.n_nodes))
+        matrix.sort_indices()
+        return matrix
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with a row for each pair that is listed: ``id``, ``neighbor`` and ``similarity``.
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+
+        Examples
+        --------
+        >>> pair = Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand")
+        >>> pair.to_pandas().similarity.sum().item()
+        1.0
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas: pip install pandas, or use to_scipy()") from error
+        listed = self.indices >= 0
+        rows = np.repeat(np.arange(self.n_nodes), listed.sum(axis=1))
+        return pandas.DataFrame({"id": rows, "neighbor": self.indices[listed], "similarity": self.similarities[listed]})
+
+
+def _read_only(array: NDArray[Number]) -> NDArray[Number]:
+    """Return a view that cannot be written to; whoever made the array may still do so, and should not."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def sort_rows(
-    indices: NDArray[np.int64], similarities: NDArray[np.float32], *, drop_self: bool
+    indices: NDArray[np.int32] | NDArray[np.int64], similarities: NDArray[np.float32], *, drop_self: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Sort rows by (-similarity, id), each id once, invalid entries (-1, and self if asked) last as -1.
 
     Of an id listed twice the larger similarity stays.
+
+    >>> sort_rows(np.array([[0, 1, 1]]), np.array([[0.9, 0.2, 0.5]], np.float32), drop_self=True)[0].tolist()
+    [[1, -1, -1]]
     """
     n = indices.shape[0]
     ids = np.array(indices, dtype=np.int64)

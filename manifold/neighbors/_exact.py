@@ -8,17 +8,28 @@ selections and sums run where the backend is; what comes out is on the host, as 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from manifold._progress import Progress
+from manifold._typing import Ints
 from manifold.backends import Array, Backend, in_blocks
-from manifold.neighbors.points import GATHER, Floats, Ints, PointSet, slices
+from manifold.neighbors.points import GATHER, Floats, PointSet, slices
 
 QUERY_TILE = 2048  # tall, since each tile of points is normalised anew for each tile of queries
 POINT_TILE = 8192  # 2048 x 8192 float32 scores are 64 MiB, whatever n is
 SPARE = 8  # candidates beyond k, so that rounding at the k-th place rarely needs the slow path
+
+
+def tiles_forecast(n: int, d: int, k: int) -> int:
+    """Return the bytes, at most, that `exact_search` takes: tiles, and lists with the copies they are made through.
+
+    >>> tiles_forecast(60_000, 784, 50) < 400e6
+    True
+    """
+    queries, tile = min(n, QUERY_TILE), min(n, POINT_TILE)
+    tiles = 2 * queries * tile + (queries + 3 * tile) * d
+    candidates = 3 * max(GATHER, queries * d) + 4 * queries * (k + 16)
+    return 5 * 8 * n * k + 12 * n + 4 * (tiles + candidates)
 
 
 @np.errstate(under="ignore")
@@ -50,6 +61,14 @@ def exact_search(
     Notes
     -----
     Cost: 2 m n d operations in tiles of 2048 x 8192; a few tiles of memory, whatever m and n are.
+
+    Examples
+    --------
+    >>> from manifold.backends import get_backend
+    >>> points, queries = (PointSet(np.array(X, np.float32), "euclidean") for X in ([[0], [3], [5]], [[4]]))
+    >>> ids, similarities = exact_search(queries, points, k=2, backend=get_backend())
+    >>> ids.tolist(), similarities.tolist()
+    ([[1, 2]], [[-1.0, -1.0]])
     """
     points.check_range(queries)
     rows = np.arange(queries.X.shape[0]) if rows is None else rows
@@ -73,14 +92,15 @@ class Placed:
     """A set of points where the search works: sent over once where a device has room for it, else tile by tile."""
 
     def __init__(self, points: PointSet, backend: Backend) -> None:
-        self.points, self.backend, self._kept = points, backend, None
+        self.points, self.backend = points, backend
+        self._kept: Array = None
         n, d = points.X.shape
         if not backend.owns(points.X[:0]) and 4 * 4 * n * d < backend.free_memory():
             self._kept = backend.xp.empty((n, d), dtype=np.float32)
             for part in points.parts(n):
                 self._kept[part] = backend.asarray(points.rows(part))
 
-    def rows(self, which: Any) -> Array:
+    def rows(self, which: Array) -> Array:
         """Return rows as the metric compares them, for a slice or for ids on the backend."""
         if self._kept is not None:
             return self._kept[which]

@@ -8,36 +8,37 @@ that come to visit its own cell. Then each looks at the neighbours of its neighb
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manifold._checks import check_count
 from manifold._progress import Progress
+from manifold._typing import Ints, RandomState
 from manifold.backends import Array, Backend
 from manifold.backends.threads import in_threads
-from manifold.errors import warn
-from manifold.neighbors._exact import exact_search
-from manifold.neighbors._shortlists import NOBODY, Shortlists, compiled_kernels
+from manifold.neighbors._base import Neighbors
+from manifold.neighbors._exact import SPARE, exact_search, tiles_forecast
+from manifold.neighbors._recall import Sample
+from manifold.neighbors._shortlists import NOBODY, Shortlists, compiled_kernels, lists_forecast
 from manifold.neighbors.points import GATHER, PointSet
 
-_SAMPLE = 256  # points searched exactly: their recall has a standard error below 0.5 %
 _TRAINING = 32  # points a cell that k-means sees
-TRAINED = 1 << 24  # numbers of points that k-means sees, at most: 64 MiB
+_TRAINED = 1 << 24  # numbers of points that k-means sees, at most: 64 MiB
 _ITERATIONS = 4
-MOST_PROBES = 32
+_MOST_PROBES = 32
 _SPARE = 2  # candidates beyond k, where rounding may have swapped the last ones
 _WIDTH = 16  # neighbours of neighbours: of so many, so many each
-_LOW = 0.9  # a recall below this is worth a warning
 
-Ints = NDArray[np.int32]
+Cells = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class InvertedFile:
-    """Settings of ``method="inverted_file"``.
+    """Compare points of near cells, approximately, the recall measured. ``method="inverted_file"``.
 
     Parameters
     ----------
@@ -49,6 +50,11 @@ class InvertedFile:
         Cells that each point is compared with; by default the least that reaches `recall` on a sample, at most 32.
     n_refinements : int
         Rounds of looking at neighbours of neighbours.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For settings out of range.
 
     Examples
     --------
@@ -69,72 +75,83 @@ class InvertedFile:
                 check_count(getattr(self, name), name)
         check_count(self.n_refinements, "n_refinements", minimum=0)
 
+    @np.errstate(under="ignore")
+    def search(
+        self,
+        points: PointSet,
+        k: int,
+        *,
+        backend: Backend,
+        random_state: RandomState = None,
+        progress: Progress | None = None,
+    ) -> Neighbors:
+        """Return k near others of each point; the facts say how many cells were probed, and the recall.
 
-@np.errstate(under="ignore")
-def inverted_file_search(
-    points: PointSet,
-    *,
-    k: int,
-    backend: Backend,
-    settings: InvertedFile | None = None,
-    random_state: Any = None,
-    progress: Progress | None = None,
-) -> tuple[Ints, NDArray[np.float32], int, dict[str, Any]]:
-    """Return ids and similarities (n, k) of near neighbours, how many rows were repaired, and facts with the recall.
+        Rows that met fewer than k others are searched again exactly.
 
-    Rows that met fewer than k others are searched again exactly.
+        Raises
+        ------
+        ValueError
+            For the inner product: cells are of near points, but the largest products are with long ones, near or far;
+            and where a similarity would overflow float32.
 
-    Raises
-    ------
-    ValueError
-        For the inner product: cells are of near points, but the largest products are with long ones, near or far.
-
-    Notes
-    -----
-    Cost: about 2 n^1.5 p d operations for p probes, beside the lists (n, k + 2) a few tiles of memory. Same input and
-    random_state (None is 0), same bits, for any number of threads.
-    """
-    if points.metric == "inner_product":
-        raise ValueError(
-            "method='inverted_file' needs a distance: the largest inner products are with long points, wherever they "
-            "are; use method='exact'"
+        Notes
+        -----
+        Cost: about 2 n^1.5 p d operations for p probes, beside the lists (n, k + 2) a few tiles of memory. Same input
+        and random_state (None is 0), same bits, for any number of threads.
+        """
+        if points.metric == "inner_product":
+            raise ValueError(
+                "method='inverted_file' needs a distance: the largest inner products are with long points, wherever "
+                "they are; use method='exact'"
+            )
+        points.check_range(points)
+        n, rng = points.X.shape[0], np.random.default_rng(0 if random_state is None else random_state)
+        compiled_kernels(points)  # loaded now, they serve all selections
+        sample = Sample.draw(points, k, rng=rng, backend=backend)
+        cells = _Cells(points, self.n_cells or max(1, min(round(n**0.5), n // (4 * k))), backend=backend, rng=rng)
+        n_probes = min(self.n_probes or _enough_probes(cells, sample, self.recall), cells.n_cells)
+        probes = cells.nearest(None, n_probes)
+        order = np.argsort(probes[:, 0], kind="stable").astype(np.int32)
+        lists = Shortlists(points, k + _SPARE, backend=backend, probes=probes)
+        _compare_cells(lists, order, cells.n_cells, progress)
+        lists.rank(k, order)
+        for _ in range(self.n_refinements):
+            lists.expand(_WIDTH, order)
+        ids, found = backend.to_host(lists.ids), backend.to_host(lists.scores)
+        short = np.flatnonzero(ids[:, -1] == NOBODY)
+        if short.size:
+            ids[short], found[short] = exact_search(points, points, k=k, rows=short, drop_self=True, backend=backend)
+        recall = sample.recall(found, cure=f"raise n_probes={n_probes} or use 'exact'")
+        facts = {"n_cells": cells.n_cells, "n_probes": n_probes, "recall": recall}
+        return Neighbors._trusted(
+            ids, found, metric=points.metric, method="inverted_file", n_repaired=int(short.size), facts=facts
         )
-    points.check_range(points)
-    settings, rng = settings or InvertedFile(), np.random.default_rng(0 if random_state is None else random_state)
-    n = points.X.shape[0]
-    compiled_kernels(points)  # loaded now, they serve all selections
-    sample = np.sort(rng.choice(n, min(n, _SAMPLE), replace=False))
-    truth = exact_search(points, points, k=k, rows=sample, drop_self=True, backend=backend)
-    cells = _Cells(points, settings.n_cells or max(1, min(round(n**0.5), n // (4 * k))), backend=backend, rng=rng)
-    n_probes = min(settings.n_probes or _enough_probes(cells, sample, truth[0], settings.recall), cells.n_cells)
-    probes = cells.nearest(None, n_probes)
-    order = np.argsort(probes[:, 0], kind="stable").astype(np.int32)
-    lists = Shortlists(points, k + _SPARE, backend=backend, probes=probes)
-    _compare_cells(lists, order, cells.n_cells, progress)
-    lists.rank(k, order)
-    for _ in range(settings.n_refinements):
-        lists.expand(_WIDTH, order)
-    ids, similarities = backend.to_host(lists.ids), backend.to_host(lists.scores)
-    short = np.flatnonzero(ids[:, -1] == NOBODY)
-    if short.size:
-        ids[short], similarities[short] = exact_search(points, points, k=k, rows=short, drop_self=True, backend=backend)
-    recall = float((similarities[sample] >= truth[1][:, -1:]).mean())  # as near as the k-th: an equal one will do
-    if recall < _LOW:
-        warn(f"about {recall:.0%} of the {k} nearest neighbours were found: raise n_probes={n_probes} or use 'exact'")
-    facts = {"n_cells": cells.n_cells, "n_probes": n_probes, "recall": round(recall, 4)}
-    return ids, similarities, int(short.size), facts
+
+    def memory_forecast(self, n: int, d: int, k: int) -> int:
+        """Return the bytes, at most, that the search takes beside the points.
+
+        Lists with the copies in which they become neighbours, the cells that each point probes, and the sample that
+        k-means sees.
+
+        >>> InvertedFile().memory_forecast(1_000_000, 128, 20) < 2e9
+        True
+        """
+        if find_spec("numba") is None:
+            return tiles_forecast(n, d, k)
+        return max(lists_forecast(n, d, k + SPARE), 8 * _TRAINED) + 16 * _MOST_PROBES * n
 
 
-def _enough_probes(cells: _Cells, sample: NDArray[np.int64], truth: NDArray[np.int64], recall: float) -> int:
+def _enough_probes(cells: _Cells, sample: Sample, recall: float) -> int:
     """Return the fewest probes with which that share of true neighbours meets, in a cell of one or the other."""
-    there, back = np.unique(np.concatenate([sample[:, None], truth], axis=1), return_inverse=True)
-    probes = cells.nearest(there, min(MOST_PROBES, cells.n_cells))
+    there, back = np.unique(np.concatenate([sample.rows[:, None], sample.ids], axis=1), return_inverse=True)
+    probes = cells.nearest(there, min(_MOST_PROBES, cells.n_cells))
     one, others = probes[back[:, :1]], probes[back[:, 1:]]  # (s, 1, p) and (s, k, p)
     met = np.logical_or.accumulate((one == others[..., :1]) | (others == one[..., :1]), axis=2).mean(axis=(0, 1))
     return int(np.argmax(met >= recall)) + 1 if met[-1] >= recall else probes.shape[1]
 
 
-def _compare_cells(lists: Shortlists, order: Ints, n_cells: int, progress: Progress | None) -> None:
+def _compare_cells(lists: Shortlists, order: Cells, n_cells: int, progress: Progress | None) -> None:
     """Compare the members of each cell with each other, and with the points that probe it."""
     n, n_probes = lists.probes.shape
     visits = lists.probes[:, 1:].ravel()
@@ -156,7 +173,7 @@ class _Cells:
     def __init__(self, points: PointSet, n_cells: int, *, backend: Backend, rng: np.random.Generator) -> None:
         n, d = points.X.shape
         self.points, self.backend, self.n_cells = points, backend, min(n_cells, n)
-        size = min(n, _TRAINING * self.n_cells, max(self.n_cells, TRAINED // d))
+        size = min(n, _TRAINING * self.n_cells, max(self.n_cells, _TRAINED // d))
         chosen = np.sort(rng.choice(n, size, replace=False))
         rows, xp = self._rows(chosen), backend.xp
         self.centres = rows[backend.asarray(np.sort(rng.choice(size, self.n_cells, replace=False)))]
@@ -179,21 +196,20 @@ class _Cells:
             self._in_ranges(average, d, step=128)
             self.centres = xp.where(sizes > 0, means, self.centres)
 
-    def _in_ranges(self, work: Any, n: int, *, step: int) -> None:
+    def _in_ranges(self, work: Callable[[int, int], None], n: int, *, step: int) -> None:
         """Do work that multiplies: in ranges that do not depend on the number of threads, so that no bit does."""
         n_threads = None if self.backend.owns(self.points.X[:0]) else 1  # a device has one queue of work
         in_threads(work, n, step=step, n_threads=n_threads, blas=True)
 
-    def _rows(self, which: Any) -> Array:
-        rows = self.points.rows(which)
-        return self.backend.asarray(rows if self.points.centre is None else rows - self.points.centre)
+    def _rows(self, which: slice | Ints) -> Array:
+        return self.backend.asarray(self.points.centred(which))
 
     def _scores(self, rows: Array) -> Array:
         scores = rows @ self.centres.T
         scores -= self.backend.row_dots(self.centres, self.centres) / 2
         return scores
 
-    def nearest(self, ids: NDArray[np.int64] | None, n_probes: int) -> Ints:
+    def nearest(self, ids: Ints | None, n_probes: int) -> Cells:
         """Return the cells (m, p) whose centres are nearest to some points, or to all, nearest first."""
         out = np.empty((self.points.X.shape[0] if ids is None else ids.size, n_probes), np.int32)
 

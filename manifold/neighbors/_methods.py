@@ -1,30 +1,85 @@
-"""The methods of finding neighbours, by name, and which of them "auto" takes.
+"""The table of methods of finding neighbours, and which of them "auto" takes.
 
-In: points, and a name or settings. Out: `Neighbors`.
+In: a name or settings, and what is known of the points. Out: settings, whose `search` makes `Neighbors`.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import Any
-
-import numpy as np
+from typing import Protocol
 
 from manifold._progress import Progress
+from manifold._typing import RandomState
 from manifold.backends import Backend
-from manifold.neighbors._all_pairs import all_pairs_search, worth_compiling
+from manifold.neighbors._all_pairs import Exact
 from manifold.neighbors._base import Neighbors
-from manifold.neighbors._exact import POINT_TILE, QUERY_TILE, SPARE
-from manifold.neighbors._faiss import faiss_search
-from manifold.neighbors._inverted_file import MOST_PROBES, TRAINED, InvertedFile, inverted_file_search
-from manifold.neighbors._nn_descent import nn_descent_search
-from manifold.neighbors._shortlists import memory_forecast as lists_forecast
-from manifold.neighbors.points import GATHER, PointSet
+from manifold.neighbors._faiss import Faiss
+from manifold.neighbors._inverted_file import InvertedFile
+from manifold.neighbors._nn_descent import NNDescent
+from manifold.neighbors.points import PointSet
 
-METHODS = ("auto", "exact", "inverted_file", "nn_descent", "faiss")
+
+class Method(Protocol):
+    """Settings of a way to find neighbours: a frozen dataclass, which says itself what it does not serve."""
+
+    def search(
+        self,
+        points: PointSet,
+        k: int,
+        *,
+        backend: Backend,
+        random_state: RandomState = None,
+        progress: Progress | None = None,
+    ) -> Neighbors:
+        """Return k others of each point, every row complete; raise ValueError for a metric that is not served."""
+
+    def memory_forecast(self, n: int, d: int, k: int) -> int:
+        """Return the bytes, at most, that finding k neighbours of n points of d features takes beside the points."""
+
+
+METHODS: dict[str, type[Method]] = {
+    "exact": Exact,
+    "inverted_file": InvertedFile,
+    "nn_descent": NNDescent,
+    "faiss": Faiss,
+}
+
 _HOST_WORK = 1 << 41  # n^2 d up to which the exact search is worth its wait: a quarter of a minute on two cores
 _DEVICE_WORK = 1 << 47  # and on a GPU
 _FEW_CELLS = 64  # of 4 k points: with fewer, most of them would be searched
+
+
+def check_method(method: object) -> None:
+    """Raise for what is not "auto", a name in `METHODS` or settings.
+
+    >>> check_method(InvertedFile(n_probes=8))
+    """
+    if isinstance(method, str):
+        if method not in ("auto", *METHODS):
+            raise ValueError(f"method must be one of {('auto', *METHODS)} or its settings, got {method!r}")
+    elif isinstance(method, type) or not all(hasattr(method, name) for name in ("search", "memory_forecast")):
+        raise TypeError(f"method must be a name or settings such as InvertedFile(recall=0.99), got {method!r}")
+
+
+def get_method(
+    method: str | Method, *, n: int, d: int, k: int, metric: str = "cosine", on_host: bool = True
+) -> tuple[Method, str]:
+    """Return the settings of a method and why it is this one: as given, by name, or chosen by `choose_method`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown name, and for what are no settings.
+
+    Examples
+    --------
+    >>> get_method("auto", n=1000, d=64, k=10)
+    (Exact(), 'auto: 1000^2 x 64 is little enough for an exact search')
+    """
+    check_method(method)
+    if not isinstance(method, str):
+        return method, "as given"
+    name, why = choose_method(n, d, k, metric=metric, on_host=on_host) if method == "auto" else (method, "as named")
+    return METHODS[name](), why
 
 
 def choose_method(n: int, d: int, k: int, *, metric: str = "cosine", on_host: bool = True) -> tuple[str, str]:
@@ -46,56 +101,13 @@ def choose_method(n: int, d: int, k: int, *, metric: str = "cosine", on_host: bo
     return "inverted_file", f"auto: {n}^2 x {d} is much for an exact search"
 
 
-def memory_forecast(n: int, d: int, k: int, *, method: str = "auto") -> int:
-    """Return the bytes that finding k neighbours of n points of d features takes beside the features.
+def memory_forecast(n: int, d: int, k: int, *, method: str | Method = "auto") -> int:
+    """Return the bytes, at most, that finding k neighbours of n points of d features takes beside the features.
 
-    Lists with the copies in which they become neighbours, and the tiles of the search; for an inverted file also the
-    cells that each point probes, at most, and the sample that k-means sees; for FAISS and NN-descent their own copies.
+    Each method says so itself: lists with the copies in which they become neighbours, the tiles of the search, and
+    whatever copies of the points it makes.
 
     >>> memory_forecast(60_000, 784, 50) < 300e6
     True
     """
-    method = choose_method(n, d, k)[0] if method == "auto" else method
-    queries, tile = min(n, QUERY_TILE), min(n, POINT_TILE)
-    tiles = 2 * queries * tile + (queries + 3 * tile) * d
-    candidates = 3 * max(GATHER, queries * d) + 4 * queries * (k + 16)
-    plain = 5 * 8 * n * k + 12 * n + 4 * (tiles + candidates)
-    if method in ("nn_descent", "faiss"):
-        return plain + 4 * n * d + (100 * n * k if method == "nn_descent" else 0)
-    if find_spec("numba") is None or (method == "exact" and not worth_compiling(n, d)):
-        return plain
-    lists = lists_forecast(n, d, k + SPARE)
-    return max(lists, 8 * TRAINED) + 16 * MOST_PROBES * n if method == "inverted_file" else lists
-
-
-def search(
-    points: PointSet,
-    *,
-    k: int,
-    method: str | InvertedFile,
-    backend: Backend,
-    random_state: Any = None,
-    progress: Progress | None = None,
-) -> Neighbors:
-    """Return the k nearest others of each point, as a method finds them."""
-    metric, facts = points.metric, {}
-    if method == "auto":
-        n, d = points.X.shape
-        method, why = choose_method(n, d, k, metric=metric, on_host=backend.owns(points.X[:0]))
-        facts = {"chosen": why} if method != "exact" else {}
-    if method == "exact":
-        exact, similarities = all_pairs_search(points, k=k, backend=backend, progress=progress)
-        return Neighbors(exact.astype(np.int32), similarities, metric=metric, method="exact")
-    if isinstance(method, InvertedFile) or method == "inverted_file":
-        settings = method if isinstance(method, InvertedFile) else InvertedFile()
-        found = inverted_file_search(
-            points, k=k, settings=settings, backend=backend, random_state=random_state, progress=progress
-        )
-        ids, similarities, repaired, known = found
-        return Neighbors(
-            ids, similarities, metric=metric, method="inverted_file", n_repaired=repaired, facts={**known, **facts}
-        )
-    if method == "faiss":
-        return faiss_search(points, k=k, backend=backend)
-    ids, similarities, repaired = nn_descent_search(points, k=k, backend=backend, random_state=random_state)
-    return Neighbors(ids, similarities, metric=metric, method="nn_descent", n_repaired=repaired)
+    return get_method(method, n=n, d=d, k=k)[0].memory_forecast(n, d, k)

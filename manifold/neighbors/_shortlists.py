@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manifold._typing import Mask
 from manifold.backends import Array, Backend
 from manifold.backends.threads import in_threads, thread_count
 from manifold.neighbors._exact import Placed, rank_candidates
@@ -26,10 +27,13 @@ _ROWS = 512  # of a block, for one thread at a time: whatever the number of thre
 _RANKED = 256  # lists that a thread ranks at a time
 
 
-def memory_forecast(n: int, d: int, m: int) -> int:
+def lists_forecast(n: int, d: int, m: int) -> int:
     """Return the bytes, at most, that lists of m candidates of n points take, while and after they are filled.
 
     The lists, and the copies in which they become neighbours; a block of products, and the rows it is made of.
+
+    >>> lists_forecast(1_000_000, 128, 20) < 1e9
+    True
     """
     columns = min(n, _MEMBERS)
     block = min(n * columns, max(_BLOCK, _ROWS * columns)) + d * (columns + _ROWS * thread_count())
@@ -63,7 +67,7 @@ class Shortlists:
         self.scores, self.ids = xp.full((n, m), -np.inf, dtype=np.float32), xp.full((n, m), NOBODY, dtype=np.int32)
         self._placed = Placed(points, backend)
         self._on_host = backend.owns(points.X[:0])
-        self._kernels: Any = compiled_kernels(points) if self._on_host else None
+        self._kernels = compiled_kernels(points) if self._on_host else None
         # what is taken from a product with a point, for products to order points as the metric does
         halves = points.norms**2 / 2 if points.metric == "euclidean" else np.zeros(n)
         self._offsets = halves.astype(np.float32)
@@ -84,11 +88,11 @@ class Shortlists:
         """Offer to the lists of rows the columns, and to the lists of columns the visitors: rows from `back` on."""
         products, visitors = self._products(rows, columns), rows[back:]
         offsets = self._offsets[visitors]
-        if self._kernels is not None:
+        if (kernels := self._kernels) is not None:
             given = (visitors, columns, self.cell, self.probes, self.scores, self.ids)
 
             def offer(first: int, last: int) -> None:
-                self._kernels.offer_columns(products[back:], offsets, *given, first, last)
+                kernels.offer_columns(products[back:], offsets, *given, first, last)
 
             in_threads(offer, columns.size, step=_ROWS // 4)
             return
@@ -124,7 +128,7 @@ class Shortlists:
         rows = self._placed.rows(ids if self._on_host else self.backend.asarray(ids))
         return rows if self.points.centre is None else rows - self.backend.asarray(self.points.centre)
 
-    def _offer(self, rows: NDArray[np.int32], scores: Array, others: NDArray[np.int32], *, met: NDArray[Any]) -> None:
+    def _offer(self, rows: NDArray[np.int32], scores: Array, others: NDArray[np.int32], *, met: Mask) -> None:
         """Offer others to the lists of rows, but for those of whom it is said that they have been met."""
         scores = self.backend.xp.where(self.backend.asarray(met), np.float32(-np.inf), scores)
         order, best = self.backend.top_k(scores, self.ids.shape[1])
@@ -144,11 +148,11 @@ class Shortlists:
     def rank(self, k: int, order: NDArray[np.int32]) -> None:
         """Replace scores by similarities, sort by them, and keep the first k; points are looked at in some order."""
         xp = self.backend.xp
-        if self._kernels is not None:
+        if (kernels := self._kernels) is not None:
             X, norms, euclidean = self._plain
 
             def work(first: int, last: int) -> None:
-                self._kernels.rank(X, norms, euclidean, order, self.scores, self.ids, first, last)
+                kernels.rank(X, norms, euclidean, order, self.scores, self.ids, first, last)
 
             in_threads(work, order.size, step=_RANKED)
         else:
@@ -165,7 +169,7 @@ class Shortlists:
     def expand(self, width: int, order: NDArray[np.int32]) -> None:
         """Offer to each ranked point the first `width` neighbours of its first `width` ones, if it has not met them."""
         width, lists = min(width, self.ids.shape[1]), self.ids.copy()
-        if self._kernels is None:
+        if (kernels := self._kernels) is None:
             for part in slices(order.size, _RANKED):
                 self._expand(order[part], lists, width)
             return
@@ -173,7 +177,7 @@ class Shortlists:
         given = (lists, width, self.cell, self.probes, self.scores, self.ids)
 
         def work(first: int, last: int) -> None:
-            self._kernels.expand(X, norms, euclidean, order, *given, first, last)
+            kernels.expand(X, norms, euclidean, order, *given, first, last)
 
         in_threads(work, order.size, step=4 * _RANKED)
 
@@ -214,7 +218,7 @@ def plain_rows(points: PointSet) -> bool:
     return X.flags.c_contiguous and X.flags.aligned and not points.has_extremes and find_spec("numba") is not None
 
 
-def compiled_kernels(points: PointSet) -> Any | None:
+def compiled_kernels(points: PointSet) -> ModuleType | None:
     """Return the compiled kernels where they serve these points."""
     if not plain_rows(points):
         return None

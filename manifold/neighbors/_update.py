@@ -10,16 +10,14 @@ searched again, and then gets some neighbours in reserve, so that the next that 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from manifold._typing import Ints
 from manifold.backends import Backend
 from manifold.neighbors._base import Neighbors, sort_rows
 from manifold.neighbors._exact import POINT_TILE, exact_search
-from manifold.neighbors.points import GATHER, Floats, Ints, PointSet, slices
+from manifold.neighbors.points import GATHER, Floats, PointSet, slices
 
 _RESERVE = 8  # neighbours beyond k of a row that is searched again
 _NEW_TILE = 256  # of which each pair with a tile of points may turn out to be near
@@ -49,7 +47,7 @@ def without_points(neighbors: Neighbors, kept: Ints, points: PointSet, *, k: int
     order = np.argsort(ids < 0, axis=1, kind="stable")
     ids = np.take_along_axis(ids, order, axis=1)
     similarities = np.take_along_axis(neighbors.similarities[kept], order, axis=1)
-    return _completed(replace(neighbors, indices=ids, similarities=similarities), points, k=k, backend=backend)
+    return _completed(neighbors._with_lists(ids, similarities), points, k=k, backend=backend)
 
 
 @np.errstate(under="ignore")
@@ -82,7 +80,7 @@ def with_points(neighbors: Neighbors, points: PointSet, *, k: int, backend: Back
     both_ids[at], both[at] = entering[kept], values[kept]
     merged = sort_rows(both_ids, both, drop_self=False)
     ids[touched], similarities[touched] = (part[:, :width] for part in merged)
-    return _completed(replace(neighbors, indices=ids, similarities=similarities), points, k=k, backend=backend)
+    return _completed(neighbors._with_lists(ids, similarities), points, k=k, backend=backend)
 
 
 def _completed(neighbors: Neighbors, points: PointSet, *, k: int, backend: Backend) -> Neighbors:
@@ -96,7 +94,7 @@ def _completed(neighbors: Neighbors, points: PointSet, *, k: int, backend: Backe
     found = exact_search(points, points, k=width, drop_self=True, rows=short, backend=backend)
     ids[short], similarities[short] = -1, -np.inf
     ids[short, :width], similarities[short, :width] = found
-    return replace(neighbors, indices=ids, similarities=similarities)
+    return neighbors._with_lists(ids, similarities)
 
 
 def _widened(neighbors: Neighbors, n: int, width: int) -> tuple[NDArray[np.int32], Floats]:
@@ -116,7 +114,7 @@ def _entering(neighbors: Neighbors, points: PointSet, backend: Backend) -> tuple
     some = np.flatnonzero((n_listed > 0) & (n_listed < n - 1))
     last[some] = neighbors.similarities[some, n_listed[some] - 1]
     none = np.empty(0, dtype=np.int64)
-    found: list[tuple[Any, ...]] = [(none, none, np.empty(0, dtype=np.float32))]
+    found: list[tuple[Ints, Ints, Floats]] = [(none, none, np.empty(0, dtype=np.float32))]
     for new in slices(points.X.shape[0] - n, _NEW_TILE):
         numbers = np.arange(n + new.start, n + new.stop)
         for old in slices(n, POINT_TILE):
@@ -130,9 +128,7 @@ def _entering(neighbors: Neighbors, points: PointSet, backend: Backend) -> tuple
     return rows, entering, values
 
 
-def _perhaps_entering(
-    points: PointSet, new: Ints, old: slice, *, last: Floats, backend: Backend
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _perhaps_entering(points: PointSet, new: Ints, old: slice, *, last: Floats, backend: Backend) -> tuple[Ints, Ints]:
     """Return the pairs of new and old points that a product finds as near as the last neighbour, up to rounding."""
     queries = points.rows(new)
     own = points.norms[new] ** 2 if points.metric == "euclidean" else 0.0  # what a score lacks of a similarity

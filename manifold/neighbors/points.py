@@ -1,34 +1,174 @@
-"""The rows that are searched: looked at once, and passed on as they are."""
+"""The rows that are searched: looked at once, and passed on as they are.
+
+In: what a user calls features, and a metric. Out: a `PointSet`, which every search takes: rows, and what its metric
+needs of each, a norm. Norms and the centre are made when they are first used, or come with a collection that was saved.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manifold._checks import check_features
+from manifold._typing import Ints, Mask
 from manifold.backends import Array, Backend, get_backend, rounding_unit
+from manifold.neighbors._base import METRICS
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 GATHER = 1 << 22  # numbers of candidates, or of rows under conversion, held at a time: 16 MiB
 _TINY = 1e-30  # norms beyond this, or its inverse, are divided by in float64
 _HOST = get_backend("scipy")
 
 
+def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet:
+    """Return the points of a search: features are checked here, once, and a `PointSet` comes back as it is.
+
+    Parameters
+    ----------
+    X : (n, d) array-like of numbers, or PointSet
+        Never written to; a float32 array or memmap is read in place.
+    metric : {"cosine", "inner_product", "euclidean"}
+    name : str
+        What the caller's argument is called, for its errors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input that is not finite real numbers of the right shape, an unknown metric, or points made for another.
+
+    Notes
+    -----
+    Cost: one pass over X, which looks for NaN and infinity; norms take another when they are first used.
+
+    Examples
+    --------
+    >>> points = point_set([[3, 4], [0, 2]])
+    >>> points.norms.tolist()
+    [5.0, 2.0]
+    >>> point_set(points) is points
+    True
+    """
+    if isinstance(X, PointSet):
+        if X.metric != metric:
+            raise ValueError(f"{name} holds points for metric={X.metric!r}, got metric={metric!r}: ask for the same")
+        return X
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {METRICS}, got {metric!r}")
+    return PointSet(check_features(X, name), metric)
+
+
 class PointSet:
-    """The rows that are searched, with what their metric needs of each: a scale, and a squared norm."""
+    """The rows that are searched, with what their metric needs of each: a scale, and a squared norm.
+
+    Parameters
+    ----------
+    X : (n, d) float32
+        Finite rows, such as `point_set` makes of anything else; taken as they are, without a copy or a look.
+    metric : {"cosine", "inner_product", "euclidean"}
+
+    Raises
+    ------
+    TypeError
+        For rows of another dtype or number of dimensions.
+
+    Examples
+    --------
+    >>> PointSet(np.array([[3, 4], [0, 2]], np.float32), "cosine").rows(slice(1)).tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
 
     def __init__(self, X: Floats, metric: str) -> None:
+        if not isinstance(X, np.ndarray) or X.dtype != np.float32 or X.ndim != 2:
+            raise TypeError(f"X must be (n, d) float32, got {type(X).__name__}: point_set(X, {metric!r}) reads others")
         self.X, self.metric = X, metric
-        n = X.shape[0]
-        # the centre of the points keeps distances exact where all of them lie far from the origin
-        self.centre = X.mean(axis=0, dtype=np.float64).astype(np.float32) if metric == "euclidean" and n else None
-        squares = [self._squares(X[rows]) for rows in self.parts(n)]
-        self.norms = np.sqrt(np.concatenate([np.empty(0), *squares]))
-        self._extreme = (self.norms > 0) & ((self.norms < _TINY) | (self.norms > 1 / _TINY))
-        self.has_extremes = metric == "cosine" and bool(self._extreme.any())
+
+    @classmethod
+    def _trusted(
+        cls, X: Floats, metric: str, *, norms: NDArray[np.float64] | None = None, centre: Floats | None = None
+    ) -> PointSet:
+        """Take norms (n,) that such a set of the same rows has made; those of distances are from its centre (d,)."""
+        points = cls(X, metric)
+        if norms is not None and metric == "euclidean" and centre is None:
+            raise ValueError("norms of a euclidean set are distances from its centre: give centre too")
+        if norms is not None:
+            vars(points)["norms"] = norms
+        if centre is not None:
+            vars(points)["centre"] = centre
+        return points
+
+    def __repr__(self) -> str:
+        n, d = self.X.shape
+        return f"PointSet({n:,} points of {d:,} features, metric={self.metric!r})"
+
+    @cached_property
+    def centre(self) -> Floats | None:
+        """The mean of the points, (d,), for distances; None for products.
+
+        It keeps distances exact where all points lie far from the origin.
+        """
+        if self.metric != "euclidean" or not self.X.shape[0]:
+            return None
+        centre: Floats = self.X.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return centre
+
+    @cached_property
+    def norms(self) -> NDArray[np.float64]:
+        """Length of each point, (n,); for distances that of its difference to the centre."""
+        squares = [self._squares(self.X[rows]) for rows in self.parts(self.X.shape[0])]
+        norms: NDArray[np.float64] = np.sqrt(np.concatenate([np.empty(0), *squares]))
+        return norms
+
+    @cached_property
+    def _extreme(self) -> Mask:
+        return (self.norms > 0) & ((self.norms < _TINY) | (self.norms > 1 / _TINY))
+
+    @cached_property
+    def has_extremes(self) -> bool:
+        """Whether a norm is so small or large that rows are divided by it in float64."""
+        return self.metric == "cosine" and bool(self._extreme.any())
+
+    def with_rows(self, X: Floats) -> PointSet:
+        """Return the points and others after them; of norms that are known only those of the others are computed.
+
+        Distances stay from the centre of the points as they were, which changes no similarity.
+
+        Raises
+        ------
+        ValueError
+            For another number of features.
+
+        Notes
+        -----
+        Cost: a copy of the rows, and one pass over the new ones. The sum of a row does not depend on what stands beside
+        it, so that norms have the bits that they have in a set made anew.
+
+        Examples
+        --------
+        >>> points = point_set([[3.0, 4.0]])
+        >>> points.with_rows(np.array([[6, 8]], np.float32)).norms.tolist()
+        [5.0, 10.0]
+        """
+        if X.shape[1] != self.X.shape[1]:
+            raise ValueError(f"X has {X.shape[1]} features, but the points have {self.X.shape[1]}")
+        centre, norms = vars(self).get("centre"), None
+        if "norms" in vars(self) and self.X.shape[0]:  # an empty set has no centre that others could be measured from
+            norms = np.concatenate([self.norms, PointSet._trusted(X, self.metric, centre=centre).norms])
+        return PointSet._trusted(np.concatenate([self.X, X]), self.metric, norms=norms, centre=centre)
+
+    def only(self, rows: Ints) -> PointSet:
+        """Return a copy of some of the points, with the norms that are known; distances stay from the same centre.
+
+        Examples
+        --------
+        >>> point_set([[3.0, 4.0], [0.0, 2.0]]).only(np.array([1])).norms.tolist()
+        [2.0]
+        """
+        norms = self.norms[rows] if "norms" in vars(self) else None
+        return PointSet._trusted(self.X[rows], self.metric, norms=norms, centre=vars(self).get("centre"))
 
     def _squares(self, rows: Floats) -> NDArray[np.float64]:
         # float64: 1e30 is a valid float32 feature and its square is not
@@ -41,7 +181,13 @@ class PointSet:
         return slices(n, max(1, GATHER // self.X.shape[1]))
 
     def rows(self, which: slice | Ints) -> Floats:
-        """Return rows as the metric compares them: unit length for cosine."""
+        """Return rows as the metric compares them: unit length for cosine.
+
+        Examples
+        --------
+        >>> point_set([[3.0, 4.0]], "euclidean").rows(slice(None)).tolist()
+        [[3.0, 4.0]]
+        """
         X: Floats = self.X[which]
         if self.metric != "cosine":
             return X
@@ -52,6 +198,11 @@ class PointSet:
             if extreme.any():
                 unit[extreme] = X[extreme] / norms[extreme, None]
         return unit
+
+    def centred(self, which: slice | Ints) -> Floats:
+        """Return rows as the metric compares them, less the centre where it has one: what cells are made of."""
+        rows = self.rows(which)
+        return rows if self.centre is None else rows - self.centre
 
     def propose(self, queries: Array, tile: slice, backend: Backend, *, rows: Array = None) -> Array:
         """Return scores (b, t) on the backend that order the points as the similarity does, up to rounding."""
@@ -70,7 +221,14 @@ class PointSet:
         return products
 
     def compare(self, points: Array, queries: Array, backend: Backend = _HOST) -> Array:
-        """Return the similarities (b, c) of points (b, c, d) to queries (b, d), each summed in one order."""
+        """Return the similarities (b, c) of points (b, c, d) to queries (b, d), each summed in one order.
+
+        Examples
+        --------
+        >>> points = point_set([[0.0, 0.0], [3.0, 4.0]], "euclidean")
+        >>> points.compare(points.rows(slice(None))[None], points.rows(slice(1))).tolist()
+        [[0.0, -25.0]]
+        """
         if self.metric != "euclidean":
             return backend.row_dots(points, queries[:, None, :])
         difference = points - queries[:, None, :]
@@ -78,7 +236,7 @@ class PointSet:
 
     def check_range(self, queries: PointSet) -> None:
         """Raise ValueError where a similarity of these points to `queries` would overflow float32."""
-        if self.metric == "cosine" or not (self.norms.size and queries.norms.size):
+        if self.metric == "cosine" or not (self.X.shape[0] and queries.X.shape[0]):
             return
         here = there = float(self.norms.max())
         if queries is not self:
@@ -102,5 +260,9 @@ class PointSet:
 
 
 def slices(n: int, step: int) -> Iterator[slice]:
-    """Return slices of `step` that cover 0..n-1."""
+    """Return slices of `step` that cover 0..n-1.
+
+    >>> list(slices(5, 3))
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
     return (slice(start, min(start + step, n)) for start in range(0, n, step))

@@ -20,6 +20,7 @@ from manifold.datasets import load
 from manifold.errors import ManifoldWarning
 from manifold.graph import build_graph
 from manifold.neighbors import (
+    Faiss,
     InvertedFile,
     PointSet,
     _all_pairs,
@@ -406,13 +407,14 @@ class TestFaiss:
         from manifold.neighbors import _faiss
 
         monkeypatch.setattr(_faiss, "_FLAT", 100)
-        monkeypatch.setattr(_faiss, "_PROBED", 4)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ManifoldWarning)
-            found = find_neighbors(X, 9, method="faiss", metric=metric)
+            found = find_neighbors(X, 9, method=Faiss(n_probes=4), metric=metric)
         assert found.method == "faiss IVF39,Flat"
         assert_valid(found, X, metric, 9)
-        assert (found.similarities >= exact(X, 9, metric)[1][:, -1:]).mean() > 0.9
+        recall = (found.similarities >= exact(X, 9, metric)[1][:, -1:]).mean()
+        assert recall > 0.9
+        assert found.facts["recall"] == pytest.approx(recall, abs=0.03)
 
     def test_its_absence_names_the_cure(self, X, monkeypatch):
         monkeypatch.setitem(sys.modules, "faiss", None)
