@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 AnyArray: TypeAlias = NDArray[Any]
+DType: TypeAlias = np.dtype[Any]
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 Facts: TypeAlias = Mapping[str, Any]
+RandomState: TypeAlias = int | np.random.Generator | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from manifold.backends._base import Array, Backend, SparseMatrix, rounding_unit
 from manifold.backends._blocks import in_blocks
@@ -28,7 +27,7 @@ _DEVICES = {2: "cuda", 7: "vulkan", 8: "metal", 10: "rocm", 13: "cuda", 14: "one
 _HOST_MEMORY = (1, 3, 11)  # plain, and pinned by a device
 
 
-def get_backend(backend: str | Backend = "auto", *arrays: Any) -> Backend:
+def get_backend(backend: str | Backend = "auto", *arrays: object) -> Backend:
     """Return the backend asked for; ``"auto"`` follows the arrays: device arrays in, device backend out.
 
     Parameters
@@ -63,7 +62,7 @@ def get_backend(backend: str | Backend = "auto", *arrays: Any) -> Backend:
     raise ValueError(f"backend must be 'auto', 'scipy', 'cupy' or a Backend object, got {backend!r}")
 
 
-def backend_for(backend: str | Backend, arrays: Mapping[str, Any]) -> Backend:
+def backend_for(backend: str | Backend, arrays: Mapping[str, object]) -> Backend:
     """Return the backend asked for, once it is known that the arrays of one call are in one place, and it reads them.
 
     Host arrays are in place for every backend: one asked for by name brings them over. None stands for no array.
@@ -96,12 +95,12 @@ def backend_for(backend: str | Backend, arrays: Mapping[str, Any]) -> Backend:
     return chosen
 
 
-def on_host(x: Any, backend: Backend) -> Any:
+def on_host(x: Array, backend: Backend) -> Array:
     """Return what is on the device of a backend as a NumPy array, and anything else as it is."""
     return x if x is None or place(x) == "cpu" else backend.to_host(x)
 
 
-def place(x: Any) -> str:
+def place(x: object) -> str:
     """Return where an array lives: "cpu", or a device and its number, such as "cuda:0".
 
     >>> import numpy as np
@@ -109,7 +108,7 @@ def place(x: Any) -> str:
     ('cpu', 'cpu')
     """
     if type(x).__module__.split(".")[0] == "cupyx":  # a sparse matrix: where its entries are
-        x = x.data
+        x = getattr(x, "data", x)
     where = getattr(x, "__dlpack_device__", None)
     if where is None:
         return "cpu"

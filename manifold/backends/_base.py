@@ -7,13 +7,17 @@ the array namespace (NumPy or CuPy) for everything elementwise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
+from scipy import sparse
 
-Array = Any  # an array of the backend's device: numpy.ndarray or cupy.ndarray
-SparseMatrix = Any  # the backend's CSR matrix, used only through `spmm` and `factorize`
+from manifold._typing import AnyArray
+
+Array: TypeAlias = Any  # an array of the backend's device: numpy.ndarray or cupy.ndarray
+SparseMatrix: TypeAlias = Array  # the backend's CSR matrix, used only through `spmm` and `factorize`
 
 
 @runtime_checkable
@@ -29,19 +33,19 @@ class Backend(Protocol):
     out_of_memory: tuple[type[BaseException], ...]
 
     @property
-    def xp(self) -> Any:
+    def xp(self) -> ModuleType:
         """The array namespace: NumPy or CuPy."""
 
     def owns(self, x: object) -> bool:
         """Say whether `x` is an array of this backend's device."""
 
-    def asarray(self, x: Any, *, dtype: Any = None) -> Array:
+    def asarray(self, x: object, *, dtype: DTypeLike | None = None) -> Array:
         """Bring `x` to the device, converted to `dtype`; no copy where none is needed."""
 
-    def to_host(self, x: Array) -> NDArray[Any]:
+    def to_host(self, x: Array) -> AnyArray:
         """Copy `x` to a NumPy array; waits for the device."""
 
-    def csr(self, matrix: Any, *, dtype: Any) -> SparseMatrix:
+    def csr(self, matrix: sparse.csr_array, *, dtype: DTypeLike) -> SparseMatrix:
         """Bring a SciPy CSR matrix to the device as `dtype` with 32-bit indices."""
 
     def spmm(
@@ -49,9 +53,9 @@ class Backend(Protocol):
         matrix: SparseMatrix,
         block: Array,
         *,
-        a: Any = 1.0,
-        b: Any = None,
-        c: Any = 1.0,
+        a: Array | float = 1.0,
+        b: Array | float | None = None,
+        c: Array | float = 1.0,
         other: Array | None = None,
         dots: Array | None = None,
         out: Array | None = None,
@@ -63,10 +67,10 @@ class Backend(Protocol):
         of `other`, not that of `block`.
         """
 
-    def axpy(self, y: Array, x: Array, factors: Any) -> Array:
+    def axpy(self, y: Array, x: Array, factors: Array | float) -> Array:
         """Add ``factors x`` to y, in place, and return the squared lengths of its columns: (q,) float64."""
 
-    def advance(self, x: Array, p: Array, z: Array, *, step: Any, ratio: Any) -> None:
+    def advance(self, x: Array, p: Array, z: Array, *, step: Array | float, ratio: Array | float) -> None:
         """Add ``step p`` to x, and turn p to ``z + ratio p``, both in place."""
 
     def column_dots(self, x: Array, y: Array) -> Array:
@@ -91,7 +95,7 @@ class Backend(Protocol):
         """Return the bytes that can still be allocated on the device."""
 
 
-def rounding_unit(dtype: Any) -> float:
+def rounding_unit(dtype: DTypeLike) -> float:
     """Return the unit roundoff of a floating dtype: half the distance from 1 to the next number.
 
     >>> rounding_unit("float32")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from manifold.backends._base import Backend
 from manifold.errors import MemoryBudgetError
@@ -11,7 +10,7 @@ from manifold.errors import MemoryBudgetError
 _HALVINGS = 3
 
 
-def in_blocks(work: Callable[[slice], Any], n: int, *, most: int, bytes_each: int, backend: Backend) -> None:
+def in_blocks(work: Callable[[slice], object], n: int, *, most: int, bytes_each: int, backend: Backend) -> None:
     """Call ``work(part)`` for slices that cover 0..n-1, `most` long, or shorter where free memory asks for it.
 
     Where the device runs out of memory all the same, the part is tried again at half the length; after three halvings,

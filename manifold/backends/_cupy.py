@@ -13,13 +13,14 @@ from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from os import environ
-from typing import Any
+from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from scipy import sparse
 
 from manifold._resources import format_bytes
+from manifold._typing import AnyArray
 from manifold.backends._base import Array, SparseMatrix
 from manifold.backends._cupy_kernels import THREADS, TOP_K_LIMIT, source
 from manifold.backends._sweeps import Sweeps
@@ -119,28 +120,29 @@ class CupyBackend(Sweeps):
     check_every = 5
     column_block = 256
 
-    def __init__(self, cupy: Any, sparse: Any) -> None:
+    def __init__(self, cupy: ModuleType, sparse: ModuleType) -> None:
         self.xp, self._sparse = cupy, sparse
         #: raised once CuPy's pool has given back all it held and the device is still full
         self.out_of_memory: tuple[type[BaseException], ...] = (cupy.cuda.memory.OutOfMemoryError,)
         self._kernel = cache(self._compile)
 
-    def _compile(self, name: str, dtype: str) -> Any:
-        return self.xp.RawKernel(source(name, dtype), name)
+    def _compile(self, name: str, dtype: str) -> Callable[..., None]:
+        kernel: Callable[..., None] = self.xp.RawKernel(source(name, dtype), name)
+        return kernel
 
     def owns(self, x: object) -> bool:
         """Say whether `x` is a CuPy array."""
         return isinstance(x, self.xp.ndarray)
 
-    def asarray(self, x: Any, *, dtype: Any = None) -> Array:
+    def asarray(self, x: object, *, dtype: DTypeLike | None = None) -> Array:
         """Bring `x` to the device, converted to `dtype`; no copy where none is needed."""
         return self.xp.asarray(x, dtype=dtype)
 
-    def to_host(self, x: Array) -> NDArray[Any]:
+    def to_host(self, x: Array) -> AnyArray:
         """Copy `x` to a NumPy array; waits for the current stream."""
         return np.asarray(self.xp.asnumpy(x))
 
-    def csr(self, matrix: Any, *, dtype: Any) -> SparseMatrix:
+    def csr(self, matrix: sparse.csr_array, *, dtype: DTypeLike) -> SparseMatrix:
         """Bring a SciPy CSR matrix to the device as `dtype` with 32-bit indices."""
         if matrix.nnz > _MAX_ENTRIES:
             raise BackendError(

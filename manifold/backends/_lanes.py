@@ -7,20 +7,24 @@ masked vector only the first `count` entries are read or written; the others are
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, register_model
 
-_I1, _I32 = ir.IntType(1), ir.IntType(32)
+# Numba's types, contexts and signatures, and the values of llvmlite, declare no types themselves
+Node: TypeAlias = Any
+Operation: TypeAlias = Callable[..., Node]
+
+_I32 = ir.IntType(32)
 
 
 class Lanes(types.Type):
     """The type of `width` numbers held together."""
 
-    def __init__(self, scalar: Any, width: int) -> None:
+    def __init__(self, scalar: Node, width: int) -> None:
         self.scalar, self.width = scalar, width
         super().__init__(name=f"Lanes({scalar}, {width})")
 
@@ -29,14 +33,14 @@ class Lanes(types.Type):
 class LanesModel(models.PrimitiveModel):
     """Lanes are an LLVM vector, which the compiler splits into as many registers as the processor needs."""
 
-    def __init__(self, manager: Any, lanes: Lanes) -> None:
+    def __init__(self, manager: Node, lanes: Lanes) -> None:
         scalar = manager.lookup(lanes.scalar).get_value_type()
         super().__init__(manager, lanes, ir.VectorType(scalar, lanes.width))  # type: ignore[no-untyped-call]
 
 
-def _operation(make: Callable[..., Any]) -> Callable[..., Any]:
+def _operation(make: Operation) -> Operation:
     """Return an operation that compiled code may call, from its type and the instructions it stands for."""
-    operation: Callable[..., Any] = intrinsic(prefer_literal=True)(make)
+    operation: Operation = intrinsic(prefer_literal=True)(make)
     return operation
 
 
@@ -44,46 +48,46 @@ def _name(operation: str, vector: ir.VectorType) -> str:
     return f"llvm.{operation}.v{vector.count}f{32 if isinstance(vector.element, ir.FloatType) else 64}"
 
 
-def _function(module: Any, kind: ir.FunctionType, name: str) -> Any:
+def _function(module: Node, kind: ir.FunctionType, name: str) -> Node:
     return module.globals.get(name) or ir.Function(module, kind, name)
 
 
-def _call(builder: Any, operation: str, *values: Any) -> Any:
+def _call(builder: Node, operation: str, *values: Node) -> Node:
     """Call an LLVM intrinsic that takes vectors of one type and gives one."""
     vector = values[0].type
     kind = ir.FunctionType(vector, [vector] * len(values))
     return builder.call(_function(builder.module, kind, _name(operation, vector)), values)
 
 
-def _splat(builder: Any, value: Any, width: int) -> Any:
+def _splat(builder: Node, value: Node, width: int) -> Node:
     vector = ir.VectorType(value.type, width)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_I32, 0))
     everywhere = ir.Constant(ir.VectorType(_I32, width), [0] * width)
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
 
 
-def _mask(builder: Any, count: Any, width: int) -> Any:
+def _mask(builder: Node, count: Node, width: int) -> Node:
     lanes = ir.Constant(ir.VectorType(_I32, width), list(range(width)))
     return builder.icmp_unsigned("<", lanes, _splat(builder, builder.trunc(count, _I32), width))
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, *, at: Any, vector: Any) -> Any:
+def _pointer(context: Node, builder: Node, kind: Node, array: Node, *, at: Node, vector: Node) -> Node:
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
 
 
-def _check(array: Any) -> None:
+def _check(array: Node) -> None:
     if not isinstance(array, types.Array) or array.layout != "C":
         raise TypingError(f"lanes are of C-contiguous arrays, not of {array}")
 
 
 @_operation
-def load(typing: Any, array: Any, at: Any, count: Any, width: Any, masked: Any) -> Any:
+def load(typing: Node, array: Node, at: Node, count: Node, width: Node, masked: Node) -> Node:
     """Return the entries from place `at` on."""
     _check(array)
     lanes, wide, some = Lanes(array.dtype, width.literal_value), width.literal_value, masked.literal_value
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         """Emit a load of a whole vector, or of its first entries."""
         vector = context.get_value_type(lanes)
         pointer = _pointer(context, builder, array, values[0], at=values[1], vector=vector)
@@ -99,12 +103,12 @@ def load(typing: Any, array: Any, at: Any, count: Any, width: Any, masked: Any) 
 
 
 @_operation
-def store(typing: Any, array: Any, at: Any, count: Any, masked: Any, value: Any) -> Any:
+def store(typing: Node, array: Node, at: Node, count: Node, masked: Node, value: Node) -> Node:
     """Write the entries from place `at` on."""
     _check(array)
     some = masked.literal_value
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         """Emit a store of a whole vector, or of its first entries."""
         vector = values[4].type
         pointer = _pointer(context, builder, array, values[0], at=values[1], vector=vector)
@@ -122,20 +126,20 @@ def store(typing: Any, array: Any, at: Any, count: Any, masked: Any, value: Any)
 
 
 @_operation
-def zeros(typing: Any, like: Any) -> Any:
+def zeros(typing: Node, like: Node) -> Node:
     """Return lanes of 0, of the type of others."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         return ir.Constant(values[0].type, None)
 
     return like(like), generate
 
 
 @_operation
-def fma(typing: Any, factor: Any, x: Any, total: Any) -> Any:
+def fma(typing: Node, factor: Node, x: Node, total: Node) -> Node:
     """Return ``total + factor * x``, rounded once where the processor can; `factor` is lanes or one number."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         first, x, total = values
         if not isinstance(factor, Lanes):
             wider = first.type != x.type.element
@@ -146,27 +150,27 @@ def fma(typing: Any, factor: Any, x: Any, total: Any) -> Any:
 
 
 @_operation
-def add(typing: Any, x: Any, y: Any) -> Any:
+def add(typing: Node, x: Node, y: Node) -> Node:
     """Return ``x + y``."""
     return x(x, y), lambda context, builder, signature, values: builder.fadd(*values)
 
 
 @_operation
-def larger(typing: Any, x: Any, y: Any) -> Any:
+def larger(typing: Node, x: Node, y: Node) -> Node:
     """Return the larger of x and |y|, NaN where either is."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         return _call(builder, "maximum", values[0], _call(builder, "fabs", values[1]))
 
     return x(x, y), generate
 
 
 @_operation
-def widened(typing: Any, x: Any) -> Any:
+def widened(typing: Node, x: Node) -> Node:
     """Return lanes in float64."""
     lanes = Lanes(types.float64, x.width)
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         return values[0] if x.scalar == types.float64 else builder.fpext(values[0], context.get_value_type(lanes))
 
     return lanes(x), generate

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TypeAlias
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+from scipy import sparse
 
+from manifold._typing import AnyArray, DType, Floats
 from manifold.backends._lanes import add, fma, larger, load, store, widened, zeros
 from manifold.backends.threads import in_threads, thread_count
 
-Block = NDArray[Any]
+Kernel: TypeAlias = Callable[..., None]  # typed when it is compiled
 WIDTH = 16  # columns held together: of float32 a cache line
 _BAND = 2048  # rows whose sums are added up by themselves
 _CHUNK = 128  # rows whose product is still in the nearest cache when its sums are taken
@@ -30,16 +31,16 @@ _ALONE = 1 << 19  # entries met, or numbers passed over, below which one thread 
 
 
 def spmm(
-    matrix: Any,
-    block: Block,
+    matrix: sparse.csr_array,
+    block: AnyArray,
     *,
-    a: Any,
-    b: Any,
-    c: Any,
-    other: Block | None,
-    dots: Block | None,
-    out: Block | None,
-) -> Block:
+    a: AnyArray | float,
+    b: AnyArray | float | None,
+    c: AnyArray | float,
+    other: AnyArray | None,
+    dots: AnyArray | None,
+    out: AnyArray | None,
+) -> AnyArray:
     """Return ``a matrix @ block + b block + c other``; `dots` is filled with the inner products of block and result."""
     n, q = matrix.shape[0], block.shape[1]
     result = np.empty((n, q), dtype=block.dtype) if out is None else out
@@ -56,7 +57,7 @@ def spmm(
     return result
 
 
-def axpy(y: Block, x: Block, factors: Any) -> NDArray[np.float64]:
+def axpy(y: AnyArray, x: AnyArray, factors: AnyArray | float) -> Floats:
     """Add ``factors x`` to y, and return the squared lengths of its columns."""
     n, q = y.shape
     sums, kernel, factors = np.zeros((_n_bands(n), q)), _axpy(*_lanes(q)), _columns(factors, q, y.dtype)
@@ -64,14 +65,14 @@ def axpy(y: Block, x: Block, factors: Any) -> NDArray[np.float64]:
     return _total(sums)
 
 
-def advance(x: Block, p: Block, z: Block, *, step: Any, ratio: Any) -> None:
+def advance(x: AnyArray, p: AnyArray, z: AnyArray, *, step: AnyArray | float, ratio: AnyArray | float) -> None:
     """Add ``step p`` to x, and turn p to ``z + ratio p``."""
     n, q = x.shape
     kernel, step, ratio = _advance(*_lanes(q)), _columns(step, q, x.dtype), _columns(ratio, q, x.dtype)
     _in_ranges(lambda start, stop: kernel(x, p, z, step, ratio, start, stop), n, size=x.size)
 
 
-def column_dots(x: Block, y: Block) -> NDArray[np.float64]:
+def column_dots(x: AnyArray, y: AnyArray) -> Floats:
     """Return the inner products of columns."""
     n, q = x.shape
     sums, kernel = np.zeros((_n_bands(n), q)), _dots(*_lanes(q))
@@ -79,7 +80,7 @@ def column_dots(x: Block, y: Block) -> NDArray[np.float64]:
     return _total(sums)
 
 
-def column_sizes(block: Block, weights: Block) -> NDArray[np.float64]:
+def column_sizes(block: AnyArray, weights: AnyArray) -> Floats:
     """Return, for each column, the sum of squares, the largest size beside the weights, and the largest size."""
     n, q = block.shape
     sums, largest, kernel = np.zeros((_n_bands(n), q)), np.zeros((_n_bands(n), 2 * q)), _sizes(*_lanes(q))
@@ -97,22 +98,22 @@ def _n_bands(n: int) -> int:
     return -(-n // _BAND)
 
 
-def _columns(factor: Any, q: int, dtype: Any) -> Block:
+def _columns(factor: AnyArray | float, q: int, dtype: DType) -> AnyArray:
     """Return one factor a column."""
     factors = np.empty(q, dtype=dtype)
     factors[:] = factor
     return factors
 
 
-def _total(sums: Block) -> NDArray[np.float64]:
+def _total(sums: AnyArray) -> Floats:
     """Return the sums over all bands, added in one order; ``sum`` has another for one column than for many."""
     if not len(sums):
         return np.zeros(sums.shape[1])
-    total: NDArray[np.float64] = np.cumsum(sums, axis=0)[-1]
+    total: Floats = np.cumsum(sums, axis=0)[-1]
     return total
 
 
-def _in_ranges(work: Callable[[int, int], Any], n: int, *, size: int) -> None:
+def _in_ranges(work: Callable[[int, int], object], n: int, *, size: int) -> None:
     threads = thread_count() if size >= _ALONE else 1
     if threads == 1:
         work(0, n)
@@ -120,7 +121,7 @@ def _in_ranges(work: Callable[[int, int], Any], n: int, *, size: int) -> None:
         in_threads(work, n, step=_BAND * -(-n // (_RANGES * threads * _BAND)))
 
 
-def _compiled(kernel: Callable[..., Any]) -> Any:
+def _compiled(kernel: Kernel) -> Kernel:
     """Return a kernel that lets the interpreter go; it is compiled when first called, and kept on disk where it can."""
     try:
         return numba.njit(nogil=True, cache=True)(kernel)
@@ -134,7 +135,7 @@ def _compiled(kernel: Callable[..., Any]) -> Any:
 
 
 @cache
-def _product(width: int, masked: bool) -> Any:
+def _product(width: int, masked: bool) -> Kernel:
     def product(indptr, indices, data, block, out, own, other, a, b, c, sums, first, last):  # type: ignore[no-untyped-def]
         q, W, B = np.uint64(1 if width == 1 else block.shape[1]), np.uint64(width), np.uint64(_BAND)
         for start in range(np.uint64(first), np.uint64(last), np.uint64(_CHUNK)):
@@ -171,7 +172,7 @@ def _product(width: int, masked: bool) -> Any:
 
 
 @cache
-def _axpy(width: int, masked: bool) -> Any:
+def _axpy(width: int, masked: bool) -> Kernel:
     def axpy(y, x, factors, sums, first, last):  # type: ignore[no-untyped-def]
         q, W, B = np.uint64(y.shape[1]), np.uint64(width), np.uint64(_BAND)
         for start in range(np.uint64(first), np.uint64(last), B):
@@ -191,7 +192,7 @@ def _axpy(width: int, masked: bool) -> Any:
 
 
 @cache
-def _advance(width: int, masked: bool) -> Any:
+def _advance(width: int, masked: bool) -> Kernel:
     def advance(x, p, z, step, ratio, first, last):  # type: ignore[no-untyped-def]
         q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(_BAND)
         for start in range(np.uint64(first), np.uint64(last), B):
@@ -209,7 +210,7 @@ def _advance(width: int, masked: bool) -> Any:
 
 
 @cache
-def _dots(width: int, masked: bool) -> Any:
+def _dots(width: int, masked: bool) -> Kernel:
     def dots(x, y, sums, first, last):  # type: ignore[no-untyped-def]
         q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(_BAND)
         for start in range(np.uint64(first), np.uint64(last), B):
@@ -228,7 +229,7 @@ def _dots(width: int, masked: bool) -> Any:
 
 
 @cache
-def _sizes(width: int, masked: bool) -> Any:
+def _sizes(width: int, masked: bool) -> Kernel:
     def sizes(block, inverse, sums, largest, first, last):  # type: ignore[no-untyped-def]
         q, W, B = np.uint64(block.shape[1]), np.uint64(width), np.uint64(_BAND)
         for start in range(np.uint64(first), np.uint64(last), B):

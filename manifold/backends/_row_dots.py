@@ -5,15 +5,14 @@ Products of float32 are exact in float64, and are added up there: entry j to sum
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from manifold._typing import AnyArray
 
 LANES = 32
 
 
-def row_dots(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+def row_dots(x: AnyArray, y: AnyArray) -> AnyArray:
     """Return the inner products over the last axis of arrays that broadcast, in the dtype of `x`.
 
     >>> row_dots(np.ones((2, 40), np.float32), np.arange(40, dtype=np.float32))
@@ -28,5 +27,5 @@ def row_dots(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     while sums.shape[-1] > 1:
         half = sums.shape[-1] // 2
         sums = sums[..., :half] + sums[..., half:]
-    dots: NDArray[Any] = sums[..., 0].astype(x.dtype)
+    dots: AnyArray = sums[..., 0].astype(x.dtype)
     return dots

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from scipy import linalg, sparse
 
 from manifold import _resources
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends._row_dots import row_dots
 from manifold.backends._sweeps import Sweeps
 
@@ -45,15 +46,15 @@ class ScipyBackend(Sweeps):
         """Say whether `x` is a NumPy array."""
         return isinstance(x, np.ndarray)
 
-    def asarray(self, x: Any, *, dtype: Any = None) -> NDArray[Any]:
+    def asarray(self, x: object, *, dtype: DTypeLike | None = None) -> AnyArray:
         """Return `x` as a NumPy array, converted to `dtype`; no copy where none is needed."""
         return np.asarray(x, dtype=dtype)
 
-    def to_host(self, x: NDArray[Any]) -> NDArray[Any]:
+    def to_host(self, x: AnyArray) -> AnyArray:
         """Return `x` itself: it is on the host."""
         return x
 
-    def csr(self, matrix: Any, *, dtype: Any) -> sparse.csr_array:
+    def csr(self, matrix: sparse.csr_array, *, dtype: DTypeLike) -> sparse.csr_array:
         """Return a CSR matrix of `dtype` that shares what arrays it can, with 32-bit indices where they suffice."""
         out = sparse.csr_array(matrix, dtype=dtype, copy=False)
         if max(out.nnz, *out.shape) <= _MOST_NARROW:
@@ -61,44 +62,46 @@ class ScipyBackend(Sweeps):
             out = sparse.csr_array(parts, shape=out.shape)
         return out
 
-    def _multiply(self, matrix: sparse.csr_array, block: NDArray[Any]) -> NDArray[Any]:
-        product: NDArray[Any] = matrix @ block
+    def _multiply(self, matrix: sparse.csr_array, block: AnyArray) -> AnyArray:
+        product: AnyArray = matrix @ block
         return product
 
     def spmm(
         self,
         matrix: sparse.csr_array,
-        block: NDArray[Any],
+        block: AnyArray,
         *,
-        a: Any = 1.0,
-        b: Any = None,
-        c: Any = 1.0,
-        other: NDArray[Any] | None = None,
-        dots: NDArray[np.float64] | None = None,
-        out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
+        a: AnyArray | float = 1.0,
+        b: AnyArray | float | None = None,
+        c: AnyArray | float = 1.0,
+        other: AnyArray | None = None,
+        dots: Floats | None = None,
+        out: AnyArray | None = None,
+    ) -> AnyArray:
         """Return ``a matrix @ block + b block + c other``."""
         given = [x for x in (other, out) if x is not None]
         kernels = _compiled(matrix.shape[0], block, *given, entries=matrix.dtype)
         do = super().spmm if kernels is None else kernels.spmm
-        product: NDArray[Any] = do(matrix, block, a=a, b=b, c=c, other=other, dots=dots, out=out)
+        product: AnyArray = do(matrix, block, a=a, b=b, c=c, other=other, dots=dots, out=out)
         return product
 
-    def axpy(self, y: NDArray[Any], x: NDArray[Any], factors: Any) -> NDArray[np.float64]:
+    def axpy(self, y: AnyArray, x: AnyArray, factors: AnyArray | float) -> Floats:
         """Add ``factors x`` to y, and return the squared lengths of its columns."""
         kernels = _compiled(len(y), y, x)
-        squares: NDArray[np.float64] = (super().axpy if kernels is None else kernels.axpy)(y, x, factors)
+        squares: Floats = (super().axpy if kernels is None else kernels.axpy)(y, x, factors)
         return squares
 
-    def advance(self, x: NDArray[Any], p: NDArray[Any], z: NDArray[Any], *, step: Any, ratio: Any) -> None:
+    def advance(
+        self, x: AnyArray, p: AnyArray, z: AnyArray, *, step: AnyArray | float, ratio: AnyArray | float
+    ) -> None:
         """Add ``step p`` to x, and turn p to ``z + ratio p``."""
         kernels = _compiled(len(x), x, p, z)
         (super().advance if kernels is None else kernels.advance)(x, p, z, step=step, ratio=ratio)
 
-    def column_sizes(self, block: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def column_sizes(self, block: AnyArray, weights: Floats) -> Floats:
         """Return the sum of squares, the largest size beside the weights and the largest size of each column."""
         kernels = _compiled(len(block), block)
-        sizes: NDArray[np.float64] = (super().column_sizes if kernels is None else kernels.column_sizes)(block, weights)
+        sizes: Floats = (super().column_sizes if kernels is None else kernels.column_sizes)(block, weights)
         return sizes
 
     def block_width(self, n_rows: int, n_columns: int) -> int:
@@ -107,25 +110,25 @@ class ScipyBackend(Sweeps):
             return n_columns
         return -(-n_columns // self.column_block) * self.column_block
 
-    def column_dots(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    def column_dots(self, x: AnyArray, y: AnyArray) -> Floats:
         """Return the inner products of the columns, in blocks of rows whose sums are added in float64."""
         kernels = _compiled(len(x), x, y)
         if kernels is not None:
-            compiled: NDArray[np.float64] = kernels.column_dots(x, y)
+            compiled: Floats = kernels.column_dots(x, y)
             return compiled
         n, q = x.shape
         head = n - n % _DOT_BLOCK
         shape = (-1, _DOT_BLOCK, q)
         blocks = np.einsum("bij,bij->bj", x[:head].reshape(shape), y[:head].reshape(shape))
         rest = np.einsum("ij,ij->j", x[head:], y[head:])
-        total: NDArray[np.float64] = blocks.sum(axis=0, dtype=np.float64) + rest
+        total: Floats = blocks.sum(axis=0, dtype=np.float64) + rest
         return total
 
-    def row_dots(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    def row_dots(self, x: AnyArray, y: AnyArray) -> AnyArray:
         """Return the inner products over the last axis, each summed in one order."""
         return row_dots(x, y)
 
-    def top_k(self, values: NDArray[Any], k: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    def top_k(self, values: AnyArray, k: int) -> tuple[Ints, AnyArray]:
         """Return the k largest entries of each row, equal values by ascending id."""
         n = values.shape[1]
         k = min(k, n)
@@ -140,7 +143,7 @@ class ScipyBackend(Sweeps):
             ids = _grouped_top_k(values, k)
         return ids, np.take_along_axis(values, ids, axis=1)
 
-    def factorize(self, matrix: sparse.csr_array) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    def factorize(self, matrix: sparse.csr_array) -> Callable[[AnyArray], AnyArray]:
         """Factorise by dense Cholesky below `DENSE_LIMIT` nodes, by sparse LU in symmetric mode above."""
         if matrix.shape[0] <= DENSE_LIMIT:
             factor = linalg.cho_factor(matrix.toarray(), lower=True, overwrite_a=True, check_finite=False)
@@ -156,7 +159,7 @@ class ScipyBackend(Sweeps):
 
 
 @cache
-def _kernels() -> Any | None:
+def _kernels() -> ModuleType | None:
     if find_spec("numba") is None:
         return None
     from manifold.backends import _numba
@@ -164,7 +167,7 @@ def _kernels() -> Any | None:
     return _numba
 
 
-def _compiled(n_rows: int, *blocks: NDArray[Any], entries: Any = np.float32) -> Any | None:
+def _compiled(n_rows: int, *blocks: AnyArray, entries: DTypeLike = np.float32) -> ModuleType | None:
     """Return the compiled kernels where they serve these blocks: many rows, all of one precision, in C order."""
     dtype = blocks[0].dtype
     if n_rows < COMPILED_FROM or dtype not in (np.float32, np.float64) or entries not in (np.float32, dtype):
@@ -173,7 +176,7 @@ def _compiled(n_rows: int, *blocks: NDArray[Any], entries: Any = np.float32) -> 
     return _kernels() if plain else None
 
 
-def _grouped_top_k(values: NDArray[Any], k: int) -> NDArray[np.int64]:
+def _grouped_top_k(values: AnyArray, k: int) -> Ints:
     """Return the ids of the k largest of each row through the maxima of groups of sqrt(n / k) entries.
 
     The k groups with the largest maxima hold at least k entries no smaller than the k-th largest of the row, and

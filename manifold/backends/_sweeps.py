@@ -6,15 +6,16 @@ In: blocks (n, q), and factors that are numbers or one a column. Out: blocks; su
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from types import ModuleType
 
+from manifold._typing import DType
 from manifold.backends._base import Array, SparseMatrix
 
 
 class Sweeps(ABC):
     """Methods of `Backend` for a backend that has `xp`, `column_dots` and a product of its own, `_multiply`."""
 
-    xp: Any
+    xp: ModuleType
 
     @abstractmethod
     def _multiply(self, matrix: SparseMatrix, block: Array) -> Array:
@@ -29,9 +30,9 @@ class Sweeps(ABC):
         matrix: SparseMatrix,
         block: Array,
         *,
-        a: Any = 1.0,
-        b: Any = None,
-        c: Any = 1.0,
+        a: Array | float = 1.0,
+        b: Array | float | None = None,
+        c: Array | float = 1.0,
         other: Array | None = None,
         dots: Array | None = None,
         out: Array | None = None,
@@ -47,12 +48,12 @@ class Sweeps(ABC):
             dots[:] = self.column_dots(block, result)
         return result
 
-    def axpy(self, y: Array, x: Array, factors: Any) -> Array:
+    def axpy(self, y: Array, x: Array, factors: Array | float) -> Array:
         """Add ``factors x`` to y, and return the squared lengths of its columns."""
         y += _factor(factors, y.dtype) * x
         return self.column_dots(y, y)
 
-    def advance(self, x: Array, p: Array, z: Array, *, step: Any, ratio: Any) -> None:
+    def advance(self, x: Array, p: Array, z: Array, *, step: Array | float, ratio: Array | float) -> None:
         """Add ``step p`` to x, and turn p to ``z + ratio p``."""
         x += _factor(step, x.dtype) * p
         p *= _factor(ratio, p.dtype)
@@ -68,6 +69,7 @@ class Sweeps(ABC):
         return n_columns
 
 
-def _factor(factor: Any, dtype: Any) -> Any:
+def _factor(factor: Array | float, dtype: DType) -> Array:
     """Return a number or an array of numbers in the precision of a block."""
-    return factor.astype(dtype) if getattr(factor, "shape", ()) else dtype.type(factor)
+    many: Array = factor
+    return many.astype(dtype) if getattr(many, "shape", ()) else dtype.type(many)

@@ -10,21 +10,24 @@ rows, or columns, of a block (`in_threads`); each list belongs to one of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from manifold.backends._base import Array
 from manifold.backends._row_dots import LANES
 from manifold.backends.threads import in_threads
+
+Kernel: TypeAlias = Callable[..., Array]  # typed when it is compiled
 
 NOBODY = np.int32(2**31 - 1)  # the id of an empty place: after all others
 _RANGE = 1 << 20  # scores that a thread takes at a time
 _STRIP = 64  # scores looked at together: most strips hold nothing for the list
 
 
-def _compiled(kernel: Callable[..., Any]) -> Any:
+def _compiled(kernel: Kernel) -> Kernel:
     """Return a kernel that lets the interpreter go, kept on disk where there is a folder to write to."""
     try:
         return numba.njit(nogil=True, cache=True)(kernel)

@@ -12,16 +12,26 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+
+class _State:
+    """What all threads of the process share."""
+
+    pool: ThreadPoolExecutor | None = None
+    limit: int | None = None  # of BLAS, before it was held at one thread for a call
+
 
 _LOCK = threading.Lock()  # of what stands here
 _ALONE = threading.Lock()  # of BLAS, held at one thread for one call at a time
 _LOCAL = threading.local()  # .inside: this thread works for a call above, which has the processors already
-_STATE: dict[str, Any] = {"pool": None, "limit": None}
 
 
 def in_threads(
-    work: Callable[[int, int], Any], n: int, *, step: int, n_threads: int | None = None, blas: bool = False
+    work: Callable[[int, int], object], n: int, *, step: int, n_threads: int | None = None, blas: bool = False
 ) -> None:
     """Call ``work(start, stop)`` for ranges of `step` that cover 0..n-1, on as many threads as `thread_count` allows.
 
@@ -91,7 +101,7 @@ def thread_count(at_most: int | None = None) -> int:
     """
     if getattr(_LOCAL, "inside", False):
         return 1
-    limit = _STATE["limit"] or _blas_limit()  # not the one thread it is held at for another call
+    limit = _State.limit or _blas_limit()  # not the one thread it is held at for another call
     return max(1, min(_processors(), limit, *([] if at_most is None else [at_most])))
 
 
@@ -102,12 +112,12 @@ def _blas_on_one_thread() -> Iterator[None]:
         yield
         return
     with _ALONE:
-        _STATE["limit"] = _blas_limit()
+        _State.limit = _blas_limit()
         try:
             with _blas().limit(limits=1):
                 yield
         finally:
-            _STATE["limit"] = None
+            _State.limit = None
 
 
 def _blas_limit() -> int:
@@ -116,7 +126,7 @@ def _blas_limit() -> int:
 
 
 @cache
-def _blas() -> Any:
+def _blas() -> ThreadpoolController:
     import numpy as np  # noqa: F401 -- its BLAS must be loaded to be found
     from threadpoolctl import ThreadpoolController
 
@@ -131,17 +141,16 @@ def _processors() -> int:
 
 def _pool() -> ThreadPoolExecutor:
     with _LOCK:
-        if _STATE["pool"] is None:
-            _STATE["pool"] = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="manifold")
-        pool: ThreadPoolExecutor = _STATE["pool"]
-        return pool
+        if _State.pool is None:
+            _State.pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="manifold")
+        return _State.pool
 
 
 def _after_fork() -> None:
     """Start over in a child process, which has none of its parent's threads, and perhaps their locks."""
     global _LOCK, _ALONE, _LOCAL  # a lock that was held at the fork stays held
     _LOCK, _ALONE, _LOCAL = threading.Lock(), threading.Lock(), threading.local()
-    _STATE.update(pool=None, limit=None)
+    _State.pool = _State.limit = None
 
 
 if hasattr(os, "register_at_fork"):
