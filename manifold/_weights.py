@@ -5,32 +5,40 @@ In: any matrix a user calls an affinity. Out: CSR with sorted, unique, in-range 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import sparse
 
+from manifold._typing import Floats
 from manifold.errors import warn
 
+_ROUNDING = {np.float16: 4e-3, np.float32: 1e-6}  # relative; a few ulps of what W was computed in
 
-def canonical_csr(W: Any) -> sparse.csr_array:
-    """Return a canonical float64 copy of W, once its indices have been checked."""
-    W = W if sparse.issparse(W) else np.asarray(W)
-    if W.dtype.kind not in "biuf":
-        raise TypeError(f"W must hold real numbers, got dtype {W.dtype}")
-    if W.ndim != 2 or W.shape[0] != W.shape[1]:
-        raise ValueError(f"W must be square (n, n), got shape {W.shape}")
-    csr = checked_csr(W, "W").astype(np.float64, copy=True)
+
+def canonical_csr(W: object) -> tuple[sparse.csr_array, np.dtype[np.generic]]:
+    """Return a canonical float64 copy of W, once its indices have been checked, and the dtype it came in.
+
+    Entries stored twice are added.
+    """
+    if isinstance(W, np.ma.MaskedArray) and np.ma.is_masked(W):
+        raise TypeError("W is a masked array with masked entries: fill them, W.filled(...), first")
+    matrix: sparse.sparray = W if sparse.issparse(W) else np.asarray(W)
+    if matrix.dtype.kind not in "biuf":
+        raise TypeError(f"W must hold real numbers, got dtype {matrix.dtype}")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"W must be square (n, n), got shape {matrix.shape}")
+    csr = checked_csr(matrix, "W", dtype=np.float64).astype(np.float64, copy=True)
     csr.sum_duplicates()
     if not np.isfinite(csr.data).all():
         raise ValueError(f"W holds NaN or infinity in {np.count_nonzero(~np.isfinite(csr.data))} entries")
-    return csr
+    return csr, matrix.dtype
 
 
-def checked_csr(matrix: Any, name: str) -> sparse.csr_array:
+def checked_csr(matrix: sparse.sparray, name: str, *, dtype: DTypeLike | None = None) -> sparse.csr_array:
     """Return a matrix as CSR, sharing what arrays it can, after a look at every index.
 
-    The look comes first: a conversion, like a product, follows an index out of range out of its arrays.
+    The look comes first: a conversion, like a product, follows an index out of range out of its arrays. So does the
+    dtype, if one is given: a conversion adds entries that are stored twice, and small integers would wrap around.
     """
     kind = getattr(matrix, "format", None)
     if kind in ("csr", "csc", "bsr"):
@@ -41,14 +49,21 @@ def checked_csr(matrix: Any, name: str) -> sparse.csr_array:
             raise ValueError(
                 f"{name} is a malformed {kind.upper()} matrix, which could crash a product: {error}"
             ) from None
-    return sparse.csr_array(matrix)
+    return sparse.csr_array(matrix if dtype is None or kind is None else matrix.astype(dtype, copy=False))
 
 
-def check_indices(matrix: Any) -> None:
+def check_indices(matrix: sparse.csr_array) -> None:
     """Raise ValueError for indices out of range, or rows out of order: of what seems empty, SciPy looks at neither."""
     if matrix.indptr[0] != 0 or (matrix.indptr[1:] < matrix.indptr[:-1]).any():
         raise ValueError("indptr must begin with 0 and never fall")
     matrix.check_format(full_check=True)
+
+
+def small_indices(W: sparse.csr_array) -> sparse.csr_array:
+    """Return W with int32 indices where they fit: 8 bytes an entry of float32, and what other libraries take."""
+    if W.indices.dtype == np.int32 or max(*W.shape, W.nnz) > np.iinfo(np.int32).max:
+        return W
+    return sparse.csr_array((W.data, W.indices.astype(np.int32), W.indptr.astype(np.int32)), shape=W.shape)
 
 
 def fit_precision(W: sparse.csr_array) -> sparse.csr_array:
@@ -64,15 +79,52 @@ def fit_precision(W: sparse.csr_array) -> sparse.csr_array:
     return W
 
 
+def without_rounding(W: sparse.csr_array, dtype: np.dtype[np.generic]) -> tuple[sparse.csr_array, int]:
+    """Return canonical W >= 0 made symmetric to the bit, and how many of its entries were averaged with their opposite.
+
+    Raises ValueError where they differ by more than the rounding of `dtype`, in which W was computed.
+    """
+    other = W.T.tocsr()
+    difference = abs(W - other)
+    if not difference.nnz:
+        return W, 0
+    kind = dtype.type if dtype.kind == "f" else None
+    rtol = _ROUNDING.get(kind, 1e-12) if kind else 0.0  # integers are not rounded
+    with np.errstate(under="ignore"):
+        excess = sparse.coo_array(difference - rtol * W.maximum(other))
+        if (excess.data > 0).any():
+            i, j = (int(x[excess.data > 0][0]) for x in excess.coords)
+            digits = 9 if kind in _ROUNDING else 17  # enough to tell any two numbers apart
+            raise ValueError(
+                f"W is not symmetric: W[{i}, {j}] = {W[i, j]:.{digits}g}, W[{j}, {i}] = {W[j, i]:.{digits}g}: "
+                "choose a rule with edges='mutual', 'union' or 'sum'"
+            )
+        return sparse.csr_array(0.5 * W + 0.5 * other), int(difference.nnz)
+
+
+def row_sums(W: sparse.csr_array) -> Floats:
+    """Return the degrees (n,), added in float64; raise ValueError where that does not hold them."""
+    degrees: Floats = W.astype(np.float64, copy=False) @ np.ones(W.shape[0])  # W.sum would add in float32
+    if not np.isfinite(degrees).all():
+        raise ValueError(f"affinity has degrees beyond float64 (weights up to {W.data.max():.1e}): rescale it")
+    return degrees
+
+
+def make_canonical(W: sparse.csr_array) -> None:
+    """Sort, add and drop entries of W in place, once they are known to be harmless."""
+    check_indices(W)
+    W.sum_duplicates()
+    W.eliminate_zeros()
+
+
 def check_affinity(W: sparse.csr_array, *, self_loops: bool) -> None:
-    """Raise ValueError where W is not what a `Graph` promises; W is made canonical in place."""
+    """Raise ValueError where W, of valid indices, is not what a `Graph` promises; W is left as it is."""
     if W.shape[0] != W.shape[1]:
         raise ValueError(f"affinity must be square, got shape {W.shape}")
     if W.dtype not in (np.float32, np.float64):
         raise ValueError(f"affinity must be float32 or float64, got {W.dtype}")
-    check_indices(W)
-    W.sum_duplicates()
-    W.eliminate_zeros()
+    if not W.has_canonical_format:
+        raise ValueError("affinity has indices out of order, or stored twice")
     if not (np.isfinite(W.data).all() and (W.data > 0).all()):
         raise ValueError("affinity must be finite and non-negative")
     if not self_loops and W.diagonal().any():

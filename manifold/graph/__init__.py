@@ -14,9 +14,9 @@ import numpy as np
 from scipy import sparse
 
 from manifold._resources import at_most, require_memory
-from manifold._weights import canonical_csr, fit_precision
 from manifold.backends import Backend
 from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight, symmetric_affinity
+from manifold.graph._given import graph_from_affinity
 from manifold.graph._graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, Progress, find_neighbors, from_faiss, from_sklearn
@@ -34,17 +34,20 @@ __all__ = [
 ]
 
 
-def memory_forecast(n: int, k: int, *, edges: str = "mutual", bridge: int = 1) -> int:
+def memory_forecast(n: int, k: int, *, edges: str = "mutual", bridge: int = 1, one_sided: float | None = 0.0) -> int:
     """Return the bytes, at most, that making a graph of n points and k neighbours takes, the graph included.
 
-    The directed weights, their transpose, the result with at most 2 n k entries (n k and the bridges for
-    "mutual"), and a copy of it while it is checked; 12 bytes an entry.
+    The directed weights, their transpose, what a rule makes of them two by two, each of 8 bytes an entry; or, where
+    `one_sided` is None, the listings sorted to find it.
 
     >>> memory_forecast(1_000_000, 50) / 2**30 < 4
     True
     """
-    entries = min(n * k + 2 * n * bridge, 2 * n * k) if edges == "mutual" else 2 * n * k
-    return 12 * (3 * n * k + 3 * entries) + 40 * n
+    listing, bridged = 54, 0
+    if edges == "mutual":
+        listing, bridged = 114 if one_sided is None else 92 if one_sided else 66, 42 * min(bridge, k)
+    wide = 12 / 8 if 2 * n * k > np.iinfo(np.int32).max else 1  # indices of int64
+    return int(n * (listing * k + bridged + 40) * wide)
 
 
 def build_graph(
@@ -144,8 +147,8 @@ def graph_from_neighbors(
 
     Examples
     --------
-    >>> D, I = np.array([[1.0, 0.5], [1.0, 0.5]]), np.array([[0, 1], [1, 0]])
-    >>> float(graph_from_neighbors(D, I).affinity[0, 1])
+    >>> similarities, ids = [[1.0, 0.5], [1.0, 0.5]], [[0, 1], [1, 0]]
+    >>> float(graph_from_neighbors(similarities, ids).affinity[0, 1])
     0.125
     """
     check_edges(edges, bridge, one_sided)
@@ -161,7 +164,7 @@ def graph_from_neighbors(
         raise TypeError(f"pass (D, I), Neighbors or a sparse distance graph, got {type(D).__name__} and no I")
     kernel = Affinity(affinity, gamma, neighbors.metric)
     n, k = neighbors.n_nodes, neighbors.n_neighbors
-    forecast = partial(memory_forecast, n, edges=edges, bridge=bridge)
+    forecast = partial(memory_forecast, n, edges=edges, bridge=bridge, one_sided=one_sided)
     require_memory(forecast(k), purpose=f"a graph of {n} nodes", cure=at_most("n_neighbors", k, forecast))
     b = one_sided_weight(neighbors) if one_sided is None else one_sided
     W, n_clipped = symmetric_affinity(neighbors, kernel, edges=edges, bridge=bridge, one_sided=b)
@@ -175,7 +178,7 @@ def graph_from_neighbors(
         **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),
         **neighbors.facts,
     }
-    return Graph(W, facts)
+    return Graph._trusted(W, facts=facts)
 
 
 def soft_mutual_graph(
@@ -192,66 +195,3 @@ def soft_mutual_graph(
     return graph_from_neighbors(
         neighbors, affinity=affinity.kind, gamma=affinity.gamma, edges=edges, bridge=bridge, one_sided=b
     )
-
-
-def graph_from_affinity(
-    W: Any, *, edges: str | None = None, negative: str = "raise", self_loops: str = "remove"
-) -> Graph:
-    """Take an affinity or adjacency matrix made elsewhere, dense or sparse.
-
-    Parameters
-    ----------
-    W : (n, n) array or sparse matrix
-        Weights; entries stored twice are added, stored zeros dropped. Never written to.
-    edges : {None, "mutual", "union", "sum"}
-        How an asymmetric W is made symmetric; None refuses one.
-    negative : {"raise", "clip"}
-        Refuse negative weights, or set them to 0 and count them in ``facts``.
-    self_loops : {"remove", "keep"}
-        The papers' graphs have a zero diagonal.
-
-    Raises
-    ------
-    ValueError
-        For a shape that is not square, malformed indices, NaN or infinity, negative or asymmetric weights.
-
-    Warns
-    -----
-    ManifoldWarning
-        Where the weights span more than float32 holds: the graph, and solves on it, are then float64.
-
-    Examples
-    --------
-    >>> graph_from_affinity(np.array([[5.0, 1.0], [1.0, 0.0]])).affinity.toarray().tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
-    """
-    for name, value, allowed in (
-        ("edges", edges, (None, *EDGE_RULES)),
-        ("negative", negative, ("raise", "clip")),
-        ("self_loops", self_loops, ("remove", "keep")),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
-    csr = canonical_csr(W)
-    facts: dict[str, Any] = {"method": "given affinity"}
-    below = csr.data < 0
-    if below.any():
-        if negative == "raise":
-            raise ValueError(f"W holds {below.sum()} negative weights (least {csr.data.min():g}): pass negative='clip'")
-        csr.data[below], facts["clipped"] = 0, int(below.sum())
-    if self_loops == "remove":
-        loops = np.count_nonzero(csr.diagonal())
-        csr.setdiag(0)
-        facts |= {"self_loops_removed": int(loops)} if loops else {}
-    csr.eliminate_zeros()
-    if edges is not None:
-        other = csr.T.tocsr()
-        csr = csr + other if edges == "sum" else csr.minimum(other) if edges == "mutual" else csr.maximum(other)
-        facts["edges"] = edges
-    elif (difference := abs(csr - csr.T)).nnz:
-        i, j = (int(x[0]) for x in difference.nonzero())
-        raise ValueError(
-            f"W is not symmetric: W[{i}, {j}] = {csr[i, j]:g}, W[{j}, {i}] = {csr[j, i]:g}: "
-            "choose a rule with edges='mutual', 'union' or 'sum'"
-        )
-    return Graph(fit_precision(sparse.csr_array(csr)), facts, self_loops == "keep")

@@ -1,44 +1,39 @@
-"""The graph as an object: W, degrees and components, checked when it is made, and never changed."""
+"""The graph as an object: W, degrees and components, checked when it comes from outside, and never changed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from html import escape
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from manifold._resources import format_bytes
-from manifold._weights import check_affinity
+from manifold._typing import AnyArray, Facts, Floats, Ints
+from manifold._weights import check_affinity, make_canonical, row_sums, small_indices
+from manifold.errors import CorruptFileError
+from manifold.graph._saved import CSR, Labels, check_content, check_reach, component_labels, read_arrays
 from manifold.storage import Stored, save_arrays
 
+if TYPE_CHECKING:
+    import networkx as nx
 
-@dataclass(frozen=True, eq=False, repr=False)
+
 class Graph:
     """An undirected weighted graph over the points of a collection; immutable.
 
     Parameters
     ----------
     affinity : csr_array (n, n), float32 or float64
-        W: symmetric, finite, non-negative, without stored zeros; solves run in its dtype.
+        W: symmetric, finite, non-negative, without stored zeros; solves run in its dtype. It is copied.
     facts : mapping
         How it was made (metric, n_neighbors, edges, ...), shown by ``repr``.
     self_loops : bool
         Whether the diagonal may be non-zero; the papers' graphs have none.
-
-    Attributes
-    ----------
-    degrees : (n,) float64
-        Row sums of W.
-    components : (n,) int32
-        Label of the connected component of each node; an isolated node is its own.
 
     Raises
     ------
@@ -51,37 +46,110 @@ class Graph:
     >>> graph = graph_from_affinity(np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]]))
     >>> graph
     Graph: 3 nodes, 1 edges, 2 components, 1 isolated, degree 0..1 (median 1), 68 B (method=given affinity)
-    >>> graph.degrees.tolist()
-    [1.0, 1.0, 0.0]
+    >>> graph.degrees.tolist(), len(graph)
+    ([1.0, 1.0, 0.0], 3)
     """
 
-    affinity: sparse.csr_array
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    self_loops: bool = False
-    degrees: NDArray[np.float64] = field(init=False)
-    components: NDArray[np.int32] = field(init=False)
+    __slots__ = ("__weakref__", "_affinity", "_components", "_degrees", "_facts", "_self_loops", "_unread")
 
-    def __post_init__(self) -> None:
-        W = sparse.csr_array(self.affinity, copy=True)
-        check_affinity(W, self_loops=self.self_loops)
-        degrees = W.astype(np.float64) @ np.ones(W.shape[0])  # W.sum would add in float32
-        if not np.isfinite(degrees).all():
-            raise ValueError(f"affinity has degrees beyond float64 (weights up to {W.data.max():.1e}): rescale it")
-        components = connected_components(W, directed=False)[1].astype(np.int32)
+    _affinity: sparse.csr_array
+    _components: Labels | None
+    _degrees: Floats | None
+    _facts: Facts
+    _self_loops: bool
+    _unread: str | None  # the folder whose arrays are mapped, and not yet looked through
+
+    def __init__(
+        self, affinity: sparse.csr_array, facts: Facts = MappingProxyType({}), self_loops: bool = False
+    ) -> None:
+        W = sparse.csr_array(affinity, copy=True)
+        make_canonical(W)
+        check_affinity(W, self_loops=self_loops)
+        self._hold(W, facts=facts, self_loops=self_loops, degrees=row_sums(W))
+
+    @classmethod
+    def _trusted(
+        cls,
+        affinity: sparse.csr_array,
+        *,
+        facts: Facts,
+        self_loops: bool = False,
+        degrees: Floats | None = None,
+        components: Labels | None = None,
+        unread: str | None = None,
+    ) -> Graph:
+        """Take what the house made, symmetric, canonical and positive, as it is: no copy, and no look at an entry."""
+        graph = cls.__new__(cls)
+        graph._hold(affinity, facts=facts, self_loops=self_loops, degrees=degrees, components=components, unread=unread)
+        return graph
+
+    def _hold(
+        self,
+        W: sparse.csr_array,
+        *,
+        facts: Facts,
+        self_loops: bool,
+        degrees: Floats | None,
+        components: Labels | None = None,
+        unread: str | None = None,
+    ) -> None:
+        W = small_indices(W)
         for array in (W.data, W.indices, W.indptr, degrees, components):
-            array.flags.writeable = False
-        object.__setattr__(self, "affinity", W)
-        object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
-        object.__setattr__(self, "degrees", degrees)
-        object.__setattr__(self, "components", components)
+            if array is not None:
+                array.flags.writeable = False
+        if unread is None:
+            W.has_canonical_format = True
+        self._affinity, self._degrees, self._components, self._unread = W, degrees, components, unread
+        self._facts, self._self_loops = MappingProxyType(dict(facts)), self_loops
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Graph, (self.affinity, dict(self.facts), self.self_loops)  # the view of the facts cannot be pickled
+    def __getstate__(self) -> tuple[object, ...]:
+        return self.affinity, dict(self.facts), self.self_loops, self._degrees, self._components
+
+    def __setstate__(self, state: tuple[sparse.csr_array, Facts, bool, Floats | None, Labels | None]) -> None:
+        W, facts, self_loops, degrees, components = state
+        self._hold(W, facts=facts, self_loops=self_loops, degrees=degrees, components=components)
+
+    def __len__(self) -> int:
+        return self.n_nodes
+
+    @property
+    def affinity(self) -> sparse.csr_array:
+        """W (n, n), float32 or float64, with read-only arrays; int32 indices while they fit."""
+        self._look_through()
+        return self._affinity
+
+    @property
+    def degrees(self) -> Floats:
+        """Row sums (n,) of W, in float64."""
+        self._look_through()
+        if self._degrees is None:
+            self._degrees = row_sums(self._affinity)
+            self._degrees.flags.writeable = False
+        return self._degrees
+
+    @property
+    def components(self) -> Labels:
+        """Label (n,) of the connected component of each node; an isolated node is its own."""
+        self._look_through()
+        if self._components is None:
+            self._components = component_labels(self._affinity)
+            self._components.flags.writeable = False
+        return self._components
+
+    @property
+    def facts(self) -> Facts:
+        """How the graph was made."""
+        return self._facts
+
+    @property
+    def self_loops(self) -> bool:
+        """Whether the diagonal may be non-zero."""
+        return self._self_loops
 
     @property
     def n_nodes(self) -> int:
         """Number of nodes n."""
-        return int(self.affinity.shape[0])
+        return int(self._affinity.shape[0])
 
     @property
     def n_edges(self) -> int:
@@ -95,40 +163,110 @@ class Graph:
         return int(self.components.max(initial=-1)) + 1
 
     @property
-    def isolated(self) -> NDArray[np.int64]:
+    def isolated(self) -> Ints:
         """Ids of the nodes without an edge: diffusion can neither leave nor reach them."""
         return np.flatnonzero(self.degrees == 0)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.floating]:
         """Precision of W, and of every solve on this graph."""
-        dtype: np.dtype[Any] = self.affinity.dtype
+        dtype: np.dtype[np.floating] = self._affinity.dtype
         return dtype
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        W = self.affinity
-        arrays = (W.data, W.indices, W.indptr, self.degrees, self.components)
-        return sum(int(array.nbytes) for array in arrays)
+        """Bytes of W, degrees and components."""
+        return sum(int(getattr(self._affinity, name).nbytes) for name in CSR) + (8 + 4) * self.n_nodes
 
-    def scale(self, exponent: float) -> NDArray[np.float64]:
-        """Return degree^-exponent (n,), 1 for isolated nodes: factors that hold back hubs."""
-        factors: NDArray[np.float64] = np.where(self.degrees > 0, self.degrees, 1.0) ** -exponent
+    def scale(self, exponent: float) -> Floats:
+        """Return degree^-exponent (n,), 1 for isolated nodes: factors that hold back hubs.
+
+        >>> from manifold.graph import graph_from_affinity
+        >>> graph_from_affinity([[0, 4], [4, 0]]).scale(0.5).tolist()
+        [0.5, 0.5]
+        """
+        factors: Floats = np.where(self.degrees > 0, self.degrees, 1.0) ** -exponent
         return factors
 
-    def astype(self, dtype: Any) -> Graph:
-        """Return the graph in another precision: ``float64`` for reference solves, ``float32`` for speed."""
-        return Graph(self.affinity.astype(dtype), self.facts, self.self_loops)
+    def astype(self, dtype: DTypeLike) -> Graph:
+        """Return the graph in another precision: ``float64`` for reference solves, ``float32`` for speed.
 
-    def subgraph(self, nodes: Any) -> Graph:
-        """Return the induced graph on `nodes` (in that order), with degrees of its own: early truncation."""
-        nodes = np.asarray(nodes)
-        if nodes.ndim != 1 or nodes.dtype.kind not in "iu" or np.unique(nodes).size != nodes.size:
-            raise ValueError(f"nodes must be distinct integer ids (m,), got {nodes.dtype} {nodes.shape}")
-        if nodes.size and (nodes.min() < 0 or nodes.max() >= self.n_nodes):
-            raise ValueError(f"nodes must lie in 0..{self.n_nodes - 1}, got {nodes.min()}..{nodes.max()}")
-        return Graph(self.affinity[nodes][:, nodes], {**self.facts, "subgraph_of": self.n_nodes}, self.self_loops)
+        Raises
+        ------
+        ValueError
+            For any other dtype, and for weights beyond float32; those that vanish in it are edges no more.
+
+        Examples
+        --------
+        >>> from manifold.graph import graph_from_affinity
+        >>> graph_from_affinity([[0, 1], [1, 0]]).astype("float64").affinity[0, 1]
+        np.float64(1.0)
+        """
+        to = np.dtype(dtype)
+        if to not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {to}")
+        if to == self.dtype:
+            return self
+        with np.errstate(over="ignore", under="ignore"):
+            W = self.affinity.astype(to, copy=False)
+        if not np.isfinite(W.data).all():
+            raise ValueError(f"affinity has weights up to {self.affinity.data.max():.1e}, beyond {to}: rescale it")
+        if (W.data == 0).any():
+            W = W.copy()
+            W.eliminate_zeros()
+        kept = W.nnz == self.affinity.nnz
+        return Graph._trusted(
+            W,
+            facts=self.facts,
+            self_loops=self.self_loops,
+            degrees=self._degrees if to == np.float64 else None,  # wider: the same numbers, and the same sums
+            components=self._components if kept else None,
+        )
+
+    def subgraph(self, nodes: ArrayLike) -> Graph:
+        """Return the induced graph on `nodes` (in that order), with degrees of its own: early truncation.
+
+        Raises ValueError for ids (m,) that are no integers, out of range, or not distinct.
+
+        >>> from manifold.graph import graph_from_affinity
+        >>> graph_from_affinity([[0, 1, 0], [1, 0, 2], [0, 2, 0]]).subgraph([2, 1]).degrees.tolist()
+        [2.0, 2.0]
+        """
+        ids = np.asarray(nodes)
+        if ids.ndim != 1 or ids.dtype.kind not in "iu" or np.unique(ids).size != ids.size:
+            raise ValueError(f"nodes must be distinct integer ids (m,), got {ids.dtype} {ids.shape}")
+        if ids.size and (ids.min() < 0 or ids.max() >= self.n_nodes):
+            raise ValueError(f"nodes must lie in 0..{self.n_nodes - 1}, got {ids.min()}..{ids.max()}")
+        W = self.affinity[ids][:, ids]
+        W.sort_indices()
+        return Graph._trusted(W, facts={**self.facts, "subgraph_of": self.n_nodes}, self_loops=self.self_loops)
+
+    def to_scipy(self) -> sparse.csr_array:
+        """Return W (n, n) as a matrix of the caller's own, which may be written to.
+
+        >>> from manifold.graph import graph_from_affinity
+        >>> graph_from_affinity([[0, 2], [2, 0]]).to_scipy().sum()
+        np.float32(4.0)
+        """
+        return self.affinity.copy()
+
+    def to_networkx(self) -> nx.Graph:
+        """Return the graph as networkx has it: nodes 0..n-1, the affinity of an edge as its ``weight``.
+
+        Raises
+        ------
+        ImportError
+            Where networkx is not installed.
+
+        Examples
+        --------
+        >>> from manifold.graph import graph_from_affinity
+        >>> graph_from_affinity([[0, 2], [2, 0]]).to_networkx().edges[0, 1]["weight"]
+        2.0
+        """
+        from manifold.graph._networkx import to_networkx
+
+        return to_networkx(self.affinity)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Save the graph as a folder, in place of an older save or not at all; `manifold.load` gives it back.
@@ -141,20 +279,46 @@ class Graph:
         arrays, parameters = self._described()
         return save_arrays(path, kind="graph", arrays=arrays, parameters=parameters)
 
-    def _described(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        arrays = {name: getattr(self.affinity, name) for name in ("data", "indices", "indptr")}
+    def _described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
+        arrays = {name: getattr(self.affinity, name) for name in CSR}
+        arrays |= {"degrees": self.degrees, "components": self.components}
         return arrays, {"facts": dict(self.facts), "self_loops": self.self_loops}
 
     @classmethod
     def _from_stored(cls, stored: Stored) -> Graph:
-        data, indices, indptr = (np.asarray(stored.arrays[name]) for name in ("data", "indices", "indptr"))
-        if indices.dtype.kind != "i" or indptr.dtype.kind != "i":
-            raise ValueError(f"indices and indptr must be integers, got {indices.dtype} and {indptr.dtype}")
-        W = sparse.csr_array((data, indices, indptr), shape=(indptr.size - 1, indptr.size - 1))
-        return cls(W, stored.parameters["facts"], stored.parameters["self_loops"])
+        """Take the arrays as they are: looked through now where every byte was read, or else when first used."""
+        W, degrees, components = read_arrays(stored)
+        facts, self_loops = stored.parameters["facts"], stored.parameters["self_loops"]
+        if not isinstance(facts, dict) or not isinstance(self_loops, bool):
+            raise ValueError(f"facts must be a mapping and self_loops a flag, got {facts!r} and {self_loops!r}")
+        if stored.verified:
+            check_content(W, degrees, components, self_loops=self_loops)
+        return cls._trusted(
+            W,
+            facts=facts,
+            self_loops=self_loops,
+            degrees=degrees,
+            components=components,
+            unread=None if stored.verified else stored.path,
+        )
 
-    def summary(self) -> dict[str, Any]:
-        """Return what ``repr`` shows, as numbers, and how the graph was made."""
+    def _look_through(self) -> None:
+        """Raise CorruptFileError where a mapped graph could lead a product out of its arrays; once, without a copy."""
+        if self._unread is None:
+            return
+        try:
+            check_reach(self._affinity, self._degrees, self._components)
+        except ValueError as error:
+            raise CorruptFileError(f"{self._unread} holds no valid graph: {error}") from None
+        self._unread = None
+
+    def summary(self) -> dict[str, object]:
+        """Return what ``repr`` shows, as numbers, and how the graph was made.
+
+        >>> from manifold.graph import graph_from_affinity
+        >>> graph_from_affinity([[0, 2], [2, 0]]).summary()["n_edges"]
+        1
+        """
         degrees = np.diff(self.affinity.indptr)
         return {
             "n_nodes": self.n_nodes,
@@ -174,7 +338,7 @@ class Graph:
         return (
             f"Graph: {s['n_nodes']:,} nodes, {s['n_edges']:,} edges, {s['n_components']:,} components, "
             f"{s['n_isolated']:,} isolated, degree {s['degree_min']}..{s['degree_max']} "
-            f"(median {s['degree_median']}), {format_bytes(s['bytes'])}" + (f" ({made})" if made else "")
+            f"(median {s['degree_median']}), {format_bytes(self.nbytes)}" + (f" ({made})" if made else "")
         )
 
     def _repr_html_(self) -> str:

@@ -47,13 +47,15 @@ __all__ = [
 class Stored:
     """What a folder held: its kind, arrays by name (read-only maps of the files, or copies) and parameters.
 
-    `verified` says whether every byte was read: who looks through all entries of large arrays does so then.
+    `verified` says whether every byte was read: who looks through all entries of large arrays does so then, or else
+    when they are first used, naming the `path`.
     """
 
     kind: str
     arrays: Mapping[str, NDArray[Any]]
     parameters: Mapping[str, Any]
     verified: bool = True
+    path: str = ""
 
 
 def save_arrays(
@@ -158,7 +160,7 @@ def load_arrays(
         if kind not in (None, manifest["kind"]):
             raise CorruptFileError(f"{folder} holds a {manifest['kind']!r}, not a {kind!r}: check the path")
         arrays = {name: entry.read(file, full=verify == "full", mmap=mmap) for name, (entry, file) in files.items()}
-    return Stored(manifest["kind"], MappingProxyType(arrays), manifest["parameters"], verify == "full")
+    return Stored(manifest["kind"], MappingProxyType(arrays), manifest["parameters"], verify == "full", str(folder))
 
 
 def _open_version(folder: Path, stack: ExitStack) -> tuple[dict[str, Any], dict[str, tuple[Entry, BinaryIO]]]:

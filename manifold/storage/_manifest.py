@@ -19,7 +19,7 @@ from manifold import __version__
 from manifold.errors import CorruptFileError
 from manifold.storage._files import open_plain, write
 
-FORMAT, VERSION = "manifold", 1
+FORMAT, VERSION = "manifold", 2  # 2: a graph is saved with its degrees and components
 MANIFEST = "manifest.json"
 DTYPES = ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8")
 OURS = re.compile(r"([a-z][a-z0-9_]{0,63})\.manifold-[0-9a-f]{16}\.(npy|tmp)")

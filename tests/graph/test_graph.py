@@ -319,19 +319,29 @@ class TestRepr:
 
 
 class TestMemory:
-    @pytest.mark.parametrize(("edges", "bridge"), [("mutual", 0), ("mutual", 3), ("union", 0), ("sum", 0)])
+    @pytest.mark.parametrize(
+        ("edges", "bridge", "one_sided"),
+        [
+            ("mutual", 0, 0.0),
+            ("mutual", 3, 0.0),
+            ("mutual", 1, 0.1),
+            ("mutual", 1, None),
+            ("union", 0, 0.0),
+            ("sum", 0, 0.0),
+        ],
+    )
     @pytest.mark.parametrize("k", [3, 10, 40])
     @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-    def test_forecast_of_the_graph_bounds_the_peak(self, edges, bridge, k, metric, rng):
+    def test_forecast_of_the_graph_bounds_the_peak(self, edges, bridge, one_sided, k, metric, rng):
         X = rng.normal(size=(4000, 8)).astype(np.float32)
         found = find_neighbors(X, k, metric=metric)
         tracemalloc.start()
         try:
-            mf.graph_from_neighbors(found, edges=edges, bridge=bridge)
+            mf.graph_from_neighbors(found, edges=edges, bridge=bridge, one_sided=one_sided)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        forecast = memory_forecast(4000, k, edges=edges, bridge=bridge)
+        forecast = memory_forecast(4000, k, edges=edges, bridge=bridge, one_sided=one_sided)
         assert peak <= forecast <= 2 * peak
 
     @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

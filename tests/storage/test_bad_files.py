@@ -356,7 +356,7 @@ def test_row_54_hostile_archives(change, compression, message):
 def test_row_55_a_newer_format_is_refused_by_name():
     save("x", 0)
     rewrite(Path("x"), lambda m: m.update(version=7, created_with={"manifold": "9.1"}))
-    with pytest.raises(CorruptFileError, match=r"format 7, written with .*9\.1.*reads formats up to 1: upgrade"):
+    with pytest.raises(CorruptFileError, match=r"format 7, written with .*9\.1.*reads formats up to 2: upgrade"):
         load_arrays("x")
 
 

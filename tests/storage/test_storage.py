@@ -144,7 +144,7 @@ def test_what_is_not_such_a_save_is_never_replaced(content):
     if content in ("newer", "damaged"):
         (path / "precious.manifold-0123.npy").unlink()
         save(path, 0)
-        rewrite(path, lambda m: m.update(version=2))
+        rewrite(path, lambda m: m.update(version=3))
     if content == "damaged":
         (path / "manifest.json").write_text('{"format": "mani')
     if content == "foreign manifest":
