@@ -1,0 +1,74 @@
+"""A matrix from outside, of whatever library: checked, made symmetric by a rule if one is named, taken as a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from manifold._weights import canonical_csr, fit_precision, row_sums, without_rounding
+from manifold.graph._edges import EDGE_RULES
+from manifold.graph._graph import Graph
+from manifold.graph._networkx import from_networkx, is_networkx
+
+
+def graph_from_affinity(
+    W: object, *, edges: str | None = None, negative: str = "raise", self_loops: str = "remove"
+) -> Graph:
+    """Take an affinity or adjacency matrix made elsewhere, dense or sparse.
+
+    Parameters
+    ----------
+    W : (n, n) array, sparse matrix or networkx graph
+        Weights; entries stored twice are added, stored zeros dropped. Never written to. Of a networkx graph, whose
+        nodes are numbered in its order, the ``weight`` of each edge, 1 where it has none.
+    edges : {None, "mutual", "union", "sum"}
+        How an asymmetric W is made symmetric; None refuses one. What differs by rounding alone (1e-6 of float32, 1e-12
+        of float64) is averaged, and counted in ``facts``.
+    negative : {"raise", "clip"}
+        Refuse negative weights, or set them to 0 and count them in ``facts``.
+    self_loops : {"remove", "keep"}
+        The papers' graphs have a zero diagonal.
+
+    Raises
+    ------
+    TypeError
+        For masked entries, and what holds no real numbers.
+    ValueError
+        For a shape that is not square, malformed indices, NaN or infinity, negative or asymmetric weights.
+
+    Warns
+    -----
+    ManifoldWarning
+        Where the weights span more than float32 holds: the graph, and solves on it, are then float64.
+
+    Examples
+    --------
+    >>> graph_from_affinity(np.array([[5.0, 1.0], [1.0, 0.0]])).affinity.toarray().tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    for name, value, allowed in (
+        ("edges", edges, (None, *EDGE_RULES)),
+        ("negative", negative, ("raise", "clip")),
+        ("self_loops", self_loops, ("remove", "keep")),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+    csr, dtype = canonical_csr(from_networkx(W) if is_networkx(W) else W)
+    facts: dict[str, object] = {"method": "given affinity"}
+    below = csr.data < 0
+    if below.any():
+        if negative == "raise":
+            raise ValueError(f"W holds {below.sum()} negative weights (least {csr.data.min():g}): pass negative='clip'")
+        csr.data[below], facts["clipped"] = 0, int(below.sum())
+    if self_loops == "remove":
+        loops = np.count_nonzero(csr.diagonal())
+        csr.setdiag(0)
+        facts |= {"self_loops_removed": int(loops)} if loops else {}
+    csr.eliminate_zeros()
+    if edges is None:
+        csr, n_averaged = without_rounding(csr, dtype)
+        facts |= {"averaged": n_averaged} if n_averaged else {}
+    else:
+        csr, facts["edges"] = EDGE_RULES[edges](csr, csr.T.tocsr()), edges
+    W = fit_precision(sparse.csr_array(csr))
+    return Graph._trusted(W, facts=facts, self_loops=self_loops == "keep", degrees=row_sums(W))

@@ -1,0 +1,79 @@
+"""A graph's arrays as a folder holds them: taken as they are, and what is looked through before they are believed."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from manifold._typing import AnyArray, Floats
+from manifold._weights import check_affinity, check_indices, row_sums
+from manifold.storage import Stored
+
+Labels: TypeAlias = NDArray[np.int32]
+
+CSR = ("data", "indices", "indptr")
+
+
+def read_arrays(stored: Stored) -> tuple[sparse.csr_array, Floats | None, Labels | None]:
+    """Return W, degrees and components, none of them copied or looked through; folders of format 1 hold W alone.
+
+    Raises ValueError for dtypes and shapes that no graph has.
+    """
+    data, indices, indptr = (np.asarray(stored.arrays[name]) for name in CSR)
+    if indices.dtype.kind != "i" or indptr.dtype.kind != "i" or data.dtype not in (np.float32, np.float64):
+        raise ValueError(f"{', '.join(CSR)} have the dtypes {data.dtype}, {indices.dtype} and {indptr.dtype}")
+    n = indptr.size - 1
+    W = sparse.csr_array((data, indices, indptr), shape=(n, n))
+    if W.nnz != indices.size:
+        raise ValueError(f"indptr ends with {W.nnz}, and there are {indices.size} entries")
+    return W, _of_nodes(stored, "degrees", np.float64, n), _of_nodes(stored, "components", np.int32, n)
+
+
+def _of_nodes(stored: Stored, name: str, dtype: type, n: int) -> AnyArray | None:
+    if name not in stored.arrays:
+        return None
+    array = np.asarray(stored.arrays[name])
+    if array.shape != (n,) or array.dtype != dtype:
+        raise ValueError(f"{name} must be {np.dtype(dtype)} ({n},), got {array.dtype} {array.shape}")
+    return array
+
+
+def component_labels(W: sparse.csr_array) -> Labels:
+    """Return the label (n,) of the connected component of each node.
+
+    >>> component_labels(sparse.csr_array([[0, 0, 1], [0, 0, 0], [1, 0, 0]])).tolist()
+    [0, 1, 0]
+    """
+    labels: Labels = connected_components(W, directed=False)[1].astype(np.int32)
+    return labels
+
+
+def check_content(W: sparse.csr_array, degrees: Floats | None, components: Labels | None, *, self_loops: bool) -> None:
+    """Raise ValueError where W is not what a graph promises, or the others are not those of W."""
+    check_indices(W)
+    check_affinity(W, self_loops=self_loops)
+    if degrees is not None and not np.allclose(degrees, row_sums(W), rtol=1e-12, atol=0):
+        raise ValueError("degrees are not the row sums of the affinity")
+    if components is None or not components.size:
+        return
+    labels = component_labels(W)
+    named = np.full(int(labels.max()) + 1, -1)
+    named[labels] = components  # the same nodes together, whatever the labels are called
+    if not (np.array_equal(named[labels], components) and np.array_equal(np.sort(named), np.arange(named.size))):
+        raise ValueError("components are not those of the affinity")
+
+
+def check_reach(W: sparse.csr_array, degrees: Floats | None, components: Labels | None) -> None:
+    """Raise ValueError where something could lead out of an array, or be no number: one pass, without a copy."""
+    check_indices(W)
+    if not W.has_canonical_format:
+        raise ValueError("indices are out of order, or stored twice")
+    n = W.shape[0]
+    if components is not None and n and not 0 <= components.min() <= components.max() < n:
+        raise ValueError(f"components must lie in 0..{n - 1}")
+    if degrees is not None and n and not 0 <= degrees.min() <= degrees.max() < np.inf:
+        raise ValueError("degrees must be finite and non-negative")
