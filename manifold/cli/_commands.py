@@ -12,21 +12,22 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from manifold import __version__
 from manifold.cli._parser import make_parser
 from manifold.errors import BackendError, ConvergenceError, ManifoldWarning
 
 if TYPE_CHECKING:  # the rest is imported by the commands, so that --help and usage errors are quick
+    from manifold._progress import Progress
+    from manifold._typing import AnyArray, Facts
+    from manifold.datasets import Dataset
     from manifold.graph import Graph
     from manifold.ranking import ManifoldSearch, Ranking
 
-Facts = dict[str, Any]
-Answer = tuple[Facts, str]
+    Answer = tuple[Facts, str]
 
 _BAD_INPUT = (ValueError, TypeError, ImportError, FileNotFoundError, PermissionError, BackendError)
 _FAILED = (MemoryError, OSError, ConvergenceError)
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"manifold: error: {_one_line(message)}", file=sys.stderr)
         return code
     if args.json:
-        from manifold.cli._files import to_json
+        from manifold.cli._written import to_json
 
         text = to_json({**facts, "warnings": notes}, indent=2)
     print(text)
@@ -103,7 +104,9 @@ def demo(args: argparse.Namespace) -> Answer:
     maps = [metrics.mean_average_precision(i, relevant, interpolation="step") for i in (kept[near], after.ids)]
     found = [(y[ids[:, :10]] == y[chosen, None]).sum(axis=1) for ids in (kept[near], top.ids)]
     j = int(np.argmax(found[1] - found[0]))
-    _draw(args.output, digits, chosen[j], before=(kept[near[j]], similarities[j]), after=(top.ids[j], top.scores[j]))
+    _draw(
+        args.output, digits, int(chosen[j]), before=(kept[near[j]], similarities[j]), after=(top.ids[j], top.scores[j])
+    )
     facts = {
         "graph": search.graph_.summary(),
         "n_queries": len(chosen),
@@ -117,7 +120,14 @@ def demo(args: argparse.Namespace) -> Answer:
     return facts, _demo_text(facts, search, top, len(X))
 
 
-def _draw(path: Path, digits: Any, query: int, *, before: Any, after: Any) -> None:
+def _draw(
+    path: Path,
+    digits: Dataset,
+    query: int,
+    *,
+    before: tuple[AnyArray, AnyArray],
+    after: tuple[AnyArray, AnyArray],
+) -> None:
     from manifold import plotting
     from manifold.storage import write_atomically
 
@@ -154,28 +164,31 @@ def search(args: argparse.Namespace) -> Answer:
 
     from manifold._checks import check_count, check_features, check_queries
     from manifold.cli import _files as files
+    from manifold.cli import _written as written
     from manifold.ranking import ManifoldSearch
 
-    files.check_output(args.output, suffixes=files.OUTPUTS)
+    files.check_output(args.output, suffixes=written.OUTPUTS)
     options = {name: getattr(args, name) for name in _SEARCH_OPTIONS}
     made = ManifoldSearch(**options, on_failure=args.on_failure, random_state=args.seed)
     check_count(args.k, "-k")
-    X, ids = files.read_array(args.features, option="--features", key=args.key)
-    X = check_features(X, f"--features {args.features}")
-    if args.ids is not None:
-        ids = files.read_names(args.ids, option="--ids", key=args.key)
-    Q, names = files.read_array(args.queries, option="--queries", key=args.key)
-    Q, _ = check_queries(Q, X.shape[1], f"--queries {args.queries}")
+    items = files.read_features(args.features, option="--features", key=args.key, columns=args.columns)
+    X = check_features(items.rows, f"--features {args.features}")
+    ids = items.ids if args.ids is None else files.read_names(args.ids, option="--ids", key=args.key)
+    asked = files.read_features(
+        args.queries, option="--queries", key=args.key, columns=args.columns, like=items, names=files.NAMES[::-1]
+    )
+    Q, _ = check_queries(asked.rows, X.shape[1], f"--queries {args.queries}")
+    names = asked.ids
     if args.query_ids is not None:
         names = files.read_names(args.query_ids, option="--query-ids", key=args.key)
-    names = files.check_names(names, len(Q), output=args.output, ids=ids)
+    names = written.check_names(names, len(Q), output=args.output, ids=ids)
     start = time.perf_counter()
     made.fit(X, ids=ids, progress=_progress("neighbours"))
     seconds = {"fit": time.perf_counter() - start}
     start = time.perf_counter()
     ranking = made.search(Q, k=args.k, slack=args.slack)
     seconds["search"] = time.perf_counter() - start
-    files.write_ranking(args.output, ranking, names)
+    written.write_ranking(args.output, ranking, names)
     facts = {
         "graph": made.graph_.summary(),
         "n_queries": len(Q),
@@ -242,6 +255,8 @@ def info(args: argparse.Namespace) -> Answer:
 
 def _version(distributions: Sequence[str]) -> str | None:
     """Return the version of the first distribution installed; nothing is imported."""
+    from importlib import metadata
+
     for name in distributions:
         try:
             return metadata.version(name)
@@ -258,8 +273,7 @@ def _blas() -> list[str]:
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        built: Any = np.show_config(mode="dicts")
-        blas = built["Build Dependencies"]["blas"]
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return [f"{blas['name']} {blas['version']} (threads: pip install threadpoolctl shows them)"]
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return [f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads" for pool in pools]
@@ -312,7 +326,7 @@ def _convergence_line(ranking: Ranking) -> str:
     )
 
 
-def _progress(label: str) -> Callable[[int, int], None] | None:
+def _progress(label: str) -> Progress | None:
     """Return a callback that keeps one line of progress on stderr, or None where no one is looking."""
     if not sys.stderr.isatty():
         return None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from manifold import datasets
+from manifold._typing import Facts
 from manifold.evaluation import Progress, Settings, compare
 
 COLUMNS = ("neighbours", "published", "hand-set", "default")
@@ -56,7 +56,7 @@ CASES = (
 NAMES = tuple(dict.fromkeys(case.name for case in CASES))
 
 
-def evaluate(names: Sequence[str], progress: Callable[[str], Progress | None]) -> tuple[dict[str, Any], str]:
+def evaluate(names: Sequence[str], progress: Callable[[str], Progress | None]) -> tuple[Facts, str]:
     """Return the figures of the sets as one object and as a table; `progress` makes a callback from a label."""
     unknown = [name for name in names if name not in NAMES]
     if unknown or not names:
@@ -74,7 +74,7 @@ def evaluate(names: Sequence[str], progress: Callable[[str], Progress | None]) -
     return facts, _table(rows, seconds)
 
 
-def _rows(case: Case, progress: Progress | None) -> list[dict[str, Any]]:
+def _rows(case: Case, progress: Progress | None) -> list[Facts]:
     """Return one row a figure of a case, and one that says which share of the columns converged."""
     data = datasets.load(case.name, protocol=case.protocol)
     columns = {"published": {"preset": "paper"}, "hand-set": case.hand_set, "default": {"metric": data.metric}}
@@ -98,7 +98,7 @@ _NOTES = {
 }
 
 
-def _table(rows: list[dict[str, Any]], seconds: dict[str, float]) -> str:
+def _table(rows: list[Facts], seconds: dict[str, float]) -> str:
     lines = [f"{'set':<10} {'protocol':<14} {'figure':<15}" + "".join(f"{column:>12}" for column in COLUMNS)]
     for row in rows:
         cells = ("-" if row[column] is None else f"{row[column]:.4f}" for column in COLUMNS)

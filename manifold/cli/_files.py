@@ -1,86 +1,217 @@
-"""Files of the `manifold` command: features in (npy, npz, parquet), a ranking out (npz, csv, json, run).
+"""What the `manifold` command reads: features, names and labels, one reader a kind, from npy, npz, parquet, csv, txt.
 
-Nothing is ever unpickled, and a file is written beside its final place, then moved there: an interrupted run
-leaves the old file or the new one, never half of one.
+Nothing is ever unpickled, and nothing is guessed: what could be read in two ways is refused with the cure.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
-from manifold.datasets.trec import check_word, run_lines
-from manifold.ranking import Ranking
-from manifold.storage import write_atomically
+from manifold._typing import AnyArray
+from manifold.cli._tables import NUMBER, Table, read_csv_lines, read_table, take_features, take_names
 
-INPUTS, OUTPUTS = (".npy", ".npz", ".parquet"), (".npz", ".csv", ".json", ".run")
+ARRAYS, TABLES = (".npy", ".npz"), (".parquet", ".csv")
+INPUTS = (*ARRAYS, *TABLES)
+NAMES = ("id", "qid")  # columns of a table that name its rows
+_HEADERS = {*NAMES, "item", "query", "name", "label", "labels", "class", "target", "y"}  # of a csv with one column
+_MISSING = {"", "nan", "<na>"}  # labels that are none, as NumPy and pandas write them
+_EXACT = 2**63  # whole numbers below have a place in an array beside negative ones
 
 
-def read_array(path: Path, *, option: str, key: str | None = None) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return the array of a file, and the ids that stand beside it (the `id` column of a parquet file).
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Rows of a file, the names of their columns, and those that stand beside the rows; None where it has none."""
+
+    rows: AnyArray
+    columns: tuple[str, ...] | None = None
+    ids: AnyArray | None = None
+
+
+def read_features(
+    path: Path,
+    *,
+    option: str,
+    key: str | None = None,
+    columns: Sequence[str] | None = None,
+    like: Features | None = None,
+    names: Sequence[str] = NAMES,
+) -> Features:
+    """Return features and the names beside them: columns of a table by name, in the order of those they go `like`.
+
+    Parameters
+    ----------
+    columns : sequence of str, optional
+        Patterns of the columns to take of a table; by default those that are features by their type and name.
+    like : Features, optional
+        What the rows are compared with: where both have names of columns, the same are taken, in the same order.
+    names : sequence of str
+        Columns that may name the rows, the first that is there.
 
     Raises
     ------
     ValueError, FileNotFoundError, ImportError
         Naming `option`, the file and the cure.
     """
-    if path.suffix not in INPUTS:
-        raise ValueError(f"{option} {path} must end in {', '.join(INPUTS)}: numpy.save('X.npy', X) writes one")
-    if not path.is_file():
-        raise FileNotFoundError(f"{option} {path} is not a file: check the path")
-    if path.suffix == ".parquet":
-        return _read_parquet(path, option=option)
     what = f"{option} {path}"
-    with _only_plain_arrays(what):
-        loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded, None
-    with loaded:
-        name = _only_key(loaded.files, key, what=what)
-        with _only_plain_arrays(what):
-            return loaded[name], None
+    if _kind(path, INPUTS, option) in ARRAYS:
+        if columns is not None and like is None:
+            raise ValueError(f"--columns chooses by name, but {what} holds an array without names: leave it out")
+        return Features(_read_array(path, what, key))
+    table, named = read_table(path, what=what)
+    if not named:
+        if columns is not None:
+            raise ValueError(f"--columns chooses by name, but {what} has no header: leave it out, or write one")
+        return Features(take_features(table, what=what, asked=[*table])[0])
+    beside = next((name for name in names if name in table), None)
+    ids = None if beside is None else take_names(table, beside, what=what)
+    same = like is not None and like.columns is not None
+    asked = like.columns if same and like is not None else columns
+    rows, taken = take_features(table, what=what, asked=asked, exact=same, beside=beside)
+    return Features(rows, taken, ids)
 
 
-def read_names(path: Path, *, option: str, key: str | None = None) -> NDArray[Any]:
-    """Return names (n,): an array of one dimension, the `id` column of a parquet file, or the lines of a text.
+def read_names(path: Path, *, option: str, key: str | None = None) -> AnyArray:
+    """Return names (n,): an array, the column `id` or `qid` of a table or its only one, or the lines of a text.
+
+    Texts stay as they are written, leading zeros and all; an empty one is refused.
 
     Raises
     ------
     ValueError, TypeError, FileNotFoundError, ImportError
         Naming `option`, the file and the cure.
     """
+    what = f"{option} {path}"
+    if _kind(path, (*INPUTS, ".txt"), option) in ARRAYS:
+        return _read_array(path, what, key)
+    if path.suffix == ".parquet":
+        table = read_table(path, what=what)[0]
+        return take_names(table, _only(table, NAMES, what), what=what)
+    lines = _read_lines(path, what, NAMES)
+    for number, name in lines:
+        if not name:
+            raise ValueError(f"{what} line {number} is empty: name every row, or delete the line")
+    return np.array([name for _, name in lines], dtype=np.str_)
+
+
+def read_labels(path: Path, *, option: str, key: str | None = None, unlabeled: str = "-1") -> AnyArray:
+    """Return labels (n,): the integers of an array; of texts whole numbers where all are, else texts, None where none.
+
+    None is what is empty, nan, or the marker, in every spelling of the same number: -1 is -1.000e+00.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError, ImportError
+        Naming `option`, the file and the cure.
+    """
+    what = f"{option} {path}"
+    if _kind(path, (*ARRAYS, ".csv", ".txt"), option) in ARRAYS:
+        labels = _read_array(path, what, key)
+        if labels.dtype.kind not in "UT" or labels.ndim != 1:
+            return labels
+        lines = list(enumerate(labels.tolist(), 1))
+    else:
+        lines = _read_lines(path, what, ("label", "class", "y"))
+    marker = marker_of(unlabeled)
+    out = np.empty(len(lines), dtype=object)
+    stripped = [text.strip() for _, text in lines]
+    numbers = [_whole(text) for text in stripped]
+    given = [i for i, text in enumerate(stripped) if text.lower() not in _MISSING and marker not in (text, numbers[i])]
+    numeric = [i for i in given if NUMBER.fullmatch(stripped[i])]
+    if given and len(numeric) == len(given) and not any(_is_code(stripped[i]) for i in given):
+        for i in given:
+            if numbers[i] is None:
+                raise ValueError(
+                    f"{what} line {lines[i][0]} holds {stripped[i]}, where all others are numbers too: a class is a "
+                    "whole number of at most 63 bits, or a text"
+                )
+        out[given] = [numbers[i] for i in given]
+    else:
+        out[given] = [stripped[i] for i in given]
+    return out
+
+
+def marker_of(text: str) -> int | str:
+    """Return the label that means none: a number where it is written as one.
+
+    >>> marker_of("-1.0"), marker_of("none")
+    (-1, 'none')
+    """
+    number = _whole(text)
+    return text if number is None or _is_code(text) else number
+
+
+def _whole(text: str) -> int | None:
+    """Return the whole number that a text spells, exactly; None for all else."""
+    if not NUMBER.fullmatch(text):
+        return None
+    value = Decimal(text)
+    if value.adjusted() > 18 or value != value.to_integral_value() or abs(value) >= _EXACT:
+        return None
+    return int(value)
+
+
+def _is_code(text: str) -> bool:
+    """Tell whether a number is written as a code, 007, which would not come back as it was."""
+    digits = text.lstrip("+-")
+    return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+
+
+def _kind(path: Path, endings: Sequence[str], option: str) -> str:
+    if path.suffix not in endings:
+        raise ValueError(f"{option} {path} must end in {', '.join(endings)}: numpy.save('X.npy', X) writes one")
+    if not path.is_file():
+        raise FileNotFoundError(f"{option} {path} is not a file: check the path")
+    return path.suffix
+
+
+def _read_lines(path: Path, what: str, columns: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the numbers and texts of the lines of a txt, or of one column of a csv, without its header."""
     if path.suffix == ".txt":
         try:
-            return np.array(path.read_text("utf-8").splitlines(), dtype=np.str_)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{option} {path} is not a file: check the path") from None
+            lines = path.read_text("utf-8-sig").split("\n")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{option} {path} is not a text in UTF-8 ({error}): write one name a line") from error
-    names, beside = read_array(path, option=option, key=key)
-    return names if beside is None else beside
+            raise ValueError(f"{what} is not a text in UTF-8 ({error}): write one name a line") from error
+        return list(enumerate(lines[:-1] if lines[-1] == "" else lines, 1))
+    rows = read_csv_lines(path, what=what)
+    if not rows or len(rows[0][1]) == 1:
+        header = bool(rows) and rows[0][1][0].strip().lower() in _HEADERS
+        if wide := next((number for number, fields in rows if len(fields) > 1), None):
+            raise ValueError(f"{what} line {wide} has more than one field: put texts with commas in double quotes")
+        return [(number, fields[0]) for number, fields in rows[header:]]
+    table, named = read_table(path, what=what)
+    if not named:
+        raise ValueError(f"{what} has several columns and no header: name one of them {columns[0]}")
+    texts = table[_only(table, columns, what)].names()
+    return [(number, str(text)) for (number, _), text in zip(rows[1:], texts, strict=False)]
 
 
-def check_names(names: NDArray[Any] | None, n: int, *, output: Path, ids: NDArray[Any] | None) -> NDArray[Any]:
-    """Return names (n,) of the queries, 0..n-1 by default; what the output could not hold is met before the work."""
-    names = np.arange(n) if names is None else names
-    if names.shape != (n,):
-        raise ValueError(f"--query-ids holds names of shape {names.shape} for {n} queries: give each query one")
-    if output.suffix == ".run":
-        for some in (names, np.empty(0) if ids is None else ids):
-            for name in some.tolist():
-                check_word(name)
-    return names
+def _only(table: Table, wanted: Sequence[str], what: str) -> str:
+    """Return the first of the columns wanted that a table has, or its only one."""
+    found = [name for name in wanted if name in table] or list(table)
+    if len(found) > 1 and not set(found) <= set(wanted):
+        raise ValueError(f"{what} has {len(found)} columns and none named {' or '.join(wanted)}: name one so")
+    return found[0]
+
+
+def _read_array(path: Path, what: str, key: str | None) -> AnyArray:
+    with _only_plain_arrays(what):
+        loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        name = _only_key(loaded.files, key, what=what)
+        with _only_plain_arrays(what):
+            array: AnyArray = loaded[name]
+            return array
 
 
 @contextmanager
@@ -103,28 +234,6 @@ def _only_key(names: list[str], key: str | None, *, what: str) -> str:
     return key
 
 
-def _read_parquet(path: Path, *, option: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    try:
-        from pyarrow import ArrowInvalid, parquet, types
-    except ImportError as error:
-        raise ImportError(
-            f"{option} {path} needs pyarrow: pip install 'manifold-search[parquet]', or pass a .npy file"
-        ) from error
-    try:
-        table = parquet.read_table(path)
-    except ArrowInvalid as error:
-        raise ValueError(f"{option} {path} is not a parquet file ({str(error).splitlines()[0]})") from error
-    numeric = [
-        field.name
-        for field in table.schema
-        if field.name != "id" and (types.is_integer(field.type) or types.is_floating(field.type))
-    ]
-    if not numeric:
-        raise ValueError(f"{option} {path} has no numeric column: give each feature a column of its own")
-    rows = np.column_stack([table[name].to_numpy().astype(np.float32) for name in numeric])
-    return rows, table["id"].to_numpy() if "id" in table.column_names else None
-
-
 def check_output(path: Path, *, suffixes: tuple[str, ...]) -> None:
     """Refuse, before any work, an output that could not be written after it."""
     if path.suffix not in suffixes:
@@ -135,62 +244,3 @@ def check_output(path: Path, *, suffixes: tuple[str, ...]) -> None:
         raise ValueError(f"--output {path} is a folder: name a file")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"--output {path}: the folder {path.parent} cannot be written to: choose another")
-
-
-def write_ranking(path: Path, ranking: Ranking, queries: NDArray[Any]) -> None:
-    """Write a ranking; `queries` (q,) names its rows in csv and json."""
-    writers = {".npz": _write_npz, ".csv": _write_csv, ".json": _write_json, ".run": _write_run}
-    write_atomically(path, lambda file: writers[path.suffix](file, ranking, queries))
-
-
-def _write_npz(file: IO[bytes], ranking: Ranking, queries: NDArray[Any]) -> None:
-    np.savez(
-        file,
-        queries=queries,
-        ids=ranking.ids,
-        scores=ranking.scores,
-        slack=ranking.slack,
-        certified=ranking.certified,
-        allow_pickle=False,
-    )
-
-
-def _write_csv(file: IO[bytes], ranking: Ranking, queries: NDArray[Any]) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("query", "rank", "id", "score"))
-    for query, ids, scores in zip(queries.tolist(), ranking.ids, ranking.scores, strict=True):
-        table.writerows((query, r, *pair) for r, pair in enumerate(zip(ids.tolist(), scores.tolist(), strict=True), 1))
-    text.detach()
-
-
-def _write_run(file: IO[bytes], ranking: Ranking, queries: NDArray[Any]) -> None:
-    file.writelines(line.encode() for line in run_lines(ranking.ids, ranking.scores, queries=queries.tolist()))
-
-
-def _write_json(file: IO[bytes], ranking: Ranking, queries: NDArray[Any]) -> None:
-    answer = {
-        "queries": queries,
-        "ids": ranking.ids,
-        "scores": ranking.scores,
-        "slack": ranking.slack,
-        "certified": ranking.certified,
-    }
-    file.write(to_json(answer).encode() + b"\n")
-
-
-def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Write a value as strict JSON: arrays become lists, NaN and infinity null."""
-    return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value

@@ -1,24 +1,70 @@
-"""Arguments of the `manifold` command; imports nothing of the package, so that --help and usage errors are quick."""
+"""Arguments of the `manifold` command: an option with a list of names takes it from the table of a room.
+
+A table is looked up when a name is checked or the help of its command is printed; nothing of the package is imported
+before, so that `--help` and usage errors are quick.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from manifold import __version__
 
-Command = Callable[[argparse.Namespace], Any]
-_NAMES = "npy, npz, parquet (column `id`) or txt (one a line)"
-_METHODS = ("auto", "exact", "inverted_file", "nn_descent", "faiss")
+if TYPE_CHECKING:
+    from manifold._typing import Facts
+
+    Command = Callable[[argparse.Namespace], tuple[Facts, str]]
+
+_FILES = "npy, npz, parquet or csv"
+_NAMES = "npy, npz, parquet or csv (column `id`) or txt (one a line)"
+_CLASSES = "npy, npz, csv (column `label`) or txt (one a line); empty is none"
+
+
+@dataclass(frozen=True)
+class Names(Collection[str]):
+    """The names that a table holds, with those that its room takes beside them, looked up anew each time.
+
+    With `listed` the room itself refuses what it does not know, in its own words: the names are there for the help.
+    """
+
+    table: str  # module:TABLE
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    listed: bool = False
+
+    def __iter__(self) -> Iterator[str]:
+        module, name = self.table.split(":")
+        table: Iterable[str] = getattr(import_module(module), name)
+        return iter(dict.fromkeys((*self.first, *table, *self.last)))
+
+    def __contains__(self, name: object) -> bool:
+        return self.listed or any(name == known for known in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help, and nothing before it, lists the names of the tables."""
+
+    def format_help(self) -> str:
+        """Return the help: choices stand in the place of the words that usage has for them."""
+        for action in self._actions:
+            if isinstance(action.choices, Names):
+                action.metavar = None
+        return super().format_help()
 
 
 def make_parser(
     *, demo: Command, search: Command, propagate: Command, evaluate: Command, info: Command
 ) -> argparse.ArgumentParser:
     """Return the parser; what it returns has the command to run in `command`."""
-    parser = argparse.ArgumentParser(prog="manifold", description="Graph-based manifold search.")
+    parser = Parser(prog="manifold", description="Graph-based manifold search.")
     parser.add_argument("--version", action="version", version=f"manifold {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -44,8 +90,18 @@ def make_parser(
     return parser
 
 
+def _choose(
+    one: argparse._ActionsContainer, option: str, names: Names, *, default: str | None = None, about: str = ""
+) -> None:
+    """Add an option that takes one of the names of a table."""
+    word = option.lstrip("-").replace("-", "_").upper()
+    # given afterwards: argparse looks through choices that it is given at once
+    one.add_argument(option, metavar=word, default=default, help=about or None).choices = names
+
+
 def _add_evaluate(one: argparse.ArgumentParser) -> None:
-    one.add_argument("names", nargs="*", metavar="NAME", help="cranfield, grocery, coil20, orl, usps")
+    sets = one.add_argument("names", nargs="*", metavar="NAME", help="sets of the data folder")
+    sets.choices = Names("manifold.cli._evaluate:NAMES", listed=True)
     one.add_argument("--all", action="store_true", help="all of them")
     own = one.add_argument_group(
         "features of your own",
@@ -60,7 +116,7 @@ def _add_evaluate(one: argparse.ArgumentParser) -> None:
     )
     own.add_argument("--protocol", metavar="NAME", help="how your features, or your run, are judged")
     for option, about in (
-        ("--features", "(n, d): npy, npz or parquet"),
+        ("--features", f"(n, d): {_FILES}"),
         ("--queries", "(q, d), likewise"),
         ("--distractors", "(m, d), likewise: rows that no query should find, such as R1M"),
         ("--ids", f"names of the rows of --features: {_NAMES}"),
@@ -72,13 +128,22 @@ def _add_evaluate(one: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--truth", type=Path, nargs="+", metavar="FILE",
         help="ground truth: json, mat, pkl, a folder of lists, qrels, or labels (n,) [and labels (q,) of the queries]: "
-        "npy, npz or txt",
+        f"{_CLASSES}, and found by no query",
     )  # fmt: skip
     own.add_argument(
         "--figures", nargs="+", metavar="FIGURE", help="instead of the usual: mAP, mP@10, hit@1, nDCG@10, ..."
     )
     own.add_argument("--metric", choices=("cosine", "euclidean"), help="of the features (cosine)")
-    own.add_argument("--key", help="array to read of npz files that hold several")
+    _add_reading(own)
+
+
+def _add_reading(one: argparse._ActionsContainer) -> None:
+    one.add_argument("--key", help="array to read of npz files that hold several")
+    one.add_argument(
+        "--columns", nargs="+", metavar="NAME",
+        help="features of a parquet or csv file, by name or pattern ('f*'); by default its column of lists, or its "
+        "floating columns, or its integer ones, and what is left out is said; other files are read by these names",
+    )  # fmt: skip
 
 
 def _add_common(one: argparse.ArgumentParser) -> None:
@@ -90,7 +155,7 @@ def _add_common(one: argparse.ArgumentParser) -> None:
 
 
 def _add_search(one: argparse.ArgumentParser) -> None:
-    files = "npy, npz or parquet (numeric columns are features, a column `id` the ids)"
+    files = f"{_FILES} (a column `id` or `qid` names the rows)"
     one.add_argument("--features", type=Path, required=True, metavar="FILE", help=f"points (n, d): {files}")
     one.add_argument("--queries", type=Path, required=True, metavar="FILE", help="queries (q, d), likewise")
     one.add_argument(
@@ -98,9 +163,10 @@ def _add_search(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--ids", type=Path, metavar="FILE", help=f"names (n,) of the points, 0..n-1 by default: {_NAMES}")
     one.add_argument("--query-ids", type=Path, metavar="FILE", help="names (q,) of the queries, likewise")
-    one.add_argument("--key", help="array to read of npz files that hold several")
+    _add_reading(one)
     one.add_argument("-k", type=int, default=100, help="items for each query (%(default)s)")
-    one.add_argument("--preset", choices=("default", "paper"), default="default", help="what the rest defaults to")
+    presets = Names("manifold.ranking:PRESETS")
+    _choose(one, "--preset", presets, default="default", about="what the rest defaults to")
     for option, kind, about in (
         ("--n-neighbors", int, "neighbours of each point in the graph"),
         ("--n-seeds", int, "nearest points through which a query enters"),
@@ -109,37 +175,36 @@ def _add_search(one: argparse.ArgumentParser) -> None:
         ("--bridge", int, "neighbours joined even if not mutual"),
     ):
         one.add_argument(option, type=kind, help=about)
-    one.add_argument("--edges", choices=("mutual", "union", "sum"), default="mutual")
-    one.add_argument("--metric", choices=("cosine", "inner_product", "euclidean"), default="cosine")
+    _choose(one, "--edges", Names("manifold.graph:EDGE_RULES"), default="mutual")
+    _choose(one, "--metric", Names("manifold.neighbors:METRICS"), default="cosine")
     one.add_argument("--affinity", choices=("auto", "power", "self_tuning"), default="auto")
-    one.add_argument("--method", choices=_METHODS, default="auto", help="to find neighbours")
-    one.add_argument("--solver", help="by name: auto, cg, index, direct, ...")
+    methods = Names("manifold.neighbors:METHODS", first=("auto",))
+    _choose(one, "--method", methods, default="auto", about="to find neighbours")
+    _choose(one, "--solver", Names("manifold.solvers:SOLVERS", first=("auto",), last=("index",), listed=True))
     one.add_argument("--slack", type=float, help="solve on until rankings are proved to this slack; 0 certifies them")
-    one.add_argument("--degree-exponent", type=float, default=0.0, help="divide scores by degree to this power")
+    one.add_argument(
+        "--degree-exponent", type=float, help="divide scores by degree to this power; by default as in the preset"
+    )
     one.add_argument("--backend", choices=("auto", "scipy", "cupy"), default="auto")
     _add_common(one)
 
 
 def _add_propagate(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--features", type=Path, required=True, metavar="FILE", help="points (n, d): npy, npz or parquet")
-    one.add_argument(
-        "--labels", type=Path, required=True, metavar="FILE", help="classes (n,): npy, npz or txt (one a line)"
-    )
+    one.add_argument("--features", type=Path, required=True, metavar="FILE", help=f"points (n, d): {_FILES}")
+    one.add_argument("--labels", type=Path, required=True, metavar="FILE", help=f"classes (n,): {_CLASSES}")
     one.add_argument(
         "--output", type=Path, required=True, metavar="FILE",
         help="one row a point to write: label, omega (certainty), zeta (of its class), weight (their product), "
         "labelled: csv, npz or parquet",
     )  # fmt: skip
-    one.add_argument("--unlabeled", default="-1", help="the label that means none (%(default)s)")
-    one.add_argument("--key", help="array to read of npz files that hold several")
-    one.add_argument(
-        "--method", choices=("lgc", "harmonic", "poisson", "poisson_mbo", "resolvent_mbo", "ilpc"), default="lgc",
-        help="of propagation (%(default)s)",
-    )  # fmt: skip
+    one.add_argument("--unlabeled", default="-1", help="the label that means none, beside an empty one (%(default)s)")
+    _add_reading(one)
+    methods = Names("manifold.labels:METHODS")
+    _choose(one, "--method", methods, default="lgc", about="of propagation (%(default)s)")
     one.add_argument("--alpha", type=float, help="how far to diffuse, in [0, 1); 0.95 by default")
     one.add_argument("--n-neighbors", type=int, default=10, help="neighbours of each point (%(default)s)")
     one.add_argument("--gamma", type=float, default=3.0, help="exponent of the kernel (%(default)s)")
-    one.add_argument("--metric", choices=("cosine", "inner_product", "euclidean"), default="cosine")
-    one.add_argument("--balance", choices=("mass", "mean_shift", "sinkhorn"), help="meet the shares of classes after")
+    _choose(one, "--metric", Names("manifold.neighbors:METRICS"), default="cosine")
+    _choose(one, "--balance", Names("manifold.labels.balance:BALANCES"), about="meet the shares of classes after")
     one.add_argument("--priors", choices=("estimated", "uniform"), default="estimated", help="shares of classes")
     _add_common(one)

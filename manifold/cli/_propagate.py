@@ -6,13 +6,13 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._checks import check_features
+from manifold._progress import Progress
 from manifold._resources import format_bytes
+from manifold._typing import AnyArray, Facts
 from manifold.cli import _files as files
 from manifold.filters import Diffusion
 from manifold.graph import Graph, build_graph
@@ -24,13 +24,14 @@ OUTPUTS = (".csv", ".npz", ".parquet")
 
 
 def run(
-    args: argparse.Namespace, progress: Callable[[str], Any], graph_line: Callable[[Graph], str]
-) -> tuple[dict[str, Any], str]:
+    args: argparse.Namespace, progress: Callable[[str], Progress | None], graph_line: Callable[[Graph], str]
+) -> tuple[Facts, str]:
     """Build the graph, propagate, write one row a point; return facts and their text."""
     files.check_output(args.output, suffixes=OUTPUTS)
-    X, _ = files.read_array(args.features, option="--features", key=args.key)
-    X = check_features(X, f"--features {args.features}")
-    targets = encode(_read_labels(args.labels, args.key), len(X), unlabeled=_number_or_text(args.unlabeled))
+    items = files.read_features(args.features, option="--features", key=args.key, columns=args.columns)
+    X = check_features(items.rows, f"--features {args.features}")
+    labels = _read_labels(args.labels, args.key, args.unlabeled)
+    targets = encode(labels, len(X), unlabeled=files.marker_of(args.unlabeled))
     start = time.perf_counter()
     graph = build_graph(
         X,
@@ -66,22 +67,13 @@ def run(
     return facts, _text(facts, graph_line(graph))
 
 
-def _read_labels(path: Path, key: str | None) -> NDArray[Any]:
-    """Return labels (n,): numbers where all are, else texts."""
+def _read_labels(path: Path, key: str | None, unlabeled: str) -> AnyArray:
     if path.suffix == ".parquet":
-        raise ValueError(f"--labels {path} must be npy, npz or txt: numpy.save('y.npy', y) writes one")
-    labels = files.read_names(path, option="--labels", key=key)
-    return np.array([_number_or_text(x) for x in labels.tolist()]) if labels.dtype.kind in "UT" else labels
+        raise ValueError(f"--labels {path} must be npy, npz or txt, or csv: numpy.save('y.npy', y) writes one")
+    return files.read_labels(path, option="--labels", key=key, unlabeled=unlabeled)
 
 
-def _number_or_text(value: str) -> int | str:
-    try:
-        return int(value)
-    except ValueError:
-        return value
-
-
-def _facts(result: Propagation, graph: Graph) -> dict[str, Any]:
+def _facts(result: Propagation, graph: Graph) -> Facts:
     report = result.solution
     sizes = np.bincount(result.columns[result.reached], minlength=result.classes.size)
     return {
@@ -103,7 +95,7 @@ def _facts(result: Propagation, graph: Graph) -> dict[str, Any]:
     }
 
 
-def _text(facts: dict[str, Any], graph_line: str) -> str:
+def _text(facts: Facts, graph_line: str) -> str:
     c, seconds = facts["convergence"], facts["seconds"]
     n = facts["graph"]["n_nodes"]
     sizes = sorted(entry["points"] for entry in facts["classes"])

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from manifold import datasets, metrics
 from manifold._checks import check_features, check_queries
 from manifold._resources import require_memory
-from manifold.cli._files import INPUTS, check_output, read_array, read_names
+from manifold._typing import AnyArray, Facts
+from manifold.cli._files import INPUTS, NAMES, Features, check_output, read_features, read_labels, read_names
 from manifold.datasets import Dataset, GroundTruth
 from manifold.datasets.trec import qrels_lines
 from manifold.evaluation import Outcome, Progress, Settings, compare
@@ -36,7 +36,7 @@ _SETTINGS = {
 }
 
 
-def evaluate(args: argparse.Namespace, progress: Callable[[str], Progress | None]) -> tuple[dict[str, Any], str]:
+def evaluate(args: argparse.Namespace, progress: Callable[[str], Progress | None]) -> tuple[Facts, str]:
     """Return the figures as one object and as a table; `progress` makes a callback from a label."""
     start = time.perf_counter()
     if args.output is not None:
@@ -95,14 +95,28 @@ def _read_truth(args: argparse.Namespace) -> GroundTruth:
         raise ValueError(f"--truth {' '.join(map(str, paths))}: labels are read from npy, npz or txt: save the column")
     if not paths or not labels:
         return datasets.ground_truth(args.protocol, *paths)
-    sides = [np.asarray(read_names(path, option="--truth", key=args.key)) for path in paths]
+    sides = [read_labels(path, option="--truth", key=args.key) for path in paths]
     try:
+        sides = _numbered(sides)
         return datasets.ground_truth(args.protocol, sides[0] if len(sides) == 1 else tuple(sides))
     except ValueError as error:
         raise ValueError(f"--truth {' '.join(map(str, paths))}: {error}") from error
 
 
-def _judge_run(args: argparse.Namespace, truth: GroundTruth) -> tuple[dict[str, Outcome], dict[str, Any]]:
+def _numbered(sides: list[AnyArray]) -> list[AnyArray]:
+    """Return the labels of both sides as integers, -1 where a row has none; texts are numbered together."""
+    if not any(side.dtype == object for side in sides) or not all(side.ndim == 1 for side in sides):
+        return sides
+    labels = [side.tolist() for side in sides]
+    known = {x for side in labels for x in side if x is not None}
+    if len({isinstance(x, str) for x in known}) > 1:
+        raise ValueError("labels are numbers on one side and texts on the other: give both sides the same kind")
+    texts = any(isinstance(x, str) for x in known)
+    number = {x: i if texts else x for i, x in enumerate(sorted(known))} | {None: -1}
+    return [np.array([number[x] for x in side]) for side in labels]
+
+
+def _judge_run(args: argparse.Namespace, truth: GroundTruth) -> tuple[dict[str, Outcome], Facts]:
     run, truth = datasets.read_run(args.run), truth.by_names()
     judged = {str(name) for of in truth.lists.values() for some in of for name in some}
     if judged.isdisjoint(run.ids.ravel().tolist()):
@@ -121,43 +135,45 @@ def _read_features(args: argparse.Namespace, truth: GroundTruth) -> tuple[Datase
     """Return the collection with its distractors behind it, and the ground truth by its rows and queries."""
     if args.features is None:
         raise ValueError("--protocol needs --features FILE, or --run FILE: there is nothing to judge")
-    X, ids = _read(args, "features")
-    assert X is not None  # for the type checker: the option is given
-    truth = _for_items(truth, len(X), ids=_names(args, "ids", ids, rows=len(X)), args=args)
-    Q, names = _read(args, "queries", width=X.shape[1])
-    if Q is None:
+    given = read_features(args.features, option="--features", key=args.key, columns=args.columns)
+    X = check_features(given.rows, f"--features {args.features}")
+    truth = _for_items(truth, len(X), ids=_names(args, "ids", given.ids, rows=len(X)), args=args)
+    Q = None
+    if args.queries is None:
         for name in ("query_ids", "distractors"):
             if getattr(args, name) is not None:
                 raise ValueError(f"--{name.replace('_', '-')} needs --queries FILE: here the items are the queries")
         if not truth.n_queries == truth.n_items == len(X):
             raise ValueError(f"{truth.name} judges {truth.n_queries} queries: give their features, --queries FILE")
     else:
-        rows, truth = _for_queries(truth, len(Q), names=_names(args, "query_ids", names, rows=len(Q)), args=args)
+        Q, beside = _read(args, "queries", X, like=given)
+        rows, truth = _for_queries(truth, len(Q), names=_names(args, "query_ids", beside, rows=len(Q)), args=args)
         Q = Q[rows]
-    D, _ = _read(args, "distractors", width=X.shape[1])
-    if D is not None:
-        n = len(X) + len(D)
+    n_distractors = 0
+    if args.distractors is not None:
+        D, _ = _read(args, "distractors", X, like=given)
+        n_distractors, n = len(D), len(X) + len(D)
         require_memory(4 * X.shape[1] * n, purpose=f"{n:,} rows of features", cure="give fewer distractors")
         X = np.concatenate([X, D])
-    return Dataset(truth.name, X, queries=Q, metric=args.metric or "cosine"), truth, 0 if D is None else len(D)
+    data = Dataset(truth.name, X, queries=Q, metric=args.metric or "cosine")
+    return data, truth, n_distractors
 
 
 def _read(
-    args: argparse.Namespace, name: str, *, width: int | None = None
-) -> tuple[NDArray[np.float32] | None, NDArray[Any] | None]:
-    """Return the features of an option and the names beside them; None where it is not given."""
-    path = getattr(args, name)
-    if path is None:
-        return None, None
-    rows, names = read_array(path, option=f"--{name}", key=args.key)
-    if width is None:
-        return check_features(rows, f"--{name} {path}"), names
+    args: argparse.Namespace, name: str, X: NDArray[np.float32], *, like: Features
+) -> tuple[NDArray[np.float32], AnyArray | None]:
+    """Return the features of an option, which go like those of --features, and the names beside them."""
+    what = f"--{name} {getattr(args, name)}"
+    given = read_features(
+        getattr(args, name), option=f"--{name}", key=args.key, columns=args.columns, like=like, names=NAMES[::-1]
+    )
+    rows, width = given.rows, X.shape[1]
     if np.ndim(rows) == 2 and rows.shape[1] != width:
-        raise ValueError(f"--{name} {path} has {rows.shape[1]} features and --features {width}: give both the same")
-    return check_queries(rows, width, f"--{name} {path}")[0], names
+        raise ValueError(f"{what} has {rows.shape[1]} features and --features {width}: give both the same")
+    return check_queries(rows, width, what)[0], given.ids
 
 
-def _names(args: argparse.Namespace, name: str, beside: NDArray[Any] | None, *, rows: int) -> NDArray[Any] | None:
+def _names(args: argparse.Namespace, name: str, beside: AnyArray | None, *, rows: int) -> AnyArray | None:
     """Return the names of an option, by default those that stand beside the features."""
     path, option = getattr(args, name), f"--{name.replace('_', '-')}"
     names = beside if path is None else read_names(path, option=option, key=args.key)
@@ -166,7 +182,7 @@ def _names(args: argparse.Namespace, name: str, beside: NDArray[Any] | None, *, 
     return names
 
 
-def _for_items(truth: GroundTruth, n: int, *, ids: NDArray[Any] | None, args: argparse.Namespace) -> GroundTruth:
+def _for_items(truth: GroundTruth, n: int, *, ids: AnyArray | None, args: argparse.Namespace) -> GroundTruth:
     """Return the ground truth by the rows of the features: by their names where there are any, else by their order."""
     if truth.has_names or (ids is not None and truth.items):
         try:
@@ -185,7 +201,7 @@ def _for_items(truth: GroundTruth, n: int, *, ids: NDArray[Any] | None, args: ar
 
 
 def _for_queries(
-    truth: GroundTruth, q: int, *, names: NDArray[Any] | None, args: argparse.Namespace
+    truth: GroundTruth, q: int, *, names: AnyArray | None, args: argparse.Namespace
 ) -> tuple[NDArray[np.int64], GroundTruth]:
     """Return which rows of the queries are judged, and the ground truth of these."""
     if names is not None:
@@ -201,7 +217,7 @@ def _for_queries(
 
 
 def _text(
-    facts: Mapping[str, Any],
+    facts: Facts,
     truth: GroundTruth,
     outcomes: Mapping[str, Outcome],
     published: Sequence[datasets.Published],

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from manifold import ManifoldSearch, datasets
-from manifold.cli import _files, main
+from manifold.cli import _written, main
 
 RNG = np.random.default_rng(20231)
 X = RNG.standard_normal((60, 5)).astype(np.float32)
@@ -179,7 +179,7 @@ def test_an_interrupted_write_leaves_the_old_file(folder, monkeypatch, capsys):
         file.write(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_files, "_write_npz", interrupt)
+    monkeypatch.setattr(_written, "_write_npz", interrupt)
     assert "interrupted" in refused(command(), capsys, code=1)
     assert Path("r.npz").read_bytes() == b"old"
     assert sorted(os.listdir()) == ["Q.npy", "X.npy", "r.npz"]

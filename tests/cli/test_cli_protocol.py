@@ -298,7 +298,7 @@ def test_a_run_of_named_images_by_a_ground_truth_of_rows(folder, capsys):
         (["--protocol=labels", "--truth", "y.npy", "y.npy", "y.npy"], "--truth takes one file, or the labels of both"),
         (["--protocol=roxford5k", "--truth=gnd.json"], "has 120 images, but roxford5k has 4993"),
         (["--protocol=labels", "--truth=X.npy"], r"--truth X.npy: labels are float32 of shape (120, 16)"),
-        (["--protocol=labels", "--truth=gnd.json"], "--truth gnd.json must end in .npy, .npz, .parquet"),
+        (["--protocol=labels", "--truth=gnd.json"], "--truth gnd.json must end in .npy, .npz, .csv, .txt"),
         (["--protocol=labels", "--truth=y.parquet"], "labels are read from npy, npz or txt"),
         (["--protocol=labels"], "has no ground truth of its own"),
         (["--protocol=trec", "--truth=."], ". is not a file: its lines should be query iteration item gain"),
