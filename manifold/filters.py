@@ -6,10 +6,11 @@ Every filter has h(1) = 1, so the scores of all filters and solvers stand on one
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from manifold.backends import Array
 from manifold.errors import warn
 
 
@@ -25,7 +26,7 @@ class Filter(Protocol):
         """Whether polynomials approach h fast on [-1, 1]; a filter with a step needs eigenvectors."""
 
     @np.errstate(under="ignore")
-    def __call__(self, eigenvalues: Any) -> Any:
+    def __call__(self, eigenvalues: Array | float) -> Array:
         """Return h of each eigenvalue."""
 
 
@@ -70,7 +71,7 @@ class Diffusion:
         return ((1.0 - self.alpha, float(self.alpha)),)
 
     @np.errstate(under="ignore")
-    def __call__(self, eigenvalues: Any) -> Any:
+    def __call__(self, eigenvalues: Array | float) -> Array:
         """Return (1 - alpha) / (1 - alpha x)."""
         return (1 - self.alpha) / (1 - self.alpha * eigenvalues)
 
@@ -110,7 +111,7 @@ class RegularizedDiffusion:
         return ((weight, root), (weight, -root))
 
     @np.errstate(under="ignore")
-    def __call__(self, eigenvalues: Any) -> Any:
+    def __call__(self, eigenvalues: Array | float) -> Array:
         """Return (1 - alpha) / (1 - alpha x^2)."""
         return (1 - self.alpha) / (1 - self.alpha * eigenvalues * eigenvalues)
 
@@ -147,7 +148,7 @@ class Heat:
             raise ValueError(f"t must be a finite number >= 0, got {self.t!r}")
 
     @np.errstate(under="ignore")
-    def __call__(self, eigenvalues: Any) -> Any:
+    def __call__(self, eigenvalues: Array | float) -> Array:
         """Return exp(t (x - 1))."""
         return np.exp(self.t * (eigenvalues - 1))
 
@@ -187,7 +188,7 @@ class Polynomial:
         object.__setattr__(self, "coefficients", tuple(float(c) / total for c in values))
 
     @np.errstate(under="ignore")
-    def __call__(self, eigenvalues: Any) -> Any:
+    def __call__(self, eigenvalues: Array | float) -> Array:
         """Return the polynomial by Horner's rule."""
         value = 0.0 * eigenvalues
         for c in reversed(self.coefficients):
@@ -227,7 +228,7 @@ class LowPass:
             raise ValueError(f"cutoff must lie in (-1, 1], got {self.cutoff!r}")
 
     @np.errstate(under="ignore")
-    def __call__(self, eigenvalues: Any) -> Any:
+    def __call__(self, eigenvalues: Array | float) -> Array:
         """Return 1 where x >= cutoff, up to the rounding of an eigenvalue, else 0."""
         return 1.0 * (eigenvalues >= self.cutoff - 1e-6)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from manifold.backends import Backend, backend_for, on_host, place
 from manifold.errors import ConvergenceError, ConvergenceWarning, warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Prepared, Progress, Solution, Solver, Status, merge_reports
+from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, Status, merge_reports
 from manifold.solvers.chebyshev import Chebyshev
 from manifold.solvers.conjugate_gradient import ConjugateGradient
 from manifold.solvers.direct import Direct
@@ -31,7 +30,7 @@ __all__ = [
     "LanczosSolution",
     "PowerIteration",
     "Prepared",
-    "Progress",
+    "Snapshot",
     "Solution",
     "Solver",
     "Status",
@@ -42,7 +41,7 @@ __all__ = [
     "report_failures",
 ]
 
-SOLVERS: dict[str, type[Any]] = {
+SOLVERS: dict[str, type[Solver]] = {
     "cg": ConjugateGradient,
     "chebyshev": Chebyshev,
     "direct": Direct,
@@ -129,13 +128,13 @@ def _choose(graph: Graph, filter: Filter) -> tuple[str, str]:
 @np.errstate(under="ignore")
 def diffuse(
     graph: Graph,
-    seeds: Any,
+    seeds: object,
     *,
     filter: Filter = _DEFAULT_FILTER,
     solver: str | Solver = "cg",
     backend: str | Backend = "auto",
     on_failure: str = "warn",
-    x0: Any = None,
+    x0: object = None,
     callback: Callback | None = None,
 ) -> Solution:
     """Diffuse seeds over a graph: F = h(S) Y, S = D^-1/2 W D^-1/2.
@@ -157,7 +156,7 @@ def diffuse(
         What to do about a column that did not converge or is not finite; the solution says it in any case.
     x0 : (n, q), optional
         Scores to start from, such as those of a slightly different graph; used by iterative solvers.
-    callback : callable(Progress), optional
+    callback : callable(Snapshot), optional
         Shown the residuals every few iterations; what it raises ends the solve.
 
     Returns

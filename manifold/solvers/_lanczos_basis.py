@@ -9,27 +9,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
+from manifold._typing import Floats, Ints
 from manifold.backends import Array, Backend, rounding_unit
-from manifold.solvers.base import Callback, Progress
+from manifold.solvers.base import Callback, Snapshot
 from manifold.solvers.chebyshev import Series
 from manifold.solvers.system import NormalizedAffinity
 
 _CHUNK = 16  # basis vectors allocated together
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
     """The Krylov bases of a block of columns, and the tridiagonal matrices (on the host) they reduce S to."""
 
-    chunks: list[tuple[NDArray[np.int64], int, Array]]  # ids of columns, first vector, (columns, vectors, n)
+    chunks: list[tuple[Ints, int, Array]]  # ids of columns, first vector, (columns, vectors, n)
     diagonal: Floats  # (m, q)
     off_diagonal: Floats  # (m, q), 0 from the last vector of a column on
     last: Floats  # (q,) beta, left over after the last vector
-    n_iter: NDArray[np.int64]
+    n_iter: Ints
     length: Floats  # (q,) ||y||_2
 
     def combine(self, weights: Floats, backend: Backend) -> Array:
@@ -136,7 +135,7 @@ class BasisGrowth:
         self.v, self.before, self.beta = self._scaled(y, self.length), self.xp.zeros_like(y), self.xp.zeros(q)
         self.pivot, self.tail = (self.xp.ones((self.poles.shape[0], q)) for _ in range(2))
         self.n_iter, self.last = self.xp.zeros(q, dtype=np.int64), self.xp.zeros(q)
-        self.chunks: list[tuple[NDArray[np.int64], int, Array]] = []
+        self.chunks: list[tuple[Ints, int, Array]] = []
         self.rows: list[Array] = []
         self.which, self.m = np.arange(q), 0
 
@@ -144,7 +143,7 @@ class BasisGrowth:
         """Return columns divided by their lengths; zeros where the length is 0."""
         return block * self.xp.where(length > 0, 1 / self.xp.where(length > 0, length, 1.0), 0.0).astype(block.dtype)
 
-    def run(self, budget: int, columns: NDArray[np.int64], callback: Callback | None) -> Basis:
+    def run(self, budget: int, columns: Ints, callback: Callback | None) -> Basis:
         """Grow until every column is done or has `budget` vectors."""
         backend, xp = self.backend, self.xp
         while True:
@@ -153,7 +152,7 @@ class BasisGrowth:
                 continue
             going = backend.to_host(self.active)
             if callback is not None:
-                callback(Progress(columns[self.which], self.m, backend.to_host(shortfall)))
+                callback(Snapshot(columns[self.which], self.m, backend.to_host(shortfall)))
             if 2 * going.sum() <= going.size:  # half of the block is done: go on with the other half alone
                 self._close()
                 if not going.any():

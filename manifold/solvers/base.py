@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from manifold._typing import Floats, Ints
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -29,15 +29,15 @@ class Status(Enum):
 
 
 @dataclass(frozen=True)
-class Progress:
+class Snapshot:
     """What a callback is shown, every few iterations: the columns at work and how far they are."""
 
-    columns: NDArray[np.int64]
+    columns: Ints
     n_iter: int
-    residual: NDArray[np.float64]
+    residual: Floats
 
 
-Callback = Callable[[Progress], None]
+Callback: TypeAlias = Callable[[Snapshot], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +68,9 @@ class Solution:
 
     scores: Array
     status: tuple[Status, ...]
-    n_iter: NDArray[np.int64]
-    residual: NDArray[np.float64]
-    error_bound: NDArray[np.float64]
+    n_iter: Ints
+    residual: Floats
+    error_bound: Floats
     solver: str = ""
 
     @property
@@ -122,7 +122,7 @@ class Prepared(Protocol):
     holds_columns: ClassVar[bool] = False
     is_pooled: ClassVar[bool] = False
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds."""
 
 
@@ -147,7 +147,7 @@ def require_poles(filter: Filter, solver: str) -> None:
         raise ValueError(f"solver {solver!r} needs a rational filter, {filter} is not one: use solver='auto'")
 
 
-def require_one_pole(filter: Filter, x0: Any) -> None:
+def require_one_pole(filter: Filter, x0: object) -> None:
     """Raise ValueError for a start where there are several systems, each with a solution of its own."""
     if x0 is not None and len(filter.resolvents or ()) != 1:
         raise ValueError(f"x0 needs a filter of one resolvent, {filter} has {len(filter.resolvents or ())}")

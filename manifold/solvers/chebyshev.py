@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft
 
 from manifold._checks import check_stopping
+from manifold._typing import Floats, Ints
 from manifold.backends import Array, Backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Prepared, Progress, Solution, Solver
+from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -32,19 +31,19 @@ class Series:
     the function is the resolvent w / (1 - a x).
     """
 
-    coefficients: NDArray[np.float64]
+    coefficients: Floats
     rest: float
     w: float = 1.0
     a: float | None = None
 
     @np.errstate(under="ignore")
-    def truncation(self) -> NDArray[np.float64]:
+    def truncation(self) -> Floats:
         """Return, for each degree m < K, a bound on max |h - sum to m| over [-1, 1]: the |c_k| beyond m, added."""
         c = np.abs(self.coefficients)
         return np.append(np.cumsum(c[:0:-1])[::-1], 0.0) + self.rest
 
     @np.errstate(under="ignore")
-    def shortfall(self) -> NDArray[np.float64]:
+    def shortfall(self) -> Floats:
         """Return, for each degree m < K, what is stopped on: of a resolvent the relative residual, else the error.
 
         Since (1 - a x) sum c_k T_k = w and 2 x T_k = T_{k+1} + T_{k-1}, all of the residual polynomial cancels but
@@ -54,7 +53,7 @@ class Series:
             return 2 * (self.truncation() - self.rest)  # the other half of the tolerance is left to rounding
         c = np.append(np.abs(self.coefficients), 0.0)
         c[0] *= 2
-        shortfall: NDArray[np.float64] = abs(self.a) / 2 * (c[:-1] + c[1:]) / self.w
+        shortfall: Floats = abs(self.a) / 2 * (c[:-1] + c[1:]) / self.w
         return shortfall
 
     def least_degree(self, rtol: float) -> int:
@@ -189,12 +188,12 @@ class PreparedChebyshev(Prepared):
     degree: int
     system: NormalizedAffinity
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; `x0` is of no use; `callback` is shown the residual that theory promises."""
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="chebyshev", callback=callback)
 
     def _solve_block(
-        self, seeds: Seeds, x0: Array | None, columns: NDArray[np.int64], callback: Callback | None
+        self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None
     ) -> tuple[Array, ...]:
         xp, y = self.system.backend.xp, seeds.block
         length = xp.sqrt(self.system.backend.column_dots(y, y))
@@ -205,7 +204,7 @@ class PreparedChebyshev(Prepared):
 
         def show(k: int) -> None:
             if callback is not None and k % self.system.backend.check_every == 0:
-                callback(Progress(columns, k, np.full(columns.size, promise[k])))
+                callback(Snapshot(columns, k, np.full(columns.size, promise[k])))
 
         for series, first in zip(self.parts, _expansions(self.system, self.parts, y, self.degree, show), strict=True):
             x, enough = first, self.degree >= series.least_degree(self.settings.rtol)

@@ -7,16 +7,15 @@ that have converged are frozen on the device and leave the block when half of it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._checks import check_stopping
+from manifold._typing import Ints
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Prepared, Progress, Solution, Solver, require_one_pole, require_poles
+from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, require_one_pole, require_poles
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 PRESETS = {"paper": (1e-6, 20), "ranking": (1e-3, None), "exact": (1e-10, None)}
@@ -97,10 +96,10 @@ class PreparedConjugateGradient(Prepared):
 
     name = "cg"
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; `x0` (n, q) starts from an earlier answer, for filters of one resolvent.
 
-        `callback` is shown a `Progress` at every look at the residuals; what it raises ends the solve.
+        `callback` is shown a `Snapshot` at every look at the residuals; what it raises ends the solve.
         """
         require_one_pole(self.filter, x0)
         return solve_in_blocks(self.system, seeds, self._solve_block, solver=self.name, x0=x0, callback=callback)
@@ -116,7 +115,7 @@ class PreparedConjugateGradient(Prepared):
         return None
 
     def _solve_block(
-        self, seeds: Seeds, x0: Array | None, columns: NDArray[np.int64], callback: Callback | None
+        self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None
     ) -> tuple[Array, ...]:
         xp = self.system.backend.xp
         total = xp.zeros_like(seeds.block)
@@ -152,7 +151,7 @@ class _ColumnSolve:
     def _true_residual(self) -> Array:
         return self.system.residual(self.b, self.x, self.a)
 
-    def run(self, columns: NDArray[np.int64], callback: Callback | None) -> None:
+    def run(self, columns: Ints, callback: Callback | None) -> None:
         """Iterate until the true residual of every column is small, or no restart helps."""
         backend, xp = self.system.backend, self.system.backend.xp
         before = xp.full(self.target.shape, np.inf)
@@ -175,7 +174,7 @@ class _ColumnSolve:
         length = xp.sqrt(self.target) / self.rtol
         self.relative = norm / xp.where(length > 0, length, 1.0)
 
-    def _iterate(self, which: NDArray[np.int64], columns: NDArray[np.int64], callback: Callback | None) -> None:
+    def _iterate(self, which: Ints, columns: Ints, callback: Callback | None) -> None:
         """Run CG on the columns `which` from their residuals; write back x and n_iter."""
         backend, xp, S = self.system.backend, self.system.backend.xp, self.system
         which, n_real = self._filled(which), which.size
@@ -203,7 +202,7 @@ class _ColumnSolve:
             going = np.flatnonzero(backend.to_host(active)[:n_real])
             if callback is not None:
                 length = xp.sqrt(squares / xp.where(target > 0, target, 1.0)) * self.rtol
-                callback(Progress(columns[which[:n_real]], iteration, backend.to_host(length)[:n_real]))
+                callback(Snapshot(columns[which[:n_real]], iteration, backend.to_host(length)[:n_real]))
             left = self._filled(going)
             if 2 * left.size <= which.size:  # half of the block is done: go on with the other half alone
                 self.x[:, at], self.n_iter[at] = x, n_iter
@@ -215,6 +214,6 @@ class _ColumnSolve:
                 Ap, curvature = xp.empty_like(r), curvature[kept]
                 rho, target, n_iter, active = rho[kept], target[kept], n_iter[kept], active[kept]
 
-    def _filled(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _filled(self, which: Ints) -> Ints:
         """Return columns, some of them again where a block of more columns costs no more."""
         return np.resize(which, self.system.backend.block_width(self.system.n_nodes, which.size))

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._resources import require_memory
+from manifold._typing import DType, Ints
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -69,15 +68,15 @@ class PreparedDirect(Prepared):
 
     system: NormalizedAffinity
     factors: tuple[tuple[float, float, Callable[[Array], Array]], ...]
-    dtype: np.dtype[Any]
+    dtype: DType
     spectral: Callable[[Array], Array] | None = None
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; a direct solve has no use for `x0` and nothing to show a `callback`."""
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="direct", dtype=self.dtype)
 
     def _solve_block(
-        self, seeds: Seeds, x0: Array | None, columns: NDArray[np.int64], callback: Callback | None
+        self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None
     ) -> tuple[Array, ...]:
         xp, S = self.system.backend.xp, self.system
         total = xp.zeros_like(seeds.block)

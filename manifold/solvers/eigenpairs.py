@@ -5,7 +5,7 @@ Small components are decomposed whole, many of one size at once; a giant one in 
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from scipy import sparse
 
 from manifold._checks import check_count
 from manifold._resources import require_memory
+from manifold._typing import Ints
 from manifold.backends import Array
 from manifold.errors import warn
 from manifold.solvers._krylov import basis_size, leading_pairs
@@ -99,13 +100,13 @@ def _is_dense(size: int, rank: int) -> bool:
     return size <= max(DENSE_LIMIT, 4 * rank)
 
 
-def _components_by_size(components: NDArray[np.int32]) -> list[NDArray[np.int64]]:
+def _components_by_size(components: NDArray[np.int32]) -> list[Ints]:
     """Return the nodes of all components of each size, (c, s); those beyond the dense limit one by one."""
     if not components.size:
         return []
     sizes = np.bincount(components)
     order = np.lexsort((components, sizes[components]))
-    groups: list[NDArray[np.int64]] = []
+    groups: list[Ints] = []
     first = 0
     for size, count in zip(*np.unique(sizes[sizes > 0], return_counts=True), strict=True):
         stack = order[first : first + size * count].reshape(count, size)
@@ -114,7 +115,7 @@ def _components_by_size(components: NDArray[np.int32]) -> list[NDArray[np.int64]
     return groups
 
 
-def _forecast(system: NormalizedAffinity, groups: list[NDArray[np.int64]], rank: int) -> None:
+def _forecast(system: NormalizedAffinity, groups: list[Ints], rank: int) -> None:
     item, peak = system.dtype.itemsize, 0
     for nodes in groups:
         size = nodes.shape[1]
@@ -124,7 +125,7 @@ def _forecast(system: NormalizedAffinity, groups: list[NDArray[np.int64]], rank:
     require_memory(kept + peak, purpose=f"{rank} eigenvectors of {system.n_nodes} nodes", cure="lower the rank")
 
 
-def _decompose(system: NormalizedAffinity, nodes: NDArray[np.int64], rank: int) -> tuple[Block, float]:
+def _decompose(system: NormalizedAffinity, nodes: Ints, rank: int) -> tuple[Block, float]:
     """Decompose components of equal size whole, by dense eigenvectors in float64, many at once."""
     backend, xp, (count, size) = system.backend, system.backend.xp, nodes.shape
     place = np.zeros(system.n_nodes, dtype=np.int64)
@@ -150,7 +151,7 @@ def _decompose(system: NormalizedAffinity, nodes: NDArray[np.int64], rank: int) 
 
 
 def _iterate(
-    system: NormalizedAffinity, nodes: NDArray[np.int64], rank: int, *, tol: float, max_products: int, rng_seed: int
+    system: NormalizedAffinity, nodes: Ints, rank: int, *, tol: float, max_products: int, rng_seed: int
 ) -> tuple[Block, float]:
     """Compute the leading eigenpairs of one large component in a block Krylov space."""
     backend, xp, members = system.backend, system.backend.xp, nodes[0]
@@ -182,7 +183,7 @@ def _iterate(
     return block, lowest
 
 
-def _signed(U: Array, xp: Any) -> Array:
+def _signed(U: Array, xp: ModuleType) -> Array:
     """Flip the columns of (c, s, r) so that the first entry of (almost) the largest size is positive."""
     size = xp.abs(U)
     first = xp.argmax(size > 0.999 * size.max(axis=1, keepdims=True), axis=1)

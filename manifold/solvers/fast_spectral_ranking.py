@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.polynomial import chebyshev
-from numpy.typing import NDArray
 
 from manifold._checks import check_count, check_stopping
+from manifold._typing import Ints
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -22,7 +22,7 @@ from manifold.solvers.eigenpairs import leading_eigenpairs
 from manifold.solvers.spectrum import Spectrum
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
-Transfer = Callable[[Any], Any]
+Transfer: TypeAlias = Callable[[Array], Array]
 
 
 def take_spectrum(given: Spectrum | None, rank: int, system: NormalizedAffinity) -> Spectrum:
@@ -119,12 +119,12 @@ class PreparedFastSpectralRanking(Prepared):
     spectrum: Spectrum
     inside: Spectrum = field(repr=False)  # the same, its nodes in the order of the system
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds, approximately; it has no use for `x0` and nothing to show a `callback`."""
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="fsr", otherwise=Status.APPROXIMATE)
 
     def _solve_block(
-        self, seeds: Seeds, x0: Array | None, columns: NDArray[np.int64], callback: Callback | None
+        self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None
     ) -> tuple[Array, ...]:
         xp, q = self.system.backend.xp, seeds.block.shape[1]
         zero = seeds.scale == 0
@@ -152,7 +152,7 @@ class PreparedFastSpectralRanking(Prepared):
         if not steps:
             constants = [float(h(0.0)) if self.settings.identity else 0.0 for h in transfers]
             return [
-                spectrum.add(spectrum.scale(c, lambda x, h=h, h0=h0: h(x) - h0), scalar(h0) * block)
+                spectrum.add(spectrum.scale(c, _beside(h, h0)), scalar(h0) * block)
                 for h, h0 in zip(transfers, constants, strict=True)
             ]
         rest = block - spectrum.add(c, self.system.backend.xp.zeros_like(block))
@@ -194,6 +194,10 @@ class PreparedFastSpectralRanking(Prepared):
             worst = xp.maximum(worst, norm / xp.where(length > 0, length, 1.0))
             bound += part
         return worst, bound
+
+
+def _beside(h: Transfer, constant: float) -> Transfer:
+    return lambda x: h(x) - constant
 
 
 def _resolvent(w: float, a: float) -> Transfer:

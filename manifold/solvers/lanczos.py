@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._checks import check_stopping
 from manifold._resources import require_memory
+from manifold._typing import Floats, Ints
 from manifold.backends import Array, Backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers._lanczos_basis import Basis, BasisGrowth, Floats
+from manifold.solvers._lanczos_basis import Basis, BasisGrowth
 from manifold.solvers.base import Callback, Prepared, Solution, Solver, Status
 from manifold.solvers.chebyshev import Series, expand, refine
 from manifold.solvers.system import NormalizedAffinity, Seeds, check_seeds, solve_in_blocks
@@ -87,7 +86,7 @@ class PreparedLanczos(Prepared):
     parts: tuple[Series, ...]
     system: NormalizedAffinity
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> LanczosSolution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> LanczosSolution:
         """Return F = h(S) seeds with its bases; `x0` is of no use; `callback` is shown the residuals as they fall."""
         values, _ = check_seeds(seeds, self.system.n_nodes)
         self._require(values.shape[1] * (1 + max(series.least_degree(self.settings.rtol) for series in self.parts)))
@@ -108,7 +107,7 @@ class PreparedLanczos(Prepared):
         kept: list[tuple[Basis, Seeds]],
         seeds: Seeds,
         x0: Array | None,
-        columns: NDArray[np.int64],
+        columns: Ints,
         callback: Callback | None,
     ) -> tuple[Array, ...]:
         rtol = self.settings.rtol
@@ -125,7 +124,7 @@ class PreparedLanczos(Prepared):
 
     def answer(
         self, basis: Basis, parts: tuple[Series, ...], y: Array | None
-    ) -> tuple[Array | None, Floats, tuple[Floats, Floats, NDArray[np.int64]]]:
+    ) -> tuple[Array | None, Floats, tuple[Floats, Floats, Ints]]:
         """Return weights of the basis for h(S) y, with residuals, bounds and steps of correction.
 
         Given y, residuals are the true ones; they may ask for corrections: h(S) y then comes first.

@@ -7,13 +7,13 @@ unknowns plain conjugate gradients are those of L with its diagonal for a precon
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold.backends import Backend
+from manifold._typing import Floats, Mask
+from manifold.backends import Array, Backend
 from manifold.graph import Graph
 from manifold.solvers import ConjugateGradient, Solution
 from manifold.solvers.base import Callback
@@ -28,14 +28,14 @@ class _InverseLaplacian:
     resolvents = ((1.0, 1.0),)
     smooth = False
 
-    def __call__(self, eigenvalues: Any) -> Any:
+    def __call__(self, eigenvalues: Array | float) -> Array:
         return 1 / (1 - eigenvalues)
 
 
 class _KeptNodes(NormalizedAffinity):
     """P S P in float64, with P = diag(kept): rows and columns of the other nodes are zero."""
 
-    def __init__(self, graph: Graph, backend: Backend, kept: NDArray[np.bool_]) -> None:
+    def __init__(self, graph: Graph, backend: Backend, kept: Mask) -> None:
         super().__init__(graph, backend, np.float64)
         self.whole = self.host
         S, kept = self.entries, kept if self.order is None else kept[self.order]
@@ -50,16 +50,16 @@ class Laplacian:
     """D - W on the nodes that are kept, and the square roots of degrees that scale its unknowns."""
 
     system: _KeptNodes
-    roots: NDArray[np.float64]  # (n, 1), 1 for isolated nodes
+    roots: Floats  # (n, 1), 1 for isolated nodes
     settings: ConjugateGradient
 
     @classmethod
-    def of(cls, graph: Graph, backend: Backend, *, kept: NDArray[np.bool_], settings: ConjugateGradient) -> Laplacian:
+    def of(cls, graph: Graph, backend: Backend, *, kept: Mask, settings: ConjugateGradient) -> Laplacian:
         """Form S once, in float64: the systems here have no alpha to keep them well conditioned."""
         roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1))[:, None]
         return cls(_KeptNodes(graph, backend, kept), roots, settings)
 
-    def solve(self, B: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, B: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return X on the host, with (I - P S P) X = B; B is zero where no node is kept.
 
         A column of zeros is exact; of the others no bound on the error is known, for the system may be singular.
@@ -71,7 +71,7 @@ class Laplacian:
         return replace(solution, scores=self.system.backend.to_host(solution.scores), error_bound=bound)
 
 
-def label_means(seeds: sparse.csc_array, components: NDArray[np.int32]) -> NDArray[np.float64]:
+def label_means(seeds: sparse.csc_array, components: NDArray[np.int32]) -> Floats:
     """Return the mean seed of each component (m, c): rows of sum 1, or 0 in components without a label."""
     n, m = components.size, int(components.max(initial=-1)) + 1
     gather = sparse.csr_array((np.ones(n), (components, np.arange(n))), shape=(m, n))

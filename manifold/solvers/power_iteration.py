@@ -6,16 +6,15 @@ In: unit seed columns. Out: X, iterations, true residuals, bounds. No inner prod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._checks import check_stopping
+from manifold._typing import Ints
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Prepared, Progress, Solution, Solver, require_one_pole, require_poles
+from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, require_one_pole, require_poles
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 
 _LITTLE = 0.8  # of the residual: where so much is left after steps that halve it in theory, rounding holds it
@@ -85,16 +84,16 @@ class PreparedPowerIteration(Prepared):
     filter: Filter
     system: NormalizedAffinity
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; `x0` (n, q) starts from an earlier answer, for filters of one resolvent.
 
-        `callback` is shown a `Progress` at every look at the residuals; what it raises ends the solve.
+        `callback` is shown a `Snapshot` at every look at the residuals; what it raises ends the solve.
         """
         require_one_pole(self.filter, x0)
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="power", x0=x0, callback=callback)
 
     def _solve_block(
-        self, seeds: Seeds, x0: Array | None, columns: NDArray[np.int64], callback: Callback | None
+        self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None
     ) -> tuple[Array, ...]:
         xp = self.system.backend.xp
         total = xp.zeros_like(seeds.block)
@@ -129,7 +128,7 @@ class _Walk:
         self.n_iter = xp.zeros(b.shape[1], dtype=np.int64)
         self.above, self.stuck = (xp.zeros(b.shape[1], dtype=bool) for _ in range(2))
 
-    def run(self, columns: NDArray[np.int64], callback: Callback | None) -> None:
+    def run(self, columns: Ints, callback: Callback | None) -> None:
         """Walk until the residual of every column is small, or rounding holds it."""
         backend, xp = self.system.backend, self.system.backend.xp
         which, at = np.arange(columns.size), backend.asarray(np.arange(columns.size))
@@ -148,7 +147,7 @@ class _Walk:
                 going = backend.to_host(active)
                 if callback is not None:
                     length = xp.sqrt(squares / xp.where(target > 0, target, 1.0)) * self.rtol
-                    callback(Progress(columns[which], t, backend.to_host(length)))
+                    callback(Snapshot(columns[which], t, backend.to_host(length)))
                 if 2 * going.sum() <= going.size:  # half of the block is done: go on with the other half alone
                     self.x[:, at], self.residual[:, at] = x, r
                     self.n_iter[at], self.above[at], self.stuck[at] = n_iter, above, stuck

@@ -5,15 +5,15 @@ S U = U Lambda,   largest algebraic eigenvalues first,   every vector zero outsi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._resources import require_memory
+from manifold._typing import AnyArray, DType, Floats, Ints
 from manifold.backends import Array, Backend, get_backend
 from manifold.storage import Stored, save_arrays
 
@@ -83,9 +83,9 @@ class Spectrum:
     blocks: tuple[Block, ...]
     lowest: float
     backend: Backend
-    dtype: np.dtype[Any]
-    owner: NDArray[np.int64]  # (n,) the block a node is in
-    position: NDArray[np.int64]  # (n,) its place there
+    dtype: DType
+    owner: Ints  # (n,) the block a node is in
+    position: Ints  # (n,) its place there
     digest: str
 
     @property
@@ -99,14 +99,14 @@ class Spectrum:
         return all(block.full for block in self.blocks)
 
     @property
-    def eigenvalues(self) -> NDArray[np.float64]:
+    def eigenvalues(self) -> Floats:
         """Eigenvalues of all components, descending, on the host: (R,)."""
         return np.sort(self._gather("eigenvalues"))[::-1]
 
     @property
-    def residuals(self) -> NDArray[np.float64]:
+    def residuals(self) -> Floats:
         """Residuals ||S u - lambda u||_2 in the order of `eigenvalues`: (R,)."""
-        ordered: NDArray[np.float64] = self._gather("residuals")[self._order()]
+        ordered: Floats = self._gather("residuals")[self._order()]
         return ordered
 
     @property
@@ -115,14 +115,14 @@ class Spectrum:
         ends = [float(self.backend.to_host(b.beyond.max())) for b in self.blocks if not b.full]
         return self.lowest, max([self.lowest, *ends])
 
-    def _gather(self, name: str) -> NDArray[np.float64]:
+    def _gather(self, name: str) -> Floats:
         parts = [self.backend.to_host(getattr(b, name)).ravel().astype(np.float64) for b in self.blocks]
         return np.concatenate([np.zeros(0), *parts])
 
-    def _order(self) -> NDArray[np.int64]:
+    def _order(self) -> Ints:
         return np.argsort(-self._gather("eigenvalues"), kind="stable")
 
-    def vectors(self) -> NDArray[Any]:
+    def vectors(self) -> AnyArray:
         """Return U (n, R) dense on the host, in the order of `eigenvalues`: for looking at, not for solving.
 
         Raises
@@ -146,7 +146,7 @@ class Spectrum:
         blocks = tuple(block.truncate(rank) for block in self.blocks)
         return replace(self, rank=min(rank, self.rank), blocks=blocks)
 
-    def renumbered(self, ids: NDArray[Any] | None) -> Spectrum:
+    def renumbered(self, ids: AnyArray | None) -> Spectrum:
         """Return the same eigenpairs for nodes of other numbers, node i being ids[i] now; itself for None."""
         if ids is None:
             return self
@@ -175,9 +175,11 @@ class Spectrum:
         FileExistsError, OSError
             See `manifold.storage.save_arrays`.
         """
-        arrays: dict[str, Any] = {"shapes": np.array([b.U.shape for b in self.blocks], dtype=np.int64).reshape(-1, 3)}
+        arrays: dict[str, AnyArray] = {
+            "shapes": np.array([b.U.shape for b in self.blocks], dtype=np.int64).reshape(-1, 3)
+        }
         for field, name in _FIELDS.items():
-            dtype: Any = {"nodes": np.int64, "vectors": self.dtype}.get(name, np.float64)
+            dtype = {"nodes": np.dtype(np.int64), "vectors": self.dtype}.get(name, np.dtype(np.float64))
             parts = [self.backend.to_host(getattr(block, field)).astype(dtype).ravel() for block in self.blocks]
             arrays[name] = np.concatenate([np.empty(0, dtype), *parts])
         parameters = {"rank": self.rank, "lowest": self.lowest, "digest": self.digest}
@@ -209,7 +211,7 @@ class Spectrum:
         rank, lowest, digest = (stored.parameters[name] for name in ("rank", "lowest", "digest"))
         return cls(rank, tuple(blocks), lowest, get_backend("scipy"), dtype, owner, position, digest)
 
-    def project(self, Y: Array, rows: NDArray[np.int64] | None = None) -> list[Array | None]:
+    def project(self, Y: Array, rows: Ints | None = None) -> list[Array | None]:
         """Return U'Y block by block, (c, r, q) each; None where Y is zero on the block.
 
         `rows` are the ids, on the host, outside which Y (n, q) is zero; r operations for each non-zero row then.
@@ -237,7 +239,7 @@ class Spectrum:
                 to[block.nodes] += xp.matmul(block.U, c)
         return to
 
-    def scale(self, coefficients: list[Array | None], transfer: Any) -> list[Array | None]:
+    def scale(self, coefficients: list[Array | None], transfer: Callable[[Array], Array]) -> list[Array | None]:
         """Return transfer(Lambda) c."""
         return [
             None if c is None else transfer(block.eigenvalues)[:, :, None].astype(self.dtype) * c

@@ -5,17 +5,20 @@ In: a graph, seeds Y (n, q) of any kind. Out: a `Solution` at the caller's scale
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from types import ModuleType
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from manifold._resources import require_memory
+from manifold._typing import AnyArray, DType, Floats, Ints
 from manifold._weights import check_indices
 from manifold.backends import Array, Backend, in_blocks, rounding_unit
 from manifold.graph import Graph
@@ -41,9 +44,9 @@ class NormalizedAffinity:
     solver computes. `inside` and `outside` take rows there and back; whoever calls a solver never meets it.
     """
 
-    def __init__(self, graph: Graph, backend: Backend, dtype: Any = None) -> None:
+    def __init__(self, graph: Graph, backend: Backend, dtype: DTypeLike | None = None) -> None:
         self.graph, self.backend, self.n_nodes = graph, backend, graph.n_nodes
-        self.dtype = np.dtype(dtype or graph.dtype)
+        self.dtype: DType = np.dtype(dtype or graph.dtype)
         self.order = node_order(graph)
         self.position = None if self.order is None else _inverse(self.order)
         ids = (None if x is None else x.astype(np.intp) for x in (self.order, self.position))
@@ -74,7 +77,7 @@ class NormalizedAffinity:
         """Return rows (n, q) on the device, given in the order of S, in that of the graph."""
         return rows if self._scatter is None else self.backend.xp.take(rows, self._scatter, axis=0)
 
-    def places(self, nodes: NDArray[Any]) -> NDArray[Any]:
+    def places(self, nodes: AnyArray) -> AnyArray:
         """Return where nodes of the graph stand in S."""
         return nodes if self.position is None else self.position[nodes]
 
@@ -115,14 +118,14 @@ def _found_order(graph: Graph) -> NDArray[np.int32]:
     return near
 
 
-def _inverse(order: NDArray[Any]) -> NDArray[Any]:
+def _inverse(order: AnyArray) -> AnyArray:
     """Return where each node stands in an order."""
     position = np.empty_like(order)
     position[order] = np.arange(order.size)
     return position
 
 
-def _reordered(W: sparse.csr_array, order: NDArray[Any]) -> sparse.csr_array:
+def _reordered(W: sparse.csr_array, order: AnyArray) -> sparse.csr_array:
     """Return a symmetric matrix with rows and columns in an order, ids ascending in each row."""
     rows = W[order]
     indptr = rows.indptr.astype(np.int32 if W.nnz < 2**31 else np.int64)
@@ -131,7 +134,7 @@ def _reordered(W: sparse.csr_array, order: NDArray[Any]) -> sparse.csr_array:
     return sparse.csr_array((turned.data, turned.indices, turned.indptr), shape=W.shape)
 
 
-def _normalized(W: sparse.csr_array, degrees: NDArray[np.float64], dtype: Any) -> sparse.csr_array:
+def _normalized(W: sparse.csr_array, degrees: Floats, dtype: DType) -> sparse.csr_array:
     inverse = np.zeros(degrees.size)
     np.divide(1, np.sqrt(degrees), out=inverse, where=degrees > 0)
     with np.errstate(under="ignore"):
@@ -151,10 +154,10 @@ class Seeds:
     block: Array  # (n, q), largest entry of a column between 1/2 and 1, or 0
     scale: Array  # (q,) float64: what the columns were divided by, 0 for a zero column
     finite: Array  # (q,) bool
-    rows: NDArray[np.int64] | None = None  # on the host: ids outside which the block is zero, where seeds are sparse
+    rows: Ints | None = None  # on the host: ids outside which the block is zero, where seeds are sparse
 
     @classmethod
-    def take(cls, seeds: Any, system: NormalizedAffinity) -> Seeds:
+    def take(cls, seeds: Array, system: NormalizedAffinity) -> Seeds:
         """Bring columns, given in the order of the graph, to the backend of `system`, in its order and dtype."""
         if sparse.issparse(seeds):
             return cls._of_sparse(sparse.csc_array(seeds), system)
@@ -194,14 +197,17 @@ class Seeds:
         return cls(parts[0], parts[1], parts[2], np.unique(rows).astype(np.int64))
 
 
-def _limit(dtype: Any, system: NormalizedAffinity) -> float:
+def _limit(dtype: DType, system: NormalizedAffinity) -> float:
     """Return the largest seed taken: beyond a quarter of the largest number, scores could not be written down."""
     return min(float(np.finfo(system.dtype).max) / 4, float(np.finfo(dtype).max))
 
 
-def _power_of_two(largest: Array, xp: Any) -> Array:
+def _power_of_two(largest: Array, xp: ModuleType) -> Array:
     """Return the least power of two above a size, 0 for 0."""
     return xp.where(largest > 0, xp.ldexp(xp.ones_like(largest), xp.frexp(largest)[1]), 0.0)
+
+
+BlockSolve: TypeAlias = Callable[[Seeds, Array | None, Ints, Callback | None], tuple[Array, ...]]
 
 
 def error_bound(
@@ -230,17 +236,18 @@ def error_bound(
     return norm, xp.minimum(euclidean, maximum) + 2 * u * sizes[2][2]
 
 
-def check_seeds(seeds: Any, n_nodes: int) -> tuple[Any, bool]:
+def check_seeds(seeds: object, n_nodes: int) -> tuple[Array, bool]:
     """Return seeds as a 2-D array or CSC matrix (n, q), and whether they came as one 1-D column."""
-    if sparse.issparse(seeds):
-        out, single = sparse.csc_array(seeds), False
+    given: Array = seeds
+    if sparse.issparse(given):
+        out, single = sparse.csc_array(given), False
         check_indices(out)
     else:
-        out = seeds if hasattr(seeds, "ndim") else np.asarray(seeds)
+        out = given if hasattr(given, "ndim") else np.asarray(given)
         single = out.ndim == 1
         out = out[:, None] if single else out
     if out.ndim != 2 or out.shape[0] != n_nodes:
-        raise ValueError(f"seeds must have one row for each of the {n_nodes} nodes, got shape {np.shape(seeds)}")
+        raise ValueError(f"seeds must have one row for each of the {n_nodes} nodes, got shape {np.shape(given)}")
     if np.dtype(out.dtype).kind not in "biuf":
         raise TypeError(f"seeds must be real numbers, got dtype {out.dtype}")
     return out, single
@@ -248,13 +255,13 @@ def check_seeds(seeds: Any, n_nodes: int) -> tuple[Any, bool]:
 
 def solve_in_blocks(
     system: NormalizedAffinity,
-    seeds: Any,
-    solve_block: Any,
+    seeds: object,
+    solve_block: BlockSolve,
     *,
     solver: str,
-    x0: Any = None,
+    x0: object = None,
     callback: Callback | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     otherwise: Status = Status.MAX_ITER,
 ) -> Solution:
     """Run `solve_block` over blocks of columns and put the parts together at the caller's scale.
