@@ -73,9 +73,8 @@ def read_features(
         return Features(take_features(table, what=what, asked=[*table])[0])
     beside = next((name for name in names if name in table), None)
     ids = None if beside is None else take_names(table, beside, what=what)
-    same = like is not None and like.columns is not None
-    asked = like.columns if same and like is not None else columns
-    rows, taken = take_features(table, what=what, asked=asked, exact=same, beside=beside)
+    same = None if like is None else like.columns
+    rows, taken = take_features(table, what=what, asked=columns, like=same, beside=beside)
     return Features(rows, taken, ids)
 
 

@@ -47,7 +47,12 @@ def read_table(path: Path, *, what: str) -> tuple[Table, bool]:
 
 
 def take_features(
-    table: Table, *, what: str, asked: Sequence[str] | None = None, exact: bool = False, beside: str | None = None
+    table: Table,
+    *,
+    what: str,
+    asked: Sequence[str] | None = None,
+    like: Sequence[str] | None = None,
+    beside: str | None = None,
 ) -> tuple[AnyArray, tuple[str, ...]]:
     """Return the features (n, d) of a table and the columns that they are, and say which others are left out.
 
@@ -57,12 +62,14 @@ def take_features(
     Parameters
     ----------
     asked : sequence of str, optional
-        Patterns of names ("f*"); or, where `exact`, the names that the features had, in whose order they are put.
+        Patterns of names ("f*"), by which a user chose: then what is left out needs no word.
+    like : sequence of str, optional
+        Names that other features had, in whose order these are put.
     beside : str, optional
         The column that names the rows.
     """
-    if exact:
-        chosen = list(asked or ())
+    if like is not None:
+        chosen = list(like)
         missing = [name for name in chosen if name not in table]
         if missing:
             raise ValueError(
@@ -74,10 +81,10 @@ def take_features(
     odd = [name for name in chosen if table[name].kind not in _NUMERIC]
     if odd:
         raise ValueError(f"{what}: column {odd[0]!r} holds {table[odd[0]].kind}, no numbers: leave it out")
-    left = [f"{name} ({table[name].kind})" for name in table if name not in {*chosen, beside}]
-    if left and (exact or asked is None):
+    left = [f"{name or repr(name)} ({table[name].kind})" for name in table if name not in {*chosen, beside}]
+    if asked is None and left:
         warn(f"{what}: features are {_span(chosen)}; left out: {_listed(left)}; --columns chooses")
-    elif asked is None and table[chosen[0]].kind == "integer":
+    elif asked is None and like is None and table[chosen[0]].kind == "integer":
         warn(f"{what}: features are {_span(chosen)}, all integers; --columns chooses")
     parts = [table[name].read() for name in chosen]
     return np.hstack([part[:, None] if part.ndim == 1 else part for part in parts]), tuple(chosen)
