@@ -1,4 +1,4 @@
-"""The solvers that stand in the tables, by the name of their row: one row a solver, and settings worth comparing."""
+"""The solvers and neighbour methods that stand in the tables: one row each, and settings worth comparing."""
 
 from __future__ import annotations
 
@@ -20,4 +20,12 @@ SOLVERS: dict[str, tuple[Any, int]] = {
     "fsr r=500 + 5 steps": (mf.solvers.FastSpectralRanking(rank=500, n_steps=5, certify=False), 10**6),
     "direct": (mf.solvers.Direct(), 5_000),
     "index T=256": (mf.DiffusionIndex(n_entries=256), 100_000),
+}
+
+# neighbour method -> settings, with the recall that peers are compared at
+NEIGHBORS: dict[str, tuple[tuple[dict[str, Any], float], ...]] = {
+    "exact": (({}, 1.0),),
+    "inverted_file": (({"recall": 0.95}, 0.985), ({}, 0.985), ({"recall": 0.993}, 0.998)),
+    "nn_descent": (({}, 0.985),),
+    "faiss": (({}, 0.985),),
 }

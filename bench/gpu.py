@@ -20,7 +20,6 @@ from bench._report import Row
 from manifold.backends import Backend, get_backend
 from manifold.errors import BackendError
 from manifold.neighbors import PointSet, exact_search
-from manifold.neighbors._exact import POINT_TILE, QUERY_TILE
 from manifold.solvers.system import NormalizedAffinity
 
 K = 50
@@ -29,6 +28,7 @@ SEARCHES = ((100_000, 128), (1_000_000, 128), (1_000_000, 768))
 COLUMNS = (64, 256, 1024)
 CLASSES = (10, 1000)
 CPU_QUERIES = 4096  # of an exact search, answered by the CPU
+QUERY_TILE, POINT_TILE = 2048, 8192  # in which the exact search multiplies
 
 
 def run(*, quick: bool, device: Backend | None = None) -> list[Row]:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from bench._report import Row
+from bench.cases import NEIGHBORS
 from manifold.datasets import load
 
 K, CHECKED, WARM_UP = 50, 1_000, 3_000
@@ -34,12 +35,8 @@ PEERS: tuple[tuple[str, Row, float], ...] = (
     ("pynndescent", {"max_candidates": 20, "n_iters": 5}, GOALS[0]),
     ("pynndescent", {}, GOALS[1]),
 )
-OURS: tuple[tuple[str, Row, float], ...] = (
-    ("exact", {}, 1.0),
-    ("inverted_file", {"recall": 0.95}, GOALS[0]),
-    ("inverted_file", {}, GOALS[0]),
-    ("inverted_file", {"recall": 0.993}, GOALS[1]),
-)
+OURS = tuple((name, settings, goal) for name, rows in NEIGHBORS.items() for settings, goal in rows)
+SLOW = ("pynndescent", "nn_descent")  # to compile
 COLD = ("inverted_file", "pynndescent")  # at their defaults
 Search = Callable[[Any], Any]  # features (n, d) -> ids (n, k) without self
 
@@ -47,13 +44,13 @@ Search = Callable[[Any], Any]  # features (n, d) -> ids (n, k) without self
 def run(*, quick: bool, n: int = 60_000) -> list[Row]:
     X = np.ascontiguousarray(load("fashion_mnist").features[: 4_000 if quick else n], dtype=np.float32)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
-    peers = [peer for peer in PEERS if not (quick and peer[0] == "pynndescent")]
+    peers, ours = ([row for row in rows if not (quick and row[0] in SLOW)] for rows in (PEERS, OURS))
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/X.npy", X)
         sample = np.random.default_rng(0).choice(len(X), min(len(X), CHECKED), replace=False)
         np.savez(f"{folder}/truth.npz", sample=sample, ids=_flat(X, X[sample], sample))
         rows = []
-        for by, settings, goal in (*peers, *OURS):
+        for by, settings, goal in (*peers, *ours):
             row = {"goal": goal, **_in_own_process(folder, by, settings, warm=True)}
             cold = by in COLD and not settings and not quick
             row["cold_s"] = _in_own_process(folder, by, settings, warm=False)["s"] if cold else None
@@ -130,12 +127,11 @@ def _search(name: str, settings: Row, X: Any, truth: Any) -> tuple[Search, Row]:
 
 
 def _ours(X: Any, name: str, settings: Row) -> Any:
-    from manifold.neighbors import InvertedFile, find_neighbors
+    from manifold.neighbors import METHODS, find_neighbors
 
-    method = InvertedFile(**settings) if name == "inverted_file" else name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return find_neighbors(X, K, method=method).indices
+        return find_neighbors(X, K, method=METHODS[name](**settings), random_state=0).indices
 
 
 def _nn_descent(X: Any, settings: Row) -> Any:

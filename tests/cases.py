@@ -1,4 +1,4 @@
-"""The one table of solvers x backends x awkward graphs that drives the contract tests."""
+"""The tables of solvers x backends x awkward graphs, and of neighbour methods, that drive the contract tests."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from manifold import DiffusionIndex, build_graph, graph_from_affinity
 from manifold.backends import Backend, get_backend
 from manifold.errors import BackendError
 from manifold.graph import Graph
+from manifold.neighbors import METRICS, Exact, Faiss, InvertedFile, Method, NNDescent
 from manifold.solvers import Chebyshev, ConjugateGradient, Direct, FastSpectralRanking, Hybrid, Lanczos, PowerIteration
 
 
@@ -85,6 +86,25 @@ SOLVERS = [
     SolverCase("chebyshev", _chebyshev, tuple(Chebyshev(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("lanczos", _lanczos, tuple(Lanczos(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("power", _power, tuple(PowerIteration(rtol=1e-9, max_iter=m) for m in (1, 30)), rational),
+]
+
+
+@dataclass(frozen=True)
+class NeighborCase:
+    """A neighbour method at its most exact, what it says of itself, and the metrics it serves."""
+
+    name: str
+    settings: Method
+    said: str
+    metrics: tuple[str, ...] = METRICS
+
+
+_DISTANCES = ("cosine", "euclidean")
+NEIGHBORS = [
+    NeighborCase("exact", Exact(), "exact"),
+    NeighborCase("inverted_file", InvertedFile(recall=1.0, n_refinements=2), "inverted_file", _DISTANCES),
+    NeighborCase("nn_descent", NNDescent(n_iters=20, max_candidates=60), "nn_descent", _DISTANCES),
+    NeighborCase("faiss", Faiss(), "faiss Flat"),
 ]
 
 

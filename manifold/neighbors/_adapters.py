@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from manifold._checks import check_count
 from manifold._resources import require_memory
 from manifold._typing import AnyArray
 from manifold._weights import checked_csr
@@ -71,6 +72,11 @@ def from_sklearn(graph: sparse.csr_array, *, metric: str = "euclidean") -> Neigh
     metric : {"euclidean", "cosine"}
         What the distances are: their similarity is -distance^2, or 1 - distance.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no square sparse matrix of distances, or a format that loses distances of 0.
+
     Examples
     --------
     >>> ring = sparse.csr_array(np.array([[0, 0.5, 2.0], [0.5, 0, 1.0], [2.0, 1.0, 0]]))
@@ -94,15 +100,30 @@ def from_sklearn(graph: sparse.csr_array, *, metric: str = "euclidean") -> Neigh
 def from_precomputed(similarities: ArrayLike | sparse.csr_array, n_neighbors: int) -> Neighbors:
     """Take an (n, n) matrix of similarities, dense or sparse, and keep the k largest others of each row.
 
-    In a sparse matrix an entry that is not stored is no neighbour. Scores of spatial verification, aggregated
-    match kernels or a cross-encoder enter here.
+    Scores of spatial verification, aggregated match kernels or a cross-encoder enter here.
+
+    Parameters
+    ----------
+    similarities : (n, n) float, dense or sparse
+        Higher is nearer; what stands on the diagonal is not looked at. In a sparse matrix an entry that is not stored
+        is no neighbour, and rows may differ in length.
+    n_neighbors : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no square matrix of finite real numbers.
+
+    Notes
+    -----
+    Cost: one pass over the matrix, 512 rows of a dense one at a time.
 
     Examples
     --------
     >>> from_precomputed(np.array([[1.0, 0.2, 0.7], [0.2, 1.0, 0.4], [0.7, 0.4, 1.0]]), 1).indices.tolist()
     [[2], [2], [0]]
     """
-    shape = np.shape(similarities)
+    n_neighbors, shape = check_count(n_neighbors, "n_neighbors", minimum=0), np.shape(similarities)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"precomputed similarities must be square (n, n), got {_describe(similarities)}")
     if sparse.issparse(similarities):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import warnings
-from types import SimpleNamespace
 
 import faiss
 import numpy as np
-import pynndescent
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +21,6 @@ from manifold.neighbors import (
     Neighbors,
     PointSet,
     _exact,
-    _nn_descent,
     exact_search,
     find_neighbors,
     from_faiss,
@@ -479,117 +474,3 @@ class TestPrecomputed:
     def test_a_search_method_makes_no_sense(self):
         with pytest.raises(ValueError, match="needs no search"):
             find_neighbors(np.eye(4), 1, metric="precomputed", method="nn_descent")
-
-
-class TestNNDescent:
-    """Here alone pynndescent runs: its compilation is paid once."""
-
-    @pytest.fixture
-    def points(self):
-        rng = np.random.default_rng(317)
-        centres = rng.normal(size=(40, 16))[rng.integers(0, 40, 1500)]
-        return (centres + 0.4 * rng.normal(size=(1500, 16))).astype(np.float32)
-
-    @pytest.fixture(autouse=True)
-    def _announced(self, monkeypatch):
-        monkeypatch.setitem(_nn_descent._STATE, "announced", True)
-
-    def test_the_compilation_is_announced_once(self, points, monkeypatch):
-        monkeypatch.setitem(_nn_descent._STATE, "announced", False)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            find_neighbors(points[:100], 5, method="nn_descent", random_state=3)
-            find_neighbors(points[:100], 5, method="nn_descent", random_state=3)
-        announced = [one.filename for one in caught if "compiles for about" in str(one.message)]
-        assert announced == [__file__]
-
-    @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-    def test_recall_and_exact_similarities(self, points, metric):
-        exact = find_neighbors(points, 10, metric=metric)
-        found = find_neighbors(points, 10, metric=metric, method="nn_descent", random_state=5)
-        assert found.method == "nn_descent"
-        shared = [np.intersect1d(a, b).size for a, b in zip(exact.indices, found.indices, strict=True)]
-        assert np.mean(shared) / 10 > 0.95
-        assert not (found.indices == np.arange(1500)[:, None]).any()
-        assert (found.indices >= 0).all()
-        for i, row in enumerate(found.indices[:50]):  # a neighbour found by both has the same bits
-            for j, value in zip(row, found.similarities[i], strict=True):
-                at = np.flatnonzero(exact.indices[i] == j)
-                assert at.size == 0 or exact.similarities[i, at[0]] == value
-
-    def test_the_same_seed_gives_the_same_answer_on_one_thread(self, points):
-        import numba
-
-        threads = numba.get_num_threads()
-        numba.set_num_threads(1)
-        try:
-            a, b = (find_neighbors(points, 10, method="nn_descent", random_state=7) for _ in range(2))
-        finally:
-            numba.set_num_threads(threads)
-        np.testing.assert_array_equal(a.indices, b.indices)
-        np.testing.assert_array_equal(a.similarities, b.similarities)
-
-    def test_incomplete_rows_are_searched_again_and_counted(self, points, monkeypatch):
-        built = pynndescent.NNDescent
-
-        def leave_holes(*args, **kwargs):
-            ids, distances = (part.copy() for part in built(*args, **kwargs).neighbor_graph)
-            ids[5, 3:] = -1
-            distances[9, 2] = np.inf
-            ids[11, :] = 11  # self, again and again
-            return SimpleNamespace(neighbor_graph=(ids, distances))
-
-        monkeypatch.setattr(pynndescent, "NNDescent", leave_holes)
-        found = find_neighbors(points, 10, method="nn_descent", random_state=5)
-        exact = find_neighbors(points, 10)
-        assert found.n_repaired == 3
-        for i in (5, 9, 11):
-            np.testing.assert_array_equal(found.indices[i], exact.indices[i])
-            np.testing.assert_array_equal(found.similarities[i], exact.similarities[i])
-
-    @pytest.mark.parametrize("n", [2, 3, 12])
-    def test_few_points(self, points, n):
-        found = find_neighbors(points[:n], n - 1, method="nn_descent", random_state=5)
-        exact = find_neighbors(points[:n], n - 1)
-        np.testing.assert_array_equal(found.indices, exact.indices)
-
-    def test_duplicates_and_zero_vectors(self, points):
-        X = points[:300].copy()
-        X[100:104] = X[0]
-        X[200] = 0
-        with pytest.warns(ManifoldWarning, match="1 zero vectors"):
-            found = find_neighbors(X, 8, method="nn_descent", random_state=5)
-        assert np.isfinite(found.similarities).all()
-        assert {100, 101, 102, 103} <= set(found.indices[0].tolist())
-
-    def test_two_threads_build_one_after_the_other(self, points):
-        inside, most = [], []
-        built = pynndescent.NNDescent
-
-        def watched(*args, **kwargs):
-            inside.append(1)
-            most.append(len(inside))
-            time.sleep(0.05)
-            try:
-                return built(*args, **kwargs)
-            finally:
-                inside.pop()
-
-        results = {}
-
-        def build(name):
-            results[name] = find_neighbors(points, 10, method="nn_descent", random_state=5)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pynndescent, "NNDescent", watched)
-            threads = [threading.Thread(target=build, args=(name,)) for name in "ab"]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        assert len(results) == 2
-        assert max(most) == 1
-
-    def test_the_inner_product_is_no_distance(self, points):
-        with pytest.raises(ValueError, match="use method='exact'"):
-            find_neighbors(points, 5, method="nn_descent", metric="inner_product")
