@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold.datasets._ground_truth import GroundTruth, IntArray
+from manifold._typing import Floats, Ints
+from manifold.datasets._ground_truth import GroundTruth
 
-FloatArray: TypeAlias = NDArray[np.float32]
-
-
-class Lazy(Sequence[Any]):
-    """A sequence whose items are computed when they are asked for."""
-
-    def __init__(self, n: int, item: Callable[[int], Any]) -> None:
-        self._n, self._item = n, item
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __getitem__(self, i: Any) -> Any:
-        if isinstance(i, slice):
-            return [self._item(j) for j in range(*i.indices(self._n))]
-        return self._item(range(self._n)[i])
+Vectors: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -35,7 +21,7 @@ class Dataset:
 
     Unpacks as ``X, y = dataset``. Ids are row numbers of ``features``. Without ``queries`` the protocol is
     leave one out: every item queries all others, itself excluded by id, and ``relevant`` has a row an item.
-    The usual mAP of these sets is ``metrics.mean_average_precision(..., interpolation="step")``.
+    The usual mAP of these sets is `metrics.mean_average_precision`, as it stands.
 
     Examples
     --------
@@ -46,35 +32,43 @@ class Dataset:
     """
 
     name: str
-    features: FloatArray  # (n, d), or (n, regions, d)
-    labels: IntArray | None = None  # (n,); -1 is a distractor
-    queries: FloatArray | None = None  # (q, d), not in the collection
-    query_labels: IntArray | None = None  # (q,)
-    relevant: Sequence[Any] = ()  # (q,) ids, or mappings id -> gain
-    junk: Sequence[Any] | None = None  # (q,) ids to take out before anything is counted
+    features: Vectors  # (n, d), or (n, regions, d)
+    labels: Ints | None = None  # (n,); -1 is a distractor
+    queries: Vectors | None = None  # (q, d), not in the collection
+    query_labels: Ints | None = None  # (q,)
+    relevant: Sequence[Collection[object]] = ()  # (q,) ids, or mappings id -> gain
+    junk: Sequence[Collection[object]] | None = None  # (q,) ids to take out before anything is counted
     metric: Literal["cosine", "euclidean", "manhattan"] = "cosine"  # of the baseline
     protocol: str = ""
     source: str = ""
     licence: str = ""
-    items: Sequence[Any] = ()  # (n,) texts (str), pixels (height, width) or encoded images (bytes)
-    query_items: Sequence[Any] = ()  # (q,)
-    coordinates: NDArray[np.float64] | None = None  # (n, p) where the item lies on its manifold
-    boxes: NDArray[np.float64] | None = None  # (regions, 4) y0, x0, y1, x1 as shares of height and width
+    items: Sequence[object] = ()  # (n,) texts (str), pixels (height, width) or encoded images (bytes)
+    query_items: Sequence[object] = ()  # (q,)
+    coordinates: Floats | None = None  # (n, p) where the item lies on its manifold
+    boxes: Floats | None = None  # (regions, 4) y0, x0, y1, x1 as shares of height and width
 
     @property
     def truth(self) -> GroundTruth:
-        """What each query should find, to be counted as trec_eval does."""
-        lists = {"relevant": self.relevant} | ({} if self.junk is None else {"junk": self.junk})
-        return GroundTruth(self.name, lists, interpolation="step", source=self.source, licence=self.licence)
+        """What each query should find, to be counted as trec_eval does.
 
-    def regions(self) -> tuple[FloatArray, IntArray]:
+        >>> from manifold.datasets import digits
+        >>> digits().truth.n_queries
+        1797
+        """
+        lists = {"relevant": self.relevant} | ({} if self.junk is None else {"junk": self.junk})
+        return GroundTruth(self.name, lists, source=self.source, licence=self.licence)
+
+    def regions(self) -> tuple[Vectors, Ints]:
         """Return the vectors of all regions of the collection (m, d) and the row of the image each belongs to (m,).
 
         An item of one vector is one region.
+
+        >>> [part.shape for part in Dataset("two", np.zeros((2, 3, 4), np.float32)).regions()]
+        [(6, 4), (6,)]
         """
         return _regions(self.features)
 
-    def query_regions(self) -> tuple[FloatArray, IntArray]:
+    def query_regions(self) -> tuple[Vectors, Ints]:
         """Return the same of the queries; raises ValueError where there are none."""
         if self.queries is None:
             raise ValueError(
@@ -97,15 +91,6 @@ class Dataset:
         )
 
 
-def _regions(X: FloatArray) -> tuple[FloatArray, IntArray]:
+def _regions(X: Vectors) -> tuple[Vectors, Ints]:
     m = 1 if X.ndim == 2 else X.shape[1]
     return X.reshape(-1, X.shape[-1]), np.repeat(np.arange(len(X)), m)
-
-
-def same_class(labels: IntArray, query_labels: IntArray | None = None) -> Sequence[IntArray]:
-    """Ids of each query's class; without query labels the items ask, each left out of its own row."""
-    members = {int(c): np.flatnonzero(labels == c) for c in np.unique(labels[labels >= 0])}
-    nothing = np.empty(0, np.int64)
-    if query_labels is None:
-        return Lazy(len(labels), lambda i: (m := members.get(int(labels[i]), nothing))[m != i])
-    return Lazy(len(query_labels), lambda i: members.get(int(query_labels[i]), nothing))

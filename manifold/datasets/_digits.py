@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold.datasets._dataset import Dataset, Lazy, same_class
+from manifold.datasets._dataset import Dataset
+from manifold.datasets._lazy import same_class, squares
 
 
 def digits() -> Dataset:
@@ -27,5 +28,5 @@ def digits() -> Dataset:
         protocol="leave-one-out",
         source="UCI optical recognition of handwritten digits, in scikit-learn",
         licence="CC BY 4.0",
-        items=Lazy(len(X), lambda i: X[i].reshape(8, 8)),
+        items=squares(X),
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from manifold._typing import Floats, Ints
+from manifold.datasets._lazy import Lazy
 from manifold.errors import warn
 
-IntArray: TypeAlias = NDArray[np.int64]
+ByQuery: TypeAlias = Sequence[Collection[object]]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -29,7 +30,7 @@ class GroundTruth:
     """
 
     name: str
-    lists: Mapping[str, Sequence[Any]]  # (q,) collections of ids, or of id -> gain; ids are rows, or names
+    lists: Mapping[str, ByQuery]  # (q,) collections of ids, or of id -> gain; ids are rows, or names
     settings: Mapping[str, tuple[Sequence[str], Sequence[str]]] = field(
         default_factory=lambda: {"all": (("relevant",), ("junk",))}
     )
@@ -38,11 +39,12 @@ class GroundTruth:
     n_items: int | None = None  # rows of the collection, where that is known
     items: tuple[str, ...] = ()  # (n_items,) their names
     queries: tuple[str, ...] = ()  # (q,)
-    boxes: NDArray[np.float64] | None = None  # (q, 4) x0, y0, x1, y1 to crop the query image to, pixels
+    boxes: Floats | None = None  # (q, 4) x0, y0, x1, y1 to crop the query image to, pixels
     source: str = ""
     licence: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "lists", {name: _by_query(name, of) for name, of in self.lists.items()})
         counts = {name: len(lists) for name, lists in self.lists.items()}
         if len({*counts.values(), len(self.queries) or self.n_queries}) != 1:
             raise ValueError(f"lists of {counts} queries, and {len(self.queries)} names of them: give each the same")
@@ -59,27 +61,39 @@ class GroundTruth:
 
     @property
     def has_names(self) -> bool:
-        """Whether ids are names of items; else they are numbers of rows."""
-        first = next((i for of in self.lists.values() for some in of for i in some), None)
-        return isinstance(first, str) if first is not None else self.n_items is None
+        """Whether ids are names of items; else they are numbers of rows.
 
-    def judgements(self, setting: str) -> tuple[Sequence[Any], Sequence[Any] | None]:
+        >>> GroundTruth("one", {"relevant": [["a"]]}).has_names, GroundTruth("one", {"relevant": [[0]]}).has_names
+        (True, False)
+        """
+        first = next((i for of in self.lists.values() for some in of for i in some), None)
+        return not isinstance(first, int | np.integer) if first is not None else self.n_items is None
+
+    def judgements(self, setting: str) -> tuple[ByQuery, ByQuery | None]:
         """Return what is relevant to each query in a setting, and what is junk."""
         relevant, junk = (
             [self.lists[name] for name in names if name in self.lists] for names in self.settings[setting]
         )
         return _together(relevant), _together(junk) if junk else None
 
-    def take(self, queries: Sequence[int] | IntArray) -> GroundTruth:
-        """Return the ground truth of some queries, by their positions."""
+    def take(self, queries: Sequence[int] | Ints) -> GroundTruth:
+        """Return the ground truth of some queries, by their positions.
+
+        >>> GroundTruth("three", {"relevant": [[4], [5], [6]]}).take([2, 0]).lists["relevant"]
+        [[6], [4]]
+        """
         lists = {name: [of[i] for i in queries] for name, of in self.lists.items()}
         boxes = None if self.boxes is None else self.boxes[np.asarray(queries, dtype=np.int64)]
         return replace(self, lists=lists, boxes=boxes, queries=tuple(self.queries[i] for i in queries if self.queries))
 
-    def match(self, queries: Sequence[Any] | NDArray[Any]) -> tuple[IntArray, GroundTruth]:
+    def match(self, queries: Iterable[object]) -> tuple[Ints, GroundTruth]:
         """Return which of the queries named are judged, and the ground truth of these in their order.
 
         The others, and those judged but not named, are left out, with a warning.
+
+        >>> asked, truth = GroundTruth("two", {"relevant": [[4], [5]]}, queries=("a", "b")).match(["b", "a"])
+        >>> asked.tolist(), truth.lists["relevant"]
+        ([0, 1], [[5], [4]])
         """
         known = {name: i for i, name in enumerate(self.queries or map(str, range(self.n_queries)))}
         if len(known) != self.n_queries:
@@ -102,37 +116,46 @@ class GroundTruth:
         return judged, self.take([known[names[i]] for i in judged])
 
     def by_names(self) -> GroundTruth:
-        """Return it with names of items for row numbers: those of `items`, or the numbers written as texts."""
+        """Return it with names of items for row numbers: those of `items`, or the numbers written as texts.
+
+        >>> GroundTruth("one", {"relevant": [[1]]}, n_items=2, items=("a", "b")).by_names().lists["relevant"]
+        [['b']]
+        """
         if self.has_names:
             return self
-        return self._renamed(self.items.__getitem__ if self.items else str)
+        names: dict[object, str] = dict(enumerate(self.items))
+        return self._renamed(lambda row: names.get(row, str(row)))
 
-    def by_rows(self, items: Sequence[Any] | NDArray[Any]) -> GroundTruth:
+    def by_rows(self, items: Iterable[object]) -> GroundTruth:
         """Return it with row numbers for the names of items, which are given in the order of the rows.
 
-        What is not among the items gets a negative number, which no row has: where it is relevant it counts as never
-        found, and a warning says so.
+        What is not among the items gets a number below -1, which no row has and no ranking is padded with: where it is
+        relevant it counts as never found, and a warning says so.
+
+        >>> GroundTruth("one", {"relevant": [["b"]]}).by_rows(["a", "b"]).lists["relevant"]
+        [[1]]
         """
-        rows = {str(name): row for row, name in enumerate(items)}
-        if len(rows) != len(items):
-            raise ValueError(f"items holds {len(items)} names of which {len(rows)} differ: give each item its own")
-        judged = dict.fromkeys(name for of in self.lists.values() for some in of for name in some)
+        names = tuple(map(str, items))
+        rows = {name: row for row, name in enumerate(names)}
+        if len(rows) != len(names):
+            raise ValueError(f"items holds {len(names)} names of which {len(rows)} differ: give each item its own")
+        judged = dict.fromkeys(str(name) for of in self.lists.values() for some in of for name in some)
         absent = [name for name in judged if name not in rows]
         if judged and len(absent) == len(judged):
             raise ValueError(
                 f"none of the {len(judged)} items that {self.name} judges ({absent[0]!r}, ...) is among the "
-                f"{len(items)} given ({next(iter(rows), '')!r}, ...): name the rows as the ground truth does"
+                f"{len(names)} given ({next(iter(rows), '')!r}, ...): name the rows as the ground truth does"
             )
         if absent:
             warn(
                 f"{len(absent)} of {len(judged)} items that {self.name} judges are not in the collection "
                 f"(first: {absent[0]!r}): where they are relevant they count as never found"
             )
-        rows |= {name: -1 - i for i, name in enumerate(absent)}
-        return replace(self._renamed(rows.__getitem__), n_items=len(items), items=tuple(map(str, items)))
+        rows |= {name: -2 - i for i, name in enumerate(absent)}
+        return replace(self._renamed(lambda name: rows[str(name)]), n_items=len(names), items=names)
 
-    def _renamed(self, new: Callable[[Any], Any]) -> GroundTruth:
-        def rename(some: Any) -> Any:
+    def _renamed(self, new: Callable[[object], object]) -> GroundTruth:
+        def rename(some: Collection[object]) -> Collection[object]:
             if isinstance(some, Mapping):
                 return {new(i): gain for i, gain in some.items()}
             return [new(i) for i in some]
@@ -148,8 +171,23 @@ class GroundTruth:
         )
 
 
-def _together(lists: list[Sequence[Any]]) -> Sequence[Any]:
+def _by_query(name: str, of: ByQuery) -> ByQuery:
+    """Return one collection a query, by place; one text or one number is one id."""
+    if isinstance(of, Lazy):
+        return of
+    if isinstance(of, str | Mapping):
+        raise TypeError(f"lists holds a {type(of).__name__} as {name!r}: give one collection of ids a query")
+    return [some if isinstance(some, Collection) and not isinstance(some, str) else [some] for some in of]
+
+
+def _together(lists: list[ByQuery]) -> ByQuery:
     """Join the lists of each query; one list stays as it is, with its gains."""
     if len(lists) == 1:
         return lists[0]
-    return [set().union(*(np.asarray(part).tolist() for part in parts)) for parts in zip(*lists, strict=True)]
+    return [{i for part in parts for i in _counted(part)} for parts in zip(*lists, strict=True)]
+
+
+def _counted(part: Collection[object]) -> Iterable[object]:
+    if isinstance(part, Mapping):
+        return [i for i, gain in part.items() if gain > 0]
+    return part.tolist() if isinstance(part, np.ndarray) else part

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from manifold.datasets import _readers as readers
-from manifold.datasets._dataset import Dataset, Lazy, same_class
-from manifold.datasets._ground_truth import IntArray
+from manifold.datasets._dataset import Dataset
+from manifold.datasets._lazy import chosen, same_class
 from manifold.errors import DatasetNotFoundError
 
 _Metric: TypeAlias = Literal["cosine", "euclidean", "manhattan"]
@@ -37,7 +37,7 @@ def load(name: str, *, protocol: str | None = None, features: str | None = None)
     `manifold.ranking.RegionalSearch`. There "iconic" puts shop images to all shelf photos, "iconic-test" to the test
     photos, and "test" the test photos to those of training and validation; elsewhere "test" is test against training.
 
-    Nearest neighbours by the metric of the set reach mAP (``interpolation="step"``) 0.422 on cranfield, 0.238
+    Nearest neighbours by the metric of the set reach mAP 0.422 on cranfield, 0.238
     on grocery iconic, 0.245 on iconic-test, 0.653 on coil20, 0.579 on orl, 0.699 on mpeg7, 0.541 on usps.
 
     Raises
@@ -115,17 +115,13 @@ def _assemble(name: str, about: _Set, raw: readers.Raw, *, protocol: str, featur
         protocol=protocol,
         source=about.source,
         licence=about.licence,
-        items=_pick(raw.items, rows),
-        query_items=_pick(raw.items, asks) if asking else (),
+        items=chosen(raw.items, rows),
+        query_items=chosen(raw.items, asks) if asking else (),
         boxes=raw.boxes,
     )
 
 
-def _pick(items: Sequence[Any], rows: IntArray) -> Sequence[Any]:
-    return Lazy(len(rows), lambda i: items[int(rows[i])]) if len(items) else ()
-
-
-def _choose(name: str, value: str | None, options: Mapping[str, Any]) -> str:
+def _choose(name: str, value: str | None, options: Mapping[str, object]) -> str:
     if value is None or value in options:
         return next(iter(options), "") if value is None else value
     raise ValueError(f"{name}={value!r} is unknown: use one of {', '.join(options) or 'none (leave it out)'}")

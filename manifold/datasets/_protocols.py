@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from manifold.datasets._dataset import same_class
-from manifold.datasets._ground_truth import GroundTruth, IntArray
+from manifold._typing import AnyArray, Mask
+from manifold.datasets._ground_truth import ByQuery, GroundTruth
+from manifold.datasets._lazy import same_class
 from manifold.datasets._load import data_folder
 from manifold.datasets._truth_files import KINDS, RawTruth, read_truth
 from manifold.datasets.trec import FIGURES as TREC_FIGURES
@@ -34,7 +36,7 @@ class Protocol:
 
     settings: _Settings
     figures: tuple[str, ...]
-    interpolation: Literal["trapezoid", "step"] = "trapezoid"
+    interpolation: Literal["trapezoid", "step"] = "step"
     n_items: int | None = None
     n_queries: int | None = None
     folder: str = ""  # of the data folder
@@ -42,27 +44,28 @@ class Protocol:
     licence: str = "none stated"
 
 
+_OLD: Literal["trapezoid"] = "trapezoid"  # how the programs of these protocols count average precision
 _LEVELS = ("mAP", "mP@1", "mP@5", "mP@10")
 _FIRST = ("hit@1", "hit@2", "hit@4", "hit@8")  # Recall@K of metric learning
 _PHILBIN = "Philbin et al., CVPR 2007 and 2008"
 _RADENOVIC = "revisited ground truth, Radenović et al., CVPR 2018"
 _ISCEN = "INSTRE, Wang and Jiang 2015, split by Iscen et al., CVPR 2017"
 PROTOCOLS: Mapping[str, Protocol] = {
-    "roxford5k": Protocol(_REVISITED, _LEVELS, n_items=4993, n_queries=70, folder="roxford_rparis", source=_RADENOVIC,
-                          licence="MIT"),
-    "rparis6k": Protocol(_REVISITED, _LEVELS, n_items=6322, n_queries=70, folder="roxford_rparis", source=_RADENOVIC,
-                         licence="MIT"),
-    "revisited": Protocol(_REVISITED, _LEVELS),
-    "oxford5k": Protocol(_OXFORD, ("mAP",), n_queries=55, folder="oxford5k", source=_PHILBIN),
-    "paris6k": Protocol(_OXFORD, ("mAP",), n_queries=55, folder="paris6k", source=_PHILBIN),
-    "oxford": Protocol(_OXFORD, ("mAP",)),
-    "instre": Protocol(_OXFORD, ("mAP",), n_items=27293, n_queries=1250, folder="instre", source=_ISCEN),
-    "labels": Protocol(_BY_LABELS, _FIRST, "step"),
-    "trec": Protocol(_BY_LABELS, TREC_FIGURES, "step"),
+    "roxford5k": Protocol(_REVISITED, _LEVELS, _OLD, n_items=4993, n_queries=70, folder="roxford_rparis",
+                          source=_RADENOVIC, licence="MIT"),
+    "rparis6k": Protocol(_REVISITED, _LEVELS, _OLD, n_items=6322, n_queries=70, folder="roxford_rparis",
+                         source=_RADENOVIC, licence="MIT"),
+    "revisited": Protocol(_REVISITED, _LEVELS, _OLD),
+    "oxford5k": Protocol(_OXFORD, ("mAP",), _OLD, n_queries=55, folder="oxford5k", source=_PHILBIN),
+    "paris6k": Protocol(_OXFORD, ("mAP",), _OLD, n_queries=55, folder="paris6k", source=_PHILBIN),
+    "oxford": Protocol(_OXFORD, ("mAP",), _OLD),
+    "instre": Protocol(_OXFORD, ("mAP",), _OLD, n_items=27293, n_queries=1250, folder="instre", source=_ISCEN),
+    "labels": Protocol(_BY_LABELS, _FIRST),
+    "trec": Protocol(_BY_LABELS, TREC_FIGURES),
 }  # fmt: skip
 
 
-def ground_truth(name: str, source: Any = None) -> GroundTruth:
+def ground_truth(name: str, source: object = None) -> GroundTruth:
     """Return the ground truth of a protocol: of the data folder, or your own.
 
     ============================== ====================================== ===================================
@@ -85,7 +88,7 @@ def ground_truth(name: str, source: Any = None) -> GroundTruth:
         "trec" for sets of your own.
     source : path, (n,) labels, or a pair (n,) labels, (q,) labels, optional
         By default the file of the benchmark in `data_folder`. With labels (n,) alone every item queries all others; the
-        label -1 is that of a distractor, which no query should find.
+        label -1, "-1", "", None or NaN is that of a distractor, which no query should find.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def ground_truth(name: str, source: Any = None) -> GroundTruth:
     if name not in PROTOCOLS:
         raise ValueError(f"protocol {name!r} is unknown: use one of {', '.join(PROTOCOLS)}")
     protocol = PROTOCOLS[name]
-    path = _find(name, protocol) if source is None else source
+    path: object = _find(name, protocol) if source is None else source
     if not isinstance(path, str | PathLike):
         if name not in ("labels", "instre"):
             raise ValueError(f"protocol {name!r} is not judged by labels: give the path of its ground truth")
@@ -141,27 +144,53 @@ def _find(name: str, protocol: Protocol) -> Path:
     return found[0]
 
 
-def _by_labels(labels: Any) -> RawTruth:
+def _by_labels(labels: object) -> RawTruth:
     """Number the classes of both sides, and list each query's."""
     pair = isinstance(labels, tuple | list) and len(labels) == 2 and np.ndim(labels[0]) == 1
-    sides = [np.asarray(side) for side in (labels if pair else [labels])]
-    for side in sides:
-        if side.ndim != 1 or side.dtype.kind not in "iubUS" or not side.size:
-            raise ValueError(f"labels are {side.dtype} of shape {side.shape}: give (n,) integers or texts")
-    if len({side.dtype.kind in "US" for side in sides}) != 1:
-        raise ValueError(f"labels are {sides[0].dtype} and {sides[1].dtype}: give both sides the same kind")
-    together = np.concatenate(sides)
-    _, numbers = np.unique(together, return_inverse=True)
-    if together.dtype.kind == "i":
-        numbers[together == -1] = -1  # a distractor
-    parts: list[IntArray] = np.split(numbers.astype(np.int64), [len(sides[0])])
-    return RawTruth({"relevant": same_class(parts[0], parts[1] if pair else None)}, len(parts[0]))
+    sides = [_read_labels(side) for side in (labels if isinstance(labels, tuple | list) and pair else [labels])]
+    kinds = [side.dtype for side, _ in sides]
+    if len({kind.kind == "U" for kind in kinds}) != 1:
+        raise ValueError(f"labels are {kinds[0]} and {kinds[1]}: give both sides the same kind")
+    together = np.concatenate([side for side, _ in sides])
+    if together.dtype.kind == "f":  # where NumPy puts signed and unsigned numbers together
+        together = np.concatenate([side.astype(object) for side, _ in sides])
+    numbers = np.unique(together, return_inverse=True)[1].astype(np.int64)
+    numbers[np.concatenate([none for _, none in sides])] = -1  # distractors
+    first, second = np.split(numbers, [len(sides[0][0])])
+    return RawTruth({"relevant": same_class(first, second if pair else None)}, len(first))
 
 
-def _check_apart(lists: Mapping[str, Sequence[Any]], *, what: str) -> None:
+def _read_labels(side: object) -> tuple[AnyArray, Mask]:
+    """Return labels (n,) as whole numbers or texts, by place, and which of them are none."""
+    values: AnyArray = np.asarray(side)
+    refused = ValueError(f"labels are {values.dtype} of shape {values.shape}: give (n,) integers or texts")
+    if values.dtype.kind == "f" and values.ndim == 1:  # frames hold whole numbers so, where some are missing
+        values = np.array([int(one) if one.is_integer() else one for one in values.tolist()], dtype=object)
+    if values.ndim != 1 or not values.size or values.dtype.kind not in "iubOUT":
+        raise refused
+    if values.dtype.kind in "iub":
+        return values, np.asarray(values == -1)
+    listed = values.astype(object)
+    none = np.array([_is_none(one) for one in listed.tolist()], dtype=bool)
+    known = listed[~none].tolist()
+    if known and all(isinstance(one, int | np.integer) for one in known):
+        listed[none] = -1
+        return listed, none
+    if not all(isinstance(one, str) for one in known):
+        raise refused
+    listed[none] = ""
+    return listed.astype(np.str_), none
+
+
+def _is_none(label: object) -> bool:
+    missing = label is None or type(label).__name__ in ("NAType", "NaTType")
+    return missing or label in ("", "-1", -1) or (isinstance(label, float) and isnan(label))
+
+
+def _check_apart(lists: Mapping[str, ByQuery], *, what: str) -> None:
     """Raise where an item stands in two lists of a query."""
     for q, of in enumerate(zip(*lists.values(), strict=True)):
-        seen: dict[Any, str] = {}
+        seen: dict[object, str] = {}
         for name, some in zip(lists, of, strict=True):
             for item in np.asarray(some).tolist():
                 if seen.setdefault(item, name) != name:

@@ -4,44 +4,45 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold.datasets._dataset import FloatArray, Lazy
-from manifold.datasets._ground_truth import IntArray
+from manifold._typing import AnyArray, Floats, Ints
+from manifold.datasets._dataset import Vectors
+from manifold.datasets._lazy import Lazy, squares
 
 
 @dataclass(frozen=True)
 class Raw:
     """A set as its files hold it: all items, and which part of the set each belongs to."""
 
-    features: FloatArray
-    labels: IntArray | None
-    split: NDArray[Any] | None = None  # (n,) part: 0 train, 1 test unless the reader says otherwise
-    items: Sequence[Any] = ()
-    relevant: Sequence[Any] | None = None  # where judged by people instead of by label
-    boxes: NDArray[np.float64] | None = None  # (regions, 4) where several vectors an item
+    features: Vectors
+    labels: Ints | None
+    split: AnyArray | None = None  # (n,) part: 0 train, 1 test unless the reader says otherwise
+    items: Sequence[object] = ()
+    relevant: Sequence[Collection[object]] | None = None  # where judged by people instead of by label
+    boxes: Floats | None = None  # (regions, 4) where several vectors an item
 
 
-def _pixels(X: NDArray[Any], y: NDArray[Any], **more: Any) -> Raw:
-    side = int(X.shape[1] ** 0.5)
-    order: Literal["F", "C"] = more.pop("order", "C")
-    items = Lazy(len(X), lambda i: X[i].reshape(side, side, order=order))
-    return Raw(np.asarray(X, np.float32), y.ravel().astype(np.int64), items=items, **more)
+def _pixels(X: AnyArray, y: AnyArray, *, split: AnyArray | None = None, order: Literal["F", "C"] = "C") -> Raw:
+    items = squares(X, order=order)
+    return Raw(np.asarray(X, np.float32), y.ravel().astype(np.int64), split=split, items=items)
 
 
-def _zipped(path: Path, names: NDArray[Any]) -> Sequence[bytes]:
-    def read(i: int) -> bytes:
-        with ZipFile(path) as archive:
-            return archive.read(str(names[i]))
+def _zipped(path: Path, names: AnyArray) -> Sequence[bytes]:
+    return Lazy(len(names), partial(_unzip, path, names))
 
-    return Lazy(len(names), read)
+
+def _unzip(path: Path, names: AnyArray, i: int) -> bytes:
+    with ZipFile(path) as archive:
+        return archive.read(str(names[i]))
 
 
 def read_mat(folder: Path, features: str) -> Raw:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from manifold.datasets._dataset import Dataset, same_class
+from manifold._typing import AnyArray, Floats, Ints
+from manifold.datasets._dataset import Dataset
+from manifold.datasets._lazy import same_class
 
 Rng: TypeAlias = int | np.random.Generator
 
@@ -131,10 +132,17 @@ def view_manifolds(
     return _synthetic("view manifolds", X[:n], y[:n], coordinates=u[:n], queries=X[n:], query_labels=y[n:])
 
 
-def _synthetic(name: str, X: NDArray[np.float64], y: NDArray[Any], **more: Any) -> Dataset:
+def _synthetic(
+    name: str,
+    X: Floats,
+    y: AnyArray,
+    *,
+    coordinates: Floats,
+    queries: Floats | None = None,
+    query_labels: Ints | None = None,
+) -> Dataset:
     """Dataset of made-up points; relevant are the points of the same label."""
-    labels, queries = y.astype(np.int64), more.pop("queries", None)
-    query_labels = more.pop("query_labels", None)
+    labels = y.astype(np.int64)
     return Dataset(
         name,
         X.astype(np.float32),
@@ -146,5 +154,5 @@ def _synthetic(name: str, X: NDArray[np.float64], y: NDArray[Any], **more: Any) 
         protocol="leave-one-out" if queries is None else "queries",
         source="synthetic",
         licence="none needed",
-        **more,
+        coordinates=coordinates,
     )

@@ -7,30 +7,31 @@ the box `bbx`. MATLAB counts images from 1.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from manifold.datasets._ground_truth import IntArray
+from manifold._typing import Facts, Floats, Ints
+from manifold.datasets._ground_truth import ByQuery
 from manifold.datasets._unpickle import PickledArray, load_plain_pickle
 
 LISTS = ("easy", "hard", "good", "ok", "junk")  # that a record may hold
 KINDS = (".json", ".mat", ".pkl")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class RawTruth:
     """A ground truth as its files hold it."""
 
-    lists: Mapping[str, Sequence[Any]]  # (q,) rows, or names where the files name images
+    lists: Mapping[str, ByQuery]  # (q,) rows, or names where the files name images
     n_items: int | None = None
     items: tuple[str, ...] = ()
     queries: tuple[str, ...] = ()
-    boxes: NDArray[np.float64] | None = None
+    boxes: Floats | None = None
 
 
 def read_truth(path: Path) -> RawTruth:
@@ -42,7 +43,7 @@ def read_truth(path: Path) -> RawTruth:
     if path.suffix not in KINDS:
         raise ValueError(f"{path} must be a folder of *_query.txt files or end in {', '.join(KINDS)}")
     if path.suffix == ".json":
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             try:
                 root = json.load(file)
             except (ValueError, RecursionError) as error:
@@ -57,18 +58,19 @@ def read_truth(path: Path) -> RawTruth:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _load_mat(path: Path) -> Any:
+def _load_mat(path: Path) -> Facts:
     from scipy.io import loadmat
 
     try:
-        return loadmat(str(path), simplify_cells=True)
+        held: Facts = loadmat(str(path), simplify_cells=True)
+        return held
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"{path} is no .mat file of version 5 ({error}): write the ground truth as .json") from error
 
 
-def _from_records(root: Mapping[str, Any], *, first: int) -> RawTruth:
+def _from_records(root: Facts, *, first: int) -> RawTruth:
     records = _flat(root["gnd"], Mapping, where="gnd")
     items = _names(root["imlist"], where="imlist")
     if "qimlist" in root:
@@ -90,24 +92,23 @@ def _from_records(root: Mapping[str, Any], *, first: int) -> RawTruth:
     return RawTruth(lists, len(items), items, queries, np.array(boxes, dtype=np.float64) if whole else None)
 
 
-def _flat(value: Any, kind: type | tuple[type, ...], *, where: str) -> list[Any]:
+def _flat(value: object, kind: type[T] | tuple[type[T], ...], *, where: str) -> list[T]:
     """Return the values of a list, an array or a single one; nothing nested, which in a pickle may be without end."""
     value = value.array if isinstance(value, PickledArray) else value
     values = value.ravel().tolist() if isinstance(value, np.ndarray) else value
     values = list(values) if isinstance(values, list | tuple | set) else [values]
-    strange = [one for one in values if not isinstance(one, kind) or isinstance(one, bool)]
-    if strange:
-        raise ValueError(
-            f"{where} holds a {type(strange[0]).__name__}, {str(strange[0])[:40]!r}, which has no place there"
-        )
-    return values
+    fitting = [one for one in values if isinstance(one, kind) and not isinstance(one, bool)]
+    if len(fitting) < len(values):
+        strange = next(one for one in values if not isinstance(one, kind) or isinstance(one, bool))
+        raise ValueError(f"{where} holds a {type(strange).__name__}, {str(strange)[:40]!r}, which has no place there")
+    return fitting
 
 
-def _names(value: Any, *, where: str) -> tuple[str, ...]:
+def _names(value: object, *, where: str) -> tuple[str, ...]:
     return tuple(map(str, _flat(value, str, where=where)))
 
 
-def _rows(value: Any, *, first: int, n: int, where: str) -> IntArray:
+def _rows(value: object, *, first: int, n: int, where: str) -> Ints:
     """Return row numbers from 0, checked against the number of images."""
     numbers = np.array(_flat(value, (int, float, np.number), where=where), dtype=np.float64)  # exact to 2^53
     wrong = numbers[(numbers != np.round(numbers)) | (numbers < first) | (numbers >= n + first)]
@@ -124,7 +125,7 @@ def _read_folder(folder: Path) -> RawTruth:
     lists: dict[str, list[list[str]]] = {"good": [], "ok": [], "junk": []}
     queries, boxes = [], []
     for path in found:
-        words = path.read_text("utf-8").split()
+        words = path.read_text("utf-8-sig").split()
         try:
             name, box = words[0], [float(x) for x in words[1:5]]
         except (IndexError, ValueError):
@@ -134,5 +135,5 @@ def _read_folder(folder: Path) -> RawTruth:
         queries.append(name.removeprefix("oxc1_"))
         boxes.append(box)
         for kind, of in lists.items():
-            of.append(path.with_name(path.name.replace("_query.txt", f"_{kind}.txt")).read_text("utf-8").split())
+            of.append(path.with_name(path.name.replace("_query.txt", f"_{kind}.txt")).read_text("utf-8-sig").split())
     return RawTruth(lists, queries=tuple(queries), boxes=np.array(boxes))

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+
+from manifold._typing import AnyArray
 
 _PLAIN = "biufUS"  # kinds of numbers and texts
 
@@ -53,7 +54,7 @@ class _PlainUnpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(content), encoding="latin1")  # in which Python 2 wrote the bytes of its arrays
         self._path = path
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> type:
         try:
             return _ALLOWED[module.replace("numpy._core", "numpy.core"), name]
         except KeyError:
@@ -62,14 +63,14 @@ class _PlainUnpickler(pickle.Unpickler):
                 "pickle may run any program; write the ground truth as .json"
             ) from None
 
-    def persistent_load(self, pid: Any) -> NoReturn:
+    def persistent_load(self, pid: object) -> NoReturn:
         raise _RefusedError(f"{self._path} asks for the outside object {pid!r}: write the ground truth as .json")
 
 
 class _StandIn:
     """What a pickle gets for a name; with a `__setstate__`, so that its state is never set as attributes."""
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: tuple[object, ...]) -> None:
         raise TypeError(f"unexpected state {type(state).__name__}")
 
 
@@ -77,48 +78,55 @@ class _Dtype(_StandIn):
     def __init__(self, code: str, align: object = False, copy: object = True) -> None:
         self.code, self.order = code, "|"
 
-    def __setstate__(self, state: Any) -> None:
-        _, self.order, *_ = state  # sizes and fields are not believed: the code says all of a plain kind
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        _, order, *_ = state  # sizes and fields are not believed: the code says all of a plain kind
+        self.order = str(order)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
+    def read(self, data: object) -> AnyArray:
+        """Return the numbers or texts (m,) that bytes hold; Python 2 wrote them as a text."""
         dtype = np.dtype(self.order.replace("|", "=") + self.code)
         if dtype.kind not in _PLAIN:
             raise TypeError(f"array of {dtype}")
-        return dtype
+        return np.frombuffer(data.encode("latin1") if isinstance(data, str) else _buffer(data), dtype)
+
+
+def _buffer(data: object) -> memoryview:
+    if not isinstance(data, bytes | bytearray | memoryview | pickle.PickleBuffer):
+        raise TypeError(f"array of {type(data).__name__}")
+    return memoryview(data)
 
 
 class PickledArray(_StandIn):
     """An array as a pickle describes it; `array` reads it, or raises for a description that does not add up."""
 
-    array: NDArray[Any] | list[Any]
+    array: AnyArray | list[object]
 
     def __init__(self, subtype: object, shape: object, code: object) -> None:
         if subtype is not PickledArray:
             raise TypeError(f"array of class {subtype!r}")
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: tuple[object, ...]) -> None:
         _, shape, dtype, by_columns, data = state
         if isinstance(data, list):  # of objects, which were unpickled by the same rules
             self.array = data
             return
-        raw = data.encode("latin1") if isinstance(data, str) else data
-        self.array = np.frombuffer(raw, dtype.dtype).reshape(shape, order="F" if by_columns else "C")
+        if not (isinstance(dtype, _Dtype) and isinstance(shape, tuple)):
+            raise TypeError(f"array of shape {shape!r} and {type(dtype).__name__}")
+        self.array = dtype.read(data).reshape(shape, order="F" if by_columns else "C")
 
 
 class _Buffer(_StandIn):
     """Pickle protocol 5 writes arrays in this way."""
 
-    def __new__(cls, data: Any, dtype: _Dtype, shape: Any, order: str) -> Any:
+    def __new__(cls, data: object, dtype: _Dtype, shape: object, order: str) -> Any:
         made = PickledArray(PickledArray, shape, "")
-        made.__setstate__((1, shape, dtype, order == "F", bytes(data)))
+        made.__setstate__((1, shape, dtype, order == "F", data))
         return made
 
 
 class _Scalar(_StandIn):
-    def __new__(cls, dtype: _Dtype, data: Any) -> Any:
-        raw = data.encode("latin1") if isinstance(data, str) else data
-        return np.frombuffer(raw, dtype.dtype, count=1)[0].item()
+    def __new__(cls, dtype: _Dtype, data: object) -> Any:
+        return dtype.read(data)[0].item()
 
 
 class _Encoded(_StandIn):

@@ -1,6 +1,8 @@
 """Synthetic manifolds against their known answers; real sets against the figures known for them."""
 
+import pickle
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -254,3 +256,31 @@ def test_regions_come_with_their_owners():
     assert datasets.Dataset("one", two_views[:, 0]).regions()[1].tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="'' has no queries"):
         datasets.Dataset("one", two_views).query_regions()
+
+
+REAL = ("cranfield", "grocery", "coil20", "orl", "mpeg7", "usps")
+
+
+@pytest.mark.parametrize("name", ["digits", *(make.__name__ for make in MAKERS), *REAL])
+def test_every_set_can_be_pickled(name):
+    if name in REAL:
+        data = load(name)
+    elif name == "view_manifolds":
+        data = datasets.view_manifolds(4, 10, 20)
+    else:
+        data = getattr(datasets, name)()
+    again = pickle.loads(pickle.dumps(data))
+    assert repr(again) == repr(data)
+    np.testing.assert_array_equal(again.features, data.features)
+    for part in ("relevant", "items", "query_items"):
+        one, other = getattr(again, part), getattr(data, part)
+        assert len(one) == len(other)
+        for i in (0, len(other) // 2, -1):
+            with suppress(IndexError):  # no items at all
+                expected = other[i]
+                assert (
+                    one[i] == expected if isinstance(expected, str | bytes | dict) else np.array_equal(one[i], expected)
+                )
+    truth = pickle.loads(pickle.dumps(data.truth))
+    assert truth.n_queries == data.truth.n_queries
+    assert pickle.loads(pickle.dumps(datasets.published("instre"))) == datasets.published("instre")

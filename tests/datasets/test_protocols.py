@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from scipy.io import savemat
 
 from manifold import datasets, metrics
 from manifold.cli import main
+from manifold.datasets._protocols import PROTOCOLS
 from manifold.datasets._unpickle import _StandIn
 from manifold.errors import DatasetNotFoundError, ManifoldWarning
 
@@ -176,7 +178,9 @@ def test_settings_say_which_lists_count(tmp_path):
     relevant, junk = old.judgements("all")
     assert [set(some) for some in relevant] == [{*r["good"], *r["ok"]} for r in OLD["gnd"]]
     assert [list(some) for some in junk] == [r["junk"] for r in OLD["gnd"]]
-    one = datasets.GroundTruth("one", {"easy": [[6]], "hard": [[5]], "junk": [[4]]}, revisited.settings)
+    one = datasets.GroundTruth(
+        "one", {"easy": [[6]], "hard": [[5]], "junk": [[4]]}, revisited.settings, interpolation="trapezoid"
+    )
     figures = metrics.evaluate([[4, 5, 9, 6]], one, figures=["mAP"])
     assert {name: value["mAP"] for name, value in figures.items()} == {
         "easy": 0.25,  # 9, 6
@@ -450,8 +454,23 @@ def test_labels_leave_the_item_itself_out():
     pair = datasets.ground_truth("labels", ([5, 7, 5, -1], [7, 5, 9, -1]))
     assert [list(some) for some in pair.lists["relevant"]] == [[1], [0, 2], [], []]
     assert list(datasets.ground_truth("labels", [-1, 2, -1, 2]).lists["relevant"][0]) == []
+    for marked in (
+        ["-1", "b", "", "b"],
+        ["-1", "b", None, "b"],
+        [None, 2, np.nan, 2],
+        [-1, 2, None, 2],
+        np.array(["-1", "b", np.nan, "b"], dtype=np.dtypes.StringDType(na_object=np.nan)),
+        pd.Series(["-1", "b", None, "b"], index=[3, 2, 1, 0]),
+        pd.Series([pd.NA, 2, -1, 2], dtype="Int64"),
+    ):
+        found = datasets.ground_truth("labels", marked)
+        assert [list(some) for some in found.lists["relevant"]] == [[], [3], [], [1]], marked
+    wide = ([2**60 + 1, 2**60 + 3, 2**60 + 1], np.array([2**60 + 3, 2**63], dtype=np.uint64))
+    assert [list(some) for some in datasets.ground_truth("labels", wide).lists["relevant"]] == [[1], []]
     for labels, message in (
         ([1.5, 2], "float64"),
+        ([1.5, None], "object"),
+        ([b"a"], "S1"),
         ([[1, 2]], r"shape \(1, 2\)"),
         ([], "shape"),
         (([1, 2], ["a"]), "same kind"),
@@ -477,3 +496,58 @@ def test_queries_are_matched_by_name():
         truth.match(["a", "a"])
     with pytest.raises(ValueError, match="names 2 queries with 1 names"):
         replace(truth, queries=("a", "a")).match(["a"])
+
+
+def test_published_protocols_ask_for_their_trapezoids_and_no_other_does():
+    asked = {name: protocol.interpolation for name, protocol in PROTOCOLS.items()}
+    assert asked == {name: "step" if name in ("labels", "trec") else "trapezoid" for name in PROTOCOLS}
+    assert datasets.GroundTruth("own", {"relevant": [[1]]}).interpolation == "step"
+
+
+def test_every_figure_of_a_protocol_is_known_to_the_metrics():
+    for protocol in PROTOCOLS.values():
+        metrics.list_depth(protocol.figures)
+
+
+@pytest.mark.parametrize("kind", ["json", "folder"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, kind):
+    if kind == "json":
+        path = write(tmp_path / "gnd.json", ROOT)
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+        same_truth(datasets.ground_truth("revisited", path), ROOT)
+        return
+    names, lists = landmarks(tmp_path / "gt")
+    for path in (tmp_path / "gt").iterdir():
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    truth = datasets.ground_truth("oxford5k", tmp_path / "gt")
+    assert [set(some) for some in truth.judgements("all")[0]] == [relevant for relevant, _ in lists]
+    assert all(query in names for query in truth.queries)
+
+
+def test_lists_are_read_by_place_and_a_text_is_one_id():
+    one = datasets.GroundTruth("texts", {"relevant": ["doc1", "doc2"]})
+    assert one.lists["relevant"] == [["doc1"], ["doc2"]]
+    assert one.has_names
+    assert metrics.evaluate([["doc1"], ["doc2"]], one)["all"]["mAP"] == 1
+    frame = pd.Series([["a"], ["b", "c"]], index=[1, 0])
+    assert datasets.GroundTruth("series", {"relevant": frame}).lists["relevant"] == [["a"], ["b", "c"]]
+    assert datasets.GroundTruth("rows", {"relevant": np.array([3, 5])}).by_names().lists["relevant"] == [["3"], ["5"]]
+    for of in ("doc1", {"q": ["doc1"]}):
+        with pytest.raises(TypeError, match="give one collection of ids a query"):
+            datasets.GroundTruth("one", {"relevant": of})
+
+
+def test_joined_lists_leave_out_what_is_judged_not_relevant():
+    graded = {"easy": [{1: 2, 2: 0, 3: -1}], "hard": [{4: 1}], "junk": [[5]]}
+    settings = {"both": (("easy", "hard"), ("junk",))}
+    assert datasets.GroundTruth("graded", graded, settings).judgements("both")[0] == [{1, 4}]
+
+
+def test_an_absent_item_is_not_what_pads_a_ranking():
+    truth = datasets.GroundTruth("names", {"relevant": [["a", "gone"]]})
+    with pytest.warns(ManifoldWarning, match="1 of 2 items"):
+        rows = truth.by_rows(["a", "b"])
+    assert metrics.evaluate([[1, 0, -1]], rows)["all"]["mAP"] == 0.25
+    assert rows.by_names().lists["relevant"] == [["a", "-2"]]
+    numbers = datasets.GroundTruth("numbers", {"relevant": [{10: 2}]}).by_rows([20, 10])
+    assert numbers.lists["relevant"] == [{1: 2}]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifold import datasets, metrics
-from manifold.errors import DatasetNotFoundError
+from manifold.errors import DatasetNotFoundError, ManifoldWarning
 
 
 def trec_eval(qrels_path, run_path):
@@ -126,6 +126,8 @@ def test_a_run_of_others_is_read_as_trec_eval_reads_it(tmp_path):
         ("t1 Q0 a 1 0.5 x\nt1 Q0 a 2 0.4 x\n", r"line 2 ranks 'a' of query 't1' a second time"),
         ("t1 Q0 a 1 nan x\n", r"line 1 holds 'nan' where a finite number"),
         ("t1 Q0 a 1 high x\n", r"line 1 holds 'high'"),
+        ("t1 Q0 a 1 1_0 x\n", r"line 1 holds '1_0'"),
+        ("t1 Q0 a 1 1e999 x\n", r"line 1 holds '1e999'"),
         ("\n", "holds no ranking"),
     ],
 )
@@ -141,6 +143,8 @@ def test_a_run_that_is_damaged(tmp_path, text, message):
         ("t1 a 1\n", r"line 1 has 3 fields, not 4: query iteration item gain"),
         ("t1 0 a 1\nt1 0 a 0\n", r"line 2 judges 'a' of query 't1' a second time"),
         ("t1 0 a 1.5\n", r"holds '1.5' where an integer gain"),
+        ("t1 0 a 1_0\n", r"holds '1_0' where an integer gain"),
+        ("t1 0 a ١\n", r"where an integer gain"),
         ("t1 0 a 0\n", "judges no item relevant"),
         ("", "judges no item relevant"),
     ],
@@ -174,3 +178,124 @@ def test_what_trec_files_cannot_say_is_refused(tmp_path):
     junk = datasets.GroundTruth("junk", {"relevant": [[1]], "junk": [[2]]})
     with pytest.raises(ValueError, match="which qrels cannot say"):
         datasets.write_qrels(tmp_path / "a.qrels", junk)
+    for relevant, queries, message in (
+        ([{"a": 1.5}], ["q"], r"gain 1.5 of query 'q' is no whole number"),
+        ([{"a": np.nan}], ["q"], "gain nan"),
+        ([["a"], ["b"]], ["q", "q"], "queries hold 'q' twice"),
+        ([["a", "a"]], ["q"], "judgements of query 'q' hold 'a' twice"),
+        ([[], []], ["p", "q"], "no query has a judged item"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            datasets.write_qrels(
+                tmp_path / "a.qrels", datasets.GroundTruth("one", {"relevant": relevant}, queries=tuple(queries))
+            )
+    for ids, queries, message in (
+        ([["a", "a"]], ["q"], "ids of query 'q' hold 'a' twice"),
+        ([["a"], ["b"]], ["q", "q"], "queries hold 'q' twice"),
+        ([["a"]], ["\ufeffq"], "byte-order mark"),
+        ([["\ud800"]], ["q"], "half a character"),
+        ([["\udcc3\udca9"]], ["q"], "half a character"),  # the bytes of another name
+        ([["", ""]], ["q"], "no query has a item"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            datasets.write_run(path, ids, np.linspace(1, 0, np.size(ids)).reshape(np.shape(ids)), queries=queries)
+    assert not path.exists()
+    assert not (tmp_path / "a.qrels").exists()
+
+
+def test_a_ragged_run_is_read_and_written_and_read(tmp_path):
+    (tmp_path / "a.run").write_text("q1 Q0 a 1 2 x\nq1 Q0 b 2 1 x\nq2 Q0 c 1 1 x\n")
+    run = datasets.read_run(tmp_path / "a.run")
+    assert np.isnan(run.scores[1, 1])
+    datasets.write_run(tmp_path / "b.run", run.ids, run.scores, queries=run.queries)
+    assert same_run(datasets.read_run(tmp_path / "b.run"), run)
+    datasets.write_run(
+        tmp_path / "c.run", [[7, -1, 8], [-1, -5, -1]], [[3, np.nan, 1], [np.nan, 2, np.inf]], queries=run.queries
+    )
+    assert datasets.read_run(tmp_path / "c.run").ids.tolist() == [["7", "8"], ["-5", ""]]
+
+
+def same_run(one, other):
+    return (
+        one.queries == other.queries
+        and one.ids.tolist() == other.ids.tolist()
+        and np.array_equal(one.scores, other.scores, equal_nan=True)
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    (tmp_path / "a.qrels").write_text("q1 0 a 1\n", encoding="utf-8-sig")
+    (tmp_path / "a.run").write_text("q1 Q0 a 1 2 x\n", encoding="utf-8-sig")
+    assert datasets.read_qrels(tmp_path / "a.qrels").queries == ("q1",)
+    assert datasets.read_run(tmp_path / "a.run").queries == ("q1",)
+
+
+def test_queries_that_a_file_cannot_name_are_said(tmp_path):
+    with pytest.warns(ManifoldWarning, match="1 of 2 queries have no item: a run file"):
+        datasets.write_run(tmp_path / "a.run", [["a"], [""]], [[1], [0]], queries=["p", "q"])
+    assert datasets.read_run(tmp_path / "a.run").queries == ("p",)
+    truth = datasets.GroundTruth("two", {"relevant": [["a"], []]}, queries=("p", "q"))
+    with pytest.warns(ManifoldWarning, match="1 of 2 queries have no judged item: a qrels file"):
+        datasets.write_qrels(tmp_path / "a.qrels", truth)
+    assert datasets.read_qrels(tmp_path / "a.qrels").queries == ("p",)
+
+
+NAME = st.text(st.characters(exclude_categories=["Cs", "Z", "Cc"]), min_size=1, max_size=6).filter(
+    lambda name: name.split() == [name] and not name.startswith("\ufeff")
+)
+RUN = st.dictionaries(NAME, st.lists(NAME, min_size=1, max_size=5, unique=True), min_size=1, max_size=4)
+QRELS = st.dictionaries(NAME, st.dictionaries(NAME, st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=4)
+
+
+@given(RUN, st.data())
+def test_a_run_is_read_as_it_was_written(tmp_path_factory, lists, data):
+    m = max(map(len, lists.values()))
+    ids = [row + [""] * (m - len(row)) for row in lists.values()]
+    scores = [
+        sorted(data.draw(st.lists(st.floats(-1e6, 1e6, width=32), min_size=m, max_size=m)), reverse=True) for _ in lists
+    ]
+    scores = np.where(np.array(ids) == "", np.nan, scores)
+    path = tmp_path_factory.getbasetemp() / "inverse.run"
+    datasets.write_run(path, ids, scores, queries=list(lists))
+    found = datasets.read_run(path)
+    assert (list(found.queries), found.ids.tolist()) == (list(lists), ids)
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-5, atol=1e-30)
+    datasets.write_run(path, found.ids, found.scores, queries=found.queries)
+    assert same_run(datasets.read_run(path), found)
+
+
+@given(QRELS)
+def test_qrels_are_read_as_they_were_written(tmp_path_factory, judged):
+    path = tmp_path_factory.getbasetemp() / "inverse.qrels"
+    datasets.write_qrels(path, datasets.GroundTruth("some", {"relevant": list(judged.values())}, queries=tuple(judged)))
+    found = datasets.read_qrels(path)
+    assert dict(zip(found.queries, found.lists["relevant"], strict=True)) == judged
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_three_hundred_random_runs_agree_with_trec_eval(seed):
+    """Graded, zero and negative gains, ties, rows of every length, queries that only one side has."""
+    pytrec_eval = pytest.importorskip("pytrec_eval", reason="needs pytrec-eval-terrier")
+    rng = np.random.default_rng(seed)
+    measures = {"map": "mAP", "recip_rank": "MRR", "ndcg_cut_10": "nDCG@10", "recall_100": "recall@100"}
+    for _ in range(50):
+        docs = [f"d{i}" for i in rng.permutation(40)]
+        qrels = {
+            f"q{q}": {d: int(g) for d, g in zip(rng.permutation(docs)[:12], rng.integers(-2, 4, 12), strict=True)}
+            for q in rng.choice(8, 6, replace=False)
+        }
+        run = {
+            f"q{q}": {str(d): float(rng.integers(0, 5)) for d in rng.permutation(docs)[: rng.integers(1, 40)]}
+            for q in rng.choice(8, 6, replace=False)
+        }
+        asked = [q for q in run if q in qrels and max(qrels[q].values()) > 0]
+        rows = [sorted(run[q], key=lambda d, q=q: (run[q][d], d), reverse=True) for q in asked]
+        m = max(map(len, rows))
+        ranking = np.array([row + [""] * (m - len(row)) for row in rows])
+        truth = datasets.GroundTruth("random", {"relevant": [qrels[q] for q in asked]})
+        found = metrics.evaluate_queries(ranking, truth, figures=list(measures.values()))["all"]
+        official = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recip_rank", "ndcg_cut.10", "recall.100"}).evaluate(
+            run
+        )
+        for name, figure in measures.items():
+            assert found[figure].tolist() == pytest.approx([official[q][name] for q in asked], abs=1e-9), name
