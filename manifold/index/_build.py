@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count, check_stopping
 from manifold._progress import Progress, shown
 from manifold._resources import at_most, require_memory
+from manifold._typing import AnyArray
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.index._columns import Columns
+from manifold.index._column_solver import ColumnSolver
+from manifold.index._saved import DTYPES
 from manifold.index.pooled import PooledColumns
-from manifold.index.stored import DTYPES, StoredColumns
+from manifold.index.stored import StoredColumns
 from manifold.solvers import Solver
 from manifold.storage.checkpoint import fingerprint, open_blocks
 
@@ -113,9 +113,17 @@ class DiffusionIndex(Solver):
         Cost: n columns of some log(1 / rtol) / sqrt(1 - alpha) products with S each, shared by 16 on the CPU and by 256
         on a GPU; a checkpoint begun on one is not continued on the other.
         """
-        columns = Columns(graph, filter, get_backend(backend), rtol=self.rtol)
-        stored = self._solve(columns, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
-        return StoredColumns(graph, filter, backend=columns.backend, **stored)
+        solver = ColumnSolver(graph, filter, get_backend(backend), rtol=self.rtol)
+        stored = self._solve(solver, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
+        return StoredColumns(
+            graph,
+            filter,
+            ids=stored["ids"],
+            values=stored["values"],
+            tail=stored["tail"],
+            error=stored["error"],
+            backend=solver.backend,
+        )
 
     def build_pooled(
         self,
@@ -151,16 +159,25 @@ class DiffusionIndex(Solver):
         >>> index.values.round(4).ravel().tolist()
         [0.6667, 0.4714, 0.6667]
         """
-        columns = Columns(graph, filter, get_backend(backend), rtol=self.rtol, pooling=pooling)
-        stored = self._solve(columns, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
-        return PooledColumns(graph, filter, pooling=pooling, backend=columns.backend, **stored)
+        solver = ColumnSolver(graph, filter, get_backend(backend), rtol=self.rtol, pooling=pooling)
+        stored = self._solve(solver, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
+        return PooledColumns(
+            graph,
+            filter,
+            pooling=pooling,
+            ids=stored["ids"],
+            values=stored["values"],
+            tail=stored["tail"],
+            error=stored["error"],
+            backend=solver.backend,
+        )
 
     def _solve(
-        self, columns: Columns, *, n_jobs: int, checkpoint: str | Path | None, progress: Progress | bool | None
-    ) -> dict[str, Any]:
+        self, solver: ColumnSolver, *, n_jobs: int, checkpoint: str | Path | None, progress: Progress | bool | None
+    ) -> dict[str, AnyArray]:
         """Return the arrays of the index, from blocks of columns solved in threads."""
-        graph, n_jobs = columns.graph, check_count(n_jobs, "n_jobs")
-        n, k, width = graph.n_nodes, min(self.n_entries, columns.n_rows), columns.width
+        graph, n_jobs = solver.graph, check_count(n_jobs, "n_jobs")
+        n, k, width = graph.n_nodes, min(self.n_entries, solver.n_rows), solver.width
 
         def needed(n_entries: int) -> int:
             kept = 0 if checkpoint else replace(self, n_entries=n_entries).memory_forecast(n)
@@ -169,21 +186,22 @@ class DiffusionIndex(Solver):
         fewer = at_most("n_entries", k, needed) if n_jobs == 1 else "lower n_jobs"
         require_memory(needed(max(k, 1)), purpose=f"an index of {n} nodes", cure=fewer)
         arrays = {"ids": ((n, k), np.uint32), "values": ((n, k), self.dtype), "tail": ((n,), float)}
-        origin = fingerprint(*columns.origin, columns.filter, self, width)
+        origin = fingerprint(*solver.origin, solver.filter, self, width)
 
-        def solve(block: int) -> dict[str, NDArray[Any]]:
+        def solve(block: int) -> dict[str, AnyArray]:
             nodes = np.arange(block * width, min((block + 1) * width, n))
-            return columns.cut(nodes, *columns.solve(nodes), n_entries=k, dtype=self.dtype)
+            return solver.cut(nodes, *solver.solve(nodes), n_entries=k, dtype=self.dtype)
 
         with (
             open_blocks(checkpoint, {**arrays, "error": ((n,), float)}, width=width, fingerprint=origin) as state,
             ThreadPoolExecutor(n_jobs) as pool,
             shown(progress, "columns") as report,
         ):
-            blocks: Any = pool.map(solve, state.todo)
-            with closing(blocks):  # where the loop is left early, this cancels what has not begun
-                for block, parts in zip(state.todo, blocks, strict=True):
+            try:
+                for block, parts in zip(state.todo, pool.map(solve, state.todo), strict=True):
                     state.write(block, parts)
                     if report is not None:
                         report(min((block + 1) * width, n), n)
+            finally:  # where the loop is left early, what has not begun is left out
+                pool.shutdown(cancel_futures=True)
         return state.arrays

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from manifold._typing import AnyArray, Floats, Ints
 
 SUMS = 1e-13  # more than the relative rounding of a float64 sum over the seeds of a query
 _MOST_CONTESTED = 2000  # more candidates than this are not worth looking up one by one
@@ -134,7 +131,7 @@ class Merged:
     error: float
 
 
-def merge_columns(ids: NDArray[Any], values: NDArray[Any], weights: Floats, *, tail: Floats, error: Floats) -> Merged:
+def merge_columns(ids: AnyArray, values: AnyArray, weights: Floats, *, tail: Floats, error: Floats) -> Merged:
     """Add the columns (c, T) of some seeds up, times their weights (c,).
 
     >>> ids, values = np.array([[0, 1], [1, 2]]), np.array([[0.5, 0.4], [0.3, 0.2]])

@@ -6,10 +6,10 @@ With x an approximate answer and r = w y - (I - a S) x its residual on the whole
 
     F_i = x_i + (1 / w) sum_j K_ij r_j,    K = h(S) >= 0
 
-Nodes far from the cut are ruled out by a bound on x + r for all nodes, see `_reach`. For the few near it the sum is
-taken over their own stored column. The entries that it does not hold have 0 <= K_ij <= tail_i and, because K v <= v for
-v = sqrt(degree), sum_j K_ij v_j <= rest_i, known from those that it does. So for any t >= 0 what is missing of the sum
-is at most
+Nodes far from the cut are ruled out by a bound on x + r for all nodes, see `ResidualBound`. For the few near it the sum
+is taken over their own stored column. The entries that it does not hold have 0 <= K_ij <= tail_i and, because K v <= v
+for v = sqrt(degree), sum_j K_ij v_j <= rest_i, known from those that it does. So for any t >= 0 what is missing of the
+sum is at most
 
     t rest_i + tail_i sum_j max(r_j - t v_j, 0)        over the j that are not held,
 
@@ -19,13 +19,13 @@ as the tail use up rest_i. A residual of 1e-3 then decides what would take 1e-7 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from scipy import sparse
 
+from manifold._typing import Floats, Ints
 from manifold.backends import get_backend, rounding_unit
-from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist
-from manifold.index._reach import SLACK
+from manifold.index._intervals import SUMS, Intervals, Shortlist
+from manifold.index._residual_bound import SLACK, ResidualBound
 from manifold.index.stored import StoredColumns
 
 _HOST = get_backend("scipy")
@@ -109,7 +109,7 @@ class _Steps:
     The residual is scaled to length 1, which keeps squares in the range of single precision.
     """
 
-    def __init__(self, single: Any, r: Floats, length: float) -> None:
+    def __init__(self, single: sparse.csr_array, r: Floats, length: float) -> None:
         self.single, self.scale = single, length
         self.r = (r / length if length else r).astype(single.dtype)
         self.x, self.p = np.zeros_like(self.r), self.r.copy()
@@ -159,7 +159,7 @@ class _Query:
     def __init__(
         self, columns: StoredColumns, nodes: Ints, weights: Floats, *, scale: Floats | None, left_out: Ints | None
     ) -> None:
-        self.columns, self.reach, self.system = columns, columns.reach, columns.system
+        self.columns, self.of, self.system = columns, columns.residual_bound, columns.system
         self.scale, self.left_out = scale, left_out
         ((self.w, self.a),) = columns.filter.resolvents or ()
         graph = columns.graph
@@ -168,21 +168,21 @@ class _Query:
         self.reached = of_component.take(self.system.components)
         self.seeds, which = np.unique(self.system.places(nodes), return_inverse=True)
         self.b = np.bincount(which, self.w * weights)
-        self.largest_b = float((self.b * self.reach.inverse[self.seeds]).max(initial=0))
-        self.x = self.reach.inside(columns.estimate(nodes, weights))
-        held = np.unique(self.system.places(columns.columns(nodes)[0]))
-        self._judge(self.reach.S[held].T @ self.x[held])
+        self.largest_b = float((self.b * self.of.inverse[self.seeds]).max(initial=0))
+        self.x = self.of.inside(columns.estimate(nodes, weights))
+        held = np.unique(self.system.places(columns.held(nodes)[0]))
+        self._judge(self.of.S[held].T @ self.x[held])
 
     def add(self, e: Floats, *, length: float) -> None:
         """Correct the scores by e, and their residual, of about some length then: afresh where rounding would show."""
         self.x += e
         change = self._largest_ratio(e)
         self.largest_x += change
-        hidden = self.hidden + self.reach.rounding * change + self.system.rounding * self.largest_x
-        if hidden * self.reach.length > _SHOWN * length:
-            self._judge(self.reach.S @ self.x)
+        hidden = self.hidden + self.of.rounding * change + self.system.rounding * self.largest_x
+        if hidden * self.of.length > _SHOWN * length:
+            self._judge(self.of.S @ self.x)
         else:
-            self.r -= _HOST.spmm(self.reach.single, e[:, None], b=1.0)[:, 0]
+            self.r -= _HOST.spmm(self.of.single, e[:, None], b=1.0)[:, 0]
             self._measure(hidden)
 
     def _judge(self, r: Floats) -> None:
@@ -196,42 +196,42 @@ class _Query:
         self._measure(self.system.rounding * (2 * self.largest_x + self.largest_b))
 
     def _measure(self, hidden: float) -> None:
-        self.ratio, self.hidden = self.r * self.reach.inverse, hidden
+        self.ratio, self.hidden = self.r * self.of.inverse, hidden
         self.length, self.weighted = (float(np.sqrt(_dot(self.r, z))) for z in (self.r, self.ratio))
 
     def _largest_ratio(self, x: Floats) -> float:
         """Return the largest |x| / v."""
-        ratio = x * self.reach.inverse
+        ratio = x * self.of.inverse
         return max(float(ratio.max()), -float(ratio.min()))
 
     @property
     def exhausted(self) -> bool:
         """Whether rounding hides the residual: no step can improve the scores."""
-        return bool(self.length <= self.hidden * self.reach.length)
+        return bool(self.length <= self.hidden * self.of.length)
 
     def steps(self) -> _Steps:
         """Return conjugate gradients from the true residual."""
-        return _Steps(self.reach.single, self.r, self.length)
+        return _Steps(self.of.single, self.r, self.length)
 
     def goal(self, k: int) -> float:
         """Return a length of the residual at which a look is likely to decide: a bound small beside the k-th score."""
         found = self.x[self.x > 0]
         kth = float(np.partition(found, found.size - k)[found.size - k]) if 0 < k <= found.size else 0.0
-        return _LOOK * kth / self.reach.typical if self.reach.typical else 0.0  # 0: all that is known is exact
+        return _LOOK * kth / self.of.typical if self.of.typical else 0.0  # 0: all that is known is exact
 
     def cut(self, k: int) -> Shortlist:
         """Rule out what the bound for all nodes rules out, and the rest by its own columns."""
         walked, bound = self.x + self.r, self._bound()
         lower, upper = walked - bound, np.maximum(walked + bound, 0)
         if self.scale is not None:
-            scale = self.reach.inside(self.scale)
+            scale = self.of.inside(self.scale)
             lower, upper = lower * scale, upper * scale
         if self.left_out is not None:
             lower[self.system.places(self.left_out)] = upper[self.system.places(self.left_out)] = -1
         certain = lower[lower > 0]
         kth = np.partition(certain, certain.size - k)[certain.size - k] if 0 < k <= certain.size else -1.0
         near = np.flatnonzero(upper >= max(kth, 0))
-        nodes = near if self.reach.order is None else self.reach.order[near].astype(np.int64)
+        nodes = near if self.of.order is None else self.of.order[near].astype(np.int64)
         by_id = np.argsort(nodes)
         near, nodes = near[by_id], nodes[by_id]
         of_near = np.maximum(lower[near], 0), upper[near]
@@ -241,10 +241,10 @@ class _Query:
 
     def _bound(self) -> Floats:
         """Return bounds (n,) on |F - x - r|; what rounding hides of r is at most some v, and K v <= v."""
-        reach = self.reach
-        bound: Floats = reach.stored * (self.length * (1 + SLACK))
-        bound += reach.others * (self.weighted * (1 + SLACK))
-        bound += reach.v * (self.hidden * (1 + SLACK) / self.w)
+        of: ResidualBound = self.of
+        bound: Floats = of.stored * (self.length * (1 + SLACK))
+        bound += of.others * (self.weighted * (1 + SLACK))
+        bound += of.v * (self.hidden * (1 + SLACK) / self.w)
         bound *= self.reached
         return bound
 
@@ -252,10 +252,10 @@ class _Query:
         """Return bounds on the scores of some nodes from the residual at the entries of their own columns."""
         c, places = self.columns, self.system.places(nodes)
         ids, values = self.system.places(c.ids[nodes]), c.values[nodes].astype(np.float64)
-        of_r, of_v, rest, tail = self.r[ids], self.reach.v[ids], c.rest[nodes], c.tail[nodes]
+        of_r, of_v, rest, tail = self.r[ids], self.of.v[ids], c.rest[nodes], c.tail[nodes]
         terms = values * of_r
         known = (2 * rounding_unit(c.values.dtype) + SUMS) * np.abs(terms).sum(axis=1)
-        known += c.error[nodes] * np.abs(of_r).sum(axis=1) + self.reach.v[places] * self.hidden
+        known += c.error[nodes] * np.abs(of_r).sum(axis=1) + self.of.v[places] * self.hidden
         most = np.full(nodes.size, np.inf)  # of the v over the entries that are not held, as if each were the tail
         np.divide(rest, tail, out=most, where=tail > 0)
         most += of_v.sum(axis=1)
@@ -276,7 +276,7 @@ class _Query:
         while least > 0 and top.size > _LARGEST and (nearer := top[size[top] >= 2 * least]).size:
             top, least = nearer, 2 * least
         top = top[np.argsort(-size[top])]
-        return self.r[top], self.reach.v[top], least
+        return self.r[top], self.of.v[top], least
 
 
 def _thresholds(sign: int, r: Floats, v: Floats, least: float, most: Floats) -> tuple[Floats, Floats, Floats]:

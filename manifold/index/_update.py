@@ -19,18 +19,16 @@ too. Far from the change these are tiny, and the column hardly widens. One that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._resources import require_memory
+from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.graph import Graph
 from manifold.index._build import DiffusionIndex
-from manifold.index._columns import Columns
-from manifold.index._intervals import Floats, Ints
+from manifold.index._column_solver import ColumnSolver
 from manifold.index.stored import StoredColumns
 
 _RTOL = 1e-12  # of the columns of touched nodes: what they are not known to, all others widen by
@@ -91,10 +89,10 @@ def updated_columns(
         purpose=f"an index of {n} nodes",
         cure="change fewer items at a time",
     )
-    solver = Columns(graph, columns.filter, columns.backend, rtol=_RTOL)
+    solver = ColumnSolver(graph, columns.filter, columns.backend, rtol=_RTOL)
     solved, bound = _solved(solver, change.touched)
     widening, doubt = change.widening(solved, bound, graph)
-    found: dict[str, NDArray[Any]] = {
+    found: dict[str, AnyArray] = {
         "ids": np.empty((n, width), dtype=np.uint32),
         "values": np.empty((n, width), dtype=columns.values.dtype),
         "tail": np.empty(n),
@@ -116,7 +114,16 @@ def updated_columns(
         )
         for name, values in cut.items():
             found[name][change.touched] = values
-    return StoredColumns(graph, columns.filter, backend=columns.backend, **found)
+    return StoredColumns(
+        graph,
+        columns.filter,
+        ids=found["ids"],
+        values=found["values"],
+        tail=found["tail"],
+        error=found["error"],
+        backend=columns.backend,
+        stale=found["stale"],
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +170,7 @@ class _Change:
             @ sparse.csr_array(shift[known][:, there])
             @ sparse.diags_array(1 / np.sqrt(d_after[there]))
         )
-        return cls(there, place, sparse.csr_array(matrix), float(columns.peaks.max(initial=0.0)) / w)
+        return cls(there, place, sparse.csr_array(matrix), float(columns.root_diagonal.max(initial=0.0)) / w)
 
     def widening(self, solved: Floats, bound: Floats, after: Graph) -> tuple[Floats, Floats]:
         """Return by how much columns (n',) outside T may have changed, and how well their entries in T are known."""
@@ -181,17 +188,17 @@ class _Part:
     """Some columns outside T on their way from one graph to the other."""
 
     ids: Ints  # (c, T), in the graph as it is
-    values: NDArray[Any]
+    values: AnyArray
     tail: Floats
     error: Floats
-    worn: NDArray[np.bool_]  # stale before
-    beyond: Floats = None  # type: ignore[assignment]  # bounds on the touched entries that are not stored
+    worn: Mask  # stale before
+    beyond: Floats = field(init=False)  # bounds on the touched entries that are not stored
 
     @classmethod
     def of(cls, columns: StoredColumns, nodes: Ints, *, rows: Ints, place: Ints, n: int) -> _Part:
         """Take columns by their new names; for each entry that has gone comes another, known to the tail."""
         old = rows[nodes]
-        ids, values, tail, error = columns.columns(old)
+        ids, values, tail, error = columns.held(old)
         ids, values = place[ids], np.array(values)
         error = np.array(error)
         for row in np.flatnonzero((ids >= n).any(axis=1)):
@@ -219,7 +226,7 @@ class _Part:
         """Set entries between components to 0, which is exact."""
         self.values[graph.components[self.ids] != graph.components[nodes][:, None]] = 0
 
-    def widened(self, widening: Floats) -> dict[str, NDArray[Any]]:
+    def widened(self, widening: Floats) -> dict[str, AnyArray]:
         """Return the columns with what may have changed added to their bounds."""
         error, tail = self.error + widening, self.tail + widening
         missed = self.beyond > tail
@@ -235,7 +242,7 @@ def _placed(graph: Graph, place: Ints, size: int) -> sparse.csr_array:
     return sparse.csr_array(entries, shape=(size, size))
 
 
-def _solved(solver: Columns, nodes: Ints) -> tuple[Floats, Floats]:
+def _solved(solver: ColumnSolver, nodes: Ints) -> tuple[Floats, Floats]:
     """Return the columns (n, t) of some nodes on the host, and bounds (t,) on their errors."""
     solved, bound = np.empty((solver.graph.n_nodes, nodes.size)), np.empty(nodes.size)
     for start in range(0, nodes.size, solver.width):

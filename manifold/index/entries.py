@@ -6,15 +6,60 @@ look-ups, and the equation K = (1 - alpha) I + alpha S K that ties a candidate's
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold.index._intervals import SUMS, Floats, Ints
+from manifold._typing import AnyArray, Floats, Ints, Mask
+from manifold.filters import Filter
+from manifold.graph import Graph
+from manifold.index._intervals import SUMS
+from manifold.solvers.system import NormalizedAffinity
 
 
-def entry_bounds(index: Any, candidates: Ints, seeds: Ints, *, steps: int = 0) -> tuple[Floats, Floats]:
+class HeldColumns(Protocol):
+    """What bounds on entries ask of columns (`StoredColumns`): what is known of each, and the equation of all."""
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of n nodes they belong to."""
+
+    @property
+    def filter(self) -> Filter:
+        """h, a single resolvent."""
+
+    @property
+    def system(self) -> NormalizedAffinity:
+        """S in float64."""
+
+    @property
+    def ids(self) -> NDArray[np.uint32]:
+        """Nodes (n, T) of the stored entries of each column, ascending."""
+
+    @property
+    def values(self) -> AnyArray:
+        """Their entries (n, T) of h(S)."""
+
+    @property
+    def tail(self) -> Floats:
+        """Bounds (n,) on the entries that are not stored."""
+
+    @property
+    def error(self) -> Floats:
+        """Bounds (n,) on the error of those that are, beside the rounding of their dtype."""
+
+    def held(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
+        """Return ids, values, tails and errors of some columns, as good as they are known by now."""
+
+    def look_through(self, nodes: Ints) -> None:
+        """Raise CorruptFileError for columns of a mapped index that no build has stored."""
+
+    def rounded(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+        """Widen bounds by the rounding of stored values and of their sums."""
+
+
+def entry_bounds(index: HeldColumns, candidates: Ints, seeds: Ints, *, steps: int = 0) -> tuple[Floats, Floats]:
     """Return bounds (c, m) on K[candidates, seeds], narrower with every step away from the candidates.
 
     Without steps, an entry that stands in neither column lies between 0 and the smaller of the two tails. With them,
@@ -32,7 +77,7 @@ def entry_bounds(index: Any, candidates: Ints, seeds: Ints, *, steps: int = 0) -
     open_ = np.flatnonzero((lower <= 0).any(axis=1))
     if not steps or not open_.size:
         return lower, upper
-    ((w, a),) = index.filter.resolvents
+    ((w, a),) = index.filter.resolvents or ()
     S = index.system.host
     around = S[candidates[open_]]
     near = np.unique(around.indices).astype(np.int64)
@@ -44,11 +89,11 @@ def entry_bounds(index: Any, candidates: Ints, seeds: Ints, *, steps: int = 0) -
     return lower, upper
 
 
-def _stored_bounds(index: Any, candidates: Ints, seeds: Ints) -> tuple[Floats, Floats]:
+def _stored_bounds(index: HeldColumns, candidates: Ints, seeds: Ints) -> tuple[Floats, Floats]:
     """Seek each entry in the seed's column, then in the candidate's own (K is symmetric), then ask their tails."""
     own, here = _own_entries(index, candidates, seeds)
     own_tail, own_error = index.tail[candidates], index.error[candidates]
-    ids, values, tail, error_of = index.columns(seeds)
+    ids, values, tail, error_of = index.held(seeds)
     lower, upper = np.zeros((2, candidates.size, seeds.size))
     for j in range(seeds.size):
         at = np.minimum(np.searchsorted(ids[j], candidates), ids.shape[1] - 1)
@@ -63,11 +108,12 @@ def _stored_bounds(index: Any, candidates: Ints, seeds: Ints) -> tuple[Floats, F
     return lower, upper
 
 
-def _own_entries(index: Any, candidates: Ints, seeds: Ints) -> tuple[Floats, NDArray[np.bool_]]:
+def _own_entries(index: HeldColumns, candidates: Ints, seeds: Ints) -> tuple[Floats, Mask]:
     """Return the entries (c, m) of the candidates' columns at the seeds, and whether they are stored."""
     distinct, place = np.unique(seeds, return_inverse=True)
     is_seed = np.zeros(index.graph.n_nodes, dtype=bool)
     is_seed[distinct] = True
+    index.look_through(candidates)
     ids = index.ids[candidates]
     rows, at = np.nonzero(is_seed[ids])
     which = np.searchsorted(distinct, ids[rows, at])

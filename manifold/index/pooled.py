@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._typing import AnyArray, Floats, Ints
 from manifold._weights import check_indices
 from manifold.backends import Backend, get_backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
-from manifold.index.stored import check_origin, described, restored
+from manifold.index._intervals import SUMS, Intervals, Shortlist, merge_columns
+from manifold.index._saved import look_through, restored
+from manifold.index.stored import check_origin, described
 from manifold.solvers import Prepared, Solution, Solver, Status
 from manifold.solvers.base import Callback
 from manifold.solvers.system import check_seeds
@@ -54,10 +56,11 @@ class PooledColumns(Prepared, Solver):
     filter: Filter = field(kw_only=False)
     pooling: sparse.csr_array
     ids: NDArray[np.uint32]
-    values: NDArray[Any]
+    values: AnyArray
     tail: Floats
     error: Floats
     backend: Backend
+    _unread: str | None = field(init=False, repr=False, default=None)  # its folder, until looked through
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PooledColumns:
         """Return the index itself, so that a built or loaded one can stand where a solver is asked for.
@@ -90,6 +93,7 @@ class PooledColumns(Prepared, Solver):
 
     @classmethod
     def _from_stored(cls, stored: Stored) -> PooledColumns:
+        """Take the columns as they are, the pooling checked: the others now where every byte was read, or as used."""
         parts = restored(stored)
         data, indices, indptr = (np.asarray(stored.arrays[f"pooling_{name}"]) for name in ("data", "indices", "indptr"))
         n_images, n = indptr.size - 1, parts["graph"].n_nodes
@@ -97,9 +101,20 @@ class PooledColumns(Prepared, Solver):
         check_indices(pooling)
         if not np.isfinite(data).all():
             raise ValueError("weights of the pooling must be finite")
-        if parts["ids"].size and parts["ids"].max() >= n_images:
-            raise ValueError(f"ids must lie below {n_images}, the number of images, got {parts['ids'].max()}")
-        return cls(pooling=pooling, backend=get_backend("scipy"), **parts)
+        index = cls(pooling=pooling, backend=get_backend("scipy"), **parts)
+        object.__setattr__(index, "_unread", stored.path)
+        if stored.verified:
+            index.look_through()
+        return index
+
+    def look_through(self, nodes: Ints | None = None) -> None:
+        """Raise CorruptFileError for columns of a mapped index, all without `nodes`, that no build has stored."""
+        look_through(self, nodes)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of images, which a column may name."""
+        return int(self.pooling.shape[0])
 
     @property
     def nbytes(self) -> int:
@@ -111,11 +126,12 @@ class PooledColumns(Prepared, Solver):
         """Whether P has negative entries, so that scores may be negative; they are cut at 0 in lists."""
         return bool((self.pooling.data < 0).any())
 
-    def columns(self, nodes: Ints) -> tuple[Any, Any, Floats, Floats]:
+    def held(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
         """Return ids, values, tails and errors of some columns."""
+        self.look_through(nodes)
         return self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
 
-    def shortlist(self, nodes: Ints, weights: Floats, k: int) -> Shortlist:
+    def shortlist(self, nodes: Ints, weights: Floats, k: int, *, left_out: Ints | None = None) -> Shortlist:
         """Return the k best images for the seeds y = sum of weights[j] e_nodes[j], with certain bounds.
 
         Parameters
@@ -123,12 +139,14 @@ class PooledColumns(Prepared, Solver):
         nodes, weights : (m,)
             The seeds, regions; weights > 0.
         k : int
+        left_out : (q,) int, optional
+            Images that are no answer.
 
         Notes
         -----
         Cost: m T log m.
         """
-        ids, values, tail, error = self.columns(nodes)
+        ids, values, tail, error = self.held(nodes)
         merged = merge_columns(ids, values, weights, tail=tail, error=error)
         size = merged.sums
         if self.signed:  # rounding is relative to what was added, not to what is left of it
@@ -138,10 +156,12 @@ class PooledColumns(Prepared, Solver):
         upper = merged.sums + doubt + merged.missing
         seen = merged.sums > 0  # no better than what is not stored
         unseen = max(merged.tails + merged.error, float(upper[~seen].max(initial=0.0)))
-        return Intervals(merged.nodes[seen], np.maximum(lower[seen], 0), upper[seen], unseen=unseen).cut(k)
+        found = Intervals(merged.nodes[seen], np.maximum(lower[seen], 0), upper[seen], unseen=unseen)
+        return (found if left_out is None else found.without(left_out)).cut(k)
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return the scores (N, q) of images from the stored entries; `x0` and `callback` are not used."""
+        self.look_through()
         Y = sparse.csc_array(check_seeds(seeds, self.graph.n_nodes)[0])
         n, width = self.ids.shape
         entries = (self.values.ravel().astype(np.float64), self.ids.ravel(), np.arange(0, n * width + 1, width))

@@ -6,30 +6,29 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.backends import Array, Backend, SparseMatrix, get_backend, rounding_unit
-from manifold.filters import Diffusion, Filter
+from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.index import _reach
-from manifold.index._columns import Columns
-from manifold.index._intervals import SUMS, Floats, Intervals, Ints, Shortlist, merge_columns
+from manifold.index import _residual_bound
+from manifold.index._column_solver import ColumnSolver
+from manifold.index._intervals import SUMS, Intervals, Shortlist, merge_columns
+from manifold.index._saved import ARRAYS, look_through, restored
 from manifold.index.entries import entry_bounds
 from manifold.solvers import Prepared, Solution, Solver, Status
 from manifold.solvers.base import Callback
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
 from manifold.storage import Stored, save_arrays
 
-DTYPES = ("float16", "float32", "float64")
-_ARRAYS = ("ids", "values", "tail", "error")
 _STEPS = 3  # away from a contested candidate: neighbours of neighbours of neighbours
 _RTOL = 1e-8  # of columns that are renewed
-_CHECKED = 1 << 22  # entries looked through at a time
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,12 +55,13 @@ class StoredColumns(Prepared, Solver):
     graph: Graph = field(kw_only=False)
     filter: Filter = field(kw_only=False)
     ids: NDArray[np.uint32]
-    values: NDArray[Any]
+    values: AnyArray
     tail: Floats
     error: Floats
     backend: Backend
-    stale: NDArray[np.bool_] | None = None
-    _renewed: dict[int, tuple[Any, ...]] = field(init=False, repr=False, default_factory=dict)
+    stale: Mask | None = None
+    _unread: str | None = field(init=False, repr=False, default=None)  # its folder, until looked through
+    _renewed: dict[int, tuple[AnyArray, ...]] = field(init=False, repr=False, default_factory=dict)
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> StoredColumns:
         """Return the index itself, so that a built or loaded one can stand where a solver is asked for.
@@ -84,14 +84,22 @@ class StoredColumns(Prepared, Solver):
 
     @classmethod
     def _from_stored(cls, stored: Stored) -> StoredColumns:
+        """Take the columns as they are: looked through now where every byte was read, or else as they are used."""
         parts = restored(stored)
         stale = np.asarray(stored.arrays["stale"]) if "stale" in stored.arrays else None
         if stale is not None and stale.shape != parts["tail"].shape:
             raise ValueError(f"stale must be one flag a column, got shape {stale.shape}")
-        last = parts["ids"][:, -1:]  # they ascend
-        if last.max(initial=0) >= max(parts["graph"].n_nodes, 1) or (stored.verified and (parts["values"] < 0).any()):
-            raise ValueError(f"columns hold ids beyond {parts['graph'].n_nodes} nodes, or negative entries")
-        return cls(backend=get_backend("scipy"), stale=None if stale is None else stale != 0, **parts)
+        if stale is not None and stale.dtype != bool:  # of format 1
+            stale = stale != 0
+        index = cls(backend=get_backend("scipy"), stale=stale, **parts)
+        object.__setattr__(index, "_unread", stored.path)
+        if stored.verified:
+            index.look_through()
+        return index
+
+    def look_through(self, nodes: Ints | None = None) -> None:
+        """Raise CorruptFileError for columns of a mapped index, all without `nodes`, that no build has stored."""
+        look_through(self, nodes)
 
     def first(self, n_entries: int) -> StoredColumns:
         """Return the index cut to its largest entries: one build serves every smaller one."""
@@ -99,6 +107,7 @@ class StoredColumns(Prepared, Solver):
         k = min(check_count(n_entries, "n_entries"), width)
         if k == width:
             return self
+        self.look_through()
         order = np.argsort(-self.values, axis=1, kind="stable")
         rest = self.rounded(np.zeros(n), np.take_along_axis(self.values, order[:, k : k + 1], axis=1)[:, 0])[1]
         sizes = self._component_sizes[self.graph.components]
@@ -110,16 +119,18 @@ class StoredColumns(Prepared, Solver):
             tail=np.where((sizes <= k) & (self.tail == 0), 0.0, np.maximum(rest + self.error, self.tail)),
         )
 
-    def columns(self, nodes: Ints) -> tuple[Any, Any, Floats, Floats]:
+    def held(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
         """Return ids, values, tails and errors of some columns, as they were renewed where they were."""
-        found: tuple[Any, ...] = tuple(getattr(self, name)[nodes] for name in _ARRAYS)
+        self.look_through(nodes)
+        found = self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
+        arrays: tuple[AnyArray, ...] = found
         if self._renewed:
             for place, node in enumerate(nodes.tolist()):
-                for array, renewed in zip(found, self._renewed.get(node, ()), strict=False):
+                for array, renewed in zip(arrays, self._renewed.get(node, ()), strict=False):
                     array[place] = renewed
         return found
 
-    def is_stale(self, nodes: Ints) -> NDArray[np.bool_]:
+    def is_stale(self, nodes: Ints) -> Mask:
         """Whether columns are stale and have not been renewed."""
         if self.stale is None:
             return np.zeros(nodes.size, dtype=bool)
@@ -135,12 +146,17 @@ class StoredColumns(Prepared, Solver):
             one = np.array([node])
             parts = self._solver.cut(one, *self._solver.solve(one), n_entries=width, dtype=dtype)
             with np.errstate(under="ignore"):  # `error` counts what is rounded to 0
-                whole = tuple(parts[name][0].astype(getattr(self, name).dtype) for name in _ARRAYS)
+                whole = tuple(parts[name][0].astype(getattr(self, name).dtype) for name in ARRAYS)
             self._renewed[int(node)] = whole  # at once, so that no other thread meets a part of it
 
+    @property
+    def n_targets(self) -> int:
+        """Number of nodes, which a column may name."""
+        return self.graph.n_nodes
+
     @cached_property
-    def _solver(self) -> Columns:
-        return Columns(self.graph, self.filter, self.backend, rtol=_RTOL)
+    def _solver(self) -> ColumnSolver:
+        return ColumnSolver(self.graph, self.filter, self.backend, rtol=_RTOL)
 
     @property
     def nbytes(self) -> int:
@@ -149,11 +165,11 @@ class StoredColumns(Prepared, Solver):
 
     @cached_property
     def _matrix(self) -> SparseMatrix:
+        self.look_through()
         n, k = self.ids.shape
         indptr = np.arange(0, n * k + 1, k) if k else np.zeros(n + 1, dtype=np.int64)
         columns = (self.values.ravel().astype(np.float64), self.ids.ravel().astype(np.int64), indptr)
         matrix = sparse.csc_array(columns, shape=(n, n))
-        matrix.check_format(full_check=True)  # ids may come from a file
         return self.backend.csr(sparse.csr_array(matrix), dtype=np.float64)
 
     @cached_property
@@ -172,25 +188,28 @@ class StoredColumns(Prepared, Solver):
         return np.asarray(np.where(degrees > 0, np.sqrt(degrees), 1.0))
 
     @cached_property
-    def peaks(self) -> Floats:
+    def root_diagonal(self) -> Floats:
         """Bounds (n,) on sqrt(K_ii)."""
-        return _reach.peaks(self)
+        self.look_through()
+        return _residual_bound.root_diagonal(self)
 
     @cached_property
     def rest(self) -> Floats:
         """Bounds (n,) on the sum of K_ij v_j over the entries that a column does not hold."""
-        return _reach.rest(self)
+        self.look_through()
+        return _residual_bound.rest(self)
 
     @cached_property
-    def reach(self) -> _reach.Reach:
+    def residual_bound(self) -> _residual_bound.ResidualBound:
         """How far a residual moves the scores: what a refinement works with."""
-        return _reach.Reach.of(self)
+        return _residual_bound.ResidualBound.of(self)
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Callback | None = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds from the stored entries alone, for any seeds; `x0` and `callback` are not used.
 
         Cost: T numbers per non-zero of the seeds, and one product with S that certifies the answer.
         """
+        self.look_through()
         exact = not self.tail.any()
         return solve_in_blocks(
             self.system,
@@ -201,7 +220,9 @@ class StoredColumns(Prepared, Solver):
             otherwise=Status.CONVERGED if exact else Status.APPROXIMATE,
         )
 
-    def _solve_block(self, seeds: Seeds, x0: Any, columns: Ints, callback: Any) -> tuple[Array, ...]:
+    def _solve_block(
+        self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None
+    ) -> tuple[Array, ...]:
         ((w, a),) = self.filter.resolvents or ()
         Y, S, xp = seeds.block, self.system, self.backend.xp
         x = S.inside(self.backend.spmm(self._matrix, S.outside(Y))).astype(self.graph.dtype).astype(np.float64)
@@ -243,14 +264,14 @@ class StoredColumns(Prepared, Solver):
 
     def estimate(self, nodes: Ints, weights: Floats) -> Floats:
         """Return the scores (n,) as far as the columns of the seeds hold them: a start for a solve."""
-        ids, values, _, _ = self.columns(nodes)
+        ids, values, _, _ = self.held(nodes)
         entries = (values * weights[:, None]).ravel()
         total = np.bincount(ids.ravel(), weights=entries, minlength=self.graph.n_nodes)
         return np.asarray(total, dtype=np.float64)
 
     def _merged(self, nodes: Ints, weights: Floats) -> Intervals:
         """Add the columns of the seeds: a node in some of them misses at most the tails of the others."""
-        ids, values, tail, error = self.columns(nodes)
+        ids, values, tail, error = self.held(nodes)
         merged = merge_columns(ids, values, weights, tail=tail, error=error)
         reachable = self._component_sizes[np.unique(self.graph.components[nodes])].sum()
         lower, upper = self.rounded(merged.sums, merged.sums)
@@ -270,7 +291,17 @@ class StoredColumns(Prepared, Solver):
         return np.asarray(lower * (1 - u), dtype=np.float64), upper.astype(np.float64) * (1 + u)
 
 
-def check_origin(index: Any, graph: Graph, filter: Filter) -> None:
+class _Built(Protocol):
+    """Columns, and what they were built for."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def filter(self) -> Filter: ...
+
+
+def check_origin(index: _Built, graph: Graph, filter: Filter) -> None:
     """Raise ValueError for another graph or filter than an index was built for."""
     mine, theirs = index.graph.affinity, graph.affinity
     if mine.shape != theirs.shape or mine.nnz != theirs.nnz or (mine != theirs).nnz:
@@ -279,37 +310,12 @@ def check_origin(index: Any, graph: Graph, filter: Filter) -> None:
         raise ValueError(f"the index was built for {index.filter}, not for {filter}: use the one it has")
 
 
-def described(index: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def described(index: _Built) -> tuple[dict[str, AnyArray], dict[str, object]]:
     """Return the arrays and parameters of an index with its graph, to be saved."""
-    ((_, alpha),) = index.filter.resolvents
+    ((_, alpha),) = index.filter.resolvents or ()
     arrays, parameters = index.graph._described()
-    arrays |= {name: getattr(index, name) for name in _ARRAYS}
-    if getattr(index, "stale", None) is not None:
-        arrays["stale"] = index.stale.astype(np.uint8)
+    arrays |= {name: getattr(index, name) for name in ARRAYS}
+    stale = getattr(index, "stale", None)
+    if stale is not None:
+        arrays["stale"] = stale
     return arrays, {"alpha": alpha, **parameters}
-
-
-def restored(stored: Stored) -> dict[str, Any]:
-    """Return what `described` took apart, checked; raise ValueError for what it would not have saved."""
-    graph = Graph._from_stored(stored)
-    columns = {name: stored.arrays[name] for name in _ARRAYS}
-    n = graph.n_nodes
-    shapes = {name: array.shape for name, array in columns.items()}
-    if shapes["ids"] != shapes["values"] or {shapes["ids"][:1], shapes["tail"], shapes["error"]} != {(n,)}:
-        raise ValueError(f"arrays of {n} columns have the shapes {shapes}")
-    if columns["ids"].dtype != np.uint32 or str(columns["values"].dtype) not in DTYPES:
-        raise ValueError(f"ids and values are {columns['ids'].dtype} and {columns['values'].dtype}")
-    if not all((columns[name] >= 0).all() and np.isfinite(columns[name]).all() for name in ("tail", "error")):
-        raise ValueError("tail and error must be finite and non-negative")
-    if stored.verified:
-        _check_entries(columns["ids"], columns["values"])
-    return {"graph": graph, "filter": Diffusion(stored.parameters["alpha"]), **columns}
-
-
-def _check_entries(ids: NDArray[np.uint32], values: NDArray[Any]) -> None:
-    """Raise ValueError for ids that do not ascend in a row, or values that are not finite, some rows at a time."""
-    step = max(1, _CHECKED // max(ids.shape[1], 1))
-    for start in range(0, len(ids), step):
-        rows = slice(start, start + step)
-        if not ((ids[rows, 1:] > ids[rows, :-1]).all() and np.isfinite(values[rows]).all()):
-            raise ValueError(f"columns {start}..{min(start + step, len(ids)) - 1} hold ids out of order, or no numbers")

@@ -1,4 +1,4 @@
-"""How far a residual moves the scores: constants of the stored columns, each found once.
+"""How far a residual of the solve moves the scores: constants of the stored columns, each found once.
 
 In: stored columns of K = h(S) = w (I - a S)^-1, with tails and errors. Out: one number a node, all bounds from above,
 and what a solve on S asks for at every query.
@@ -8,22 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._typing import Floats
 from manifold.backends import rounding_unit
-from manifold.index._intervals import Floats
+from manifold.index.entries import HeldColumns
 
 SLACK = 1e-10  # more than the relative rounding of sums over all nodes in float64, and of S v = v times 1 / (1 - a)
 _MET = 1 << 21  # entries held in float64 at a time
 
 
+class _Held(HeldColumns, Protocol):
+    """Stored columns, and what is found of all of them once."""
+
+    @property
+    def roots(self) -> Floats: ...
+
+    @property
+    def rest(self) -> Floats: ...
+
+    @property
+    def root_diagonal(self) -> Floats: ...
+
+
 @dataclass(frozen=True, eq=False)
-class Reach:
-    """S and what belongs to it, in the order of S (see `NormalizedAffinity`), in which a refinement works.
+class ResidualBound:
+    """What bounds the error of scores by their residual, in the order of S, in which a refinement works.
+
+    That order is of `NormalizedAffinity`, as are the entries of S.
 
     `single` is -a S in float32, each entry wrong by at most a share `rounding`; v are the roots of the degrees, of that
     `length`; `stored` and `others` are of `_factors`, `typical` is the mean of their sum.
@@ -41,12 +57,12 @@ class Reach:
     length: float
 
     @classmethod
-    def of(cls, columns: Any) -> Reach:
+    def of(cls, columns: _Held) -> ResidualBound:
         """Put the constants of columns in the order of S."""
         system = columns.system
         order, S = system.order, system.entries
         v, stored, others = (_inside(order, rows) for rows in (columns.roots, *_factors(columns)))
-        ((_, a),) = columns.filter.resolvents
+        ((_, a),) = columns.filter.resolvents or ()
         with np.errstate(under="ignore"):
             single = sparse.csr_array(((-a * S.data).astype(np.float32), S.indices, S.indptr), shape=S.shape)
         normal = (np.abs(single.data) >= np.finfo(np.float32).tiny)[S.data > 0].all() or a == 0
@@ -63,7 +79,7 @@ def _inside(order: NDArray[np.int32] | None, rows: Floats) -> Floats:
     return rows if order is None else rows[order]
 
 
-def peaks(columns: Any) -> Floats:
+def root_diagonal(columns: _Held) -> Floats:
     """Return bounds (n,) on sqrt(K_ii), which is the length of K^1/2 e_i."""
     ids, (n, width) = columns.ids, columns.ids.shape
     if not width:
@@ -76,7 +92,7 @@ def peaks(columns: Any) -> Floats:
     return np.asarray(np.sqrt(np.where(held, upper, columns.tail)))
 
 
-def rest(columns: Any) -> Floats:
+def rest(columns: _Held) -> Floats:
     """Return bounds (n,) on the sum of K_ij v_j over the j that column i does not hold; K v <= v for v = roots."""
     v = columns.roots
     held, each = np.empty_like(v), np.empty_like(v)
@@ -87,7 +103,7 @@ def rest(columns: Any) -> Floats:
     return np.asarray(np.maximum(v - held + columns.error * each, 0) + SLACK * v)
 
 
-def _factors(columns: Any) -> tuple[Floats, Floats]:
+def _factors(columns: _Held) -> tuple[Floats, Floats]:
     """Return factors (n,) of two lengths of a residual r = w y - (I - a S) x, which bound what x + r still misses.
 
     F - x - r = M r with M = K / w - I = a S K / w >= 0, and by the inequality of Cauchy and Schwarz, for the entries of
@@ -97,20 +113,20 @@ def _factors(columns: Any) -> tuple[Floats, Floats]:
 
     Where stored entries are known too badly for that, it is at most sqrt(K_ii) / w |r|, for K has norm 1.
     """
-    ((w, _),) = columns.filter.resolvents
+    ((w, _),) = columns.filter.resolvents or ()
     squares = np.empty_like(columns.tail)
     for part in _parts(columns):
         values = columns.values[part].astype(np.float64)
         upper = columns.rounded(values, values)[1] + columns.error[part, None]
         upper -= w * (columns.ids[part] == np.arange(part.start, part.stop)[:, None])
         squares[part] = np.einsum("ij,ij->i", upper, upper)
-    stored, others, whole = np.sqrt(squares) / w, np.sqrt(columns.rest * columns.tail) / w, columns.peaks / w
+    stored, others, whole = np.sqrt(squares) / w, np.sqrt(columns.rest * columns.tail) / w, columns.root_diagonal / w
     badly = stored + others > whole
     stored[badly], others[badly] = whole[badly], 0
     return stored * (1 + SLACK), others * (1 + SLACK)
 
 
-def _parts(columns: Any) -> Iterator[slice]:
+def _parts(columns: _Held) -> Iterator[slice]:
     n, width = columns.ids.shape
     step = max(1, _MET // max(width, 1))
     yield from (slice(start, min(start + step, n)) for start in range(0, n, step))

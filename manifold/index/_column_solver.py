@@ -5,16 +5,15 @@ In: a graph, a filter of one resolvent, some nodes. Out: their columns, or what 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from scipy import sparse
 
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.index._intervals import SUMS, Floats, Ints
+from manifold.index._intervals import SUMS
 from manifold.solvers import ConjugateGradient
 from manifold.solvers.conjugate_gradient import PreparedConjugateGradient
 from manifold.solvers.system import NormalizedAffinity, error_bound
@@ -22,7 +21,7 @@ from manifold.solvers.system import NormalizedAffinity, error_bound
 _SWEEPS = 4  # of refinement, each worth a factor of 2e4; what is left after them stands in the bound
 
 
-class Columns:
+class ColumnSolver:
     """Columns of h(S), or of P h(S), by iterative refinement: solved in float32, corrected by residuals in float64."""
 
     def __init__(
@@ -38,7 +37,7 @@ class Columns:
         self._single = PreparedConjugateGradient(ConjugateGradient(rtol=5e-5), filter, single)
         self._system = NormalizedAffinity(graph, backend, np.float64)
         W, n = graph.affinity, graph.n_nodes
-        self.origin: tuple[Any, ...] = (W.indptr, W.indices, W.data)
+        self.origin: tuple[AnyArray, ...] = (W.indptr, W.indices, W.data)
         owners, members = np.arange(n), np.arange(n)
         self.n_rows, self.signed, self._matrix = n, False, None
         if pooling is not None:
@@ -50,7 +49,7 @@ class Columns:
             self._matrix, self._size = backend.csr(pooling, dtype=np.float64), float(abs(pooling).sum(axis=1).max())
         # (n,) how many rows the column of a node can reach: those with a part in its component
         pairs = np.unique(np.stack([owners, graph.components[members]]), axis=1)
-        self.reach = np.bincount(pairs[1], minlength=graph.n_components)[graph.components]
+        self.n_reachable = np.bincount(pairs[1], minlength=graph.n_components)[graph.components]
 
     def solve(self, nodes: Ints) -> tuple[Array, Floats]:
         """Return the columns (rows, q) of some nodes in float64 and bounds (q,) on their errors."""
@@ -61,14 +60,16 @@ class Columns:
         rounding = SUMS * self.backend.to_host(x.max(axis=0))
         return self.backend.spmm(self._matrix, x), self._size * (bound + rounding)
 
-    def cut(self, nodes: Ints, scores: Array, bound: Floats, *, n_entries: int, dtype: Any) -> dict[str, NDArray[Any]]:
+    def cut(
+        self, nodes: Ints, scores: Array, bound: Floats, *, n_entries: int, dtype: DTypeLike
+    ) -> dict[str, AnyArray]:
         """Return the largest entries of solved columns, ids ascending, with their tails and errors."""
         ids, values, beyond = largest_entries(scores, n_entries, backend=self.backend, signed=self.signed)
         error = bound + float(np.finfo(dtype).smallest_subnormal)
         # nothing is left out where all rows are stored, or as many positive entries as the column can reach rows: all
         # else is zero, exactly. An entry that the solve put at 0 may have lost its place to a zero out of reach.
         n_found = np.count_nonzero(values, axis=1)
-        whole = (n_found >= self.reach[nodes]) | (n_entries >= self.n_rows)
+        whole = (n_found >= self.n_reachable[nodes]) | (n_entries >= self.n_rows)
         tail = np.where(whole, 0.0, beyond + error)
         order = np.argsort(ids, axis=1)
         ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
@@ -89,9 +90,7 @@ class Columns:
         return x, self.backend.to_host(bound)
 
 
-def largest_entries(
-    scores: Array, k: int, *, backend: Backend, signed: bool
-) -> tuple[Ints, NDArray[Any], NDArray[Any]]:
+def largest_entries(scores: Array, k: int, *, backend: Backend, signed: bool) -> tuple[Ints, AnyArray, AnyArray]:
     """Return ids and values (c, k) of the k largest of each column of (N, c), in magnitude if signed, and the next.
 
     >>> from manifold.backends import get_backend
