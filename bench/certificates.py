@@ -46,13 +46,13 @@ def run(*, quick: bool) -> list[Row]:
 
 def _measure(search: mf.ManifoldSearch, columns: StoredColumns, Q: Any) -> Iterator[Row]:
     """Rank the queries one at a time, as a service would, and compare with the exact ranking."""
-    near, similarities = search._nearest(mf.neighbors.PointSet(Q, "cosine"), search.n_seeds)
-    seeds = search._seeds(near, similarities)
+    near, similarities = search.fitted_.nearest(mf.neighbors.PointSet(Q, "cosine"), search.n_seeds)
+    seeds = search.fitted_.seeds(near, similarities)
     exact = mf.solvers.ConjugateGradient.preset("exact").prepare(
         search.graph_.astype(np.float64), search.filter, mf.backends.get_backend()
     )
     truth = np.argsort(-exact.solve(seeds).scores, axis=0, kind="stable").T
-    ranker = replace(search._ranker, prepared=columns)
+    ranker = replace(search.fitted_.ranker, prepared=columns)
     for k in (10, 100):
         for refined in (False, True):
             task = Task(k, lambda some: near[some], slack=0.0 if refined else np.inf)

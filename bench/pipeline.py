@@ -190,7 +190,7 @@ def _recall(X: Any, found: Any) -> float:
 def _seeds(search: Any, Q: Any) -> Any:
     from manifold.neighbors import PointSet
 
-    return search._seeds(*search._nearest(PointSet(Q, "cosine"), SEEDS))
+    return search.fitted_.seeds(*search.fitted_.nearest(PointSet(Q, "cosine"), SEEDS))
 
 
 def _overlap(search: Any, Q: Any, lists: Any) -> float:

@@ -88,7 +88,7 @@ def _changes(search: mf.ManifoldSearch, Q: Any) -> Iterator[Row]:
     """Add some queries to the collection, and remove them again."""
     for m in (1, 10, 100):
         add = _seconds(partial(search.add, Q[:m]))
-        stale = getattr(search._ranker.prepared, "stale", None)
+        stale = getattr(search.fitted_.ranker.prepared, "stale", None)
         asked = [_seconds(partial(search.search, Q[-1], k=10)) for _ in range(2)]
         yield {
             "items": m,

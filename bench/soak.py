@@ -135,7 +135,7 @@ class Life:
             ranking = self.search.search(Q, k=10, slack=slack)
             for j, proved in enumerate(ranking.slack):
                 tied = _is_tied(scores[:, j], n_best)
-                wrong = _is_wrong(self.search._ids.rows(ranking.ids[j]), scores[:, j], n_best=n_best, slack=proved)
+                wrong = _is_wrong(self.search.fitted_.ids.rows(ranking.ids[j]), scores[:, j], n_best=n_best, slack=proved)
                 self.counts["wrong"] += bool(wrong or (slack is not None and proved > slack and not tied))
                 self.counts["tied"] += bool(slack == 0.0 and proved > 0 and tied)
                 self.counts["certified"] += bool(proved == 0)
@@ -144,11 +144,11 @@ class Life:
     def exact_scores(self, Q: Any) -> Any:
         """Return the scores (n, q) of a dense solve."""
         search, graph = self.search, self.search.graph_
-        near = search._nearest(PointSet(Q, search.affinity.metric), min(search.n_seeds, graph.n_nodes))
+        near = search.fitted_.nearest(PointSet(Q, search.affinity.metric), min(search.n_seeds, graph.n_nodes))
         root = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1.0))
         S = graph.affinity.toarray().astype(np.float64) / np.outer(root, root)
         ((w, a),) = search.filter.resolvents or ()
-        F = np.linalg.solve(np.eye(graph.n_nodes) - a * S, w * search._seeds(*near).toarray())
+        F = np.linalg.solve(np.eye(graph.n_nodes) - a * S, w * search.fitted_.seeds(*near).toarray())
         return F * graph.scale(search.degree_exponent)[:, None]
 
 

@@ -60,8 +60,8 @@ def run(*, quick: bool, n: int = 60_000) -> list[Row]:
     for edges in ("mutual", "union"):
         search = mf.ManifoldSearch(n_neighbors=50, n_seeds=10, alpha=ALPHA, edges=edges, on_failure="ignore")
         fitted(search, X, f"fashion_mnist-{len(X)}" + ("" if edges == "mutual" else f"-{edges}"))
-        near, similarities = search._nearest(mf.neighbors.PointSet(Q, "cosine"), search.n_seeds)
-        seeds, graph = search._seeds(near, similarities), search.graph_
+        near, similarities = search.fitted_.nearest(mf.neighbors.PointSet(Q, "cosine"), search.n_seeds)
+        seeds, graph = search.fitted_.seeds(near, similarities), search.graph_
         facts = {"graph": edges, "n": graph.n_nodes, "edges": graph.n_edges}
         measured = [*_solvers(graph, seeds, everything=edges == "mutual", quick=quick)]
         measured += _peers_measured(graph, seeds, everything=edges == "mutual", quick=quick)

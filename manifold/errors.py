@@ -22,6 +22,10 @@ class ManifoldDeprecationWarning(FutureWarning):
     """A name that will go in the next version was used: the message says what to write instead."""
 
 
+class NotFittedError(ValueError, AttributeError):
+    """A fit is needed first; the message says of what."""
+
+
 class BackendError(RuntimeError):
     """The array backend asked for cannot be used here; the message names the missing piece."""
 

@@ -142,7 +142,7 @@ class Exploration:
 
     def _rank(self, settings: Settings) -> Ranking:
         query, search = self._queries.X[settings.query], self.search(settings, solver=self._kept(settings.solver))
-        search.on_failure = "ignore"  # the diagnostics are shown
+        search = search.with_settings(on_failure="ignore")  # the diagnostics are shown
         if self._inside:
             ranking = search.search(query, k=self.k + 1)
             others = ranking.ids != self._fitted.ids_[settings.query]

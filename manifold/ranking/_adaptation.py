@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count
-from manifold.graph import Graph, graph_from_neighbors
+from manifold.graph import one_sided_weight, soft_mutual_graph  # noqa: F401 -- read from here too
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, PointSet
 from manifold.ranking.seeds import query_seeds
@@ -65,7 +64,7 @@ class Adaptation:
         )
 
     def in_order(
-        self, rows: Rows, scores: NDArray[np.float64], asked: Asked, *, reach: Reach
+        self, rows: Rows, scores: NDArray[np.float64], asked: Asked, *, reach: NeighborReach
     ) -> tuple[Rows, NDArray[np.float64], Rows]:
         """Put lists (q, k) in order: the run of reciprocal nearest items, then the others by score x closeness^fusion.
 
@@ -93,14 +92,14 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Reach:
+class NeighborReach:
     """How near a query must be to each item to be among its neighbours: of the first k, and of the first 2 k."""
 
     edge: Floats  # (n,)
     lead: Floats  # (n,)
 
     @classmethod
-    def of(cls, neighbors: Neighbors, k: int) -> Reach:
+    def of(cls, neighbors: Neighbors, k: int) -> NeighborReach:
         """Return the similarities at ranks k and 2 k of each list; -inf where a list is shorter."""
 
         def at(rank: int) -> Floats:
@@ -109,39 +108,6 @@ class Reach:
 
         width = neighbors.n_neighbors
         return cls(at(min(k, width)), at(min(_LEAD_REACH * k, width)))
-
-
-def one_sided_weight(neighbors: Neighbors) -> float:
-    """Return b = min(((1 - r) / r)^2 / 10, 1/2), where r is the share of listings that are returned.
-
-    Where nearly all are, as on a smooth manifold, one that is not is likely wrong; in many dimensions, where hubs are
-    listed by many and can list few, it says little.
-
-    >>> lists = np.array([[1], [0], [0]])
-    >>> one_sided_weight(Neighbors(lists, np.ones((3, 1)), metric="cosine", method="by hand"))  # r = 2/3
-    0.025
-    """
-    n, k = neighbors.indices.shape
-    listed = neighbors.indices >= 0
-    rows = np.broadcast_to(np.arange(n)[:, None], (n, k))[listed].astype(np.int64)
-    columns = neighbors.indices[listed].astype(np.int64)
-    returned = np.isin(rows * n + columns, columns * n + rows).sum()
-    odds = (rows.size - returned) / returned if returned else np.inf
-    return float(min(odds**2 / 10, 0.5))
-
-
-def soft_mutual_graph(
-    neighbors: Neighbors, *, affinity: Affinity, edges: str = "mutual", bridge: int = 1, one_sided: float = 0.0
-) -> Graph:
-    """Return W = (1 - b) mutual + b union, in which pairs that only one side lists count b = `one_sided` times."""
-    kernel: dict[str, Any] = {"affinity": affinity.kind, "gamma": affinity.gamma}
-    graph = graph_from_neighbors(neighbors, **kernel, edges=edges, bridge=bridge)
-    if edges != "mutual" or not one_sided:
-        return graph
-    union = graph_from_neighbors(neighbors, **kernel, edges="union")
-    W = (1 - one_sided) * graph.affinity + one_sided * union.affinity
-    facts = {**graph.facts, "edges": f"{graph.facts['edges']}, one_sided={one_sided:g}"}
-    return Graph(sparse.csr_array(W.astype(graph.dtype)), facts)
 
 
 def reciprocal_seeds(

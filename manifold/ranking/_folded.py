@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
 
 from manifold.backends import Array
 from manifold.ranking.pooling import Pooling
-from manifold.solvers import FastSpectralRanking, Solution, Status
+from manifold.solvers import Prepared, Solution, Status
 from manifold.solvers.fast_spectral_ranking import PreparedFastSpectralRanking
 from manifold.solvers.system import Seeds, check_seeds
 
@@ -26,11 +26,16 @@ class PooledSpectrum:
     prepared: PreparedFastSpectralRanking
     pooling: Pooling
 
-    @staticmethod
-    def serves(settings: Any, pooling: Pooling) -> bool:
-        """Whether nothing is lost by folding: steps and residuals need the scores of regions, the maximum too."""
-        plain = isinstance(settings, FastSpectralRanking) and not (settings.n_steps or settings.certify)
-        return plain and not pooling.maximum
+    holds_columns: ClassVar[bool] = False
+    is_pooled: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, prepared: Prepared, pooling: Pooling) -> PooledSpectrum | None:
+        """Take the pooling in where nothing is lost: steps, residuals and the maximum need the scores of regions."""
+        if not isinstance(prepared, PreparedFastSpectralRanking) or pooling.maximum:
+            return None
+        settings = prepared.settings
+        return None if settings.n_steps or settings.certify else cls(prepared, pooling)
 
     def __post_init__(self) -> None:
         _ = self._vectors, self._matrix  # offline, not with the first query

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from manifold.backends import Backend
 from manifold.filters import Filter
-from manifold.graph import Graph
+from manifold.graph import Graph, one_sided_weight, soft_mutual_graph
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors
-from manifold.ranking._adaptation import Reach, one_sided_weight, reciprocal_seeds, soft_mutual_graph
+from manifold.ranking._adaptation import NeighborReach, reciprocal_seeds
 from manifold.ranking._settings import Setting
 from manifold.solvers import Lanczos
 
@@ -90,7 +90,7 @@ class HeldOut:
             lists, affinity = self.rest.first(k), replace(kernel, gamma=gamma)
             one_sided = one_sided_weight(lists) if given is None else given
             graph = soft_mutual_graph(lists, affinity=affinity, one_sided=one_sided)
-            reach = Reach.of(self.rest, k).edge
+            reach = NeighborReach.of(self.rest, k).edge
             scales = affinity.scales(lists.similarities)
             for n_seeds, same in groupby(group, key=lambda i: settings[i].n_seeds):
                 seeds = reciprocal_seeds(

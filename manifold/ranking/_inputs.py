@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from manifold._checks import check_queries
 from manifold.backends import place
 from manifold.errors import warn
+from manifold.neighbors import Neighbors, PointSet
+from manifold.ranking._settings import SearchSettings
+
+_COMPARED = 64  # rows of lists from elsewhere whose similarities are computed again
+_AWAY = 1e-3  # how far those may be off, beside their size
 
 
 def check_shortlist(rows: NDArray[np.int64], similarities: Any) -> tuple[NDArray[np.int64], NDArray[np.float32], bool]:
@@ -34,6 +39,30 @@ def check_shortlist(rows: NDArray[np.int64], similarities: Any) -> tuple[NDArray
     if twice.any():
         raise ValueError(f"the shortlist of query {np.flatnonzero(twice)[0]} names an item twice")
     return rows, values, single
+
+
+def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: SearchSettings) -> int:
+    """Return how many points lists from elsewhere are of; raise ValueError for lists that a fit cannot work with."""
+    n, k, metric = neighbors.n_nodes, neighbors.n_neighbors, settings.affinity.metric
+    if points is not None and points.X.shape[0] != n:
+        raise ValueError(f"X has {points.X.shape[0]} rows but neighbors are lists of {n} points")
+    if neighbors.metric != metric:
+        raise ValueError(f"neighbors were found by metric={neighbors.metric!r}, not {metric!r}: pass metric= to match")
+    wanted = min(settings.n_neighbors, max(n - 1, 0))
+    if k < wanted:
+        raise ValueError(f"neighbors hold {k} for each point but n_neighbors={wanted}: find more, or lower n_neighbors")
+    if points is not None and k:
+        rows = np.unique(np.linspace(0, n - 1, min(n, _COMPARED)).astype(np.int64))
+        near, listed = neighbors.indices[rows].astype(np.int64), neighbors.similarities[rows]
+        found = points.compare(points.rows(np.maximum(near, 0)), points.rows(rows))
+        away = np.where(near >= 0, np.abs(found - listed), 0) / (1 + np.abs(found))
+        if away.max(initial=0) > _AWAY:
+            i, j = np.unravel_index(away.argmax(), away.shape)
+            raise ValueError(
+                f"neighbors list point {near[i, j]} for point {rows[i]} with similarity {listed[i, j]:.4g}, but X "
+                f"gives {found[i, j]:.4g}: pass the lists of these points, by metric={metric!r}"
+            )
+    return n
 
 
 def same_place(Q: Any, home: str, name: str = "Q") -> Any:

@@ -17,9 +17,8 @@ from scipy import sparse
 from manifold.backends import Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.index import DiffusionIndex, PooledColumns, StoredColumns, refine
+from manifold.index import PooledColumns, StoredColumns, refine
 from manifold.ranking._base import proved_slack
-from manifold.ranking._folded import PooledSpectrum
 from manifold.ranking._select import (
     Baseline,
     Bounds,
@@ -82,7 +81,7 @@ class Ranker:
                 *answer, solution = self._look_up(block, queries, task)
             else:
                 solution = self.prepared.solve(block)
-                pooled = isinstance(self.prepared, PooledColumns | PooledSpectrum)
+                pooled = self.prepared.is_pooled
                 bounds = score_bounds(solution, backend=self.backend) if pooled else self._bounds(solution, block)
                 answer = list(self._select(bounds, queries, task))
             solution = self._refine(solution, answer, block, queries=queries, task=task)
@@ -118,16 +117,16 @@ class Ranker:
     def _restricted(self, nodes: Rows, solver: str | Solver) -> Ranker:
         """Return the ranker of the induced subgraph, whose degrees are its own; a stored index does not serve there."""
         graph = self.graph.subgraph(nodes)
-        stored = isinstance(solver, DiffusionIndex | StoredColumns | PooledColumns)
-        settings, _ = get_solver("auto" if stored else solver, graph, self.filter)
+        offline = not isinstance(solver, str) and solver.is_offline
+        settings, _ = get_solver("auto" if offline else solver, graph, self.filter)
         pooling = None if self.pooling is None else self.pooling.subset(nodes)
         prepared = settings.prepare(graph, self.filter, self.backend)
         return replace(self, graph=graph, prepared=prepared, pooling=pooling)
 
     def _looks_up(self, task: Task) -> bool:
         """Whether lists come from stored columns of what is ranked."""
-        columns = StoredColumns if self.pooling is None else PooledColumns
-        return isinstance(self.prepared, columns) and task.candidates is None
+        ranked = self.prepared.is_pooled == (self.pooling is not None)
+        return self.prepared.holds_columns and ranked and task.candidates is None
 
     def _bounds(self, solution: Solution, block: sparse.csc_array) -> Bounds | ErrorBounds:
         """Return bounds on the scores of what is ranked, from a solution on the nodes."""
@@ -158,13 +157,13 @@ class Ranker:
             nodes, weights = block.indices[part].astype(np.int64), block.data[part].astype(np.float64)
             left_out = None if task.own is None else task.own[queries[j] : queries[j] + 1]
             if isinstance(index, PooledColumns):
-                found = index.shortlist(nodes, weights, task.k)
+                found = index.shortlist(nodes, weights, task.k, left_out=left_out)
             else:
                 found = index.shortlist(nodes, weights, task.k, scale=self._scale, left_out=left_out)
                 wanted = np.inf if task.slack is None else task.slack
                 if found.rows.size == task.k and found.outside > found.lower * (1 + wanted):
                     found = refine(index, nodes, weights, k=task.k, slack=wanted, scale=self._scale, left_out=left_out)
-            bound[j] = weights @ sum(index.columns(nodes)[2:])
+            bound[j] = weights @ sum(index.held(nodes)[2:])
             rows[j, : found.rows.size], scores[j, : found.rows.size] = found.rows, found.scores
             if found.rows.size == task.k:
                 slack[j] = proved_slack(np.array([found.lower]), np.array([found.outside]))[0]
@@ -196,12 +195,12 @@ class Ranker:
 
     def _start(self, solution: Solution, block: sparse.csc_array, todo: Rows) -> Any:
         """Return scores (n, q) to go on from: those of the solve, or what the stored columns add up to, or none."""
-        if isinstance(self.prepared, PooledColumns | PooledSpectrum):
+        if self.prepared.is_pooled:
             return None
         if solution.scores.size:
             return solution.scores[:, self.backend.asarray(todo)]
         index = self.prepared
-        assert isinstance(index, StoredColumns)
+        assert isinstance(index, StoredColumns)  # what else looks up answers has no scores
         parts = [slice(block.indptr[j], block.indptr[j + 1]) for j in todo]
         return np.stack([index.estimate(block.indices[part], block.data[part]) for part in parts], axis=1)
 

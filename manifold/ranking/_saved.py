@@ -5,122 +5,182 @@ Settings go by the names of their classes, and only those below are made again: 
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from manifold._checks import check_features
+from manifold._typing import AnyArray, Floats, Ints
+from manifold.backends import get_backend
 from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
 from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
-from manifold.index import DiffusionIndex, StoredColumns
+from manifold.index import DiffusionIndex, PooledColumns, StoredColumns
 from manifold.index.stored import described
-from manifold.neighbors import Neighbors, PointSet
-from manifold.ranking._adaptation import Adaptation, Reach
+from manifold.neighbors import METHODS, Neighbors, PointSet
+from manifold.ranking._adaptation import Adaptation, NeighborReach
 from manifold.ranking._collection import Ids
-from manifold.ranking._settings import Setting
+from manifold.ranking._fitted import Fitted, region_pooling
+from manifold.ranking._settings import RegionSettings, SearchSettings, Setting
+from manifold.ranking.pooling import Pooling, check_owners
 from manifold.ranking.tuning import Tuning
 from manifold.solvers import SOLVERS
 from manifold.storage import Stored, decode_names, encode_names, save_arrays
+from manifold.storage.settings import by_name, from_json, to_json
 
 _FILTERS = (Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion)
-_KNOWN = {
-    made.__name__: made
-    for made in (Adaptation, Affinity, DiffusionIndex, Setting, Tuning, *_FILTERS, *SOLVERS.values())
-}
-_PLAIN = ("n_neighbors", "n_seeds", "bridge", "degree_exponent", "edges", "method", "preset", "on_failure")
-_FITTED: dict[str, type] = {"_one_sided": float, "_reason": str, "tuning_": Tuning}
+_OWN = (Adaptation, Affinity, DiffusionIndex, RegionSettings, SearchSettings, Setting, Tuning)
+_METHODS = [made for made in METHODS.values() if isinstance(made, type)]
+_KNOWN = by_name(*_OWN, *_FILTERS, *_METHODS, *SOLVERS.values())
+_OF_REGIONS = ("n_largest", "y_mode", "pooling", "regularization")
 
 
-class SavedSearch:
-    """What a search has besides: a way to disk."""
+def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = True) -> Path:
+    """Save a state as a folder: graph or index, names, settings, and what `add` and `remove` need."""
+    arrays, parameters = _system(fitted)
+    arrays["names"], parameters["names"] = encode_names(fitted.ids.values)
+    parameters["following"] = fitted.ids.following
+    if fitted.pooling is not None:
+        arrays |= {"images": fitted.pooling.owners, "weights": fitted.pooling.weights}
+    if features and fitted.points is not None:
+        arrays["features"] = fitted.points.X
+        if fitted.neighbors is not None:  # with which the collection can change
+            lists = fitted.neighbors
+            arrays |= {"near_ids": lists.indices, "near_similarities": lists.similarities}
+            parameters["neighbors"] = [lists.method, lists.n_repaired]
+    if fitted.scales is not None:
+        arrays["scales"] = fitted.scales
+    if fitted.reach is not None:
+        arrays |= {"reach_edge": fitted.reach.edge, "reach_lead": fitted.reach.lead}
+    settings = fitted.settings
+    given = isinstance(settings.solver, StoredColumns | PooledColumns)
+    seed = settings.random_state
+    plain = replace(
+        settings,
+        solver="auto" if given else settings.solver,
+        backend=settings.backend if isinstance(settings.backend, str) else "auto",
+        random_state=int(seed) if isinstance(seed, int | np.integer) else None,
+    )
+    parameters |= {"settings": to_json(plain, _KNOWN), "solver_given": given}
+    parameters["fitted"] = to_json({"one_sided": float(fitted.one_sided), "tuning": fitted.tuning}, _KNOWN)
+    kind = "search" if fitted.pooling is None else "regional_search"
+    return save_arrays(path, kind=kind, arrays=arrays, parameters=parameters)
 
-    def save(self, path: str | PathLike[str], *, features: bool = True) -> Path:
-        """Save the fitted search as a folder; `manifold.load` gives it back, with the same answers to the bit.
 
-        Parameters
-        ----------
-        path : str or path
-            A new folder, or an older save, which is replaced as a whole.
-        features : bool
-            Save the features too, which are memory-mapped when loaded. Without them only `rerank` and `similar` work,
-            and `similar` leaves what is not reached in no order.
+def _system(fitted: Fitted) -> tuple[dict[str, AnyArray], dict[str, Any]]:
+    """Return the graph, within the stored columns where there are some."""
+    prepared = fitted.ranker.prepared
+    if isinstance(prepared, StoredColumns):
+        return described(prepared)
+    return prepared._described() if isinstance(prepared, PooledColumns) else fitted.graph._described()
 
-        Raises
-        ------
-        ValueError, TypeError
-            Where it is not fitted; for a solver that holds eigenpairs (save those, and give them again) or is none of
-            this package.
-        FileExistsError, OSError
-            See `manifold.storage.save_arrays`.
 
-        Notes
-        -----
-        Graph, ids, settings, what was tuned, the columns of an index, and with the features the lists of neighbours,
-        which `add` and `remove` need, are saved; other solvers are prepared anew. A
-        backend that is an object is loaded as "auto", and a generator in `random_state` as None.
-        """
-        search: Any = copy(self)  # one state, whatever takes its place meanwhile
-        search._require_fit()
-        columns, points = search._ranker.prepared, search._points
-        if isinstance(columns, StoredColumns):
-            arrays, parameters = described(columns)
-        else:
-            arrays, parameters = search.graph_._described()
-        arrays["names"], parameters["names"] = encode_names(search.ids_)
-        if features and points is not None:
-            arrays["features"] = points.X
-            if search._neighbors is not None:  # with which the collection can change
-                lists = search._neighbors
-                arrays |= {"near_ids": lists.indices, "near_similarities": lists.similarities}
-                parameters |= {"neighbors": [lists.method, lists.n_repaired], "following": search._ids.following}
-        if search._scales is not None:
-            arrays["scales"] = search._scales
-        if search._reach is not None:
-            arrays |= {"reach_edge": search._reach.edge, "reach_lead": search._reach.lead}
-        given = isinstance(search.solver, StoredColumns)
-        settings = {name: getattr(search, name) for name in (*_PLAIN, "filter", "affinity", "adaptation", "tune")}
-        settings["solver"] = None if given else search.solver
-        settings["backend"] = search.backend if isinstance(search.backend, str) else "auto"
-        settings["random_state"] = search.random_state if isinstance(search.random_state, int) else None
-        fitted = {name: getattr(search, name, None) for name in _FITTED}
-        parameters |= {"settings": to_json(settings), "fitted": to_json(fitted)}
-        return save_arrays(path, kind="search", arrays=arrays, parameters=parameters)
+def restored(stored: Stored) -> Fitted:
+    """Return the state that `save_fitted` took apart; raise for what it would not have saved."""
+    arrays, parameters = stored.arrays, stored.parameters
+    columns: StoredColumns | PooledColumns | None = None
+    if "tail" in arrays:
+        columns = (PooledColumns if "pooling_data" in arrays else StoredColumns)._from_stored(stored)
+    graph = Graph._from_stored(stored) if columns is None else columns.graph
+    settings, given = _settings(parameters)
+    if given and columns is not None:
+        settings = replace(settings, solver=columns)
+    assert isinstance(settings.backend, str)
+    backend, n = get_backend(settings.backend), graph.n_nodes
+    points = _points(stored, settings.affinity.metric, n)
+    pooling = _pooling(stored, settings, points)
+    fitted = _fitted(parameters)
+    scales, reach = _of_nodes(stored, n)
+    state = Fitted(
+        settings=settings,
+        ids=_ids(stored, n if pooling is None else pooling.n_images),
+        graph=graph,
+        backend=backend,
+        points=points,
+        neighbors=_lists(stored, settings.affinity.metric, n),
+        one_sided=fitted["one_sided"],
+        scales=scales,
+        reach=reach,
+        tuning=fitted["tuning"],
+        pooling=pooling,
+        prepared=columns,
+    )
+    if stored.verified:
+        _check_pooling(state)
+    return state
 
-    @classmethod
-    def _from_stored(cls, stored: Stored) -> Self:
-        arrays, settings = stored.arrays, from_json(stored.parameters["settings"])
-        filter, affinity, adaptation, tune = (settings.pop(x) for x in ("filter", "affinity", "adaptation", "tune"))
-        backend = settings["backend"]
-        kinds = ((filter, _FILTERS), (affinity, Affinity), (adaptation, Adaptation | None), (backend, str))
-        if not all(isinstance(value, kind) for value, kind in kinds):
-            raise ValueError(f"settings hold {filter!r}, {affinity!r}, {adaptation!r}, {backend!r}")
-        kernel = {"affinity": affinity.kind, "gamma": affinity.gamma, "metric": affinity.metric}
-        search: Any = cls(**settings, **kernel)  # which checks them
-        asked, search.filter, search.adaptation = search.solver, filter, None
-        if "tail" in arrays:
-            search.solver = StoredColumns._from_stored(stored)
-            asked = asked if settings["solver"] is not None else search.solver
-        graph = search.solver.graph if "tail" in arrays else Graph._from_stored(stored)
-        names = decode_names(arrays["names"], stored.parameters["names"])
-        features = arrays.get("features")
-        search.fit(features if graph.n_nodes else None, names, graph=graph)  # a fit wants points
-        if features is not None:
-            search._points = search._points or PointSet(np.asarray(features), affinity.metric)
-            search._neighbors = _lists(stored, affinity.metric, graph.n_nodes)
-            search._ids = Ids(search.ids_, graph.n_nodes, following=int(stored.parameters.get("following", 0)))
-        search.solver, search.adaptation, search.tune = asked, adaptation, tune
-        search._scales, search._reach = _of_nodes(arrays, graph.n_nodes)
-        fitted = from_json(stored.parameters["fitted"])
-        for name, kind in _FITTED.items():
-            if fitted[name] is not None:
-                if not isinstance(fitted[name], kind):
-                    raise ValueError(f"{name} is {fitted[name]!r}, and should be a {kind.__name__}")
-                setattr(search, name, fitted[name])
-        return search  # type: ignore[no-any-return]
+
+def _check_pooling(fitted: Fitted) -> None:
+    """Raise ValueError where stored columns of images were made with other weights than those beside them."""
+    prepared, pooling = fitted.prepared, fitted.pooling
+    if isinstance(prepared, PooledColumns) and pooling is not None:
+        prepared.check_pooling(pooling.scaled(fitted.graph.scale(fitted.settings.degree_exponent)).matrix)
+
+
+def _settings(parameters: Mapping[str, Any]) -> tuple[SearchSettings, bool]:
+    """Return the settings, and whether the solver was given as stored columns."""
+    found = from_json(parameters["settings"], _KNOWN)
+    given = bool(parameters.get("solver_given", False))
+    if isinstance(found, dict):  # as version 1 has them
+        given = found["solver"] is None
+        found = _settings_of_version_1(found)
+    if not isinstance(found, SearchSettings):
+        raise ValueError(f"settings are {found!r}, and should be SearchSettings")
+    parts: tuple[tuple[object, Any], ...]
+    parts = ((found.filter, _FILTERS), (found.affinity, Affinity), (found.backend, str))
+    parts += ((found.adaptation, Adaptation | None), (found.regions, RegionSettings | None))
+    for value, kind in parts:
+        if not isinstance(value, kind):
+            raise ValueError(f"settings hold {value!r}, which should be a {kind}")
+    return found, given
+
+
+def _settings_of_version_1(found: dict[str, Any]) -> SearchSettings:
+    if found["solver"] is None:
+        found["solver"] = "auto"
+    if "n_largest" not in found:
+        return SearchSettings(**found)
+    regions = RegionSettings(**{name: found.pop(name) for name in _OF_REGIONS})
+    alpha, gamma = found.pop("alpha"), found.pop("gamma")
+    return SearchSettings(
+        **found, filter=Diffusion(alpha), affinity=Affinity("power", gamma, "cosine"), regions=regions
+    )
+
+
+def _fitted(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what else the fit found, checked."""
+    found = from_json(parameters.get("fitted", {}), _KNOWN)
+    if not isinstance(found, dict):
+        raise ValueError(f"fitted is {found!r}, and should be names and values")
+    one_sided, tuning = found.get("one_sided", found.get("_one_sided")), found.get("tuning", found.get("tuning_"))
+    one_sided = 0.0 if one_sided is None else one_sided
+    if not isinstance(one_sided, int | float) or not isinstance(tuning, Tuning | None):
+        raise ValueError(f"fitted holds {one_sided!r} and {tuning!r}, and should hold a number and a Tuning")
+    return {"one_sided": float(one_sided), "tuning": tuning}
+
+
+def _ids(stored: Stored, n: int) -> Ids:
+    """Return the names: looked through where every byte was read, else taken as they were saved."""
+    values = decode_names(stored.arrays["names"], stored.parameters["names"])
+    following = int(stored.parameters.get("following", 0))
+    if stored.verified:
+        return Ids(values, n, following=following)
+    if values.shape != (n,) or values.dtype.kind not in "iuU":
+        raise ValueError(f"names are {values.dtype} {values.shape}, and should be one of each of {n} items")
+    return Ids.trusted(values, following=following)
+
+
+def _points(stored: Stored, metric: str, n: int) -> PointSet | None:
+    if "features" not in stored.arrays:
+        return None
+    X = np.asarray(stored.arrays["features"])
+    if X.ndim != 2 or len(X) != n or X.dtype != np.float32:
+        raise ValueError(f"features are {X.dtype} {X.shape}, and should be float32 rows of {n} points")
+    return PointSet(check_features(X) if stored.verified and n else X, metric)
 
 
 def _lists(stored: Stored, metric: str, n: int) -> Neighbors | None:
@@ -129,53 +189,35 @@ def _lists(stored: Stored, metric: str, n: int) -> Neighbors | None:
         return None
     method, n_repaired = stored.parameters["neighbors"]
     ids, similarities = (np.asarray(stored.arrays[name]) for name in ("near_ids", "near_similarities"))
-    lists = Neighbors(ids, similarities, metric=metric, method=str(method), n_repaired=int(n_repaired))
-    if lists.n_nodes != n:
-        raise ValueError(f"near_ids are lists of {lists.n_nodes} points, and should be of {n}")
-    return lists
+    if ids.shape != similarities.shape or ids.ndim != 2 or len(ids) != n:
+        raise ValueError(f"near_ids are lists of shape {ids.shape}, and should be of {n} points")
+    made = Neighbors if stored.verified else Neighbors._trusted
+    return made(ids, similarities, metric=metric, method=str(method), n_repaired=int(n_repaired))
 
 
-def _of_nodes(arrays: Any, n: int) -> tuple[Any, Reach | None]:
+def _pooling(stored: Stored, settings: SearchSettings, points: PointSet | None) -> Pooling | None:
+    if "images" not in stored.arrays:
+        return None
+    images: Ints = np.asarray(stored.arrays["images"])
+    backend = get_backend(settings.backend)
+    if settings.regions is None or points is None or images.shape != (points.X.shape[0],):
+        raise ValueError(f"images are {images.shape}, and should be one of each region")
+    if stored.verified:
+        images = check_owners(images, len(images), name="images")
+    if "weights" not in stored.arrays:
+        return region_pooling(settings, points, images, backend)
+    weights: Floats = np.asarray(stored.arrays["weights"])
+    if weights.shape != images.shape or weights.dtype != np.float64 or not np.isfinite(weights).all():
+        raise ValueError(f"weights are {weights.dtype} {weights.shape}, and should be one number a region")
+    return Pooling(images, weights, backend, maximum=settings.regions.pooling == "max")
+
+
+def _of_nodes(stored: Stored, n: int) -> tuple[Floats | None, NeighborReach | None]:
     """Return the kernel's scales and the reach of each node, where they were saved; raise ValueError for others."""
-    found = {name: np.asarray(arrays[name]) for name in ("scales", "reach_edge", "reach_lead") if name in arrays}
+    names = ("scales", "reach_edge", "reach_lead")
+    found = {name: np.asarray(stored.arrays[name]) for name in names if name in stored.arrays}
     for name, values in found.items():
-        if values.shape != (n,) or values.dtype.kind != "f" or np.isnan(values).any():
+        if values.shape != (n,) or values.dtype.kind != "f" or (stored.verified and np.isnan(values).any()):
             raise ValueError(f"{name} must be one number a node, got {values.dtype} {values.shape}")
-    reach = Reach(found["reach_edge"], found["reach_lead"]) if "reach_edge" in found else None
+    reach = NeighborReach(found["reach_edge"], found["reach_lead"]) if "reach_edge" in found else None
     return found.get("scales"), reach
-
-
-def to_json(value: Any) -> Any:
-    """Return settings as what JSON holds, their classes by name.
-
-    Raises TypeError for what is no setting of this package.
-
-    >>> to_json({"filter": Diffusion(0.9)})
-    {'filter': {'is': 'Diffusion', 'alpha': 0.9}}
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, list | tuple):
-        return [to_json(part) for part in value]
-    if isinstance(value, dict):
-        return {name: to_json(part) for name, part in value.items()}
-    name = type(value).__name__
-    if not (is_dataclass(value) and _KNOWN.get(name) is type(value)):
-        raise TypeError(f"a {name} is no setting that a saved search can hold: save it by itself, and give it again")
-    return {"is": name, **{part.name: to_json(getattr(value, part.name)) for part in fields(value)}}
-
-
-def from_json(value: Any) -> Any:
-    """Return what `to_json` took apart; lists come back as tuples.
-
-    >>> from_json({"filter": {"is": "Diffusion", "alpha": 0.9}})
-    {'filter': Diffusion(alpha=0.9)}
-    """
-    if isinstance(value, list):
-        return tuple(from_json(part) for part in value)
-    if not isinstance(value, dict):
-        return value
-    parts = {name: from_json(part) for name, part in value.items() if name != "is"}
-    return _KNOWN[value["is"]](**parts) if "is" in value else parts

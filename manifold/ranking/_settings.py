@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from manifold._checks import check_count
+from manifold._typing import RandomState
+from manifold.backends import Backend
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
+from manifold.graph.affinity import Affinity
+from manifold.index import DiffusionIndex
+from manifold.neighbors import InvertedFile
 from manifold.ranking._adaptation import Adaptation
-from manifold.solvers import ConjugateGradient
+from manifold.ranking.pooling import POOLINGS
+from manifold.ranking.seeds import Y_MODES
+from manifold.solvers import ConjugateGradient, Solver, check_solver
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"n_neighbors": 10, "n_seeds": 5, "alpha": 0.95, "gamma": 3.0, "bridge": 1, "solver": "auto"},
@@ -36,6 +44,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+ON_FAILURE = ("warn", "raise", "ignore")
+_TUNED = ("n_neighbors", "n_seeds", "alpha", "gamma", "bridge", "degree_exponent")  # and what goes with them
+_OF_PRESETS = (*_TUNED, "solver", "adaptation")
+
+
 def preset_setting(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a preset with what was given (not None) in its place; raise ValueError for an unknown one.
 
@@ -48,10 +61,107 @@ def preset_setting(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, **PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
 
 
-def refuse_chosen(given: Mapping[str, Any], *, preset: str, edges: str) -> None:
+@dataclass(frozen=True)
+class RegionSettings:
+    """What a search over regions has besides, see `manifold.ranking.RegionalSearch`."""
+
+    n_largest: int
+    y_mode: str
+    pooling: str
+    regularization: float
+
+    def __post_init__(self) -> None:
+        check_count(self.n_largest, "n_largest")
+        check_choice(self.y_mode, "y_mode", Y_MODES)
+        check_choice(self.pooling, "pooling", POOLINGS)
+        if not (np.isfinite(self.regularization) and self.regularization > 0):
+            raise ValueError(f"regularization must be a finite number > 0, got {self.regularization!r}: 1 in the paper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """All that decides what a fit makes and how a fitted search answers; checked when made.
+
+    The parameters are those of `manifold.ManifoldSearch`, with the preset and the names resolved.
+
+    Examples
+    --------
+    >>> search_settings({"preset": "paper", "alpha": 0.9}).filter
+    Diffusion(alpha=0.9)
+    """
+
+    n_neighbors: int
+    n_seeds: int
+    filter: Filter
+    affinity: Affinity
+    bridge: int = 1
+    degree_exponent: float = 0.0
+    edges: str = "mutual"
+    method: str | InvertedFile = "auto"
+    solver: str | Solver = "auto"
+    backend: str | Backend = "auto"
+    preset: str = "default"
+    tune: bool = False
+    adaptation: Adaptation | None = None
+    on_failure: str = "warn"
+    random_state: RandomState = None
+    regions: RegionSettings | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.on_failure, "on_failure", ON_FAILURE)
+        check_count(self.n_neighbors, "n_neighbors")
+        check_count(self.n_seeds, "n_seeds")
+        solver = DiffusionIndex() if self.solver == "index" else check_solver(self.solver, extra=("index",))
+        object.__setattr__(self, "solver", solver)
+        object.__setattr__(self, "degree_exponent", check_degree_exponent(self.degree_exponent))
+
+    @property
+    def width(self) -> int:
+        """Neighbours of each point that are looked at."""
+        return self.n_neighbors * (1 if self.adaptation is None else 2)
+
+    @property
+    def lead(self) -> int:
+        """Nearest items of a query that may keep their places."""
+        return 0 if self.adaptation is None else self.adaptation.lead
+
+    def tuned(self, setting: Setting) -> SearchSettings:
+        """Return these settings with what tuning chose."""
+        assert self.adaptation is not None  # tuning starts from "adaptive"
+        return replace(
+            self,
+            n_neighbors=setting.n_neighbors,
+            n_seeds=setting.n_seeds,
+            filter=setting.filter,
+            affinity=replace(self.affinity, gamma=setting.gamma),
+            degree_exponent=setting.degree_exponent,
+            adaptation=replace(self.adaptation, one_sided=setting.one_sided),
+        )
+
+
+def search_settings(given: Mapping[str, Any]) -> SearchSettings:
+    """Return the settings that parameters of `ManifoldSearch` mean: what is None is the preset's."""
+    chosen = dict(given)
+    affinity, metric = chosen.pop("affinity", "auto"), chosen.pop("metric", "cosine")
+    if chosen.get("tune"):
+        refuse_chosen(chosen)
+    preset = "adaptive" if chosen.get("tune") else chosen.get("preset", "default")
+    chosen |= preset_setting(preset, {name: chosen.get(name) for name in _OF_PRESETS})
+    kernel = Affinity(affinity, chosen.pop("gamma"), metric)
+    return SearchSettings(filter=Diffusion(chosen.pop("alpha")), affinity=kernel, **chosen)
+
+
+def check_choice(value: object, name: str, allowed: Collection[str]) -> None:
+    """Raise ValueError for a name that is not one of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
+
+
+def refuse_chosen(given: Mapping[str, Any]) -> None:
     """Raise ValueError where something is given that tuning chooses."""
-    names = [name for name, value in given.items() if value is not None]
-    names += ["preset"] * (preset != "default") + ["edges"] * (edges != "mutual")
+    names = [name for name in _TUNED if given.get(name) is not None]
+    names += ["preset"] * (given.get("preset", "default") != "default")
+    names += ["edges"] * (given.get("edges", "mutual") != "mutual")
     if names:
         raise ValueError(f"tune=True chooses the setting: leave out {', '.join(names)}, or tune=True")
 

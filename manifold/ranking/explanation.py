@@ -7,23 +7,22 @@ F_i  = (1 - a) y_i + a sum over neighbours j of S_ij F_j   by neighbours: the la
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
 from manifold._checks import check_count, check_queries
 from manifold.backends import get_backend, on_host
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
-from manifold.graph import Graph
 from manifold.index import StoredColumns
 from manifold.index.entries import entry_bounds
 from manifold.neighbors import PointSet
+from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import check_shortlist, same_place
 from manifold.ranking.search import ManifoldSearch
 from manifold.ranking.seeds import unit_seeds
@@ -104,7 +103,7 @@ class Explanation:
         return "\n".join(lines + [f"path      {path}" for path in self.paths[:3]])
 
 
-def explain(search: ManifoldSearch, query: Any, item: Any, *, n_paths: int = 5) -> Explanation:
+def explain(search: ManifoldSearch, query: ArrayLike, item: int | str, *, n_paths: int = 5) -> Explanation:
     """Explain the score of an item for a query: by seeds, by neighbours, and by the strongest walks.
 
     Parameters
@@ -148,42 +147,40 @@ def explain(search: ManifoldSearch, query: Any, item: Any, *, n_paths: int = 5) 
     """
     if not isinstance(search, ManifoldSearch):
         raise TypeError(f"search must be a ManifoldSearch, got {type(search).__name__}")
-    search._require_fit()
-    state = copy(search)  # what joins or leaves meanwhile changes nothing here
-    row = state._ids.rows(item)
+    fitted = search.fitted_  # what joins or leaves meanwhile changes nothing here
+    row = fitted.ids.rows(item)
     if row.ndim or row < 0:
         raise ValueError(f"item must be one id of the collection, got {item!r}")
-    seeds = _seeds_of(state, query)
-    return _explained(state, seeds, int(row), check_count(n_paths, "n_paths"))
+    seeds = _seeds_of(fitted, query)
+    return _explained(fitted, seeds, int(row), check_count(n_paths, "n_paths"))
 
 
-def _seeds_of(search: Any, query: Any) -> sparse.csc_array:
+def _seeds_of(fitted: Fitted, query: ArrayLike) -> sparse.csc_array:
     """Return y (n, 1) for features, an id, or a shortlist."""
+    n = fitted.graph.n_nodes
+    if isinstance(query, tuple) and len(query) == 2 and np.ndim(query[0]) == 1:
+        ids, similarities = query
+        rows, values, _ = check_shortlist(fitted.ids.rows(ids), similarities)
+        return fitted.seeds(rows, values)
     if np.ndim(query) == 0:
-        own = search._ids.rows(query)
+        own = fitted.ids.rows(query)
         if own < 0:
             raise ValueError(f"query must name an item of the collection, got {query!r}")
-        return unit_seeds(own[None], search.graph_.n_nodes)
-    if isinstance(query, tuple) and len(query) == 2 and np.ndim(query[0]) == 1:
-        rows, values, _ = check_shortlist(search._ids.rows(query[0]), query[1])
-        seeds: sparse.csc_array = search._seeds(rows, values)
-        return seeds
-    if search._points is None:
-        raise ValueError("this ManifoldSearch was fitted without X: pass an id, or (ids, similarities)")
-    here = on_host(same_place(query, search._home), search._ranker.backend)
-    features, single = check_queries(here, search._points.X.shape[1], "query")
+        return unit_seeds(own[None], n)
+    points = fitted.require_points("pass an id, or (ids, similarities)")
+    here = on_host(same_place(query, fitted.home), fitted.backend)
+    features, single = check_queries(here, points.X.shape[1], "query")
     if not single:
         raise ValueError(f"query must be one, of shape (d,), got {features.shape}: explain them one by one")
-    near = search._nearest(PointSet(features, search.affinity.metric), min(search.n_seeds, search.graph_.n_nodes))
-    return search._seeds(*near)
+    return fitted.seeds(*fitted.nearest(PointSet(features, points.metric), min(fitted.settings.n_seeds, n)))
 
 
-def _explained(search: Any, seeds: sparse.csc_array, item: int, n_paths: int) -> Explanation:
-    ranker, graph, name = search._ranker, search.graph_, search._ids.names
+def _explained(fitted: Fitted, seeds: sparse.csc_array, item: int, n_paths: int) -> Explanation:
+    ranker, graph, name = fitted.ranker, fitted.graph, fitted.ids.names
     a, stride = series(ranker.filter)
     factor = float(graph.scale(ranker.degree_exponent)[item])
     nodes, y = seeds.indices.astype(np.int64), seeds.data.astype(np.float64)
-    S, from_item, from_seeds = _solved(search, seeds, item)
+    S, from_item, from_seeds = _solved(fitted, seeds, item)
     parts = factor * y * from_item[nodes]
     for _ in range(stride - 1):  # the walk is one of double steps: what is there half a step before the last
         from_seeds = S @ from_seeds
@@ -248,13 +245,13 @@ def strongest_paths(
 
 
 def _solved(
-    search: Any, seeds: sparse.csc_array, item: int
+    fitted: Fitted, seeds: sparse.csc_array, item: int
 ) -> tuple[sparse.csr_array, NDArray[np.float64], NDArray[np.float64]]:
     """Return S in float64, h(S) e_item and h(S) y."""
-    graph: Graph = search.graph_.astype(np.float64)
-    prepared = ConjugateGradient(rtol=_RTOL).prepare(graph, search._ranker.filter, get_backend("scipy"))
+    graph = fitted.graph.astype(np.float64)
+    prepared = ConjugateGradient(rtol=_RTOL).prepare(graph, fitted.settings.filter, get_backend("scipy"))
     solution = prepared.solve(sparse.hstack([unit_seeds(np.array([item]), graph.n_nodes), seeds], format="csc"))
-    report_failures(solution, search.on_failure)
+    report_failures(solution, fitted.settings.on_failure)
     scores = np.maximum(solution.scores, 0)  # exact ones are not negative
     return prepared.system.host, scores[:, 0], scores[:, 1]
 

@@ -5,51 +5,45 @@ In: regions and their owners. Out: a `Ranking` of images by G = P h(S) Y (Iscen 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
-from manifold._checks import check_count, check_features, check_queries
+from manifold._checks import check_count
+from manifold._progress import Progress
+from manifold._typing import AnyArray, Floats, Ints, RandomState
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion
-from manifold.graph import Graph, build_graph
+from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
-from manifold.index import DiffusionIndex, PooledColumns
-from manifold.neighbors import PointSet, Progress, exact_search
+from manifold.neighbors import InvertedFile, Neighbors, PointSet, point_set
 from manifold.ranking._base import Ranking
+from manifold.ranking._change import joined
 from manifold.ranking._collection import Ids
+from manifold.ranking._facade import Facade, InForce
+from manifold.ranking._fitted import Fitted, check_slack, fit_neighbors, fit_points, region_pooling
 from manifold.ranking._folded import PooledSpectrum
-from manifold.ranking._ranker import Ranker, Task
-from manifold.ranking._saved_regional import SavedRegionalSearch
-from manifold.ranking._settings import check_degree_exponent
-from manifold.ranking.pooling import POOLINGS, Pooling, check_owners, region_match, region_weights
-from manifold.ranking.seeds import Y_MODES, regional_seeds
-from manifold.solvers import ConjugateGradient, Prepared, Solver, check_solver, get_solver, report_failures
+from manifold.ranking._inputs import check_neighbors
+from manifold.ranking._ranker import Task
+from manifold.ranking._regions import Asking
+from manifold.ranking._saved import restored
+from manifold.ranking._settings import RegionSettings, SearchSettings, check_choice
+from manifold.ranking.pooling import Pooling, check_owners
+from manifold.solvers import ConjugateGradient, Solver, report_failures
+from manifold.storage import Stored
 
-_BLOCK = 64
-
-
-@dataclass(frozen=True, eq=False)
-class _Queries:
-    """The regions of the queries, and the query 0..q-1 each belongs to."""
-
-    points: PointSet
-    owners: NDArray[np.int64]
-
-    @property
-    def n(self) -> int:
-        return int(self.owners.max(initial=-1)) + 1
-
-    def some(self, which: NDArray[np.int64]) -> _Queries:
-        """Return some queries, renumbered in the order given (ascending)."""
-        rows = np.flatnonzero(np.isin(self.owners, which))
-        return _Queries(PointSet(self.points.X[rows], "cosine"), np.searchsorted(which, self.owners[rows]))
+TRUNCATIONS = ("early", "late")
+_OWN = (
+    *("n_neighbors", "n_seeds", "bridge", "degree_exponent", "edges", "method", "solver", "backend", "on_failure"),
+    "random_state",
+)
+_OF_REGIONS = ("n_largest", "y_mode", "pooling", "regularization")
 
 
-class RegionalSearch(SavedRegionalSearch):
+class RegionalSearch(Facade):
     """Search images that have several vectors each: small objects are found by the region that shows them.
 
     The graph is over regions. Each region of a query enters through its nearest regions, the weights of all add up and
@@ -97,6 +91,14 @@ class RegionalSearch(SavedRegionalSearch):
     ['a', 'b']
     """
 
+    method = InForce["str | InvertedFile"]()
+    backend = InForce["str | Backend"]()
+    random_state = InForce["RandomState"]()
+    n_largest = InForce[int](of="regions")
+    y_mode = InForce[str](of="regions")
+    pooling = InForce[str](of="regions")
+    regularization = InForce[float](of="regions")
+
     def __init__(
         self,
         *,
@@ -111,44 +113,57 @@ class RegionalSearch(SavedRegionalSearch):
         bridge: int = 0,
         degree_exponent: float = 0.0,
         edges: str = "mutual",
-        method: str = "auto",
+        method: str | InvertedFile = "auto",
         solver: str | Solver = "auto",
         backend: str | Backend = "auto",
         on_failure: str = "warn",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
-        for name, value, allowed in (
-            ("y_mode", y_mode, Y_MODES),
-            ("pooling", pooling, POOLINGS),
-            ("on_failure", on_failure, ("warn", "raise", "ignore")),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
-        if not (np.isfinite(regularization) and regularization > 0):
-            raise ValueError(f"regularization must be a finite number > 0, got {regularization!r}: 1 in the paper")
-        self.n_neighbors = check_count(n_neighbors, "n_neighbors")
-        self.n_seeds, self.n_largest = check_count(n_seeds, "n_seeds"), check_count(n_largest, "n_largest")
-        self.y_mode, self.pooling, self.regularization = y_mode, pooling, float(regularization)
-        self.filter, self.affinity = Diffusion(alpha), Affinity("power", gamma, "cosine")
-        self.bridge, self.edges, self.degree_exponent = bridge, edges, check_degree_exponent(degree_exponent)
-        self.solver: str | Solver = DiffusionIndex() if solver == "index" else check_solver(solver)
-        self.method, self.backend = method, backend
-        self.on_failure, self.random_state = on_failure, random_state
+        given = dict(locals())
+        super().__init__({name: value for name, value in given.items() if name not in ("self", "__class__")})
+
+    @classmethod
+    def _settings_of(cls, given: Mapping[str, Any]) -> SearchSettings:
+        chosen = dict(given)
+        regions = RegionSettings(**{name: chosen.pop(name) for name in _OF_REGIONS})
+        filter, affinity = Diffusion(chosen.pop("alpha")), Affinity("power", chosen.pop("gamma"), "cosine")
+        return SearchSettings(**chosen, filter=filter, affinity=affinity, regions=regions)
+
+    @property
+    def regions(self) -> RegionSettings:
+        """The settings of seeds and pooling."""
+        regions = self.settings.regions
+        assert regions is not None
+        return regions
+
+    @property
+    def pooling_(self) -> Pooling:
+        """How the scores of regions become those of images."""
+        pooling = self.fitted_.pooling
+        assert pooling is not None
+        return pooling
+
+    @property
+    def images_(self) -> Ints:
+        """Row (n,) of the image of each region."""
+        return self.pooling_.owners
 
     def __repr__(self) -> str:
-        fitted = f", fitted to {self.ids_.size:,} images" if hasattr(self, "graph_") else ""
+        s, r = self.settings, self.regions
+        fitted = f", fitted to {len(self):,} images" if self._fitted is not None else ""
         return (
-            f"RegionalSearch(n_neighbors={self.n_neighbors}, n_seeds={self.n_seeds}, n_largest={self.n_largest}, "
-            f"y_mode={self.y_mode!r}, pooling={self.pooling!r}, filter={self.filter}, gamma={self.affinity.gamma:g}, "
-            f"edges={self.edges!r}, bridge={self.bridge}, solver={self.solver}){fitted}"
+            f"RegionalSearch(n_neighbors={s.n_neighbors}, n_seeds={s.n_seeds}, n_largest={r.n_largest}, "
+            f"y_mode={r.y_mode!r}, pooling={r.pooling!r}, filter={s.filter}, gamma={s.affinity.gamma:g}, "
+            f"edges={s.edges!r}, bridge={s.bridge}, solver={s.solver}){fitted}"
         )
 
     def fit(
         self,
-        X: Any,
-        images: Any = None,
+        X: ArrayLike | PointSet,
+        images: ArrayLike | None = None,
         *,
-        ids: Any = None,
+        ids: ArrayLike | None = None,
+        neighbors: Neighbors | None = None,
         graph: Graph | None = None,
         progress: Progress | bool | None = None,
     ) -> Self:
@@ -156,12 +171,14 @@ class RegionalSearch(SavedRegionalSearch):
 
         Parameters
         ----------
-        X : (n, d) array-like
+        X : (n, d) array-like or PointSet
             Vectors of regions, compared by cosine.
         images : (n,) int
             The image 0..N-1 of each region, in any order; by default one region each.
         ids : (N,) integers or strings
             External ids of the images; by default 0..N-1.
+        neighbors : Neighbors, optional
+            Lists that another search found over the rows of X.
         graph : Graph, optional
             Made elsewhere, over the rows of X.
         progress
@@ -170,51 +187,86 @@ class RegionalSearch(SavedRegionalSearch):
         Raises
         ------
         TypeError, ValueError, MemoryBudgetError
-            As `manifold.build_graph`; for an image without a region, or ids that are not one for each image.
+            As `manifold.build_graph`; for an image without a region, or ids that are not one for each image. The
+            object is unchanged then, as it is after an interrupt.
         """
-        X = check_features(X)
-        owners = check_owners(images, X.shape[0], name="images")
-        points, names = PointSet(X, "cosine"), Ids(ids, int(owners.max()) + 1)
-        if graph is None:
-            graph = build_graph(
-                X,
-                self.n_neighbors,
-                method=self.method,
-                gamma=self.affinity.gamma,
-                edges=self.edges,
-                bridge=self.bridge,
-                backend=self.backend,
-                random_state=self.random_state,
-                progress=progress,
-            )
-        elif graph.n_nodes != X.shape[0]:
-            raise ValueError(f"X has {X.shape[0]} rows but the graph has {graph.n_nodes} nodes")
-        backend = get_backend(self.backend, X)
-        weights = region_weights(points, owners, pooling=self.pooling, regularization=self.regularization)
-        self.pooling_ = Pooling(owners, weights, backend, maximum=self.pooling == "max")
-        prepared = self._prepare(graph, self.pooling_)
-        self._ranker = Ranker(graph, self.filter, prepared, backend, self.degree_exponent, self.pooling_)
-        self.graph_, self.ids_, self.images_ = graph, names.values, owners
-        self._points, self._ids = points, names
+        settings = self._settings
+        points, backend = point_set(X, "cosine"), get_backend(settings.backend, X)
+        n = points.X.shape[0]
+        owners = check_owners(images, n, name="images")
+        names = Ids(ids, int(owners.max()) + 1)
+        if graph is not None:
+            if neighbors is not None:
+                raise ValueError("fit takes neighbors or a graph: the graph is made of the neighbors")
+            if graph.n_nodes != n:
+                raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
+            pooling = region_pooling(settings, points, owners, backend)
+            fitted = Fitted(settings=settings, ids=names, graph=graph, backend=backend, points=points, pooling=pooling)
+            _ = fitted.ranker
+        elif neighbors is not None:
+            check_neighbors(neighbors, points, settings)
+            fitted = fit_neighbors(settings, neighbors, names, points=points, backend=backend, images=owners)
+        else:
+            fitted = fit_points(settings, points, names, backend=backend, images=owners, progress=progress)
+        self._fitted = fitted
         return self
 
-    def _prepare(self, graph: Graph, pooling: Pooling) -> Prepared:
-        """Do what needs no seeds, the pooling taken in where it is linear and the solver works offline."""
-        solver, _ = get_solver(self.solver, graph, self.filter)
-        folded = pooling.scaled(graph.scale(self.degree_exponent))
-        if isinstance(solver, DiffusionIndex) and not pooling.maximum:
-            return solver.build_pooled(graph, folded.matrix, filter=self.filter, backend=pooling.backend)
-        prepared: Any = solver.prepare(graph, self.filter, pooling.backend)
-        if isinstance(prepared, PooledColumns):
-            if pooling.maximum:
-                raise ValueError("a pooled index holds sums of regions, not max pooling: solver='index' serves that")
-            prepared.check_pooling(folded.matrix)
-        return PooledSpectrum(prepared, folded) if PooledSpectrum.serves(solver, pooling) else prepared
+    def add(self, X: ArrayLike, images: ArrayLike | None = None, *, ids: ArrayLike | None = None) -> AnyArray:
+        """Let images join the collection.
+
+        Parameters
+        ----------
+        X : (m, d) array-like
+            Vectors of their regions.
+        images : (m,) int
+            The new image 0, 1, ... of each region; by default one region each.
+        ids : one for each new image, optional
+            Names that are not in the collection; by default the integers after the largest it ever held.
+
+        Returns
+        -------
+        array
+            The ids of the new images.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryBudgetError
+            As `ManifoldSearch.add`, whose notes hold here too; stored columns of images are solved anew.
+
+        Examples
+        --------
+        >>> search = RegionalSearch(n_neighbors=1, n_seeds=1).fit(np.eye(3), images=[0, 0, 1])
+        >>> search.add([[0.1, 0.0, 0.9], [0.0, 0.9, 0.1]], images=[0, 1]).tolist()
+        [2, 3]
+        >>> search.search([[0.0, 0.0, 1.0]], k=2).ids.tolist()
+        [1, 2]
+        """
+        return self._change(lambda fitted: joined(fitted, X, ids, images=images))
+
+    def explain(self) -> str:
+        """Return what the search does with a query, line by line, and why this solver does it.
+
+        Examples
+        --------
+        >>> print(RegionalSearch(n_neighbors=1).fit(np.eye(2)).explain())
+        seeds    the 200 nearest regions of each of a query's, the 200 largest sums kept, weighted by power, gamma=3
+        filter   Diffusion(alpha=0.99)
+        solver   direct, because a dense factor of 2 nodes costs less than iterating
+                 Direct()
+        scores   F
+        pooling  generalized_max of 2 regions to 2 images
+        """
+        fitted, regions = self.fitted_, self.regions
+        seeds = f"the {fitted.settings.n_seeds} nearest regions of each of a query's"
+        kept = f"the {regions.n_largest} largest sums kept"
+        n, images = fitted.graph.n_nodes, fitted.ids.values.size
+        pooled = f"pooling  {regions.pooling} of {n:,} regions to {images:,} images"
+        return f"seeds    {seeds}, {kept}, {fitted.explain()}\n{pooled}"
 
     def search(
         self,
-        Q: Any,
-        queries: Any = None,
+        Q: ArrayLike,
+        queries: ArrayLike | None = None,
         k: int = 100,
         *,
         slack: float | None = None,
@@ -249,26 +301,52 @@ class RegionalSearch(SavedRegionalSearch):
         Cost: one product of Q with X, then as many products with S as the solver takes iterations, 64 queries at a
         time. An early truncation prepares a solver for each query.
         """
-        self._require_fit()
-        if truncation not in ("early", "late"):
-            raise ValueError(f"truncation must be 'early' or 'late', got {truncation!r}")
-        if slack is not None and not slack >= 0:
-            raise ValueError(f"slack must be at least 0, got {slack!r}")
-        asked, single = self._queries(Q, queries)
-        k = min(check_count(k, "k"), self.pooling_.n_images)
+        fitted = self.fitted_
+        check_choice(truncation, "truncation", TRUNCATIONS)
+        check_slack(slack)
+        asked, single = Asking.of(fitted, Q, queries)
+        k = min(check_count(k, "k"), fitted.ids.values.size)
         if shortlist is None:
-            task = Task(k, lambda some: self._nearest(asked.some(some), k), slack=slack)
-            answer = self._ranker.rank(self._seeds(asked, self._points), task)
-        else:
-            answer = self._rank_shortlist(
-                asked, k, shortlist=check_count(shortlist, "shortlist"), early=truncation == "early", slack=slack
-            )
-        rows, scores, proved, diagnostics = answer
-        report_failures(diagnostics, self.on_failure)
-        ids = self._ids.names(rows)
-        return Ranking(ids[0] if single else ids, scores[0] if single else scores, proved, diagnostics)
+            task = Task(k, lambda some: asked.some(some).nearest_images(k), slack=slack)
+            return fitted.ranked(asked.seeds(), task, k=k, single=single)
+        size = check_count(shortlist, "shortlist")
+        rows, scores, proved, diagnostics = asked.rank_shortlist(k, size, early=truncation == "early", slack=slack)
+        report_failures(diagnostics, fitted.settings.on_failure)
+        return fitted.named(rows, scores, slack=proved, diagnostics=diagnostics, single=single)
 
-    def region_scores(self, Q: Any, queries: Any = None) -> NDArray[np.float64]:
+    def similar(self, ids: ArrayLike, k: int = 100, *, slack: float | None = None) -> Ranking:
+        """Rank the images for images that are among them, themselves left out: each of their regions is a seed.
+
+        Parameters
+        ----------
+        ids : (q,) or one id
+            Images.
+        k : int
+            Images to return; all N - 1 others where k is larger.
+        slack : float, optional
+            See `ManifoldSearch.search`.
+
+        Examples
+        --------
+        >>> regions = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, -0.9], [0.2, 0.9]])
+        >>> search = RegionalSearch(n_neighbors=2).fit(regions, images=[0, 0, 1, 1, 2], ids=["a", "b", "c"])
+        >>> search.similar("c", k=1).ids.tolist()
+        ['a']
+        """
+        fitted, owners = self.fitted_, self.images_
+        k = min(check_count(k, "k"), fitted.ids.values.size - 1)
+        own = fitted.ids.present(ids)
+        single, own = own.ndim == 0, np.atleast_1d(own)
+
+        def baseline(some: Ints) -> Ints:
+            near = Asking.inside(fitted, own[some]).nearest_images(k + 1)
+            return np.array([row[row != me][:k] for row, me in zip(near, own[some], strict=True)]).reshape(-1, k)
+
+        task = Task(k, baseline, own=own, slack=slack)
+        seeds = sparse.csc_array(owners[:, None] == own, dtype=np.float64)
+        return fitted.ranked(seeds, task, k=k, single=single)
+
+    def region_scores(self, Q: ArrayLike, queries: ArrayLike | None = None) -> Floats:
         """Return w_j F_j for each region: what it adds to the score of its image, or what the maximum is taken of.
 
         Parameters
@@ -280,68 +358,32 @@ class RegionalSearch(SavedRegionalSearch):
         -------
         (q, n), or (n,) for one query
             Rows in the order of the regions that were fitted.
+
+        Examples
+        --------
+        >>> search = RegionalSearch(n_neighbors=1, n_seeds=1, pooling="sum", alpha=0.5).fit([[1.0, 0.0], [0.9, 0.1]])
+        >>> search.region_scores([[1.0, 0.0]]).round(4).tolist()
+        [0.6667, 0.3333]
         """
-        self._require_fit()
-        asked, single = self._queries(Q, queries)
-        prepared = self._ranker.prepared
-        if isinstance(prepared, PooledColumns):
-            prepared = ConjugateGradient().prepare(self.graph_, self.filter, self.pooling_.backend)
-        elif isinstance(prepared, PooledSpectrum):
+        fitted, pooling = self.fitted_, self.pooling_
+        asked, single = Asking.of(fitted, Q, queries)
+        prepared = fitted.ranker.prepared
+        if isinstance(prepared, PooledSpectrum):
             prepared = prepared.prepared
-        solution = prepared.solve(self._seeds(asked, self._points))
-        report_failures(solution, self.on_failure)
-        scores = np.maximum(self.pooling_.backend.to_host(solution.scores).astype(np.float64), 0)
-        weights = self.pooling_.scaled(self.graph_.scale(self.degree_exponent)).weights
-        weighted: NDArray[np.float64] = (scores * weights[:, None]).T
+        elif prepared.is_pooled:
+            prepared = ConjugateGradient().prepare(fitted.graph, fitted.settings.filter, pooling.backend)
+        solution = prepared.solve(asked.seeds())
+        report_failures(solution, fitted.settings.on_failure)
+        scores = np.maximum(pooling.backend.to_host(solution.scores).astype(np.float64), 0)
+        weights = pooling.scaled(fitted.graph.scale(fitted.settings.degree_exponent)).weights
+        weighted: Floats = (scores * weights[:, None]).T
         return weighted[0] if single else weighted
 
-    def _rank_shortlist(
-        self, asked: _Queries, k: int, *, shortlist: int, early: bool, slack: float | None
-    ) -> tuple[Any, ...]:
-        """Rank the shortlist of each query, and let the rest of the baseline follow."""
-        blocks = [np.arange(i, min(i + _BLOCK, asked.n)) for i in range(0, asked.n, _BLOCK)]
-        size = min(shortlist, self.pooling_.n_images)
-        nothing = np.empty((0, max(k, size)), dtype=np.int64)
-        baseline = np.concatenate([nothing, *(self._nearest(asked.some(b), max(k, size)) for b in blocks)])
-        best = min(k, size)
-        candidates = baseline[:, :size]
-        if early:
-
-            def seeds(j: int, regions: NDArray[np.int64]) -> sparse.csc_array:
-                return self._seeds(asked.some(np.array([j])), PointSet(self._points.X[regions], "cosine"))
-
-            answer = self._ranker.rank_truncated(candidates, best, seeds=seeds, solver=self.solver, slack=slack)
-        else:
-            task = Task(best, lambda some: baseline[some], candidates=candidates, slack=slack)
-            answer = self._ranker.rank(self._seeds(asked, self._points), task)
-        rows, scores, proved, report = answer
-        rows = np.concatenate([rows, baseline[:, best:k]], axis=1)
-        return rows, np.pad(scores, ((0, 0), (0, k - best))), proved, report
-
-    def _queries(self, Q: Any, owners: Any) -> tuple[_Queries, bool]:
-        rows, _ = check_queries(Q, self._points.X.shape[1])
-        own = np.zeros(len(rows), dtype=np.int64) if owners is None else check_owners(owners, len(rows), name="queries")
-        return _Queries(PointSet(rows, "cosine"), own), owners is None
-
-    def _seeds(self, asked: _Queries, points: PointSet) -> sparse.csc_array:
-        """Return Y (n, q) on the regions of `points`."""
-        n = points.X.shape[0]
-        near, similarities = exact_search(asked.points, points, k=min(self.n_seeds, n), backend=get_backend("scipy"))
-        return regional_seeds(
-            near,
-            similarities,
-            owners=asked.owners,
-            n_nodes=n,
-            n_largest=self.n_largest,
-            gamma=self.affinity.gamma,
-            y_mode=self.y_mode,
-        )
-
-    def _nearest(self, asked: _Queries, k: int) -> NDArray[np.int64]:
-        """Return the k best images (q, k) of each query by `region_match`, equal ones by their rows."""
-        match = region_match(asked.points, self._points, queries=asked.owners, images=self.images_)
-        return np.argsort(-match, axis=1, kind="stable")[:, :k]
-
-    def _require_fit(self) -> None:
-        if not hasattr(self, "graph_"):
-            raise ValueError("this RegionalSearch is not fitted: call fit(X, images) first")
+    @classmethod
+    def _from_stored(cls, stored: Stored) -> Self:
+        fitted = restored(stored)
+        s, regions = fitted.settings, fitted.settings.regions
+        if regions is None or not isinstance(s.filter, Diffusion):
+            raise ValueError("a search over regions has settings of regions, and a Diffusion for a filter")
+        given = {name: getattr(s, name) for name in _OWN} | {name: getattr(regions, name) for name in _OF_REGIONS}
+        return cls._of(fitted, given | {"alpha": s.filter.alpha, "gamma": s.affinity.gamma})

@@ -5,45 +5,42 @@ In: features and queries, or ids and similarities of a shortlist. Out: a `Rankin
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
+from numpy.typing import ArrayLike
 
-from manifold._checks import check_count, check_features
-from manifold.backends import Backend, backend_for, get_backend, on_host, place
-from manifold.filters import Diffusion, Filter
+from manifold._checks import check_count
+from manifold._progress import Progress
+from manifold._typing import AnyArray, Ints, RandomState
+from manifold.backends import Backend, backend_for, on_host, place
+from manifold.filters import Diffusion
 from manifold.graph import Graph
-from manifold.graph.affinity import Affinity
-from manifold.index import DiffusionIndex
-from manifold.neighbors import Neighbors, PointSet, Progress, exact_search, find_neighbors
-from manifold.ranking._adaptation import (
-    DEPTH,
-    Adaptation,
-    Asked,
-    reciprocal_seeds,
-    similarities_listed,
-    similarities_to,
-)
+from manifold.neighbors import InvertedFile, Neighbors, PointSet, point_set
+from manifold.ranking._adaptation import Adaptation, Asked, similarities_listed, similarities_to
 from manifold.ranking._base import Ranking
+from manifold.ranking._change import joined
 from manifold.ranking._collection import Ids
-from manifold.ranking._dynamic import Dynamic, on_one_state
-from manifold.ranking._inputs import check_shortlist, good_queries, same_place
+from manifold.ranking._facade import Facade, InForce
+from manifold.ranking._fitted import Fitted, fit_neighbors, fit_points
+from manifold.ranking._inputs import check_neighbors, check_shortlist, good_queries, same_place
 from manifold.ranking._ranker import Task
-from manifold.ranking._saved import SavedSearch
-from manifold.ranking._settings import Setting, check_degree_exponent, preset_setting, refuse_chosen
-from manifold.ranking._variants import Variants
-from manifold.ranking.seeds import query_seeds, unit_seeds
-from manifold.ranking.tuning import WIDTH, Tuning, tune
-from manifold.solvers import Solver, check_solver, report_failures
+from manifold.ranking._saved import restored
+from manifold.ranking._settings import SearchSettings, check_choice, search_settings
+from manifold.ranking.seeds import unit_seeds
+from manifold.ranking.tuning import Tuning
+from manifold.solvers import Solver
+from manifold.storage import Stored
+
+CANDIDATES = ("shortlist", "subgraph", "all")
 
 
-class ManifoldSearch(SavedSearch, Variants, Dynamic):
+class ManifoldSearch(Facade):
     """Search a collection along its manifold: features in, better ranked ids out.
+
+        scores = h(S) Y / degree^p,    S = D^-1/2 W D^-1/2
 
     Parameters
     ----------
@@ -81,10 +78,14 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
 
     Attributes
     ----------
+    fitted_ : Fitted
+        Everything that the fit made, in one frozen state; the attributes below are parts of it.
     graph_ : Graph
     ids_ : (n,) external ids
     tuning_ : Tuning
         What was tried and chosen, with `tune`.
+    n_neighbors, n_seeds, filter, ...
+        The settings in force: of the fit, where there is one; `get_params` has the parameters as they were given.
 
     Examples
     --------
@@ -94,6 +95,13 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
     >>> (y[100:][ids] == y[:2, None]).mean()
     np.float64(1.0)
     """
+
+    preset = InForce[str]()
+    tune = InForce[bool]()
+    method = InForce["str | InvertedFile"]()
+    backend = InForce["str | Backend"]()
+    adaptation = InForce["Adaptation | None"]()
+    random_state = InForce["RandomState"]()
 
     def __init__(
         self,
@@ -107,115 +115,133 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
         edges: str = "mutual",
         metric: str = "cosine",
         affinity: str = "auto",
-        method: str = "auto",
+        method: str | InvertedFile = "auto",
         solver: str | Solver | None = None,
         backend: str | Backend = "auto",
         preset: str = "default",
         tune: bool = False,
         adaptation: Adaptation | None = None,
         on_failure: str = "warn",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
-        if on_failure not in ("warn", "raise", "ignore"):
-            raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {on_failure!r}")
-        given: dict[str, Any] = {"n_neighbors": n_neighbors, "n_seeds": n_seeds, "alpha": alpha, "gamma": gamma}
-        given |= {"bridge": bridge, "degree_exponent": degree_exponent}
-        if tune:
-            refuse_chosen(given, preset=preset, edges=edges)
-        given |= {"solver": solver, "adaptation": adaptation}
-        chosen = preset_setting("adaptive" if tune else preset, given)
-        self.n_neighbors = check_count(chosen["n_neighbors"], "n_neighbors")
-        self.n_seeds = check_count(chosen["n_seeds"], "n_seeds")
-        self.filter: Filter = Diffusion(chosen["alpha"])
-        self.affinity = Affinity(affinity, chosen["gamma"], metric)
-        self.bridge: int = chosen["bridge"]
-        self.solver: str | Solver = DiffusionIndex() if chosen["solver"] == "index" else check_solver(chosen["solver"])
-        self.degree_exponent = check_degree_exponent(chosen["degree_exponent"])
-        self.edges, self.method, self.backend = edges, method, backend
-        self.preset, self.on_failure, self.random_state, self.tune = preset, on_failure, random_state, tune
-        self.adaptation: Adaptation | None = chosen["adaptation"]
+        given = dict(locals())
+        super().__init__({name: value for name, value in given.items() if name not in ("self", "__class__")})
+
+    @classmethod
+    def _settings_of(cls, given: Mapping[str, Any]) -> SearchSettings:
+        return search_settings(given)
 
     def __repr__(self) -> str:
-        fitted = f", fitted to {self.graph_.n_nodes:,} items" if hasattr(self, "graph_") else ""
+        s = self.settings
+        fitted = f", fitted to {len(self):,} items" if self._fitted is not None else ""
         return (
-            f"ManifoldSearch(n_neighbors={self.n_neighbors}, n_seeds={self.n_seeds}, filter={self.filter}, "
-            f"gamma={self.affinity.gamma:g}, edges={self.edges!r}, bridge={self.bridge}, "
-            f"metric={self.affinity.metric!r}, solver={self.solver}){fitted}"
+            f"ManifoldSearch(n_neighbors={s.n_neighbors}, n_seeds={s.n_seeds}, filter={s.filter}, "
+            f"gamma={s.affinity.gamma:g}, edges={s.edges!r}, bridge={s.bridge}, "
+            f"metric={s.affinity.metric!r}, solver={s.solver}){fitted}"
         )
 
+    @property
+    def tuning_(self) -> Tuning:
+        """What was tried and chosen; raises AttributeError where nothing was."""
+        if self.fitted_.tuning is None:
+            raise AttributeError("this ManifoldSearch was fitted without tune=True: it has no tuning_")
+        return self.fitted_.tuning
+
     def fit(
-        self, X: Any = None, ids: Any = None, *, graph: Graph | None = None, progress: Progress | bool | None = None
+        self,
+        X: ArrayLike | PointSet | None = None,
+        ids: ArrayLike | None = None,
+        *,
+        neighbors: Neighbors | None = None,
+        graph: Graph | None = None,
+        progress: Progress | bool | None = None,
     ) -> Self:
         """Build the graph of a collection and prepare the solver.
 
         Parameters
         ----------
-        X : (n, d) array-like
-            Features; may be left out where a graph is given, and then only `rerank` and `similar` work.
+        X : (n, d) array-like or PointSet, optional
+            Features; may be left out where neighbours or a graph are given, and then only `rerank` and `similar` work.
         ids : (n,) integers or strings, optional
             Distinct names of the items; 0..n-1 by default.
+        neighbors : Neighbors, optional
+            Lists that another search found, of a vector store say, over the same n items: nothing is searched for.
         graph : Graph, optional
-            One made elsewhere over the same n items; by default it is built from X.
+            One made elsewhere over the same n items; by default it is built from the neighbours.
         progress : bool or callable(done, total), optional
             Shown the search for neighbours, then the settings tried; see `manifold.neighbors.find_neighbors`.
 
         Raises
         ------
         TypeError, ValueError, MemoryBudgetError
-            As `build_graph` does; and for ids that repeat or do not match. The object is unchanged then.
+            As `build_graph` does; for ids that repeat or do not match; and for neighbours of other points, of another
+            metric, or fewer than the settings ask for. The object is unchanged then, as it is after an interrupt.
         """
-        fitted = copy(self)  # what breaks off, for an error or an interrupt, leaves this object as it was
-        fitted._fit(X, ids, graph, progress)
-        self._become(fitted)
+        settings = self._settings
+        backend, home = backend_for(settings.backend, {"X": X}), place(X)
+        points = None if X is None else point_set(on_host(X, backend), settings.affinity.metric)
+        if graph is not None:
+            if neighbors is not None or settings.tune or settings.adaptation:
+                raise ValueError("tune and adaptation need the neighbours that the graph is made of: leave out graph")
+            fitted = _fit_graph(settings, graph, points, ids, backend=backend, home=home)
+        elif neighbors is not None:
+            names = Ids(ids, check_neighbors(neighbors, points, settings))
+            fitted = fit_neighbors(
+                settings, neighbors, names, points=points, backend=backend, home=home, progress=progress
+            )
+        elif points is not None:
+            names = Ids(ids, points.X.shape[0])  # wrong ids are met before the long work
+            fitted = fit_points(settings, points, names, backend=backend, home=home, progress=progress)
+        else:
+            raise ValueError("fit needs X, neighbors or a graph")
+        self._fitted = fitted
         return self
 
-    def _fit(self, X: Any, ids: Any, graph: Graph | None, progress: Progress | bool | None) -> None:
-        points = None
-        backend, home = backend_for(self.backend, {"X": X}), place(X)
-        if X is not None:
-            X = check_features(on_host(X, backend))
-            points, n = PointSet(X, self.affinity.metric), X.shape[0]
-        elif graph is not None:
-            n = graph.n_nodes
-        else:
-            raise ValueError("fit needs X, or a graph")
-        if graph is not None and (self.tune or self.adaptation):
-            raise ValueError("tune and adaptation need the neighbours that the graph is made of: leave out graph")
-        names = Ids(ids, n)  # wrong ids are met before the long work
-        if graph is None:
-            graph = self._take_neighbors(self._find_neighbors(X, progress, backend))
-        elif n != graph.n_nodes:
-            raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
-        else:
-            self._neighbors = self._scales = self._reach = None
-        self._prepare(graph, backend)
-        self.graph_, self.ids_, self._home = graph, names.values, home
-        self._points, self._ids = points, names
+    def add(self, X: ArrayLike, ids: ArrayLike | None = None) -> AnyArray:
+        """Let items join the collection.
 
-    def _find_neighbors(self, X: Any, progress: Progress | bool | None, backend: Backend) -> Neighbors:
-        """Return the lists that the graph is made of; what tuning chooses holds from here on."""
-        neighbors = find_neighbors(
-            X,
-            min(WIDTH if self.tune else self._width, max(X.shape[0] - 1, self.n_neighbors)),
-            method=self.method,
-            metric=self.affinity.metric,
-            backend=backend,
-            random_state=self.random_state,
-            progress=progress,
-        )
-        if self.tune:
-            self.tuning_: Tuning = tune(neighbors, affinity=self.affinity.kind, backend=backend, progress=progress)
-            self._take(self.tuning_.setting)
-        return self._lists(neighbors)
+        Parameters
+        ----------
+        X : (m, d) array-like
+            Their features, where those of `fit` were.
+        ids : (m,) integers or strings, optional
+            Names that are not in the collection; by default the integers after the largest it ever held.
 
-    def _take(self, setting: Setting) -> None:
-        self.n_neighbors, self.n_seeds, self.filter = setting.n_neighbors, setting.n_seeds, setting.filter
-        self.affinity = replace(self.affinity, gamma=setting.gamma)
-        self.degree_exponent = setting.degree_exponent
-        assert self.adaptation is not None
-        self.adaptation = replace(self.adaptation, one_sided=setting.one_sided)
+        Returns
+        -------
+        (m,) array
+            The ids of the new items; their rows follow those that are there.
 
-    @on_one_state
+        Raises
+        ------
+        TypeError, ValueError, MemoryBudgetError
+            As `fit` does; for ids of another kind, that repeat or are taken; and for a search without features or
+            fitted with ``graph=``, whose neighbours are not known. The object is unchanged then, as it is after an
+            interrupt.
+
+        Notes
+        -----
+        The search is then that of a `fit` to all items, in the order of their rows: the same graph and the same
+        answers to the bit, where neighbours were searched for exactly. What an approximate method found stays as it is,
+        and what joins is searched for exactly. A setting that was tuned is kept. Columns of an index hold, see
+        `manifold.index.updated_columns`: those of touched nodes are solved, and some of the others, whose bounds have
+        become wide, when a query first starts from them.
+
+        Cost: two products of X with the collection, and one copy of features, lists and graph, into memory even where
+        they were mapped from a file: add many at a time.
+        Searches go on meanwhile, on the collection as it was; of changes at once each follows the one before.
+
+        Examples
+        --------
+        >>> from manifold import ManifoldSearch
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+        >>> search.add([[0.1, 0.9]]).tolist()
+        [3]
+        >>> search.search([0.0, 1.0], k=2).ids.tolist()
+        [2, 3]
+        """
+        return self._change(lambda fitted: joined(fitted, X, ids))
+
     def explain(self) -> str:
         """Return what the search does with a query, line by line, and why this solver does it.
 
@@ -228,20 +254,10 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
                  Direct()
         scores   F
         """
-        self._require_fit()
-        kernel, p = self.affinity, self.degree_exponent
-        weighted = f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind
-        adapted = "" if self.adaptation is None else self.adaptation.explain(self._one_sided)
-        tuned = f"\ntuning   {self.tuning_.reason}, of {len(self.tuning_.table)} settings" if self.tune else ""
-        return (
-            f"seeds    the {self.n_seeds} nearest items of a query, weighted by {weighted}\n"
-            f"filter   {self.filter}\n"
-            f"solver   {self._reason}\n"
-            f"scores   F" + (f" / degree^{p:g}" if p else "") + adapted + tuned
-        )
+        fitted = self.fitted_
+        return f"seeds    the {fitted.settings.n_seeds} nearest items of a query, {fitted.explain()}"
 
-    @on_one_state
-    def search(self, Q: Any, k: int = 100, *, slack: float | None = None, on_bad: str = "raise") -> Ranking:
+    def search(self, Q: ArrayLike, k: int = 100, *, slack: float | None = None, on_bad: str = "raise") -> Ranking:
         """Rank the collection for queries that are not in it.
 
         Parameters
@@ -260,25 +276,30 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
         -----
         Cost: one product of Q with X, then as many products with S as the solver takes iterations, 64 queries at
         a time; memory 64 n scores.
-        """
-        self._require_fit()
-        if self._points is None:
-            raise ValueError("this ManifoldSearch was fitted without X: only rerank and similar work")
-        k = min(check_count(k, "k"), self.graph_.n_nodes)
-        Q = on_host(same_place(Q, getattr(self, "_home", "cpu")), self._ranker.backend)
-        Q, single, bad = good_queries(Q, on_bad, n_features=self._points.X.shape[1], missing=self._ids.missing)
-        queries = PointSet(Q, self.affinity.metric)
-        near, similarities = self._nearest(queries, min(max(self.n_seeds, self._lead), self.graph_.n_nodes))
-        depth = self._depth(k, self.graph_.n_nodes)
-        task = Task(depth, lambda some: self._nearest(queries, depth, rows=some)[0], slack=slack)
-        asked = Asked(near, similarities, partial(similarities_to, queries, self._points))
-        return self._ranked(self._seeds(near, similarities), task, k=k, asked=asked, single=single, bad=bad)
 
-    @on_one_state
+        Examples
+        --------
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+        >>> search.search([0.0, 1.0], k=1).ids.tolist()
+        [2]
+        """
+        fitted = self.fitted_
+        s, n = fitted.settings, fitted.graph.n_nodes
+        points = fitted.require_points("only rerank and similar work")
+        k = min(check_count(k, "k"), n)
+        Q = on_host(same_place(Q, fitted.home), fitted.backend)
+        rows, single, bad = good_queries(Q, on_bad, n_features=points.X.shape[1], missing=fitted.ids.missing)
+        queries = PointSet(rows, s.affinity.metric)
+        near, similarities = fitted.nearest(queries, min(max(s.n_seeds, s.lead), n))
+        depth = fitted.depth(k, n)
+        task = Task(depth, lambda some: fitted.nearest(queries, depth, rows=some)[0], slack=slack)
+        asked = Asked(near, similarities, partial(similarities_to, queries, points))
+        return fitted.ranked(fitted.seeds(near, similarities), task, k=k, asked=asked, single=single, bad=bad)
+
     def rerank(
         self,
-        ids: Any,
-        similarities: Any,
+        ids: ArrayLike,
+        similarities: ArrayLike,
         k: int = 100,
         *,
         candidates: str = "shortlist",
@@ -303,21 +324,25 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
         ------
         ValueError
             For shapes that differ, NaN, an id twice in a row or one that is not in the collection.
+
+        Examples
+        --------
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=["a", "b", "c"])
+        >>> search.rerank(["b", "c"], [0.8, 0.7], k=2, candidates="all").ids.tolist()
+        ['b', 'a']
         """
-        self._require_fit()
+        fitted = self.fitted_
         k = check_count(k, "k")
-        if candidates not in ("shortlist", "subgraph", "all"):
-            raise ValueError(f"candidates must be 'shortlist', 'subgraph' or 'all', got {candidates!r}")
-        rows, values, single = check_shortlist(self._ids.rows(ids), similarities)
-        shortlist, early = candidates != "all", self.solver if candidates == "subgraph" else None
-        k = min(k, rows.shape[1] if shortlist else self.graph_.n_nodes)
-        depth = self._depth(k, rows.shape[1] if shortlist else self.graph_.n_nodes)
+        check_choice(candidates, "candidates", CANDIDATES)
+        rows, values, single = check_shortlist(fitted.ids.rows(ids), similarities)
+        shortlist, early = candidates != "all", fitted.settings.solver if candidates == "subgraph" else None
+        most = rows.shape[1] if shortlist else fitted.graph.n_nodes
+        k, depth = min(k, most), fitted.depth(min(k, most), most)
         task = Task(depth, lambda some: rows[some], rows if shortlist else None, slack=slack, early=early)
         asked = Asked(rows, values, partial(similarities_listed, rows, values))
-        return self._ranked(self._seeds(rows, values), task, k=k, asked=asked, single=single)
+        return fitted.ranked(fitted.seeds(rows, values), task, k=k, asked=asked, single=single)
 
-    @on_one_state
-    def similar(self, ids: Any, k: int = 100, *, slack: float | None = None) -> Ranking:
+    def similar(self, ids: ArrayLike, k: int = 100, *, slack: float | None = None) -> Ranking:
         """Rank the collection for items that are in it, themselves left out: "more like this".
 
         Parameters
@@ -328,69 +353,71 @@ class ManifoldSearch(SavedSearch, Variants, Dynamic):
             Items to return; all n - 1 others where k is larger.
         slack : float, optional
             As for `search`.
+
+        Examples
+        --------
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+        >>> search.similar(0, k=1).ids.tolist()
+        [1]
         """
-        self._require_fit()
-        k = min(check_count(k, "k"), self.graph_.n_nodes - 1)
-        own = self._ids.rows(ids)
+        fitted = self.fitted_
+        points, others = fitted.points, fitted.graph.n_nodes - 1
+        k = min(check_count(k, "k"), others)
+        own = fitted.ids.present(ids)
         single, own = own.ndim == 0, np.atleast_1d(own)
-        if (own < 0).any():
-            raise ValueError("ids must name items of the collection, not the missing marker")
+        depth = fitted.depth(k, others)
 
-        def baseline(some: NDArray[np.int64]) -> NDArray[np.int64]:
-            if self._points is None or not k:
+        def baseline(some: Ints) -> Ints:
+            if points is None or not k:
                 return np.empty((some.size, 0), dtype=np.int64)
-            return self._nearest(self._points, depth, rows=own[some])[0]
+            return fitted.nearest(points, depth, rows=own[some])[0]
 
-        depth = self._depth(k, self.graph_.n_nodes - 1)
-        task = Task(depth, baseline, own=own, slack=slack)
         asked = None
-        if self._points is not None and self.adaptation is not None:
-            nearest = self._nearest(self._points, min(self._lead, self.graph_.n_nodes - 1), rows=own)
-            asked = Asked(*nearest, partial(similarities_to, self._points, self._points, own=own))
-        return self._ranked(unit_seeds(own, self.graph_.n_nodes), task, k=k, asked=asked, single=single)
+        if points is not None and fitted.settings.adaptation is not None:
+            near, similarities = fitted.nearest(points, min(fitted.settings.lead, others), rows=own)
+            asked = Asked(near, similarities, partial(similarities_to, points, points, own=own))
+        task = Task(depth, baseline, own=own, slack=slack)
+        return fitted.ranked(unit_seeds(own, fitted.graph.n_nodes), task, k=k, asked=asked, single=single)
 
-    def _nearest(self, queries: PointSet, k: int, *, rows: Any = None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the k nearest items of queries; of items, which are the queries themselves, the k nearest others."""
-        assert self._points is not None  # for the type checker: the callers have looked
-        if not k:  # of a collection that all have left
-            q = queries.X.shape[0] if rows is None else rows.size
-            return np.empty((q, 0), dtype=np.int64), np.empty((q, 0), dtype=np.float32)
-        return exact_search(
-            queries, self._points, k=k, drop_self=queries is self._points, rows=rows, backend=get_backend("scipy")
-        )
+    @classmethod
+    def _from_stored(cls, stored: Stored) -> Self:
+        fitted = restored(stored)
+        return cls._of(fitted, parameters_of(fitted.settings))
 
-    def _seeds(self, near: NDArray[np.int64], similarities: NDArray[np.float32]) -> sparse.csc_array:
-        near, similarities = near[:, : self.n_seeds], similarities[:, : self.n_seeds]
-        how: dict[str, Any] = {"affinity": self.affinity, "node_scales": self._scales}
-        if self.adaptation is None or self._reach is None:
-            return query_seeds(near, similarities, n_nodes=self.graph_.n_nodes, **how)
-        return reciprocal_seeds(near, similarities, reach=self._reach.edge, one_sided=self._one_sided, **how)
 
-    @property
-    def _lead(self) -> int:
-        return 0 if self.adaptation is None else self.adaptation.lead
+def _fit_graph(
+    settings: SearchSettings,
+    graph: Graph,
+    points: PointSet | None,
+    ids: ArrayLike | None,
+    *,
+    backend: Backend,
+    home: str,
+) -> Fitted:
+    """Return the state of a graph made elsewhere: its neighbours are not known."""
+    n = graph.n_nodes if points is None else points.X.shape[0]
+    names = Ids(ids, n)
+    if n != graph.n_nodes:
+        raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
+    fitted = Fitted(settings=settings, ids=names, graph=graph, backend=backend, home=home, points=points)
+    _ = fitted.ranker
+    return fitted
 
-    def _depth(self, k: int, most: int) -> int:
-        """Return how many items to rank where k are asked for."""
-        return k if self.adaptation is None else min(most, max(k, DEPTH))
 
-    def _ranked(
-        self, seeds: sparse.csc_array, task: Task, *, k: int, asked: Asked | None, single: bool, bad: Any = ()
-    ) -> Ranking:
-        if task.slack is not None and not task.slack >= 0:
-            raise ValueError(f"slack must be at least 0, got {task.slack!r}")
-        rows, scores, slack, diagnostics = self._ranker.rank(seeds, task)
-        report_failures(diagnostics, self.on_failure)
-        kept = np.zeros(rows.shape[0], dtype=np.int64)
-        if asked is not None and self.adaptation is not None and self._reach is not None:
-            fused = self.adaptation if self.affinity.kind == "power" else replace(self.adaptation, fusion=0.0)
-            rows, scores, kept = fused.in_order(rows, scores, asked, reach=self._reach)
-        rows, scores, kept = rows[:, :k], scores[:, :k], np.minimum(kept, k)
-        if len(bad):
-            rows[bad], scores[bad], slack[bad], kept[bad] = -1, 0, np.inf, 0
-        ids = self._ids.names(rows)
-        return Ranking(ids[0] if single else ids, scores[0] if single else scores, slack, diagnostics, kept)
-
-    def _require_fit(self) -> None:
-        if not hasattr(self, "graph_"):
-            raise ValueError("this ManifoldSearch is not fitted: call fit(X) first")
+def parameters_of(s: SearchSettings) -> dict[str, Any]:
+    """Return parameters of `ManifoldSearch` that mean these settings; a filter that has none is left out."""
+    alpha = s.filter.alpha if isinstance(s.filter, Diffusion) else None
+    chosen: dict[str, Any] = {
+        "n_neighbors": s.n_neighbors,
+        "n_seeds": s.n_seeds,
+        "alpha": alpha,
+        "gamma": s.affinity.gamma,
+    }
+    chosen |= {"solver": s.solver, "adaptation": s.adaptation}
+    if s.tune:
+        chosen = dict.fromkeys(chosen) | {"solver": s.solver}
+    return chosen | {
+        "edges": s.edges, "metric": s.affinity.metric, "affinity": s.affinity.kind, "method": s.method,
+        "backend": s.backend, "preset": s.preset, "tune": s.tune, "on_failure": s.on_failure,
+        "random_state": s.random_state,
+    }  # fmt: skip

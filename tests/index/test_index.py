@@ -314,7 +314,7 @@ def test_refinement_that_cannot_help_says_so():
     with pytest.warns(ConvergenceWarning, match="BREAKDOWN"):
         first = search.search(X[300:340], 100)
     assert not first.certified.all()
-    search.on_failure = "ignore"
+    search = search.with_settings(on_failure="ignore")
     assert search.search(X[300:340], 100, slack=0.0).certified.all()
 
 
@@ -402,7 +402,7 @@ def test_killed_builds_resume(tmp_path):
 def test_a_saved_index_comes_back_mapped_and_answers_alike(tmp_path, manifolds):
     X, Q = manifolds
     search = ManifoldSearch(solver=DiffusionIndex(n_entries=40, dtype="float16")).fit(X)
-    columns = search._ranker.prepared
+    columns = search.fitted_.ranker.prepared
     columns.save(tmp_path / "index")
     again = load(tmp_path / "index")
     assert equal_columns(columns, again)

@@ -186,7 +186,7 @@ def test_a_removal_is_searched_for_once_and_then_there_is_a_reserve(monkeypatch,
         return exact(*args, **kwargs)
 
     monkeypatch.setattr(_update, "exact_search", counted)
-    near = [np.flatnonzero((search._neighbors.indices == i).any(axis=1)).tolist() for i in (299, 298)]
+    near = [np.flatnonzero((search.fitted_.neighbors.indices == i).any(axis=1)).tolist() for i in (299, 298)]
     search.remove(299)
     assert searched == [near[0]]
     search.remove(298)
@@ -205,7 +205,7 @@ def dense_columns(graph, alpha):
 def assert_columns_hold(index, K, *, renewed=False):
     """Each stored entry lies within `error`, each other one below `tail`; of columns as they were renewed, too."""
     every = np.arange(len(K))
-    parts = index.columns(every) if renewed else (index.ids, index.values, index.tail, index.error)
+    parts = index.held(every) if renewed else (index.ids, index.values, index.tail, index.error)
     ids, values, tail, error = (np.array(part) for part in parts)
     assert (ids[:, 1:] > ids[:, :-1]).all()
     stored, dense, ids = np.zeros(K.shape, dtype=bool), np.zeros(K.shape), ids.astype(np.int64)
@@ -217,12 +217,12 @@ def assert_columns_hold(index, K, *, renewed=False):
 
 
 def assert_certificates_hold(search, K, queries, *, k=5):
-    near = search._nearest(PointSet(queries, search.affinity.metric), min(search.n_seeds, len(K)))
-    F = K @ search._seeds(*near).toarray()
+    near = search.fitted_.nearest(PointSet(queries, search.affinity.metric), min(search.n_seeds, len(K)))
+    F = K @ search.fitted_.seeds(*near).toarray()
     for slack in (None, 0.1, 0.0):
         ranking = search.search(queries, k=k, slack=slack)
         for j, proved in enumerate(ranking.slack):
-            rows = search._ids.rows(ranking.ids[j])
+            rows = search.fitted_.ids.rows(ranking.ids[j])
             assert np.delete(F[:, j], rows).max(initial=0) <= (1 + proved) * F[rows, j].min() * (1 + 1e-12) + 1e-16
         if slack is not None:
             assert (ranking.certified | ranking.tied | (ranking.slack <= slack)).all()
@@ -241,7 +241,7 @@ def test_stored_columns_hold_after_every_change(alpha, dtype, monkeypatch):
         else:
             changes.add(1 + step % 3)
         search = changes.search
-        index, K = search._ranker.prepared, dense_columns(search.graph_, alpha)
+        index, K = search.fitted_.ranker.prepared, dense_columns(search.graph_, alpha)
         assert_columns_hold(index, K)
         assert_certificates_hold(search, K, Q)
         assert_columns_hold(index, K, renewed=True)
@@ -304,18 +304,18 @@ def _touched(before, after, rows):
 def test_renewed_columns_are_those_of_a_build():
     changes = Changes({"solver": mf.DiffusionIndex(n_entries=20)}, seed=3, n=120)
     changes.add(2)
-    index = changes.search._ranker.prepared
+    index = changes.search.fitted_.ranker.prepared
     worn = np.flatnonzero(index.stale)
     assert 0 < worn.size < 122
     index.renew(np.append(worn, worn))
     assert not index.is_stale(worn).any()
     fresh = mf.DiffusionIndex(n_entries=20).build(changes.search.graph_)
-    _, values, tail, error = index.columns(worn)  # of entries that tie at the last place either may be kept
+    _, values, tail, error = index.held(worn)  # of entries that tie at the last place either may be kept
     assert np.allclose(np.sort(values), np.sort(fresh.values[worn]), rtol=1e-6)
     assert np.allclose(tail, fresh.tail[worn], rtol=1e-6, atol=1e-8)
     assert (error < 1e-7).all()
     changes.add(1)  # what was renewed goes on
-    after = changes.search._ranker.prepared
+    after = changes.search.fitted_.ranker.prepared
     assert_columns_hold(after, dense_columns(changes.search.graph_, 0.95))
 
 
@@ -358,7 +358,7 @@ def test_an_index_cut_after_a_change_holds():
     changes.remove([0, 5])
     K = dense_columns(changes.search.graph_, 0.95)
     for width in (3, 19):
-        assert_columns_hold(changes.search._ranker.prepared.first(width), K)
+        assert_columns_hold(changes.search.fitted_.ranker.prepared.first(width), K)
 
 
 def test_an_index_given_as_the_solver_follows_too(rng):
@@ -366,7 +366,7 @@ def test_an_index_given_as_the_solver_follows_too(rng):
     graph = mf.ManifoldSearch(n_neighbors=4).fit(X).graph_
     search = mf.ManifoldSearch(n_neighbors=4, solver=mf.DiffusionIndex(n_entries=15).build(graph)).fit(X)
     search.add(X[:1] + 0.01)
-    assert search.solver is search._ranker.prepared
+    assert search.solver is search.fitted_.ranker.prepared
     assert_columns_hold(search.solver, dense_columns(search.graph_, 0.95))
     loaded = mf.load(search.save("s"))
     assert np.array_equal(loaded.solver.stale, search.solver.stale)
@@ -443,10 +443,10 @@ TEXTS, NUMBERS = list("abcd"), [0, 1, 2, 3]
 def test_bad_changes_are_refused_and_change_nothing(ids, call, error, match):
     X = np.eye(4, dtype=np.float32) + 0.1
     search = mf.ManifoldSearch(n_neighbors=2).fit(X, ids)
-    state = dict(vars(search))
+    state = search.fitted_
     with pytest.raises(error, match=match):
         call(search, X[:2])
-    assert all(vars(search)[name] is value for name, value in state.items())
+    assert search.fitted_ is state
 
 
 def test_what_cannot_change_says_why(rng, monkeypatch):
@@ -494,29 +494,44 @@ def test_what_was_tuned_is_kept_and_what_was_found_approximately_stays_whole(rng
     )
     assert graph_bits(tuned.graph_) == graph_bits(fresh.fit(X[:260]).graph_)
     search = mf.ManifoldSearch(n_neighbors=5).fit(X[:250])
-    lists = search._neighbors  # as if another method had found them, and missed one
+    lists = search.fitted_.neighbors  # as if another method had found them, and missed one
     missed = lists.similarities.copy()
     missed[7, 0] = -np.inf
-    search._neighbors = lists.with_similarities(missed, metric="cosine")
+    search = mf.ManifoldSearch(n_neighbors=5).fit(X[:250], neighbors=lists.with_similarities(missed, metric="cosine"))
     search.add(X[250:260])
     search.remove(np.arange(20))
-    assert ((search._neighbors.indices >= 0).sum(axis=1) >= 5).all()
+    assert ((search.fitted_.neighbors.indices >= 0).sum(axis=1) >= 5).all()
     assert search.search(X[300:303], k=5, slack=0.0).certified.all()
 
 
 # ---- whole at every moment
 
 
-@pytest.mark.parametrize("change", ["add", "remove"])
-@pytest.mark.parametrize("name", ["default", "index"])
+FACADES = {
+    "default": lambda: mf.ManifoldSearch(n_neighbors=4),
+    "index": lambda: mf.ManifoldSearch(n_neighbors=4, solver=mf.DiffusionIndex(n_entries=30)),
+    "regional": lambda: mf.RegionalSearch(n_neighbors=4, n_seeds=5),
+    "regional index": lambda: mf.RegionalSearch(n_neighbors=4, n_seeds=5, solver=mf.DiffusionIndex(n_entries=30)),
+}
+CHANGES = {
+    "fit": lambda s, X: s.fit(X[::-2]),
+    "add": lambda s, X: s.add(X[120:123]),
+    "remove": lambda s, X: s.remove([3]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", FACADES)
 def test_what_breaks_off_anywhere_changes_nothing(change, name):
-    """An exception at twenty calls of functions of the package, from the first on."""
+    """An exception at fifty calls of functions of the package, from the first on."""
     X = datasets.digits().features
-    options = {"n_neighbors": 4} | ({"solver": mf.DiffusionIndex(n_entries=30)} if name == "index" else {})
-    search, twin = (mf.ManifoldSearch(**options).fit(X[:120]) for _ in range(2))
-    work = {"add": lambda s: s.add(X[120:123]), "remove": lambda s: s.remove([3])}[change]
+    search, twin = (FACADES[name]().fit(X[:120]) for _ in range(2))
     queries = X[[3, 120, 200]]
-    before, state = answers(search.search(queries, k=5)), vars(search)
+    each = () if isinstance(search, mf.ManifoldSearch) else (np.arange(3),)
+    before, state = answers(search.search(queries, *each, k=5)), search.fitted_
+
+    def work(changing):
+        CHANGES[change](changing, X)
 
     def traced(changing, at, error):
         def trace(frame, event, arg):
@@ -537,13 +552,13 @@ def test_what_breaks_off_anywhere_changes_nothing(change, name):
 
     total = traced(twin, 0, None)
     assert total > 60
-    for at in np.linspace(1, 0.9 * total, 20).astype(int):  # what is computed once and kept is called no second time
+    for at in np.linspace(1, 0.9 * total, 50).astype(int):  # what is computed once and kept is called no second time
         with pytest.raises((KeyboardInterrupt, MemoryError)):
             traced(search, at, (KeyboardInterrupt, MemoryError)[at % 2])
-        assert vars(search) is state
-    assert answers(search.search(queries, k=5)) == before
+        assert search.fitted_ is state
+    assert answers(search.search(queries, *each, k=5)) == before
     work(search)
-    assert answers(search.search(queries, k=5)) == answers(twin.search(queries, k=5)) != before
+    assert answers(search.search(queries, *each, k=5)) == answers(twin.search(queries, *each, k=5)) != before
 
 
 @pytest.mark.parametrize("name", ["default", "index"])
@@ -609,7 +624,7 @@ def test_eight_threads_on_one_loaded_index_answer_as_one():
     alone = mf.load("service")
     serial = [answers(alone.search(query, k=10)) for query in queries]
     served = mf.load("service")
-    assert isinstance(served._ranker.prepared.values, np.memmap)
+    assert isinstance(served.fitted_.ranker.prepared.values, np.memmap)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda query: answers(served.search(query, k=10)), queries))
     assert len(set(serial)) == 400

@@ -285,7 +285,7 @@ class TestSearch:
         search.fit(X, images)
         with pytest.raises(ValueError, match="queries must hold one integer"):
             search.search(Q, queries[:-1])
-        with pytest.raises(ValueError, match="truncation must be 'early' or 'late'"):
+        with pytest.raises(ValueError, match="truncation must be one of"):
             search.search(Q, queries, shortlist=3, truncation="none")
         with pytest.raises(ValueError, match="slack must be at least 0"):
             search.search(Q, queries, slack=-1)
@@ -308,7 +308,7 @@ class TestFoldedIn:
         common = {**SETTINGS, "pooling": pooling, "degree_exponent": exponent, "regularization": 0.2}
         after = RegionalSearch(solver="direct", **common).fit(X, images)
         folded = RegionalSearch(solver=solver, **common).fit(X, images, graph=after.graph_)
-        assert isinstance(folded._ranker.prepared, kind)
+        assert isinstance(folded.fitted_.ranker.prepared, kind)
         assert (after.pooling_.weights < 0).any() == (pooling == "generalized_max")
         a, b = (search.search(Q, queries, k=40) for search in (after, folded))
         np.testing.assert_allclose(b.scores, a.scores, rtol=1e-4, atol=1e-6)
@@ -324,7 +324,7 @@ class TestFoldedIn:
         X, images, Q, queries = photos(150, seed=5)
         solver = mf.DiffusionIndex(n_entries=30, dtype=dtype)
         search = RegionalSearch(solver=solver, pooling=pooling, regularization=0.2, **SETTINGS).fit(X, images)
-        index = search._ranker.prepared
+        index = search.fitted_.ranker.prepared
         assert index.ids.shape == (len(X), 30)
         Y = sparse.csc_array(dense_seeds(Q, queries, X))
         exact = search.pooling_.matrix @ dense_scores(search.graph_.astype(np.float64), Y.toarray())
@@ -347,7 +347,7 @@ class TestFoldedIn:
         X, images, Q, queries = photos(150, seed=5)
         built = RegionalSearch(solver=mf.DiffusionIndex(n_entries=40), **SETTINGS).fit(X, images)
         before = built.search(Q, queries, k=10)
-        path = built._ranker.prepared.save(tmp_path / "index")
+        path = built.fitted_.ranker.prepared.save(tmp_path / "index")
         index = mf.load(path)
         after = RegionalSearch(solver=index, **SETTINGS).fit(X, images).search(Q, queries, k=10)
         np.testing.assert_array_equal(before.ids, after.ids)
@@ -362,7 +362,7 @@ class TestFoldedIn:
             RegionalSearch(solver=index, **SETTINGS).fit(X, np.roll(images, 1))
         (path / "forged").mkdir()
         forged = replace(index, ids=index.ids + 150)
-        with pytest.raises(mf._errors.CorruptFileError, match="must lie below 150"):
+        with pytest.raises(mf.errors.CorruptFileError, match="must lie below 150"):
             mf.load(forged.save(path / "forged" / "index"))
 
     def test_the_maximum_is_pooled_after_the_solve(self):

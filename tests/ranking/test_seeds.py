@@ -275,7 +275,7 @@ class TestPipeline:
             search.rerank([[3, 300]], [[0.5, 0.4]])
         with pytest.raises(ValueError, match="share a shape"):
             search.rerank([[3, 4]], [[0.5]])
-        with pytest.raises(ValueError, match="'shortlist', 'subgraph' or 'all'"):
+        with pytest.raises(ValueError, match=r"candidates must be one of \('shortlist', 'subgraph', 'all'\)"):
             search.rerank([[3, 4]], [[0.5, 0.4]], candidates="some")
 
     def test_more_than_there_is(self, data):
@@ -310,7 +310,7 @@ class TestPipeline:
         assert blind.similar(3, k=4).ids.shape == (4,)
         with pytest.raises(ValueError, match="fitted without X"):
             blind.search(Q)
-        with pytest.raises(ValueError, match="fit needs X, or a graph"):
+        with pytest.raises(ValueError, match="fit needs X, neighbors or a graph"):
             mf.ManifoldSearch().fit()
         with pytest.raises(ValueError, match="call fit"):
             mf.ManifoldSearch().search(Q)

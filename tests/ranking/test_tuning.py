@@ -7,11 +7,12 @@ import pytest
 
 import manifold as mf
 from manifold.backends import get_backend
+from manifold.graph import one_sided_weight, soft_mutual_graph
 from manifold.graph.affinity import Affinity
 from manifold.metrics import mean_average_precision
 from manifold.neighbors import Neighbors, find_neighbors
 from manifold.ranking import Adaptation, Setting, query_seeds, tune
-from manifold.ranking._adaptation import Asked, Reach, one_sided_weight, reciprocal_seeds, soft_mutual_graph
+from manifold.ranking._adaptation import Asked, NeighborReach, reciprocal_seeds
 from manifold.ranking._held_out import LENGTHS, HeldOut
 from manifold.ranking._settings import grid
 
@@ -133,7 +134,7 @@ def test_one_basis_judges_every_filter_as_direct_solves_do():
         lists = held.rest.first(5)
         one_sided, kernel = one_sided_weight(lists), Affinity(gamma=6.0)
         graph = soft_mutual_graph(lists, affinity=kernel, one_sided=one_sided).astype(np.float64)
-        reach = Reach.of(held.rest, 5).edge
+        reach = NeighborReach.of(held.rest, 5).edge
         near = held.near[:, :5], held.similarities[:, :5]
         seeds = reciprocal_seeds(*near, reach=reach, affinity=kernel, one_sided=one_sided)
         scores = mf.diffuse(graph, seeds.toarray(), filter=setting.filter, solver="direct").scores
@@ -254,7 +255,7 @@ def test_seeds_that_do_not_list_the_query_back_count_less():
 def test_order_is_the_run_then_the_fused_scores():
     rows, scores = np.array([[4, 3, 2, 1, 0, -1]]), np.array([[8.0, 4.0, 2.0, 1.0, 0.0, 0.0]])
     close = np.array([[0.5, 1.0, 0.5, 0.9, 0.8, 0.0]])
-    reach = Reach(np.zeros(5, np.float32), np.array([0.7, 0.7, 0.9, 0.0, 0.0], np.float32))
+    reach = NeighborReach(np.zeros(5, np.float32), np.array([0.7, 0.7, 0.9, 0.0, 0.0], np.float32))
     asked = Asked(np.array([[1, 0, 2]]), np.array([[0.9, 0.8, 0.5]], np.float32), lambda rows: close)
     listed, values, kept = Adaptation(fusion=2.0, lead=3).in_order(rows, scores, asked, reach=reach)
     assert listed.tolist() == [[1, 0, 3, 4, 2, -1]]  # 1 and 0 are reciprocal; then 4 x 1, 8 / 4, 2 / 4

@@ -1,0 +1,304 @@
+"""One fitted state: all that a fit makes, and how it answers; frozen, held by a façade, swapped by one assignment.
+
+In: settings, points or lists of neighbours or a graph, ids. Out: `Fitted`, which `fit`, `add`, `remove`,
+`with_settings` and `load` return.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from manifold._progress import Progress
+from manifold._typing import AnyArray, Floats, Ints
+from manifold.backends import Backend, get_backend
+from manifold.graph import Graph, one_sided_weight, soft_mutual_graph
+from manifold.index import DiffusionIndex, PooledColumns
+from manifold.neighbors import Neighbors, PointSet, exact_search, find_neighbors
+from manifold.ranking._adaptation import DEPTH, Asked, NeighborReach, reciprocal_seeds
+from manifold.ranking._base import Ranking
+from manifold.ranking._collection import Ids
+from manifold.ranking._folded import PooledSpectrum
+from manifold.ranking._ranker import Ranker, Task
+from manifold.ranking._settings import SearchSettings
+from manifold.ranking.pooling import Pooling, region_weights
+from manifold.ranking.seeds import query_seeds
+from manifold.ranking.tuning import WIDTH, Tuning, tune
+from manifold.solvers import Prepared, Solution, get_solver, report_failures
+
+Similarities = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fitted:
+    """What a search holds once it is fitted.
+
+    Attributes
+    ----------
+    settings : SearchSettings
+        Those in force: what tuning chose stands in them.
+    ids : Ids
+        Names of what is ranked: items, or images.
+    graph : Graph
+    backend : Backend
+    home : str
+        Where the features of the fit were, and queries have to be: "cpu", or a device.
+    points : PointSet or None
+        The features; None for a search fitted without.
+    neighbors : Neighbors or None
+        The lists that the graph is made of, with a reserve after items have left; None where it was given.
+    one_sided : float
+        Weight of edges and seeds that are not reciprocal.
+    scales : (n,) or None
+        sigma of each point, for the self-tuning kernel.
+    reach : NeighborReach or None
+        How near a query must be to each item to be among its neighbours.
+    tuning : Tuning or None
+    pooling : Pooling or None
+        Of a search over regions: their images and weights.
+    prepared : Prepared or None
+        A solver prepared elsewhere, such as stored columns; else `ranker` prepares that of the settings.
+    """
+
+    settings: SearchSettings
+    ids: Ids
+    graph: Graph
+    backend: Backend
+    home: str = "cpu"
+    points: PointSet | None = None
+    neighbors: Neighbors | None = None
+    one_sided: float = 0.0
+    scales: Floats | None = None
+    reach: NeighborReach | None = None
+    tuning: Tuning | None = None
+    pooling: Pooling | None = None
+    prepared: Prepared | None = None
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """What ranks: the graph with its prepared solver."""
+        prepared = _prepared(self) if self.prepared is None else self.prepared
+        s = self.settings
+        return Ranker(self.graph, s.filter, prepared, self.backend, s.degree_exponent, self.pooling)
+
+    @property
+    def reason(self) -> str:
+        """The solver, and why it is this one."""
+        solver, why = get_solver(self.settings.solver, self.graph, self.settings.filter)
+        return f"{solver}, {why}" if why in ("as given", "as named") else f"{why}\n         {solver}"
+
+    def explain(self) -> str:
+        """Return what stands behind ``seeds    the ... nearest ... of a query,``, for people."""
+        s = self.settings
+        kernel, p = s.affinity, s.degree_exponent
+        weighted = f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind
+        adapted = "" if s.adaptation is None else s.adaptation.explain(self.one_sided)
+        tuned = "" if self.tuning is None else f"\ntuning   {self.tuning.reason}, of {len(self.tuning.table)} settings"
+        return (
+            f"weighted by {weighted}\nfilter   {s.filter}\nsolver   {self.reason}\n"
+            f"scores   F" + (f" / degree^{p:g}" if p else "") + adapted + tuned
+        )
+
+    def with_settings(self, settings: SearchSettings) -> Fitted:
+        """Return this state with a solver prepared for other settings, on the same graph."""
+        changed = replace(self, settings=settings, prepared=None)
+        _ = changed.ranker  # what the solver refuses is refused here
+        return changed
+
+    def require_points(self, what: str) -> PointSet:
+        """Return the features; raise ValueError where there are none."""
+        if self.points is None:
+            raise ValueError(f"this search was fitted without X: {what}")
+        return self.points
+
+    def nearest(self, queries: PointSet, k: int, *, rows: Ints | None = None) -> tuple[Ints, Similarities]:
+        """Return the k nearest points of queries; of points, which are the queries themselves, the k nearest others."""
+        points = self.require_points("it has no nearest items")
+        if not k:  # of a collection that all have left
+            q = queries.X.shape[0] if rows is None else rows.size
+            return np.empty((q, 0), dtype=np.int64), np.empty((q, 0), dtype=np.float32)
+        return exact_search(queries, points, k=k, drop_self=queries is points, rows=rows, backend=get_backend("scipy"))
+
+    def seeds(self, near: Ints, similarities: Similarities) -> sparse.csc_array:
+        """Return Y (n, q) of queries with these nearest items, best first."""
+        s, n = self.settings, self.graph.n_nodes
+        near, similarities = near[:, : s.n_seeds], similarities[:, : s.n_seeds]
+        if s.adaptation is None or self.reach is None:
+            return query_seeds(near, similarities, n_nodes=n, affinity=s.affinity, node_scales=self.scales)
+        return reciprocal_seeds(
+            near,
+            similarities,
+            reach=self.reach.edge,
+            one_sided=self.one_sided,
+            affinity=s.affinity,
+            node_scales=self.scales,
+        )
+
+    def depth(self, k: int, most: int) -> int:
+        """Return how many items to rank where k are asked for."""
+        return k if self.settings.adaptation is None else min(most, max(k, DEPTH))
+
+    def ranked(
+        self,
+        seeds: sparse.csc_array,
+        task: Task,
+        *,
+        k: int,
+        asked: Asked | None = None,
+        single: bool = False,
+        bad: AnyArray | None = None,
+    ) -> Ranking:
+        """Rank for seeds, put the lists in the order that the settings ask for, and name the items."""
+        check_slack(task.slack)
+        rows, scores, slack, diagnostics = self.ranker.rank(seeds, task)
+        report_failures(diagnostics, self.settings.on_failure)
+        kept, adaptation = np.zeros(rows.shape[0], dtype=np.int64), self.settings.adaptation
+        if asked is not None and adaptation is not None and self.reach is not None:
+            fused = adaptation if self.settings.affinity.kind == "power" else replace(adaptation, fusion=0.0)
+            rows, scores, kept = fused.in_order(rows, scores, asked, reach=self.reach)
+        rows, scores, kept = rows[:, :k], scores[:, :k], np.minimum(kept, k)
+        if bad is not None:
+            rows[bad], scores[bad], slack[bad], kept[bad] = -1, 0, np.inf, 0
+        return self.named(rows, scores, slack=slack, diagnostics=diagnostics, kept=kept, single=single)
+
+    def named(
+        self,
+        rows: Ints,
+        scores: Floats,
+        *,
+        slack: Floats,
+        diagnostics: Solution,
+        kept: Ints | None = None,
+        single: bool = False,
+    ) -> Ranking:
+        """Return rows and scores as a ranking of names."""
+        ids = self.ids.names(rows)
+        return Ranking(ids[0] if single else ids, scores[0] if single else scores, slack, diagnostics, kept)
+
+
+def check_slack(slack: float | None) -> None:
+    """Raise ValueError for a slack below 0."""
+    if slack is not None and not slack >= 0:
+        raise ValueError(f"slack must be at least 0, got {slack!r}")
+
+
+def fit_points(
+    settings: SearchSettings,
+    points: PointSet,
+    ids: Ids,
+    *,
+    backend: Backend,
+    home: str = "cpu",
+    neighbors: Neighbors | None = None,
+    images: Ints | None = None,
+    progress: Progress | bool | None = None,
+) -> Fitted:
+    """Search for the neighbours of points, unless they are given; choose settings where asked to; build and prepare."""
+    n = points.X.shape[0]
+    width = min(WIDTH if settings.tune else settings.width, max(n - 1, settings.n_neighbors))
+    if neighbors is None:
+        neighbors = find_neighbors(
+            points,
+            width,
+            method=settings.method,
+            metric=points.metric,
+            backend=backend,
+            random_state=settings.random_state,
+            progress=progress,
+        )
+    return fit_neighbors(
+        settings, neighbors, ids, points=points, backend=backend, home=home, images=images, progress=progress
+    )
+
+
+def fit_neighbors(
+    settings: SearchSettings,
+    neighbors: Neighbors,
+    ids: Ids,
+    *,
+    backend: Backend,
+    home: str = "cpu",
+    points: PointSet | None = None,
+    images: Ints | None = None,
+    progress: Progress | bool | None = None,
+) -> Fitted:
+    """Choose settings where asked to, and make all that a search is of lists of neighbours."""
+    tuning = None
+    if settings.tune:
+        tuning = tune(neighbors, affinity=settings.affinity.kind, backend=backend, progress=progress)
+        settings = settings.tuned(tuning.setting)
+    lists = without_reserve(neighbors, settings)
+    made = of_lists(settings, lists, ids, points=points, backend=backend, home=home, images=images, tuning=tuning)
+    _ = made.ranker
+    return made
+
+
+def of_lists(
+    settings: SearchSettings,
+    neighbors: Neighbors,
+    ids: Ids,
+    *,
+    backend: Backend,
+    home: str,
+    points: PointSet | None,
+    images: Ints | None = None,
+    tuning: Tuning | None = None,
+) -> Fitted:
+    """Return the state that lists of neighbours make; its solver is prepared when it is first asked for."""
+    lists = without_reserve(neighbors, settings)
+    nearest, adaptation = lists.first(settings.n_neighbors), settings.adaptation
+    given = 0.0 if adaptation is None else adaptation.one_sided
+    one_sided = one_sided_weight(nearest) if given is None else given
+    graph = soft_mutual_graph(
+        nearest, affinity=settings.affinity, edges=settings.edges, bridge=settings.bridge, one_sided=one_sided
+    )
+    return Fitted(
+        settings=settings,
+        ids=ids,
+        graph=graph,
+        backend=backend,
+        home=home,
+        points=points,
+        neighbors=neighbors,
+        one_sided=one_sided,
+        scales=settings.affinity.scales(nearest.similarities),
+        reach=NeighborReach.of(lists, settings.n_neighbors),
+        tuning=tuning,
+        pooling=region_pooling(settings, points, images, backend),
+    )
+
+
+def without_reserve(neighbors: Neighbors, settings: SearchSettings) -> Neighbors:
+    """Return lists as wide as the settings look at."""
+    return neighbors.first(min(settings.width, max(neighbors.n_nodes - 1, 0)))
+
+
+def region_pooling(
+    settings: SearchSettings, points: PointSet | None, images: Ints | None, backend: Backend
+) -> Pooling | None:
+    """Return how scores of regions become those of images, in a search over regions."""
+    regions = settings.regions
+    if regions is None or points is None or images is None:
+        return None
+    weights = region_weights(points, images, pooling=regions.pooling, regularization=regions.regularization)
+    return Pooling(images, weights, backend, maximum=regions.pooling == "max")
+
+
+def _prepared(fitted: Fitted) -> Prepared:
+    """Do what needs no seeds, a linear pooling taken in where the solver works offline."""
+    s, graph, backend, pooling = fitted.settings, fitted.graph, fitted.backend, fitted.pooling
+    solver, _ = get_solver(s.solver, graph, s.filter)
+    if pooling is None:
+        return solver.prepare(graph, s.filter, backend)
+    folded = pooling.scaled(graph.scale(s.degree_exponent))
+    if isinstance(solver, DiffusionIndex) and not pooling.maximum:
+        return solver.build_pooled(graph, folded.matrix, filter=s.filter, backend=backend)
+    prepared = solver.prepare(graph, s.filter, backend)
+    if isinstance(prepared, PooledColumns):
+        if pooling.maximum:
+            raise ValueError("a pooled index holds sums of regions, not max pooling: solver='index' serves that")
+        prepared.check_pooling(folded.matrix)
+    return PooledSpectrum.of(prepared, folded) or prepared
