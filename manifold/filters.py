@@ -19,11 +19,19 @@ class Filter(Protocol):
 
     @property
     def resolvents(self) -> tuple[tuple[float, float], ...] | None:
-        """Pairs (w, a), |a| < 1, with h(x) = sum of w / (1 - a x); None where h is not such a sum."""
+        """Pairs (w, a), |a| < 1, with h(x) = sum of w / (1 - a x); None where h is not such a sum.
+
+        >>> Diffusion(alpha=0.5).resolvents, Heat(t=2.0).resolvents
+        (((0.5, 0.5),), None)
+        """
 
     @property
     def smooth(self) -> bool:
-        """Whether polynomials approach h fast on [-1, 1]; a filter with a step needs eigenvectors."""
+        """Whether polynomials approach h fast on [-1, 1]; a filter with a step needs eigenvectors.
+
+        >>> Diffusion().smooth, LowPass().smooth
+        (True, False)
+        """
 
     @np.errstate(under="ignore")
     def __call__(self, eigenvalues: Array | float) -> Array:
@@ -67,7 +75,11 @@ class Diffusion:
 
     @property
     def resolvents(self) -> tuple[tuple[float, float], ...]:
-        """One resolvent: ((1 - alpha, alpha),)."""
+        """One resolvent: ((1 - alpha, alpha),).
+
+        >>> Diffusion(alpha=0.75).resolvents
+        ((0.25, 0.75),)
+        """
         return ((1.0 - self.alpha, float(self.alpha)),)
 
     @np.errstate(under="ignore")
@@ -106,7 +118,11 @@ class RegularizedDiffusion:
 
     @property
     def resolvents(self) -> tuple[tuple[float, float], ...]:
-        """Two resolvents, at plus and minus sqrt(alpha)."""
+        """Two resolvents, at plus and minus sqrt(alpha).
+
+        >>> RegularizedDiffusion(alpha=0.25).resolvents
+        ((0.375, 0.5), (0.375, -0.5))
+        """
         weight, root = (1.0 - self.alpha) / 2, float(np.sqrt(self.alpha))
         return ((weight, root), (weight, -root))
 

@@ -96,7 +96,12 @@ def backend_for(backend: str | Backend, arrays: Mapping[str, object]) -> Backend
 
 
 def on_host(x: Array, backend: Backend) -> Array:
-    """Return what is on the device of a backend as a NumPy array, and anything else as it is."""
+    """Return what is on the device of a backend as a NumPy array, and anything else as it is.
+
+    >>> import numpy as np
+    >>> on_host(np.ones(3), get_backend("scipy")).sum(), on_host(None, get_backend("scipy"))
+    (np.float64(3.0), None)
+    """
     return x if x is None or place(x) == "cpu" else backend.to_host(x)
 
 

@@ -58,7 +58,12 @@ def spmm(
 
 
 def axpy(y: AnyArray, x: AnyArray, factors: AnyArray | float) -> Floats:
-    """Add ``factors x`` to y, and return the squared lengths of its columns."""
+    """Add ``factors x`` to y, and return the squared lengths of its columns.
+
+    >>> y = np.array([[1.0], [2.0]])
+    >>> axpy(y, np.array([[1.0], [1.0]]), 2.0).tolist(), y.ravel().tolist()
+    ([25.0], [3.0, 4.0])
+    """
     n, q = y.shape
     sums, kernel, factors = np.zeros((_n_bands(n), q)), _axpy(*_lanes(q)), _columns(factors, q, y.dtype)
     _in_ranges(lambda start, stop: kernel(y, x, factors, sums, start, stop), n, size=y.size)
@@ -73,7 +78,11 @@ def advance(x: AnyArray, p: AnyArray, z: AnyArray, *, step: AnyArray | float, ra
 
 
 def column_dots(x: AnyArray, y: AnyArray) -> Floats:
-    """Return the inner products of columns."""
+    """Return the inner products of columns.
+
+    >>> column_dots(np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]])).tolist()
+    [11.0]
+    """
     n, q = x.shape
     sums, kernel = np.zeros((_n_bands(n), q)), _dots(*_lanes(q))
     _in_ranges(lambda start, stop: kernel(x, y, sums, start, stop), n, size=x.size)
@@ -81,7 +90,11 @@ def column_dots(x: AnyArray, y: AnyArray) -> Floats:
 
 
 def column_sizes(block: AnyArray, weights: AnyArray) -> Floats:
-    """Return, for each column, the sum of squares, the largest size beside the weights, and the largest size."""
+    """Return, for each column, the sum of squares, the largest size beside the weights, and the largest size.
+
+    >>> column_sizes(np.array([[3.0], [-4.0]]), np.array([[1.0], [2.0]])).ravel().tolist()
+    [25.0, 3.0, 4.0]
+    """
     n, q = block.shape
     sums, largest, kernel = np.zeros((_n_bands(n), q)), np.zeros((_n_bands(n), 2 * q)), _sizes(*_lanes(q))
     inverse = 1 / weights.ravel()

@@ -43,11 +43,20 @@ class ScipyBackend(Sweeps):
     out_of_memory: tuple[type[BaseException], ...] = ()
 
     def owns(self, x: object) -> bool:
-        """Say whether `x` is a NumPy array."""
+        """Say whether `x` is a NumPy array.
+
+        >>> ScipyBackend().owns(np.float64(1.0))
+        False
+        """
         return isinstance(x, np.ndarray)
 
     def asarray(self, x: object, *, dtype: DTypeLike | None = None) -> AnyArray:
-        """Return `x` as a NumPy array, converted to `dtype`; no copy where none is needed."""
+        """Return `x` as a NumPy array, converted to `dtype`; no copy where none is needed.
+
+        >>> x = np.ones(2)
+        >>> ScipyBackend().asarray(x) is x
+        True
+        """
         return np.asarray(x, dtype=dtype)
 
     def to_host(self, x: AnyArray) -> AnyArray:
@@ -55,7 +64,12 @@ class ScipyBackend(Sweeps):
         return x
 
     def csr(self, matrix: sparse.csr_array, *, dtype: DTypeLike) -> sparse.csr_array:
-        """Return a CSR matrix of `dtype` that shares what arrays it can, with 32-bit indices where they suffice."""
+        """Return a CSR matrix of `dtype` that shares what arrays it can, with 32-bit indices where they suffice.
+
+        >>> wide = sparse.csr_array((np.ones(1), np.zeros(1, np.int64), np.array([0, 1], np.int64)), shape=(1, 1))
+        >>> ScipyBackend().csr(wide, dtype=np.float64).indptr.dtype.name
+        'int32'
+        """
         out = sparse.csr_array(matrix, dtype=dtype, copy=False)
         if max(out.nnz, *out.shape) <= _MOST_NARROW:
             parts = (out.data, *(np.require(ids, np.int32, "W") for ids in (out.indices, out.indptr)))
@@ -78,7 +92,13 @@ class ScipyBackend(Sweeps):
         dots: Floats | None = None,
         out: AnyArray | None = None,
     ) -> AnyArray:
-        """Return ``a matrix @ block + b block + c other``."""
+        """Return ``a matrix @ block + b block + c other``.
+
+        >>> swap, block = sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), np.array([[1.0], [3.0]])
+        >>> dots = np.empty(1)
+        >>> ScipyBackend().spmm(swap, block, a=-0.5, b=1.0, dots=dots).ravel().tolist(), dots.tolist()
+        ([-0.5, 2.5], [7.0])
+        """
         given = [x for x in (other, out) if x is not None]
         kernels = _compiled(matrix.shape[0], block, *given, entries=matrix.dtype)
         do = super().spmm if kernels is None else kernels.spmm
@@ -105,13 +125,22 @@ class ScipyBackend(Sweeps):
         return sizes
 
     def block_width(self, n_rows: int, n_columns: int) -> int:
-        """Return how many columns a compiled loop holds together: one, or as many as fill a cache line."""
+        """Return how many columns a compiled loop holds together: one, or as many as fill a cache line.
+
+        >>> ScipyBackend().block_width(COMPILED_FROM - 1, 5), ScipyBackend().block_width(COMPILED_FROM, 1)
+        (5, 1)
+        """
         if n_columns <= 1 or n_rows < COMPILED_FROM or _kernels() is None:
             return n_columns
         return -(-n_columns // self.column_block) * self.column_block
 
     def column_dots(self, x: AnyArray, y: AnyArray) -> Floats:
-        """Return the inner products of the columns, in blocks of rows whose sums are added in float64."""
+        """Return the inner products of the columns, in blocks of rows whose sums are added in float64.
+
+        >>> x = np.full((3000, 1), 0.1, np.float32)
+        >>> round(float(ScipyBackend().column_dots(x, x)[0]), 4)
+        30.0
+        """
         kernels = _compiled(len(x), x, y)
         if kernels is not None:
             compiled: Floats = kernels.column_dots(x, y)
@@ -125,11 +154,20 @@ class ScipyBackend(Sweeps):
         return total
 
     def row_dots(self, x: AnyArray, y: AnyArray) -> AnyArray:
-        """Return the inner products over the last axis, each summed in one order."""
+        """Return the inner products over the last axis, each summed in one order.
+
+        >>> ScipyBackend().row_dots(np.array([[3.0, 4.0]]), np.array([[3.0, 4.0]])).tolist()
+        [25.0]
+        """
         return row_dots(x, y)
 
     def top_k(self, values: AnyArray, k: int) -> tuple[Ints, AnyArray]:
-        """Return the k largest entries of each row, equal values by ascending id."""
+        """Return the k largest entries of each row, equal values by ascending id.
+
+        >>> ids, values = ScipyBackend().top_k(np.array([[1.0, 3.0, 2.0, 3.0]]), 3)
+        >>> ids.tolist(), values.tolist()
+        ([[1, 3, 2]], [[3.0, 3.0, 2.0]])
+        """
         n = values.shape[1]
         k = min(k, n)
         streamed = _STREAMED if "manifold.backends.compiled_lists" in sys.modules else _FIRST_STREAMED
@@ -144,7 +182,11 @@ class ScipyBackend(Sweeps):
         return ids, np.take_along_axis(values, ids, axis=1)
 
     def factorize(self, matrix: sparse.csr_array) -> Callable[[AnyArray], AnyArray]:
-        """Factorise by dense Cholesky below `DENSE_LIMIT` nodes, by sparse LU in symmetric mode above."""
+        """Factorise by dense Cholesky below `DENSE_LIMIT` nodes, by sparse LU in symmetric mode above.
+
+        >>> ScipyBackend().factorize(sparse.csr_array([[4.0]]))(np.array([[2.0]])).tolist()
+        [[0.5]]
+        """
         if matrix.shape[0] <= DENSE_LIMIT:
             factor = linalg.cho_factor(matrix.toarray(), lower=True, overwrite_a=True, check_finite=False)
             return lambda block: linalg.cho_solve(factor, block, check_finite=False)
@@ -154,7 +196,11 @@ class ScipyBackend(Sweeps):
         return lambda block: lu.solve(np.ascontiguousarray(block))
 
     def free_memory(self) -> int:
-        """Return the bytes this process may still allocate."""
+        """Return the bytes this process may still allocate.
+
+        >>> ScipyBackend().free_memory() > 2**20
+        True
+        """
         return _resources.available_memory()
 
 

@@ -105,7 +105,12 @@ def offer_columns(scores, offsets, rows, columns, cell, probes, best, ids, first
 
 
 def top_k(values: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the ids and values (r, k) of the k largest of each row, equal ones by ascending id, NaN last."""
+    """Return the ids and values (r, k) of the k largest of each row, equal ones by ascending id, NaN last.
+
+    >>> ids, values = top_k(np.array([[0.5, 0.75, 0.5]], np.float32), 2)
+    >>> ids.tolist(), values.tolist()
+    ([[1, 0]], [[0.75, 0.5]])
+    """
     n_rows, n = values.shape
     best, ids = np.empty((n_rows, k), values.dtype), np.empty((n_rows, k), np.int32)
     in_threads(lambda first, last: _top_k(values, best, ids, first, last), n_rows, step=max(1, _RANGE // n))
