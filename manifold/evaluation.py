@@ -1,73 +1,166 @@
-"""Searches held against a ground truth: nearest neighbours and any settings of diffusion, by the figures of a protocol.
+"""Searches held against a ground truth: nearest neighbours and any others, by the figures of a protocol.
 
-In: a data set, its ground truth, settings by name. Out: figures by name, what `manifold evaluate` prints.
+In: features, what each query should find, and searches by name: settings of diffusion, or objects that search. Out: of
+each of them the figures, averaged over the queries, which is what `manifold evaluate` prints.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from manifold import datasets, metrics
+from manifold import metrics
+from manifold._checks import check_queries
+from manifold._progress import Progress
+from manifold._typing import AnyArray, Facts, Floats, Ints
 from manifold.backends import get_backend
+from manifold.datasets import GroundTruth
 from manifold.neighbors import PointSet, exact_search
-from manifold.ranking import ManifoldSearch, unit_seeds
-from manifold.solvers import Status, diffuse
+from manifold.neighbors.points import point_set
+from manifold.ranking import ManifoldSearch, Ranking
+from manifold.solvers import Status
 
-__all__ = ["Outcome", "compare", "nearest"]
+__all__ = ["Outcome", "Searcher", "compare", "nearest"]
 
 _BLOCK = 128  # queries ranked at a time: full lists of all of them would take n^2 ids
 _ENTRIES = 1 << 24  # of the lists of one block
+BASELINE = "neighbours"
 
-Ids = NDArray[np.int64]
-Progress = Callable[[int, int], None]
-Settings = Mapping[str, Any]
+Sides: TypeAlias = tuple[PointSet, PointSet]  # queries and points; the same object where items query each other
+Part: TypeAlias = tuple[dict[str, dict[str, Floats]], tuple[Status, ...]]
+
+
+class Listed(Protocol):
+    """What a search answers: lists of rows of the collection."""
+
+    @property
+    def ids(self) -> AnyArray:
+        """Rows (q, k), best first; -1 pads."""
+
+
+class Searcher(Protocol):
+    """A fitted search, such as `manifold.ManifoldSearch`, whose ids are the rows of the collection."""
+
+    def search(self, Q: NDArray[np.float32], k: int) -> Listed:
+        """Rank for queries (q, d)."""
+
+    def similar(self, ids: Ints, k: int) -> Listed:
+        """Rank for items (q,) of the collection; asked only where these are the queries."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What one way to rank reaches: means over the queries."""
 
-    figures: Mapping[str, Mapping[str, float]]  # setting -> figure
+    figures: Mapping[str, Mapping[str, float]]  # setting of the truth -> figure
     converged: float | None = None  # share of the solves that reached their tolerance; None where nothing is solved
 
 
 def compare(
-    data: datasets.Dataset,
-    truth: datasets.GroundTruth,
-    columns: Mapping[str, Settings],
+    X: ArrayLike,
+    truth: GroundTruth,
+    searches: Mapping[str, Facts | Searcher],
     *,
+    queries: ArrayLike | None = None,
+    metric: str = "cosine",
+    figures: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Outcome]:
-    """Judge nearest neighbours, and diffusion with the settings of each column, by the figures of a ground truth."""
-    points = PointSet(data.features, data.metric)
-    queries = points if data.queries is None else PointSet(data.queries, data.metric)
-    points.check_range(queries)
-    searches = {c: ManifoldSearch(**s, on_failure="ignore").fit(data.features) for c, s in columns.items()}
+    """Judge nearest neighbours, as "neighbours", and other searches by the figures of a ground truth.
+
+    Parameters
+    ----------
+    X : (n, d) array-like
+        The collection.
+    truth : GroundTruth
+        What each query should find, by rows of X, see `manifold.datasets.ground_truth`; rows beyond those that it
+        judges are distractors.
+    searches : mapping of str to settings, or to a search
+        Settings are those of `manifold.ManifoldSearch`, fitted here. A search is one that was fitted to X, without ids
+        of its own, and has ``search(Q, k)`` (or ``similar(rows, k)`` where items are the queries) with `.ids` in its
+        answer; if it is not of this package, it is asked in one thread.
+    queries : (q, d) array-like, optional
+        By default every item queries all others, itself left out by its row.
+    metric : {"cosine", "inner_product", "euclidean"}
+        Of the nearest neighbours; settings have a metric of their own.
+    figures : names, optional
+        By default those usual for the truth; see `manifold.metrics.evaluate`.
+    progress : callable(done, total), optional
+        Called after each block of queries.
+
+    Returns
+    -------
+    dict of str to Outcome
+        "neighbours", then the searches in their order.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For features, figures or settings that are none, a truth of another size, and a search that names its items.
+
+    Notes
+    -----
+    Lists are as long as the figures look, whole ones for mAP. Cost: that of each fit, and of n or q searches; memory
+    2^24 entries of lists a thread.
+
+    Examples
+    --------
+    >>> from manifold.datasets import digits, ground_truth
+    >>> X, y = digits()
+    >>> truth = ground_truth("labels", (y[100:600], y[:100]))
+    >>> found = compare(X[100:600], truth, {"default": {}}, queries=X[:100], figures=["mAP"])
+    >>> {name: round(outcome.figures["all"]["mAP"], 3) for name, outcome in found.items()}
+    {'neighbours': 0.682, 'default': 0.844}
+    """
+    truth = truth if figures is None else replace(truth, figures=tuple(figures))
+    listed = metrics.list_depth(truth.figures)  # unknown figures are met before the long work
+    if BASELINE in searches:
+        raise ValueError(f"searches has the name {BASELINE!r}, which is that of the nearest neighbours: choose another")
+    points = point_set(X, metric)
+    asked = points if queries is None else PointSet(check_queries(queries, points.X.shape[1], "queries")[0], metric)
+    n, q = len(points.X), len(asked.X)
+    if truth.has_names or (truth.n_items or 0) > n or truth.n_queries != q:
+        how = "names" if truth.has_names else "rows"
+        raise ValueError(
+            f"truth judges {truth.n_queries} queries and {truth.n_items} items by {how}, but there are {q} and {n}: "
+            "give the truth of these rows, that of names by truth.by_rows(names)"
+        )
+    points.check_range(asked)
+    fitted = {name: _fitted(name, search, points) for name, search in searches.items()}
     junk = (truth.judgements(setting)[1] or () for setting in truth.settings)
-    depth = None if any(len(some) for of in junk for some in of) else metrics.list_depth(truth.figures)
-    q, n = truth.n_queries, len(data.features)
+    depth = None if any(len(some) for of in junk for some in of) else listed
     size = max(1, min(_BLOCK, _ENTRIES // n))
     blocks = [np.arange(start, min(start + size, q)) for start in range(0, q, size)]
-    measure = partial(_measure, (queries, points), truth, searches=searches, depth=depth)
+    measure = partial(_measure, (asked, points), truth, searches=fitted, depth=depth)
+    ours = all(isinstance(search, ManifoldSearch) for search in fitted.values())
     parts = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count() if ours else 1) as pool:
         for part in pool.map(measure, blocks):
             parts.append(part)
             if progress is not None:
                 progress(len(parts), len(blocks))
-    return {column: _outcome([part[column] for part in parts]) for column in ("neighbours", *searches)}
+    return {name: _outcome([part[name] for part in parts]) for name in (BASELINE, *fitted)}
 
 
-Sides = tuple[PointSet, PointSet]  # queries and points; the same object where items query each other
-Part = tuple[dict[str, dict[str, NDArray[np.float64]]], tuple[Status, ...]]
+def _fitted(name: str, search: Facts | Searcher, points: PointSet) -> Searcher:
+    """Return a search whose ids are the rows of the points: made from settings, or as it is given."""
+    if isinstance(search, Mapping):
+        made: Searcher = ManifoldSearch(**{"on_failure": "ignore", **search}).fit(points.X)
+        return made
+    ids = getattr(search, "ids_", None)
+    if ids is not None and not np.array_equal(ids, np.arange(len(points.X))):
+        raise ValueError(
+            f"searches[{name!r}] has ids of {len(ids)} items that are not the {len(points.X)} rows of X: fit it to X "
+            "without ids"
+        )
+    return search
 
 
 def _outcome(parts: Sequence[Part]) -> Outcome:
@@ -82,50 +175,47 @@ def _outcome(parts: Sequence[Part]) -> Outcome:
 
 
 def _measure(
-    sides: Sides,
-    truth: datasets.GroundTruth,
-    block: Ids,
-    *,
-    searches: Mapping[str, ManifoldSearch],
-    depth: int | None,
+    sides: Sides, truth: GroundTruth, block: Ints, *, searches: Mapping[str, Searcher], depth: int | None
 ) -> dict[str, Part]:
     """Return the figures of each query of one block, and how its solves went."""
-    judged, near = truth.take(block), _near(sides, block, depth)
-    lists: dict[str, tuple[Ids, tuple[Status, ...]]] = {"neighbours": (near, ())}
-    for column, search in searches.items():
-        lists[column] = _rank(search, sides, block, near=near, depth=depth)
-    return {column: (metrics.evaluate_queries(ids, judged), status) for column, (ids, status) in lists.items()}
+    judged = truth.take(block)
+    lists: dict[str, tuple[AnyArray, tuple[Status, ...]]] = {BASELINE: (_near(sides, block, depth), ())}
+    lists |= {name: _rank(search, sides, block, depth=depth) for name, search in searches.items()}
+    return {name: (metrics.evaluate_queries(ids, judged), status) for name, (ids, status) in lists.items()}
 
 
-def _near(sides: Sides, block: Ids, depth: int | None) -> Ids:
+def _near(sides: Sides, block: Ints, depth: int | None) -> Ints:
     """Return the nearest neighbours of a block of queries; where they are items, themselves left out by their ids."""
     queries, points = sides
     inside = queries is points
     if depth is not None:
         k = min(depth, len(points.X) - inside)
         return exact_search(queries, points, k=k, rows=block, drop_self=inside, backend=get_backend("scipy"))[0]
-    near, _ = nearest(queries, points, block)
+    near, _ = nearest(queries, points, rows=block)
     return near[near != block[:, None]].reshape(block.size, -1) if inside else near
 
 
-def _rank(
-    search: ManifoldSearch, sides: Sides, block: Ids, *, near: Ids, depth: int | None
-) -> tuple[Ids, tuple[Status, ...]]:
-    """Rank for queries as a user would; for items by a unit seed at each, the baseline breaking ties."""
+def _rank(search: Searcher, sides: Sides, block: Ints, *, depth: int | None) -> tuple[AnyArray, tuple[Status, ...]]:
+    """Rank for a block of queries; where they are items, themselves are left out by their rows."""
     queries, points = sides
-    n = len(points.X)
-    if queries is not points or depth is not None:
-        k = depth or n
-        ranking = search.similar(block, k) if queries is points else search.search(queries.X[block], k)
-        return ranking.ids, ranking.diagnostics.status
-    seeds = unit_seeds(block, n)  # whole lists: what `similar` does, with the baseline that is at hand
-    solution = diffuse(search.graph_, seeds, filter=search.filter, solver=search.solver, on_failure="ignore")
-    scores = np.take_along_axis(np.maximum(solution.scores.T, 0), near, axis=1)
-    return np.take_along_axis(near, np.argsort(-scores, axis=1, kind="stable"), axis=1), solution.status
+    k = len(points.X) if depth is None else min(depth, len(points.X))
+    found = search.similar(block, k) if queries is points else search.search(queries.X[block], k)
+    ids = np.asarray(found.ids)
+    if queries is points and (own := ids == block[:, None]).any():
+        ids = np.where(own, -1, ids)
+        ids = np.take_along_axis(ids, np.argsort(own, axis=1, kind="stable"), axis=1)
+    return ids, found.diagnostics.status if isinstance(found, Ranking) else ()
 
 
-def nearest(queries: PointSet, points: PointSet, rows: Ids) -> tuple[Ids, NDArray[np.float32]]:
-    """Return all points, the nearest of each query first (equal ones by id), and scores (q, n) that order them."""
+def nearest(queries: PointSet, points: PointSet, *, rows: Ints) -> tuple[Ints, NDArray[np.float32]]:
+    """Return all points, the nearest of each query first (equal ones by id), and scores (q, n) that order them.
+
+    Examples
+    --------
+    >>> points = point_set([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> nearest(points, points, rows=np.array([1]))[0].tolist()
+    [[1, 2, 0]]
+    """
     backend, asked = get_backend("scipy"), queries.rows(rows)
     parts = [points.propose(asked, part, backend) for part in points.parts(len(points.X))]
     scores = np.concatenate(parts, axis=1)

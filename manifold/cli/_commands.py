@@ -99,7 +99,7 @@ def demo(args: argparse.Namespace) -> Answer:
     seconds["search"] = time.perf_counter() - start
     top = search.search(X[chosen], k=10)
     points, queries = (PointSet(X[rows], "cosine") for rows in (kept, chosen))
-    near, similarities = nearest(queries, points, np.arange(len(chosen)))
+    near, similarities = nearest(queries, points, rows=np.arange(len(chosen)))
     relevant = [kept[y[kept] == label] for label in y[chosen]]
     maps = [metrics.mean_average_precision(i, relevant, interpolation="step") for i in (kept[near], after.ids)]
     found = [(y[ids[:, :10]] == y[chosen, None]).sum(axis=1) for ids in (kept[near], top.ids)]

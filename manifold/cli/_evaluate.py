@@ -7,12 +7,13 @@ does the work, for any collection and ground truth.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from manifold import datasets
+from manifold._progress import Progress
 from manifold._typing import Facts
-from manifold.evaluation import Progress, Settings, compare
+from manifold.evaluation import Outcome, compare
 
 COLUMNS = ("neighbours", "published", "hand-set", "default")
 
@@ -24,7 +25,7 @@ class Case:
     name: str
     protocol: str
     figures: tuple[str, ...]
-    hand_set: Settings | None = None
+    hand_set: Facts | None = None
 
 
 _GROCERY = {"n_neighbors": 10, "bridge": 0, "alpha": 0.9, "n_seeds": 10}
@@ -79,11 +80,24 @@ def _rows(case: Case, progress: Progress | None) -> list[Facts]:
     data = datasets.load(case.name, protocol=case.protocol)
     columns = {"published": {"preset": "paper"}, "hand-set": case.hand_set, "default": {"metric": data.metric}}
     chosen = {column: settings for column, settings in columns.items() if settings is not None}
-    outcomes = compare(data, replace(data.truth, figures=case.figures), chosen, progress=progress)
-    by_figure = {figure: {c: o.figures["all"][figure] for c, o in outcomes.items()} for figure in case.figures}
-    by_figure["converged"] = {c: o.converged for c, o in outcomes.items() if o.converged is not None}
-    about = {"set": case.name, "protocol": case.protocol}
-    return [{**about, "figure": figure, **dict.fromkeys(COLUMNS), **row} for figure, row in by_figure.items()]
+    outcomes = compare(
+        data.features,
+        data.truth,
+        chosen,
+        queries=data.queries,
+        metric=data.metric,
+        figures=case.figures,
+        progress=progress,
+    )
+    return rows_of({"set": case.name, "protocol": case.protocol}, outcomes)
+
+
+def rows_of(about: Facts, outcomes: Mapping[str, Outcome]) -> list[Facts]:
+    """Return one row a figure, and one that says which share of the solves converged."""
+    figures = next(iter(outcomes.values())).figures["all"]
+    rows: dict[str, Facts] = {f: {c: o.figures["all"][f] for c, o in outcomes.items()} for f in figures}
+    rows["converged"] = {c: o.converged for c, o in outcomes.items() if o.converged is not None}
+    return [{**about, "figure": figure, **dict.fromkeys(COLUMNS), **row} for figure, row in rows.items()]
 
 
 _NOTES = {

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from manifold import datasets, metrics
 from manifold._checks import check_features, check_queries
+from manifold._progress import Progress
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, Facts
 from manifold.cli._files import INPUTS, NAMES, Features, check_output, read_features, read_labels, read_names
 from manifold.datasets import Dataset, GroundTruth
 from manifold.datasets.trec import qrels_lines
-from manifold.evaluation import Outcome, Progress, Settings, compare
+from manifold.evaluation import Outcome, compare
 from manifold.storage import write_atomically
 
 _LABELS = {  # in the order of the rows
@@ -52,8 +53,15 @@ def evaluate(args: argparse.Namespace, progress: Callable[[str], Progress | None
         outcomes, sizes = _judge_run(args, truth)
     else:
         data, truth, n_distractors = _read_features(args, truth)
-        columns: Mapping[str, Settings] = {"published": {"preset": "paper"}, "default": {"metric": data.metric}}
-        outcomes = compare(data, truth, columns, progress=progress(args.protocol))
+        columns: dict[str, Facts] = {"published": {"preset": "paper"}, "default": {"metric": data.metric}}
+        outcomes = compare(
+            data.features,
+            truth,
+            columns,
+            queries=data.queries,
+            metric=data.metric,
+            progress=progress(args.protocol),
+        )
         sizes = {"n_items": len(data.features) - n_distractors, "n_distractors": n_distractors}
         sizes["n_queries"] = truth.n_queries
     distracted = bool(sizes.get("n_distractors"))
@@ -97,23 +105,9 @@ def _read_truth(args: argparse.Namespace) -> GroundTruth:
         return datasets.ground_truth(args.protocol, *paths)
     sides = [read_labels(path, option="--truth", key=args.key) for path in paths]
     try:
-        sides = _numbered(sides)
         return datasets.ground_truth(args.protocol, sides[0] if len(sides) == 1 else tuple(sides))
     except ValueError as error:
         raise ValueError(f"--truth {' '.join(map(str, paths))}: {error}") from error
-
-
-def _numbered(sides: list[AnyArray]) -> list[AnyArray]:
-    """Return the labels of both sides as integers, -1 where a row has none; texts are numbered together."""
-    if not any(side.dtype == object for side in sides) or not all(side.ndim == 1 for side in sides):
-        return sides
-    labels = [side.tolist() for side in sides]
-    known = {x for side in labels for x in side if x is not None}
-    if len({isinstance(x, str) for x in known}) > 1:
-        raise ValueError("labels are numbers on one side and texts on the other: give both sides the same kind")
-    texts = any(isinstance(x, str) for x in known)
-    number = {x: i if texts else x for i, x in enumerate(sorted(known))} | {None: -1}
-    return [np.array([number[x] for x in side]) for side in labels]
 
 
 def _judge_run(args: argparse.Namespace, truth: GroundTruth) -> tuple[dict[str, Outcome], Facts]:

@@ -440,4 +440,4 @@ def test_a_truth_of_two_kinds_is_refused(capsys):
     Path("y.txt").write_text("a\n" * 60)
     np.save("yq.npy", np.arange(4))
     argv = ["evaluate", "--protocol=labels", "--truth", "y.txt", "yq.npy", "--features=X.npy", "--queries=Q.npy"]
-    assert "labels are numbers on one side and texts on the other" in refused(capsys, argv)
+    assert "give both sides the same kind" in refused(capsys, argv)
