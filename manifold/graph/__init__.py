@@ -8,12 +8,13 @@ where a_ij is the weight of neighbour j of point i. W and D are stored; S = D^-1
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._resources import at_most, require_memory
+from manifold._typing import RandomState
 from manifold.backends import Backend
 from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight, symmetric_affinity
 from manifold.graph._given import graph_from_affinity
@@ -51,7 +52,7 @@ def memory_forecast(n: int, k: int, *, edges: str = "mutual", bridge: int = 1, o
 
 
 def build_graph(
-    X: Any,
+    X: object,
     n_neighbors: int = 10,
     *,
     method: str = "auto",
@@ -62,7 +63,7 @@ def build_graph(
     bridge: int = 1,
     one_sided: float | None = 0.0,
     backend: str | Backend = "auto",
-    random_state: Any = None,
+    random_state: RandomState = None,
     progress: Progress | bool | None = None,
 ) -> Graph:
     """Build the kNN graph of a collection: features in, affinity out.
@@ -123,8 +124,8 @@ def build_graph(
 
 
 def graph_from_neighbors(
-    D: Any,
-    I: Any = None,  # noqa: E741 -- FAISS's own name
+    D: ArrayLike | Neighbors | sparse.csr_array,
+    I: ArrayLike | None = None,  # noqa: E741 -- FAISS's own name
     *,
     metric: str | None = None,
     affinity: str = "auto",
@@ -152,12 +153,14 @@ def graph_from_neighbors(
     0.125
     """
     check_edges(edges, bridge, one_sided)
-    if I is not None:
-        neighbors = from_faiss(D, I, metric=metric or "cosine")
-    elif isinstance(D, Neighbors):
+    if isinstance(D, Neighbors):
+        if I is not None:
+            raise TypeError("pass (D, I), or Neighbors alone: they hold their ids")
         if metric not in (None, D.metric):
             raise ValueError(f"metric={metric!r} but the neighbours were found with {D.metric!r}: leave it out")
         neighbors = D
+    elif I is not None:
+        neighbors = from_faiss(D, I, metric=metric or "cosine")
     elif sparse.issparse(D):
         neighbors = from_sklearn(D, metric=metric or "euclidean")
     else:

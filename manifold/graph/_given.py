@@ -61,9 +61,10 @@ def graph_from_affinity(
             raise ValueError(f"W holds {below.sum()} negative weights (least {csr.data.min():g}): pass negative='clip'")
         csr.data[below], facts["clipped"] = 0, int(below.sum())
     if self_loops == "remove":
-        loops = np.count_nonzero(csr.diagonal())
-        csr.setdiag(0)
-        facts |= {"self_loops_removed": int(loops)} if loops else {}
+        loops = np.repeat(np.arange(csr.shape[0], dtype=csr.indices.dtype), np.diff(csr.indptr)) == csr.indices
+        n_loops = int(np.count_nonzero(csr.data[loops]))
+        csr.data[loops] = 0
+        facts |= {"self_loops_removed": n_loops} if n_loops else {}
     csr.eliminate_zeros()
     if edges is None:
         csr, n_averaged = without_rounding(csr, dtype)

@@ -9,10 +9,11 @@ In: similarities of `Neighbors`. Out: weights >= 0, by one of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from manifold._typing import AnyArray, Floats
 
 SCALE_RANK = 7  # sigma_i is the distance to the 7th neighbour, as in the paper
 
@@ -57,11 +58,14 @@ class Affinity:
         if self.kind == "self_tuning" and self.metric not in ("euclidean", "cosine"):
             raise ValueError(f"affinity='self_tuning' needs distances, not metric={self.metric!r}: use 'power'")
 
-    def scales(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
+    def scales(self, similarities: NDArray[np.float32]) -> Floats:
         """Return sigma (n,): the distance to the 7th neighbour of each row, or to the last of a shorter one.
 
         Where that distance is 0 (copies), the smallest positive distance of the row stands in; where there is
         none, 1, which no distance is divided by.
+
+        >>> Affinity(metric="euclidean").scales(-np.array([[1.0, 4.0, 9.0]], dtype=np.float32)).tolist()
+        [3.0]
         """
         n, k = similarities.shape
         if self.kind == "power" or k == 0:
@@ -74,13 +78,16 @@ class Affinity:
         return np.where(sigma > 0, sigma, np.where(np.isfinite(nearest), nearest, 1.0))
 
     def weights(
-        self, similarities: NDArray[Any], row_scales: Any = 1.0, column_scales: Any = 1.0
-    ) -> NDArray[np.float64]:
+        self, similarities: AnyArray, row_scales: Floats | float = 1.0, column_scales: Floats | float = 1.0
+    ) -> Floats:
         """Return weights >= 0 of the shape of `similarities`; a missing neighbour (-inf) gets 0.
 
         The scales are sigma of the two ends of each pair, broadcast; only "self_tuning" looks at them. A
         cosine that is not positive gets 0 from either kernel, so that the zero vector, of cosine 0 to all, is
         isolated.
+
+        >>> Affinity(metric="euclidean").weights(np.array([[-4.0, -np.inf]]), 2.0, 2.0).round(4).tolist()
+        [[0.3679, 0.0]]
         """
         with np.errstate(under="ignore"):
             if self.kind == "power":
@@ -88,6 +95,6 @@ class Affinity:
             weights = np.exp(-self._squared_distances(similarities) / (row_scales * column_scales))
             return weights if self.metric == "euclidean" else np.where(similarities > 0, weights, 0.0)
 
-    def _squared_distances(self, similarities: NDArray[Any]) -> NDArray[np.float64]:
+    def _squared_distances(self, similarities: AnyArray) -> Floats:
         s = similarities.astype(np.float64)
         return np.maximum(-s if self.metric == "euclidean" else 2 - 2 * s, 0.0)

@@ -20,15 +20,26 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from manifold._typing import AnyArray, Facts
 from manifold.errors import CorruptFileError
 from manifold.storage._archive import export_file, import_file
 from manifold.storage._files import open_plain, sync, write, write_atomically, writing
-from manifold.storage._manifest import MANIFEST, OURS, Entry, checked, draft, read_manifest, signed, write_array
+from manifold.storage._manifest import (
+    MANIFEST,
+    OURS,
+    Entry,
+    Manifest,
+    checked,
+    draft,
+    read_manifest,
+    signed,
+    write_array,
+)
 from manifold.storage._names import decode_names, encode_names
 
 __all__ = [
@@ -52,15 +63,13 @@ class Stored:
     """
 
     kind: str
-    arrays: Mapping[str, NDArray[Any]]
-    parameters: Mapping[str, Any]
+    arrays: Mapping[str, AnyArray]
+    parameters: Facts
     verified: bool = True
     path: str = ""
 
 
-def save_arrays(
-    path: str | os.PathLike[str], *, kind: str, arrays: Mapping[str, Any], parameters: Mapping[str, Any]
-) -> Path:
+def save_arrays(path: str | os.PathLike[str], *, kind: str, arrays: Mapping[str, ArrayLike], parameters: Facts) -> Path:
     """Save arrays and parameters as a folder, in place of the version that is there, or not at all.
 
     Parameters
@@ -163,7 +172,7 @@ def load_arrays(
     return Stored(manifest["kind"], MappingProxyType(arrays), manifest["parameters"], verify == "full", str(folder))
 
 
-def _open_version(folder: Path, stack: ExitStack) -> tuple[dict[str, Any], dict[str, tuple[Entry, BinaryIO]]]:
+def _open_version(folder: Path, stack: ExitStack) -> tuple[Manifest, dict[str, tuple[Entry, BinaryIO]]]:
     """Open all files of one version, before a save could replace it; of the next one, if it did."""
     while True:
         try:

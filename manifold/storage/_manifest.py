@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NotRequired, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold import __version__
+from manifold._typing import AnyArray, Facts
 from manifold.errors import CorruptFileError
 from manifold.storage._files import open_plain, write
 
@@ -26,6 +26,18 @@ OURS = re.compile(r"([a-z][a-z0-9_]{0,63})\.manifold-[0-9a-f]{16}\.(npy|tmp)")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MANIFEST_BYTES, _PARAMETER_BYTES, _MAX_ARRAYS, _MAX_NDIM = 1 << 20, 1 << 18, 256, 32
 _CHUNK = 1 << 22
+
+
+class Manifest(TypedDict):
+    """What `manifest.json` holds."""
+
+    format: str
+    version: int
+    kind: str
+    created_with: object
+    parameters: Facts
+    arrays: dict[str, object]
+    sha256: NotRequired[str]  # of the rest
 
 
 @dataclass(frozen=True)
@@ -40,21 +52,23 @@ class Entry:
     sha256: str
 
     @staticmethod
-    def parse(value: Any, name: str, folder: Path) -> Entry:
+    def parse(value: object, name: str, folder: Path) -> Entry:
         """Return the declaration once every part of it is known to be harmless."""
         where = f"{folder}: array {name!r}"
         value = value if isinstance(value, dict) else {}
         file, dtype, shape, size, digest = (value.get(key) for key in ("file", "dtype", "shape", "bytes", "sha256"))
         match = OURS.fullmatch(file) if isinstance(file, str) else None
-        if match is None or match.groups() != (name, "npy"):
+        if not isinstance(file, str) or match is None or match.groups() != (name, "npy"):
             raise CorruptFileError(f"{where} names the file {file!r}, which no save makes: it is not read")
         if dtype not in DTYPES:
             raise CorruptFileError(f"{where} ({file}) has dtype {dtype!r}: only {', '.join(DTYPES)} are read")
         if not (isinstance(shape, list) and len(shape) <= _MAX_NDIM and all(type(n) is int and n >= 0 for n in shape)):
             raise CorruptFileError(f"{where} ({file}) has no valid shape")
+        if type(size) is not int or not isinstance(digest, str):
+            raise CorruptFileError(f"{where} ({file}) has no valid size or checksum")
         entry = Entry(where, file, dtype, tuple(shape), size, digest)
         addressable = math.prod(max(n, 1) for n in shape) * np.dtype(dtype).itemsize <= np.iinfo(np.intp).max
-        if not addressable or type(size) is not int or size != entry.expected_size:
+        if not addressable or size != entry.expected_size:
             raise CorruptFileError(f"{where} ({file}) declares a size that its shape and dtype do not have")
         return entry
 
@@ -70,7 +84,7 @@ class Entry:
         """Bytes of a file of this dtype and shape."""
         return len(self.header) + math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
-    def read(self, file: BinaryIO, *, full: bool, mmap: bool) -> NDArray[Any]:
+    def read(self, file: BinaryIO, *, full: bool, mmap: bool) -> AnyArray:
         """Return the array, once the file is known to be what was declared."""
         what = f"{self.where} ({self.file})"
         found = os.fstat(file.fileno()).st_size
@@ -81,7 +95,7 @@ class Entry:
         file.seek(0)
         if full and hashlib.file_digest(file, "sha256").hexdigest() != self.sha256:  # type: ignore[arg-type]
             raise CorruptFileError(f"{what} fails its checksum: restore it from a copy, or save it again")
-        array: NDArray[Any]
+        array: AnyArray
         if mmap:
             array = np.memmap(file, self.dtype, "r", len(self.header), self.shape)
         else:
@@ -92,7 +106,7 @@ class Entry:
         return array
 
 
-def draft(kind: str, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str, Any]) -> dict[str, Any]:
+def draft(kind: str, arrays: Mapping[str, AnyArray], parameters: Facts) -> Manifest:
     """Return the manifest, without its arrays, of what can be stored."""
     if not _NAME.fullmatch(kind):
         raise ValueError(f"kind must be of a-z, 0-9 and '_', got {kind!r}")
@@ -108,11 +122,17 @@ def draft(kind: str, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str
     if len(text) > _PARAMETER_BYTES:
         raise ValueError(f"parameters take {len(text)} bytes, and may take {_PARAMETER_BYTES}: store some as arrays")
     created = {"manifold": __version__, "numpy": np.__version__}
-    head = {"format": FORMAT, "version": VERSION, "kind": kind, "created_with": created}
-    return {**head, "parameters": json.loads(text), "arrays": {}}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "created_with": created,
+        "parameters": json.loads(text),
+        "arrays": {},
+    }
 
 
-def checked(array: NDArray[Any], name: str) -> NDArray[Any]:
+def checked(array: AnyArray, name: str) -> AnyArray:
     """Return an array that can be stored under this name."""
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise ValueError(f"arrays have names of a-z, 0-9 and '_', got {name!r}")
@@ -121,7 +141,7 @@ def checked(array: NDArray[Any], name: str) -> NDArray[Any]:
     return array
 
 
-def write_array(path: Path, array: NDArray[Any]) -> dict[str, Any]:
+def write_array(path: Path, array: AnyArray) -> dict[str, object]:
     """Write an array durably, and return its entry in the manifest."""
     array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
     entry = Entry("", path.name, array.dtype.str, array.shape, 0, "")
@@ -131,18 +151,18 @@ def write_array(path: Path, array: NDArray[Any]) -> dict[str, Any]:
     return {"file": entry.file, "dtype": entry.dtype, "shape": shape, "bytes": entry.expected_size, "sha256": digest}
 
 
-def _digest(manifest: Mapping[str, Any]) -> str:
+def _digest(manifest: Mapping[str, object]) -> str:
     """Return the checksum of a manifest, whatever its white space and the order of its keys."""
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def signed(manifest: Mapping[str, Any]) -> bytes:
+def signed(manifest: Mapping[str, object]) -> bytes:
     """Return the manifest as a file holds it, with its own checksum."""
     return json.dumps({**manifest, "sha256": _digest(manifest)}).encode()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """Return a manifest that is whole, of this format, and of a version that this package knows."""
     where = folder / MANIFEST
     with open_plain(where) as file:
@@ -166,9 +186,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if manifest.get("sha256") != digest:
         raise CorruptFileError(f"{where} fails its own checksum: restore it from a copy, or save it again")
-    arrays, kind = manifest.get("arrays"), manifest.get("kind")
-    if not (isinstance(arrays, dict) and isinstance(manifest.get("parameters"), dict) and isinstance(kind, str)):
+    arrays, kind, parameters = manifest.get("arrays"), manifest.get("kind"), manifest.get("parameters")
+    if not (isinstance(arrays, dict) and isinstance(parameters, dict) and isinstance(kind, str)):
         raise CorruptFileError(f"{where} lacks its kind, parameters or arrays")
     if len(arrays) > _MAX_ARRAYS:
         raise CorruptFileError(f"{where} lists {len(arrays)} arrays: at most {_MAX_ARRAYS} are read")
-    return manifest
+    return {
+        "format": FORMAT,
+        "version": version,
+        "kind": kind,
+        "created_with": manifest.get("created_with"),
+        "parameters": parameters,
+        "arrays": arrays,
+        "sha256": digest,
+    }

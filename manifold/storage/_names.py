@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+
+from manifold._typing import AnyArray
+
+Name: TypeAlias = bool | int | float | str | None
+Reading: TypeAlias = str | list[Name] | None  # of numbers, of texts, of objects
 
 _LAST_CODE_POINT = 0x10FFFF
 
 
-def encode_names(values: NDArray[Any]) -> tuple[NDArray[Any], Any]:
+def encode_names(values: AnyArray) -> tuple[AnyArray, Reading]:
     """Return an array that can be stored, and how to read it: None for numbers, "text", or the list of its objects.
 
     Raises TypeError for objects that JSON does not give back, all but None, booleans, numbers and texts.
@@ -27,7 +31,7 @@ def encode_names(values: NDArray[Any]) -> tuple[NDArray[Any], Any]:
     if values.dtype.kind != "O" or values.ndim != 1:
         raise TypeError(f"names must be numbers, texts or objects (n,), got {values.dtype} {values.shape}")
     codes = np.empty(values.size, dtype=np.int64)
-    places: dict[Any, int] = {}
+    places: dict[tuple[type, Name], int] = {}
     for i, value in enumerate(values):
         plain = value.item() if isinstance(value, np.generic) else value
         if not (plain is None or isinstance(plain, bool | int | float | str)) or plain != plain:  # noqa: PLR0124 -- NaN
@@ -36,7 +40,7 @@ def encode_names(values: NDArray[Any]) -> tuple[NDArray[Any], Any]:
     return codes, [value for _, value in places]
 
 
-def decode_names(array: NDArray[Any], how: Any) -> NDArray[Any]:
+def decode_names(array: AnyArray, how: object) -> AnyArray:
     """Return the names that `encode_names` took apart; raise ValueError for what it would not have made."""
     if how is None:
         return np.asarray(array)

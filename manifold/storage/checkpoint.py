@@ -12,11 +12,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from manifold._typing import AnyArray
 from manifold.errors import CorruptFileError
 from manifold.storage._files import open_plain, write_atomically, writing
 from manifold.storage._manifest import Entry
@@ -45,14 +46,14 @@ class Blocks:
     ([0, 1, 2], 7.0)
     """
 
-    def __init__(self, arrays: dict[str, NDArray[Any]], width: int, digests: NDArray[np.uint8] | None = None) -> None:
+    def __init__(self, arrays: dict[str, AnyArray], width: int, digests: NDArray[np.uint8] | None = None) -> None:
         self.arrays, self._width, self._digests = arrays, width, digests
         n_blocks = -(-max((len(array) for array in arrays.values()), default=0) // width)
         self.todo = list(range(n_blocks))
         if digests is not None:
             self.todo = [i for i in self.todo if not (digests[i].any() and digests[i].tobytes() == self._digest(i))]
 
-    def write(self, block: int, parts: Mapping[str, Any]) -> None:
+    def write(self, block: int, parts: Mapping[str, ArrayLike]) -> None:
         """Write the rows of a block; on disk, with their digest, when this returns."""
         with np.errstate(under="ignore"):  # what is rounded to 0 is the writer's to count
             for name, values in parts.items():
@@ -74,7 +75,11 @@ class Blocks:
 
 @contextmanager
 def open_blocks(
-    folder: Any, arrays: Mapping[str, tuple[tuple[int, ...], Any]], *, width: int, fingerprint: str
+    folder: str | os.PathLike[str] | None,
+    arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]],
+    *,
+    width: int,
+    fingerprint: str,
 ) -> Iterator[Blocks]:
     """Open the arrays of a build: in memory without a folder; on disk, and as far as they were filled, with one.
 
@@ -107,7 +112,7 @@ def open_blocks(
         yield Blocks(opened, width, _mapped(folder / "_done.npy", (n_blocks, _DIGEST), np.uint8))
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint(*parts: object) -> str:
     """Return a digest of arrays and of the ``repr`` of everything else.
 
     >>> fingerprint(np.arange(3), "a") == fingerprint(np.arange(3), "b")
@@ -138,11 +143,11 @@ def _note(folder: Path, fingerprint: str) -> None:
         raise ValueError(f"{where} belongs to another build (other graph or settings): choose another folder")
 
 
-def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+def _mapped(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
     """Map an array from its file, which is made, with all its room, where there is none."""
     entry = Entry("", path.name, np.dtype(dtype).str, shape, 0, "")
 
-    def reserve(file: Any) -> None:  # a map of a file with holes would crash on a full disk
+    def reserve(file: IO[bytes]) -> None:  # a map of a file with holes would crash on a full disk
         file.write(entry.header)
         file.flush()
         getattr(os, "posix_fallocate", lambda n, _, size: os.truncate(n, size))(file.fileno(), 0, entry.expected_size)
