@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,8 +24,8 @@ from manifold.backends import get_backend
 from manifold.datasets import GroundTruth
 from manifold.neighbors import PointSet, exact_search
 from manifold.neighbors.points import point_set
-from manifold.ranking import ManifoldSearch, Ranking
-from manifold.solvers import Status
+from manifold.ranking import ManifoldSearch, Ranking, unit_seeds
+from manifold.solvers import ConjugateGradient, Status, diffuse
 
 __all__ = ["Outcome", "Searcher", "compare", "nearest"]
 
@@ -178,9 +178,13 @@ def _measure(
     sides: Sides, truth: GroundTruth, block: Ints, *, searches: Mapping[str, Searcher], depth: int | None
 ) -> dict[str, Part]:
     """Return the figures of each query of one block, and how its solves went."""
-    judged = truth.take(block)
-    lists: dict[str, tuple[AnyArray, tuple[Status, ...]]] = {BASELINE: (_near(sides, block, depth), ())}
-    lists |= {name: _rank(search, sides, block, depth=depth) for name, search in searches.items()}
+    judged, near = truth.take(block), _near(sides, block, depth)
+    lists: dict[str, tuple[AnyArray, tuple[Status, ...]]] = {BASELINE: (near, ())}
+    for name, search in searches.items():
+        if depth is None and sides[0] is sides[1] and _is_plain(search):
+            lists[name] = _diffuse(search, sides[1], block, near=near)
+        else:
+            lists[name] = _rank(search, sides, block, depth=depth)
     return {name: (metrics.evaluate_queries(ids, judged), status) for name, (ids, status) in lists.items()}
 
 
@@ -205,6 +209,29 @@ def _rank(search: Searcher, sides: Sides, block: Ints, *, depth: int | None) -> 
         ids = np.where(own, -1, ids)
         ids = np.take_along_axis(ids, np.argsort(own, axis=1, kind="stable"), axis=1)
     return ids, found.diagnostics.status if isinstance(found, Ranking) else ()
+
+
+def _is_plain(search: Searcher) -> TypeGuard[ManifoldSearch]:
+    """Tell whether a search ranks by the scores of conjugate gradients alone."""
+    if not isinstance(search, ManifoldSearch):
+        return False
+    s = search.settings
+    iterates = s.solver in ("auto", "cg") or isinstance(s.solver, ConjugateGradient)
+    return iterates and not s.degree_exponent and s.adaptation is None
+
+
+def _diffuse(search: ManifoldSearch, points: PointSet, block: Ints, *, near: Ints) -> tuple[Ints, tuple[Status, ...]]:
+    """Rank all others for a block of items: what `similar` does, but nearest first by plain scores where it is tied.
+
+    It measures all pairs once more, in one order of summation, of which whole lists show nothing.
+    """
+    s, seeds = search.settings, unit_seeds(block, search.graph_.n_nodes)
+    if s.affinity.metric != points.metric:
+        own = PointSet(points.X, s.affinity.metric)
+        near = _near((own, own), block, None)
+    solution = diffuse(search.graph_, seeds, filter=s.filter, solver=s.solver, on_failure="ignore")
+    scores = np.take_along_axis(np.maximum(solution.scores.T, 0), near, axis=1)
+    return np.take_along_axis(near, np.argsort(-scores, axis=1, kind="stable"), axis=1), solution.status
 
 
 def nearest(queries: PointSet, points: PointSet, *, rows: Ints) -> tuple[Ints, NDArray[np.float32]]:

@@ -66,7 +66,10 @@ def test_a_fitted_search_is_its_settings(asked):
     assert found["here"] == found["there"]
 
 
-@pytest.mark.parametrize("settings", [{}, {"degree_exponent": 0.5}, {"preset": "adaptive"}, {"alpha": 0.5}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"degree_exponent": 0.5}, {"preset": "adaptive"}, {"alpha": 0.5, "n_neighbors": 2}, {"metric": "euclidean"}],
+)
 @pytest.mark.parametrize("figures", [("mAP",), ("hit@1", "hit@2")])
 def test_items_query_each_other_as_similar_does(digits, settings, figures):
     """All settings count, for whole lists and for short ones."""
