@@ -7,13 +7,10 @@ For one-hot targets this is the distribution of `propagate`; for a constant targ
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold.labels._base import Problem
+from manifold._typing import AnyArray, Floats, Mask
 from manifold.labels.certainty import certainty
 from manifold.labels.targets import Targets
 
@@ -22,30 +19,33 @@ def moments(targets: Targets) -> sparse.csc_array:
     """Return the columns to average: 1, y, and for real values, which are standardised, y^2."""
     Y = targets.Y.toarray()
     if targets.kind == "values":
-        mean, scale = _standard(targets)
-        Z = np.where(targets.labelled[:, None], (Y - mean) / scale, 0)
+        unit, mean, scale = _standard(targets)
+        Z = np.where(targets.labelled[:, None], (Y / unit - mean) / scale, 0)
         Y = np.hstack([Z, Z * Z])
     return sparse.csc_array(np.hstack([targets.labelled[:, None].astype(np.float64), Y]))
 
 
-def averages(scores: NDArray[Any], problem: Problem, targets: Targets) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return averages (n, q) and certainties (n,); NaN (1/2 for "multilabel") and 0 where no label reaches."""
-    q, reached = targets.Y.shape[1], problem.in_labelled_component
-    heard = scores[:, 0] > 0  # else its labels are too far away for the precision of the solve: their mean stands in
-    A = np.where(heard[:, None], scores[:, 1:] / np.where(heard, scores[:, 0], 1)[:, None], 0)
+def averages(scores: AnyArray, targets: Targets, reached: Mask) -> tuple[AnyArray, AnyArray]:
+    """Return averages (n, q) and certainties (n,); NaN (1/2 for "multilabel") and 0 where no label is heard of.
+
+    Real values come in float64, whatever the precision of the solve: theirs is the range of what was given.
+    """
+    q = targets.Y.shape[1]
+    A = np.where(reached[:, None], scores[:, 1:] / np.where(reached, scores[:, 0], 1)[:, None], 0)
     if targets.kind == "multilabel":
-        A[reached & ~heard] = targets.Y.sum(axis=0) / targets.labelled.sum()
         A[~reached] = 0.5
         A = np.clip(A, 0, 1)
         each = certainty(np.stack([A, 1 - A], axis=2).reshape(-1, 2)).reshape(A.shape)
         return A, each.mean(axis=1)
-    mean, scale = _standard(targets)
+    unit, mean, scale = _standard(targets)
     local = np.maximum(A[:, q:] - A[:, :q] ** 2, 0)  # variance among the labels a point hears of, over that of all
-    sure = np.where(heard, np.clip(1 - local.mean(axis=1), 0, 1), 0)
-    return np.where(reached[:, None], A[:, :q] * scale + mean, np.nan).astype(scores.dtype), sure.astype(scores.dtype)
+    sure = np.where(reached, np.clip(1 - local.mean(axis=1), 0, 1), 0)
+    return np.where(reached[:, None], (A[:, :q] * scale + mean) * unit, np.nan), sure.astype(scores.dtype)
 
 
-def _standard(targets: Targets) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _standard(targets: Targets) -> tuple[Floats, Floats, Floats]:
+    """Return a power of two of each column's size, and the mean and deviation of its labels in that unit."""
     known = targets.Y.tocsr()[targets.labelled].toarray()
-    scale = known.std(axis=0)
-    return known.mean(axis=0), np.where(scale > 0, scale, 1)
+    unit = np.ldexp(1.0, np.frexp(abs(known).max(axis=0, initial=0))[1] - 1)
+    scale = (known / unit).std(axis=0)
+    return unit, (known / unit).mean(axis=0), np.where(scale > 0, scale, 1)

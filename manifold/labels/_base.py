@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._typing import AnyArray, Floats, Mask
 from manifold.backends import Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
+from manifold.labels._far import solved_on
 from manifold.solvers import Prepared, Solution, Solver
 from manifold.solvers.base import Callback
+
+Seeds: TypeAlias = sparse.csc_array | AnyArray  # (n, c)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +34,23 @@ class Problem:
     labelled : (n,) bool
     priors : (c,) float64
         The share of each class, of sum 1, for methods that hold class sizes fixed.
+    signed : bool
+        Whether seeds have signs, but for those of the first column: moments of numbers, not classes.
     """
 
     graph: Graph
     given: sparse.csc_array
     seeds: sparse.csc_array
-    labelled: NDArray[np.bool_]
-    priors: NDArray[np.float64]
+    labelled: Mask
+    priors: Floats
     filter: Filter
     solver: Solver
     backend: Backend
     callback: Callback | None = None
+    signed: bool = False
 
     @cached_property
-    def in_labelled_component(self) -> NDArray[np.bool_]:
+    def in_labelled_component(self) -> Mask:
         """Whether a label can reach the node (n,)."""
         held = np.zeros(self.graph.n_components, dtype=bool)
         held[self.graph.components[self.labelled]] = True
@@ -59,15 +65,17 @@ class Problem:
     def _prepared(self) -> Prepared:
         return self.solver.prepare(self.graph, self.filter, self.backend)
 
-    def diffuse(self, seeds: Any, *, x0: Any = None) -> Solution:
-        """Return h(S) seeds, with scores on the host; S is prepared once."""
+    def diffuse(self, seeds: Seeds, *, x0: AnyArray | None = None) -> Solution:
+        """Return h(S) seeds, with scores on the host, 0 in rows where nothing arrives; S is prepared once."""
         solution = self._prepared.solve(seeds, x0=x0, callback=self.callback)
-        return replace(solution, scores=self.backend.to_host(solution.scores))
+        solution = replace(solution, scores=self.backend.to_host(solution.scores))
+        reached = self.in_labelled_component
+        return solved_on(solution, seeds, self.graph, filter=self.filter, reached=reached, signed=self.signed)
 
 
-def rows_to_one(scores: NDArray[Any]) -> NDArray[Any]:
+def rows_to_one(scores: AnyArray) -> AnyArray:
     """Return the positive part of scores (n, c), a new array, in rows of sum 1; a row without one stays 0."""
-    P: NDArray[Any] = np.maximum(scores, 0)
+    P: AnyArray = np.maximum(scores, 0)
     mass = P.sum(axis=1, keepdims=True)
     P /= np.where(mass > 0, mass, 1)
     return P
@@ -79,5 +87,7 @@ class Method(Protocol):
     #: whether the method takes a filter and a solver
     diffuses: ClassVar[bool]
 
-    def solve(self, problem: Problem, *, x0: Any = None) -> Solution:
-        """Return scores (n, c) with a verdict for each column."""
+    def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
+        """Return scores (n, c) with a verdict for each column; a row of zeros, of a method that diffuses, says
+        that nothing of a label arrived there.
+        """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from manifold._typing import AnyArray
 from manifold.labels._base import Method, Problem
 from manifold.labels.harmonic import Harmonic
 from manifold.labels.iterative import IterativeCleaning
@@ -30,12 +31,12 @@ class LocalGlobalConsistency:
 
     diffuses: ClassVar[bool] = True
 
-    def solve(self, problem: Problem, *, x0: Any = None) -> Solution:
+    def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Diffuse the seeds."""
         return problem.diffuse(problem.seeds, x0=x0)
 
 
-METHODS: dict[str, type[Any]] = {
+METHODS: dict[str, type[Method]] = {
     "lgc": LocalGlobalConsistency,
     "harmonic": Harmonic,
     "poisson": Poisson,
@@ -55,5 +56,4 @@ def get_method(method: str | Method) -> Method:
         return method
     if method not in METHODS:
         raise ValueError(f"method must be one of {tuple(METHODS)} or its settings, got {method!r}")
-    made: Method = METHODS[method]()
-    return made
+    return METHODS[method]()

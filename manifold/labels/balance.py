@@ -10,21 +10,20 @@ The third centres what degenerates to a constant column as alpha goes to 1. All 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy.special import chdtri
 
 from manifold._checks import check_stopping
+from manifold._typing import AnyArray, Floats
 from manifold.errors import ConvergenceWarning, warn
-
-Floats = NDArray[Any]
 
 _CHANCE = 0.05  # how often equal shares give counts that are taken for unequal ones
 
 
-def class_mass(P: Any, priors: Any) -> Floats:
+@np.errstate(under="ignore")
+def class_mass(P: ArrayLike, priors: ArrayLike) -> AnyArray:
     """Return p_ij proportional to priors_j p_ij / mean_i p_ij: class-mass normalisation.
 
     Parameters
@@ -39,11 +38,12 @@ def class_mass(P: Any, priors: Any) -> Floats:
     >>> class_mass([[0.8, 0.2], [0.4, 0.6], [0.6, 0.4]], [0.6, 0.4]).round(2).tolist()
     [[0.8, 0.2], [0.4, 0.6], [0.6, 0.4]]
     """
-    P, priors = _checked(P, priors)
-    return _rows_to_one(P * _over(priors, _means(P)).astype(P.dtype)[..., None, :])
+    Q, due = _checked(P, priors)
+    return _rows_to_one(Q * _over(due, _means(Q)).astype(Q.dtype)[..., None, :])
 
 
-def mean_shift(P: Any, priors: Any) -> Floats:
+@np.errstate(under="ignore")
+def mean_shift(P: ArrayLike, priors: ArrayLike) -> AnyArray:
     """Return rows proportional to the positive part of P - mean_i P + priors.
 
     Examples
@@ -51,12 +51,15 @@ def mean_shift(P: Any, priors: Any) -> Floats:
     >>> mean_shift([[0.9, 0.1], [0.8, 0.2]], [0.5, 0.5]).round(2).tolist()
     [[0.55, 0.45], [0.45, 0.55]]
     """
-    P, priors = _checked(P, priors)
-    shift = (priors - _means(P)).astype(P.dtype)
-    return _rows_to_one(np.maximum(P + shift[..., None, :], 0))
+    Q, due = _checked(P, priors)
+    shift = (due - _means(Q)).astype(Q.dtype)
+    return _rows_to_one(np.maximum(Q + shift[..., None, :], 0))
 
 
-def sinkhorn(P: Any, priors: Any, *, rtol: float = 1e-3, max_iter: int = 1000, strict: bool = True) -> Floats:
+@np.errstate(under="ignore")
+def sinkhorn(
+    P: ArrayLike, priors: ArrayLike, *, rtol: float = 1e-3, max_iter: int = 1000, strict: bool = True
+) -> AnyArray:
     """Scale rows and columns of P until rows add up to 1 and column means are the priors.
 
     Parameters
@@ -72,7 +75,8 @@ def sinkhorn(P: Any, priors: Any, *, rtol: float = 1e-3, max_iter: int = 1000, s
     Warns
     -----
     ConvergenceWarning
-        Where max_iter runs out: zeros of P can make the priors impossible.
+        Where max_iter runs out: zeros of P can make the priors impossible. Then u and v drift apart; where a factor
+        leaves the range of P's dtype it is held at its end, so that rows are finite and of sum 1 all the same.
 
     Notes
     -----
@@ -84,15 +88,17 @@ def sinkhorn(P: Any, priors: Any, *, rtol: float = 1e-3, max_iter: int = 1000, s
     [[0.62, 0.38], [0.38, 0.62]]
     """
     check_stopping(rtol, max_iter)
-    P, priors = _checked(P, priors)
-    means = _means(P)
-    v = np.ones_like(means)
+    Q, due = _checked(P, priors)
+    means = _means(Q)
+    v, least = np.ones_like(means), float(np.finfo(Q.dtype).tiny) ** 0.5
     for _ in range(max_iter):
-        v *= _over(priors, means)
-        rows = (P @ v.astype(P.dtype)[..., None])[..., 0]  # only the factors change: P itself is read, never written
-        u = np.divide(1, rows, out=np.zeros_like(rows), where=rows > 0)
-        means = v * (u[..., None, :] @ P)[..., 0, :] / max(P.shape[-2], 1)
-        worst = float(_over(abs(means - priors), priors * (means > 0)).max(initial=0))
+        v *= _over(due, means)
+        v /= np.maximum(v.max(axis=-1, keepdims=True), least)
+        v = np.where(v > 0, np.maximum(v, least), 0)
+        rows = (Q @ v.astype(Q.dtype)[..., None])[..., 0]  # only the factors change: Q itself is read, never written
+        u = np.divide(1, rows, out=np.zeros_like(rows), where=rows > least**2)
+        means = v * (u[..., None, :] @ Q)[..., 0, :] / max(Q.shape[-2], 1)
+        worst = float(_over(abs(means - due), due * (means > 0)).max(initial=0))
         if worst <= rtol:
             break
     if worst > rtol and strict:
@@ -101,10 +107,11 @@ def sinkhorn(P: Any, priors: Any, *, rtol: float = 1e-3, max_iter: int = 1000, s
             "the priors may be impossible on this graph; raise max_iter or rtol, or use balance='mass'",
             ConvergenceWarning,
         )
-    return _rows_to_one(P * v.astype(P.dtype)[..., None, :])
+    scaled = Q * v.astype(Q.dtype)[..., None, :]
+    return _rows_to_one(np.where(scaled.any(axis=-1, keepdims=True), scaled, Q))  # a row that no factor holds stays
 
 
-def estimated_priors(label_counts: Any) -> NDArray[np.float64]:
+def estimated_priors(label_counts: ArrayLike) -> Floats:
     """Return the shares of classes estimated from how many labels each has, shrunk towards equal shares.
 
         pi = t / c + (1 - t) n / m,    t = min(1, q / X^2),    X^2 = m c sum_j (n_j / m - 1 / c)^2
@@ -138,14 +145,14 @@ def estimated_priors(label_counts: Any) -> NDArray[np.float64]:
     return np.asarray(1 / c + deviation * (1 - min(1.0, accident / statistic) if statistic > 0 else 0.0))
 
 
-BALANCES: dict[str, Callable[[Any, Any], Floats]] = {
+BALANCES: dict[str, Callable[[ArrayLike, ArrayLike], AnyArray]] = {
     "mass": class_mass,
     "mean_shift": mean_shift,
     "sinkhorn": sinkhorn,
 }
 
 
-def check_priors(priors: Any, n_classes: int) -> NDArray[np.float64]:
+def check_priors(priors: ArrayLike, n_classes: int) -> Floats:
     """Return priors (c,) of sum 1.
 
     Raises
@@ -164,25 +171,25 @@ def check_priors(priors: Any, n_classes: int) -> NDArray[np.float64]:
     return np.asarray(values / values.sum())
 
 
-def _checked(P: Any, priors: Any) -> tuple[Floats, NDArray[np.float64]]:
-    P = np.asarray(P)
-    P = P if P.dtype.kind == "f" else P.astype(np.float64)
-    if P.ndim < 2:
-        raise ValueError(f"distributions must have shape (n, classes), got {P.shape}")
-    return P, check_priors(priors, P.shape[-1])
+def _checked(P: ArrayLike, priors: ArrayLike) -> tuple[AnyArray, Floats]:
+    Q = np.asarray(P)
+    Q = Q if Q.dtype.kind == "f" else Q.astype(np.float64)
+    if Q.ndim < 2:
+        raise ValueError(f"distributions must have shape (n, classes), got {Q.shape}")
+    return Q, check_priors(priors, Q.shape[-1])
 
 
-def _means(P: Floats) -> NDArray[np.float64]:
+def _means(P: AnyArray) -> Floats:
     """Return the column means, 0 where there are no rows."""
     return np.asarray(P.sum(axis=-2, dtype=np.float64) / max(P.shape[-2], 1))
 
 
-def _over(priors: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
+def _over(priors: Floats, means: Floats) -> Floats:
     """Return priors / means, 0 for a class without mass: no factor could give it any."""
     return np.divide(priors, means, out=np.zeros_like(means), where=means > 0)
 
 
-def _rows_to_one(P: Floats) -> Floats:
+def _rows_to_one(P: AnyArray) -> AnyArray:
     mass = P.sum(axis=-1, keepdims=True)
     P /= np.where(mass > 0, mass, 1)
     return P

@@ -15,6 +15,7 @@ from scipy.special import entr
 from manifold._checks import check_count
 
 
+@np.errstate(under="ignore")
 def certainty(distributions: Any) -> NDArray[Any]:
     """Return 1 - H(p) / log c of each row p: 1 for one class, 0 for the uniform row and for a row of zeros.
 
@@ -41,8 +42,9 @@ def certainty(distributions: Any) -> NDArray[Any]:
     if P.ndim != 2 or P.dtype.kind != "f":
         raise ValueError(f"distributions must be (n, classes) floats, got {P.dtype} of shape {P.shape}")
     c = P.shape[1]
-    sure = 1 - entr(P).sum(axis=1) / np.log(max(c, 2))  # rounding can leave a uniform row an ulp off 0
-    return np.where(P.any(axis=1), np.clip(sure, 0, 1), 0).astype(P.dtype)
+    sure = 1 - entr(P).sum(axis=1) / np.log(max(c, 2))
+    known = P.any(axis=1) & ((P[:, :1] != P).any(axis=1) | (c == 1))  # rounding would leave a uniform row an ulp off 0
+    return np.where(known, np.clip(sure, 0, 1), 0).astype(P.dtype)
 
 
 def class_weights(columns: Any, n_classes: int, *, mode: str = "paper") -> NDArray[np.float64]:

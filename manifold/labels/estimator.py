@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from manifold._checks import check_count, check_features, check_queries
+from manifold._checks import check_count, check_queries
 from manifold._weights import checked_csr
 from manifold.backends import get_backend
 from manifold.errors import warn
@@ -26,7 +26,7 @@ from manifold.graph.affinity import Affinity
 from manifold.labels._base import Method
 from manifold.labels.propagation import propagate
 from manifold.labels.targets import Targets, encode
-from manifold.neighbors import PointSet, exact_search, find_neighbors
+from manifold.neighbors import PointSet, exact_search, find_neighbors, point_set
 from manifold.solvers import Solver
 
 
@@ -156,13 +156,13 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.graph_ = X if isinstance(X, Graph) else graph_from_affinity(X, edges=self.edges)
             self.n_features_in_ = self.graph_.n_nodes
             return None
-        rows = check_features(validate_data(self, X, dtype=(np.float32, np.float64)))
-        k = min(check_count(self.n_neighbors, "n_neighbors"), max(rows.shape[0] - 1, 1))
-        neighbors = find_neighbors(rows, k, method=self.search, metric=self.metric, random_state=self.random_state)
+        points = point_set(validate_data(self, X, dtype=(np.float32, np.float64)), self.metric)
+        k = min(check_count(self.n_neighbors, "n_neighbors"), max(points.X.shape[0] - 1, 1))
+        neighbors = find_neighbors(points, k, method=self.search, metric=self.metric, random_state=self.random_state)
         self._kernel = Affinity(self.affinity, self.gamma, self.metric)
         self.graph_ = graph_from_neighbors(neighbors, affinity=self._kernel.kind, gamma=self.gamma, edges=self.edges)
-        self._points, self._scales = PointSet(rows, self.metric), self._kernel.scales(neighbors.similarities)
-        return rows
+        self._points, self._scales = points, self._kernel.scales(neighbors.similarities)
+        return points.X
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the likeliest class of each row of X (m,); the marker where no neighbour was reached by a label.

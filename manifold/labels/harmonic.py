@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from manifold._checks import check_stopping
+from manifold._typing import AnyArray
 from manifold.labels._base import Problem
 from manifold.solvers import ConjugateGradient, Solution
 from manifold.solvers.laplacian import Laplacian
@@ -51,7 +52,7 @@ class Harmonic:
     def __post_init__(self) -> None:
         check_stopping(self.rtol, self.max_iter)
 
-    def solve(self, problem: Problem, *, x0: Any = None) -> Solution:
+    def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Solve on the unlabelled nodes of components that hold a label."""
         graph, fixed = problem.graph, problem.labelled
         kept = problem.in_labelled_component & ~fixed

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from manifold._checks import check_count
-from manifold.labels._base import Problem, rows_to_one
+from manifold._typing import AnyArray
+from manifold.labels._base import Problem, Seeds, rows_to_one
 from manifold.labels.balance import sinkhorn
 from manifold.labels.mbo import Volumes
 from manifold.solvers import Solution
@@ -50,11 +51,11 @@ class IterativeCleaning:
     def __post_init__(self) -> None:
         check_count(self.n_rounds, "n_rounds")
 
-    def solve(self, problem: Problem, *, x0: Any = None) -> Solution:
+    def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Alternate solves, balances and adoptions."""
         volumes = Volumes(problem)
         free, given = volumes.free, volumes.given
-        seeds: Any = problem.seeds
+        seeds: Seeds = problem.seeds
         for r in range(1, self.n_rounds + 1):
             solution = problem.diffuse(seeds, x0=x0)
             x0 = solution.scores if problem.starts else None
@@ -64,7 +65,7 @@ class IterativeCleaning:
             columns, sure = Q.argmax(axis=1), Q.max(axis=1)
             labels = given.copy()
             for j, due in enumerate(volumes.sizes):
-                mine = np.flatnonzero(columns == j)
+                mine = np.flatnonzero((columns == j) & (sure > 0))  # nothing is known of a row of zeros
                 surest = mine[np.argsort(-sure[mine], kind="stable")]
                 adopted = surest[: int(np.ceil(r / self.n_rounds * min(due, mine.size)))]
                 labels[free[adopted], j] = 1

@@ -6,14 +6,15 @@ scores U (n, c)  ->  X one-hot at argmax_j (u_ij - lambda_j), n pi_j points in c
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.errors import ConvergenceWarning, warn
 from manifold.labels._base import Problem, rows_to_one
+from manifold.labels._far import heard
 from manifold.labels.poisson import Poisson, poisson_sources
 from manifold.solvers import Solution
 from manifold.solvers.laplacian import label_means
@@ -23,7 +24,7 @@ _TOLERANCE = 1e-3  # of the points: how far from its due the size of a class may
 _GAP = 1e-2  # of the points: how far before it is said
 
 
-def prices(scores: NDArray[Any], sizes: NDArray[np.int64], start: Any = None) -> NDArray[np.float64]:
+def prices(scores: AnyArray, sizes: Ints, start: Floats | None = None) -> Floats:
     """Return lambda (c,) of sum 0 such that argmax_j (scores_ij - lambda_j) gives class j its due number of points.
 
     They are the dual variables of the assignment of largest total score under these sizes. Each class in turn is given
@@ -48,7 +49,7 @@ def prices(scores: NDArray[Any], sizes: NDArray[np.int64], start: Any = None) ->
     return np.asarray(lambdas - lambdas.mean())
 
 
-def _exceeded_by(margins: NDArray[Any], size: int) -> float:
+def _exceeded_by(margins: AnyArray, size: int) -> float:
     """Return a number that the `size` largest margins exceed and the others do not, but for ties."""
     last = margins.size - size
     if size == 0 or last == 0:
@@ -73,9 +74,9 @@ class Volumes:
         self.sizes = np.floor(exact).astype(np.int64)
         rest = self.free.size - int(self.sizes.sum())
         self.sizes[np.argsort(self.sizes - exact, kind="stable")[:rest]] += 1  # largest remainders
-        self._lambdas: Any = None
+        self._lambdas: Floats | None = None
 
-    def priced(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+    def priced(self, scores: AnyArray) -> Floats:
         """Return scores less the prices of classes, so that argmax meets the sizes; prices start from the last."""
         out = scores.astype(np.float64)
         if self.free.size:
@@ -85,13 +86,14 @@ class Volumes:
             out[~self._possible] = out.min() - 1  # whatever the prices
         return out
 
-    def one_hot(self, priced: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the rows of what the labels and the argmax say."""
-        X: NDArray[np.float64] = self.given.copy()
-        X[self.free, priced[self.free].argmax(axis=1)] = 1
+    def one_hot(self, priced: Floats, heard: Mask | None = None) -> Floats:
+        """Return the rows of what the labels and the argmax say; zeros for free points that nothing was heard at."""
+        X: Floats = self.given.copy()
+        rows = self.free if heard is None else self.free[heard[self.free]]
+        X[rows, priced[rows].argmax(axis=1)] = 1
         return X
 
-    def warn_of_gap(self, priced: NDArray[Any]) -> None:
+    def warn_of_gap(self, priced: Floats) -> None:
         """Warn where a class is further than a hundredth of the points, and than one, from its due."""
         sizes = np.bincount(priced[self.free].argmax(axis=1), minlength=self.sizes.size)
         gap = abs(sizes - self.sizes)
@@ -143,7 +145,7 @@ class PoissonMBO:
         if not (np.isfinite(self.fidelity) and self.fidelity >= 0):
             raise ValueError(f"fidelity must be a finite number >= 0, got {self.fidelity!r}")
 
-    def solve(self, problem: Problem, *, x0: Any = None) -> Solution:
+    def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Alternate heat steps and thresholds, from the scores of Poisson learning."""
         backend, host_degrees = problem.backend, problem.graph.degrees
         W = backend.csr(problem.graph.affinity, dtype=np.float64)
@@ -199,17 +201,18 @@ class ResolventMBO:
     def __post_init__(self) -> None:
         check_count(self.n_rounds, "n_rounds")
 
-    def solve(self, problem: Problem, *, x0: Any = None) -> Solution:
+    def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Alternate solves and thresholds."""
         volumes = Volumes(problem)
         solution = problem.diffuse(problem.seeds, x0=x0)
-        priced = volumes.priced(rows_to_one(solution.scores))
-        X = volumes.one_hot(priced)
+        priced, there = volumes.priced(rows_to_one(solution.scores)), heard(solution.scores)
+        X = volumes.one_hot(priced, there)
         for _ in range(self.n_rounds):
             solution = problem.diffuse(X, x0=solution.scores if problem.starts else None)
-            priced = volumes.priced(rows_to_one(solution.scores))
-            before, X = X, volumes.one_hot(priced)
+            priced, there = volumes.priced(rows_to_one(solution.scores)), heard(solution.scores)
+            before, X = X, volumes.one_hot(priced, there)
             if np.array_equal(X, before):
                 break
         volumes.warn_of_gap(priced)
+        priced[~there] = 0
         return replace(solution, scores=priced.astype(problem.graph.dtype), solver="resolvent_mbo")

@@ -6,12 +6,12 @@ L u = sum over labelled j of delta_j (y_j - mean y),   sum_i d_i u_i = 0      (C
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._checks import check_stopping
+from manifold._typing import AnyArray, Floats
 from manifold.graph import Graph
 from manifold.labels._base import Problem
 from manifold.solvers import ConjugateGradient, Solution
@@ -51,7 +51,7 @@ class Poisson:
     def __post_init__(self) -> None:
         check_stopping(self.rtol, self.max_iter)
 
-    def solve(self, problem: Problem, *, x0: Any = None) -> Solution:
+    def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Solve on all nodes, from sources at the labelled ones."""
         graph = problem.graph
         everything = np.ones(graph.n_nodes, dtype=bool)
@@ -65,14 +65,14 @@ class Poisson:
         return replace(solution, scores=u.astype(graph.dtype), solver="poisson")
 
 
-def poisson_sources(problem: Problem) -> NDArray[np.float64]:
+def poisson_sources(problem: Problem) -> Floats:
     """Return y_i - (sum_j y_ij) times the mean seed of the component, (n, c): every component's columns add up to 0."""
     seeds, components = problem.seeds, problem.graph.components
     means = label_means(seeds, components)
     return np.asarray(seeds.toarray() - seeds.sum(axis=1)[:, None] * means[components])
 
 
-def centred(u: NDArray[np.float64], graph: Graph) -> NDArray[np.float64]:
+def centred(u: Floats, graph: Graph) -> Floats:
     """Return u less its mean over each component, weighted by degrees: then sum_i d_i u_i = 0 in each."""
     m, degrees = graph.n_components, graph.degrees
     volume = np.bincount(graph.components, degrees, minlength=m)

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._resources import at_most, require_memory
+from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.backends import Backend, backend_for, on_host
 from manifold.errors import warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.labels._averages import averages, moments
 from manifold.labels._base import Method, Problem, rows_to_one
+from manifold.labels._far import heard
 from manifold.labels._methods import LocalGlobalConsistency, get_method
 from manifold.labels._saved import SavedPropagation
 from manifold.labels.balance import BALANCES, check_priors, estimated_priors
@@ -38,14 +39,16 @@ class Propagation(SavedPropagation):
     Attributes
     ----------
     labels : (n,) classes, (n, q) 0/1 for "multilabel", or real values for "values"
-        The given label where there is one; the marker (-1, NaN for values) where no label reaches.
+        The given label where there is one; the marker (-1, NaN for values) where no label reaches. Real values are
+        float64.
     distributions : (n, c) float
         Rows of sum 1 ("multilabel": the probability of each label; "values": empty). Uniform where no label reaches.
     certainty : (n,) float
         1 - H(p) / log c in [0, 1], 1 for points of a given class and 0 for unreached ones; for "multilabel" the mean of
         1 - H(p_ij) / log 2 over its labels, for "values" 1 less the local variance over that of all labels.
     reached : (n,) bool
-        Whether any label reaches the point.
+        Whether any label reaches the point: there is one in its component, and not so far away that nothing of it is
+        left in float64.
     labelled : (n,) bool
         Whether the point had a label.
     classes : (c,)
@@ -54,22 +57,22 @@ class Propagation(SavedPropagation):
         The verdict on each column of the solve: status, iterations, residual, error bound.
     """
 
-    labels: NDArray[Any]
-    distributions: NDArray[Any]
-    certainty: NDArray[Any]
-    reached: NDArray[np.bool_]
-    labelled: NDArray[np.bool_]
-    classes: NDArray[Any]
+    labels: AnyArray
+    distributions: AnyArray
+    certainty: AnyArray
+    reached: Mask
+    labelled: Mask
+    classes: AnyArray
     solution: Solution
 
     @property
-    def scores(self) -> NDArray[Any]:
+    def scores(self) -> AnyArray:
         """What the method computed, before rows were normalised: the start, `x0`, of a refresh."""
-        scores: NDArray[Any] = self.solution.scores
+        scores: AnyArray = self.solution.scores
         return scores
 
     @property
-    def columns(self) -> NDArray[np.int64]:
+    def columns(self) -> Ints:
         """The column of `classes` of each point (n,), -1 where no label reaches.
 
         Raises
@@ -82,7 +85,7 @@ class Propagation(SavedPropagation):
         return np.where(self.reached, self.distributions.argmax(axis=1), -1)
 
     @property
-    def class_weights(self) -> NDArray[np.float64]:
+    def class_weights(self) -> Floats:
         """Weight of each class in a loss (c,), inverse to its size, of mean 1; see `manifold.labels.class_weights`."""
         return class_weights(self.columns, self.classes.size)
 
@@ -111,20 +114,21 @@ def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "
     return (32 + 2 * entry) * int(graph.affinity.nnz) + entry * n * (6 * min(n_columns, 32) + 4 * n_columns)
 
 
+@np.errstate(under="ignore")  # far from labels scores and shares of classes are of any size down to nothing
 def propagate(
     graph: Graph,
-    labels: Any,
+    labels: object,
     *,
     method: str | Method = "lgc",
     filter: Filter | None = None,
     solver: str | Solver = "auto",
-    unlabeled: Any = -1,
+    unlabeled: object = -1,
     kind: str = "auto",
     normalize_seeds: bool = True,
     balance: str | None = None,
-    priors: Any = "estimated",
+    priors: str | ArrayLike = "estimated",
     clamp: bool = True,
-    x0: Any = None,
+    x0: ArrayLike | None = None,
     backend: str | Backend = "auto",
     on_failure: str = "warn",
     callback: Callback | None = None,
@@ -138,8 +142,8 @@ def propagate(
     labels : (n,) or (n, q) array-like
         Classes of any kind, soft labels, 0/1 indicators or real values.
     method : str or Method
-        "lgc", "harmonic", "poisson", "poisson_mbo", "resolvent_mbo", "ilpc", or the settings of one, see
-        `manifold.labels`. With one to five labels a class, and classes of known `priors`, the two MBO are best.
+        A name in `manifold.labels.METHODS`, which means the defaults of its class, or the settings of one. With one to
+        five labels a class, and classes of known `priors`, the two MBO are best.
     filter : Filter, optional
         h; by default ``Diffusion(0.95)``. "harmonic" and "poisson" have a system of their own, and take none.
     solver : str or Solver
@@ -205,7 +209,7 @@ def propagate(
     if not isinstance(graph, Graph):
         raise TypeError(f"graph must be a Graph, got {type(graph).__name__}: manifold.build_graph(X, edges='sum')")
     arrays = backend_for(backend, {"labels": labels, "x0": x0})
-    labels, x0 = on_host(labels, arrays), on_host(x0, arrays)
+    labels, start = on_host(labels, arrays), None if x0 is None else np.asarray(on_host(x0, arrays))
     targets = encode(labels, graph.n_nodes, unlabeled=unlabeled, kind=kind)
     q = targets.Y.shape[1]
     chosen = get_method(method)
@@ -221,8 +225,8 @@ def propagate(
         raise ValueError(f"method {method!r} has a system of its own: leave out filter and solver")
     h = filter or Diffusion()
     given = moments(targets) if averaging else _shares(targets.Y)
-    if x0 is not None and np.shape(x0) != given.shape:
-        raise ValueError(f"x0 must have the shape {given.shape} of the scores, got {np.shape(x0)}")
+    if start is not None and start.shape != given.shape:
+        raise ValueError(f"x0 must have the shape {given.shape} of the scores, got {start.shape}")
     shares = _priors("uniform" if averaging else priors, given)
     problem = Problem(
         graph=graph,
@@ -234,14 +238,19 @@ def propagate(
         solver=_label_solver(solver, graph, h),
         backend=arrays,
         callback=callback,
+        signed=averaging,
     )
-    solution = chosen.solve(problem, x0=x0)
+    solution = chosen.solve(problem, x0=start)
     report_failures(solution, on_failure)
     reached = problem.in_labelled_component
-    _warn_of_what_is_missing(reached, targets)
     if averaging:
-        return _averaged(solution, problem, targets, clamp=clamp)
-    P = _distributions(solution.scores, problem)
+        reached = reached & heard(solution.scores, signed=True)
+    elif chosen.diffuses:  # a row of zeros, not one without a positive score: prices of class sizes are subtracted
+        reached = reached & solution.scores.any(axis=1)
+    _warn_of_what_is_missing(reached, problem.in_labelled_component, targets)
+    if averaging:
+        return _averaged(solution, reached, targets, clamp=clamp)
+    P = _distributions(solution.scores, problem, reached)
     if balance is not None:
         free = reached & ~targets.labelled
         P[free] = BALANCES[balance](P[free], shares)
@@ -258,35 +267,34 @@ def propagate(
     )
 
 
-def _distributions(scores: NDArray[Any], problem: Problem) -> NDArray[Any]:
-    """Return the positive part of scores (n, c) in rows of sum 1.
+def _distributions(scores: AnyArray, problem: Problem, reached: Mask) -> AnyArray:
+    """Return the positive part of scores (n, c) in rows of sum 1; uniform where no label reaches.
 
-    A row without a positive score is that of the labels of its component on the whole, which is what all scores go to
-    far from labels; and uniform where the component holds no label.
+    A row that is reached without a positive score, where sources of Poisson learning cancel, or prices of class sizes
+    exceed all that is there, is that of the labels of its component on the whole.
     """
     P = rows_to_one(scores)
-    empty = np.flatnonzero(~P.any(axis=1))
+    empty = np.flatnonzero(reached & ~P.any(axis=1))
     if empty.size:
         P[empty] = label_means(problem.seeds, problem.graph.components)[problem.graph.components[empty]]
-    P[~problem.in_labelled_component] = 1 / P.shape[1]
+    P[~reached] = 1 / P.shape[1]
     return P
 
 
-def _averaged(solution: Solution, problem: Problem, targets: Targets, *, clamp: bool) -> Propagation:
+def _averaged(solution: Solution, reached: Mask, targets: Targets, *, clamp: bool) -> Propagation:
     """Return what averages of the targets say, for targets that are numbers."""
-    reached = problem.in_labelled_component
-    values, sure = averages(solution.scores, problem, targets)
+    values, sure = averages(solution.scores, targets, reached)
     if clamp:
         values[targets.labelled], sure[targets.labelled] = targets.Y.tocsr()[targets.labelled].toarray(), 1
     if targets.kind == "multilabel":
-        labels: NDArray[Any] = np.where(reached[:, None], values >= 0.5, -1)
+        labels: AnyArray = np.where(reached[:, None], values >= 0.5, -1)
         P = values
     else:
         labels, P = values[:, 0] if targets.one_column else values, np.empty((reached.size, 0), values.dtype)
     return Propagation(labels, P, sure, reached, targets.labelled, targets.classes, solution)
 
 
-def _priors(priors: Any, given: sparse.csc_array) -> NDArray[np.float64]:
+def _priors(priors: str | ArrayLike, given: sparse.csc_array) -> Floats:
     c = given.shape[1]
     if not isinstance(priors, str):
         return check_priors(priors, c)
@@ -296,12 +304,14 @@ def _priors(priors: Any, given: sparse.csc_array) -> NDArray[np.float64]:
 
 
 def _shares(Y: sparse.csc_array) -> sparse.csc_array:
-    """Return soft labels in rows of sum 1."""
+    """Return soft labels in rows of sum 1, of any size: by a power of two first, which is exact."""
+    largest = Y.max(axis=1).toarray()
+    Y = sparse.csc_array((np.ldexp(Y.data, -np.frexp(largest)[1][Y.indices]), Y.indices, Y.indptr), shape=Y.shape)
     mass = Y.sum(axis=1)
     return sparse.csc_array(Y * np.divide(1, mass, out=np.zeros_like(mass), where=mass > 0)[:, None])
 
 
-def _normalized(Y: sparse.csc_array, priors: NDArray[np.float64]) -> sparse.csc_array:
+def _normalized(Y: sparse.csc_array, priors: Floats) -> sparse.csc_array:
     """Return seeds whose columns add up to their priors, at the scale of Y; a class without seeds stays empty."""
     sums = Y.sum(axis=0)
     factors = np.divide(sums.sum() * priors, sums, out=np.zeros_like(priors), where=sums > 0)
@@ -313,13 +323,17 @@ def _label_solver(solver: str | Solver, graph: Graph, filter: Filter) -> Solver:
     return ConjugateGradient(rtol=1e-5) if solver == "auto" and isinstance(settings, ConjugateGradient) else settings
 
 
-def _warn_of_what_is_missing(reached: NDArray[np.bool_], targets: Targets) -> None:
+def _warn_of_what_is_missing(reached: Mask, in_component: Mask, targets: Targets) -> None:
     if targets.classes.size == 1 and targets.kind == "classes":
         warn(f"all labels are of one class, {targets.classes[0]}: every point that is reached gets it")
-    missed = np.count_nonzero(~reached)
-    if missed:
-        warn(
-            f"{missed} of {reached.size} points are not reached by any label (first: {np.flatnonzero(~reached)[0]}): "
-            f"they get {targets.missing!r}, the uniform distribution and certainty 0; label a point of each "
-            "component, or build the graph with more neighbours or bridges"
-        )
+    cures = (
+        (~in_component, "label a point of each component, or build the graph with more neighbours or bridges"),
+        (in_component & ~reached, "the labels of their component are too far away; label a point near them"),
+    )
+    for missed, cure in cures:
+        if missed.any():
+            warn(
+                f"{np.count_nonzero(missed)} of {reached.size} points are not reached by any label (first: "
+                f"{np.flatnonzero(missed)[0]}): they get {targets.missing!r}, the uniform distribution and certainty "
+                f"0; {cure}"
+            )

@@ -1,0 +1,138 @@
+"""Points far from all labels: scores that a solve leaves within its error are solved on for, by themselves.
+
+    x_U = w y_U + a S_UU x_U + a S_UD x_D             U the far nodes, D the others, whose scores x_D stand
+
+A solve stops by the length of all of a column, so that a node whose score is a billionth of the largest has noise, or
+nothing where the iterations did not come that far. Here each score is a sum of products that are not negative, term by
+term: it is right relative to itself, however small, down to the end of float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse
+
+from manifold._typing import AnyArray, Floats, Ints, Mask
+from manifold.filters import Filter
+from manifold.graph import Graph
+from manifold.solvers import Solution, Status
+
+_NOISE = 0.1  # of the bound: errors on neighbourhood graphs are some hundredths of it
+_CLEAR = 100  # bounds: a score above them is right to a hundredth at least
+_MAX_HOPS = 64
+_RTOL = 1e-3  # of the largest score of a node: what walks not yet counted may add
+_MAX_SWEEPS = 20_000
+_LOOK = 16  # sweeps between two looks at whether they suffice
+
+
+def heard(scores: AnyArray, *, signed: bool = False) -> Mask:
+    """Return where something of a label arrived (n,): a positive score, of the first column where others have signs."""
+    if signed:
+        return np.asarray(scores[:, 0] > 0)
+    return np.asarray((scores > 0).any(axis=1))
+
+
+def solved_on(
+    solution: Solution, seeds: sparse.csc_array | AnyArray, graph: Graph, *, filter: Filter, reached: Mask, signed: bool
+) -> Solution:
+    """Return a solution in which nodes that a label reaches have scores of their own, and 0 where none is left of it.
+
+    Parameters
+    ----------
+    solution : Solution
+        Scores (n, q) on the host; nodes with one above a tenth of its bound stay as they are, to the bit, but for a
+        halo around the others.
+    seeds : (n, q)
+        What it is the solution for: not negative, or `signed`, where the first column is not.
+    filter : Filter
+        Solved on for where it is one resolvent w / (1 - a x) with a > 0; of others, nodes without a positive score
+        have what is below 0 taken out.
+    reached : (n,) bool
+        The nodes of components that hold a label.
+    """
+    scores = solution.scores
+    converged = np.array([status is Status.CONVERGED for status in solution.status])
+    bound = np.where(converged & np.isfinite(solution.error_bound), solution.error_bound, 0).astype(scores.dtype)
+    poles = filter.resolvents or ()
+    solvable = len(poles) == 1 and poles[0][1] > 0
+    noise = bound * scores.dtype.type(_NOISE if solvable else 0)
+    far = np.flatnonzero(reached & ~heard(scores - noise, signed=signed))
+    if not far.size:
+        return solution
+    scores = scores.copy()
+    if solvable:
+        far = _with_halo(far, ~heard(scores - scores.dtype.type(_CLEAR) * bound, signed=signed), graph)
+        solved = _sweeps(scores, seeds, graph, far=far, pole=poles[0], signed=signed)
+        scores[far] = _in_range(solved, scores.dtype)
+    else:
+        scores[far] = 0
+    return replace(solution, scores=scores)
+
+
+def _with_halo(far: Ints, unclear: Mask, graph: Graph) -> Ints:
+    """Return the far nodes and, hop by hop, those around them whose scores are not clear of the error either.
+
+    What flows in from the edge decides the shares of all that lies behind it: along a path it must be clear. Where
+    nodes have many neighbours a hop meets too many; there errors are a small part of their bound.
+    """
+    most = 2 * far.size + _MAX_HOPS
+    inside = np.zeros(graph.n_nodes, dtype=bool)
+    inside[far] = True
+    for _ in range(_MAX_HOPS):
+        rows = graph.affinity[far]
+        wider = inside.copy()
+        wider[rows.indices] = True
+        wider &= unclear | inside
+        found = np.flatnonzero(wider)
+        if found.size == far.size or found.size > most:
+            break
+        far, inside = found, wider
+    return far
+
+
+@np.errstate(under="ignore")
+def _sweeps(
+    scores: AnyArray,
+    seeds: sparse.csc_array | AnyArray,
+    graph: Graph,
+    *,
+    far: Ints,
+    pole: tuple[float, float],
+    signed: bool,
+) -> Floats:
+    """Return x_U as the sum of its walks, until what the longer ones may add is small beside each node's largest."""
+    w, a = pole
+    others = np.ones(graph.n_nodes, dtype=bool)
+    others[far] = False
+    roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1))
+    rows = graph.affinity[far].astype(np.float64)
+    rows.data /= np.repeat(roots[far], np.diff(rows.indptr))
+    rows.data *= a / roots[rows.indices]
+    known = np.where(others[:, None], scores if signed else np.maximum(scores, 0), 0)
+    own = seeds[far] if isinstance(seeds, np.ndarray) else seeds.tocsr()[far].toarray()
+    step = np.asarray(rows @ known + w * own, dtype=np.float64)
+    within = rows[:, far]
+    del rows, known
+    total, weights = step.copy(), roots[far][:, None]  # S v <= v for v = sqrt(degree), which bounds what is left out
+    for sweep in range(1, _MAX_SWEEPS):
+        step = within @ step
+        total += step
+        if sweep % _LOOK == 0:
+            left = a / (1 - a) * float((abs(step) / weights).max()) * weights[:, 0]
+            if (left <= _RTOL * (total[:, 0] if signed else total.max(axis=1))).all():
+                break
+    return total
+
+
+@np.errstate(under="ignore")
+def _in_range(scores: Floats, dtype: np.dtype[np.floating]) -> AnyArray:
+    """Return rows below the range of a dtype scaled to its end, within any error bound: their shares count."""
+    limits = np.finfo(dtype)
+    least = float(limits.tiny / limits.eps)
+    largest = abs(scores).max(axis=1, keepdims=True)
+    lost = largest < np.finfo(np.float64).tiny  # shares of such numbers are rounding
+    small = ~lost & (largest < least)
+    scale = np.where(small, least / np.where(small, largest, 1), ~lost)
+    return (scores * scale).astype(dtype)
