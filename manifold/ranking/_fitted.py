@@ -6,7 +6,7 @@ In: settings, points or lists of neighbours or a graph, ids. Out: `Fitted`, whic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -83,6 +83,13 @@ class Fitted:
         prepared = _prepared(self) if self.prepared is None else self.prepared
         s = self.settings
         return Ranker(self.graph, s.filter, prepared, self.backend, s.degree_exponent, self.pooling)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what is prepared in an instant, and may hold a factor that no pickle takes; keep stored columns."""
+        state = {part.name: getattr(self, part.name) for part in fields(self)}
+        if self.ranker.prepared.holds_columns:
+            state["prepared"] = self.ranker.prepared
+        return state
 
     @property
     def reason(self) -> str:

@@ -624,7 +624,7 @@ def test_eight_threads_on_one_loaded_index_answer_as_one():
     alone = mf.load("service")
     serial = [answers(alone.search(query, k=10)) for query in queries]
     served = mf.load("service")
-    assert isinstance(served.fitted_.ranker.prepared.values, np.memmap)
+    assert isinstance(served.fitted_.ranker.prepared.values.base, np.memmap)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda query: answers(served.search(query, k=10)), queries))
     assert len(set(serial)) == 400

@@ -362,7 +362,7 @@ class TestFoldedIn:
             RegionalSearch(solver=index, **SETTINGS).fit(X, np.roll(images, 1))
         (path / "forged").mkdir()
         forged = replace(index, ids=index.ids + 150)
-        with pytest.raises(mf.errors.CorruptFileError, match="must lie below 150"):
+        with pytest.raises(mf.errors.CorruptFileError, match="not below 150"):
             mf.load(forged.save(path / "forged" / "index"))
 
     def test_the_maximum_is_pooled_after_the_solve(self):
