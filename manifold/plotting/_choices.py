@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
-from manifold.plotting._canvas import INK, colour_of, legend, mark_of, one_axes
+from manifold._typing import AnyArray, Facts
+from manifold.plotting._canvas import INK, colour_of, finished, legend, mark_of, one_axes
+from manifold.plotting._written import in_legend, short
 
 _SAYS = {  # columns of the benchmarks
     "ms_p50": "median time of a query (ms)",
@@ -20,10 +23,27 @@ _SAYS = {  # columns of the benchmarks
     "mean": "mean accuracy",
 }
 
+Rows: TypeAlias = Sequence[Facts]
 _NINES, _FLOOR = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1), 3e-4
 
 
-def tuning_landscape(tuning: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
+class Tried(Protocol):
+    """What is drawn of a `Tuning`."""
+
+    @property
+    def table(self) -> Rows:
+        """The settings that were tried, with what they reached."""
+
+    @property
+    def reason(self) -> str:
+        """Why the chosen one was chosen."""
+
+    @property
+    def setting(self) -> object:
+        """The one that was chosen."""
+
+
+def tuning_landscape(tuning: Tried, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw every setting that was tried: cohesion by the number of neighbours, one colour and mark a filter.
 
     Filled marks divide by the degree, open ones do not; a bar is the standard error of the distance from the best. The
@@ -84,14 +104,16 @@ def tuning_landscape(tuning: Any, *, title: str = "", ax: Axes | None = None) ->
                 if row["chosen"]:
                     ax.plot(position, row["cohesion"], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
     ax.set_xticks(range(len(widths)), [str(width) for width in widths])
-    ax.set(xlabel="neighbours of each point, k", ylabel="cohesion (held-out points)", title=title)
-    ax.text(0.0, -0.2, f"chosen: {tuning.setting}\n{tuning.reason}", transform=ax.transAxes, va="top", fontsize=7)
+    ax.set_title(title, parse_math=False)
+    ax.set(xlabel="neighbours of each point, k", ylabel="cohesion (held-out points)")
+    said = f"chosen: {tuning.setting}\n{tuning.reason}"
+    ax.text(0.0, -0.2, said, transform=ax.transAxes, va="top", fontsize=7, parse_math=False)
     legend(ax)
-    return ax
+    return finished(ax)
 
 
 def time_accuracy(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     *,
     time: str = "ms_p50",
     accuracy: str = "overlap",
@@ -125,32 +147,35 @@ def time_accuracy(
     if not kept:
         raise ValueError(f"no row has all of {time!r}, {accuracy!r} and {name!r}: name its columns")
     ax = one_axes(ax, size=(8.4, 4.0))
-    methods: dict[str, list[Mapping[str, Any]]] = {}
+    methods: dict[str, list[Facts]] = {}
     for row in sorted(kept, key=lambda row: float(row[time])):
         methods.setdefault(str(row[name]).split()[0], []).append(row)
     for j, (method, same) in enumerate(methods.items()):
         settings = ", ".join(filter(None, (str(row[name]).removeprefix(method).strip() for row in same)))
         ax.plot(
             [row[time] for row in same], [row[accuracy] for row in same], marker=mark_of(j), color=colour_of(j),
-            markersize=5, linewidth=1, label=f"{method}: {settings}" if settings else method,
+            markersize=5, linewidth=1, label=in_legend(f"{method}: {settings}" if settings else method),
         )  # fmt: skip
     best = unbeaten(kept, time=time, accuracy=accuracy)
     ax.plot([row[time] for row in best], [row[accuracy] for row in best], "o", markersize=11, markerfacecolor="none",
             markeredgecolor=INK, label="not beaten in both")  # fmt: skip
-    ax.set(title=title, xlabel=_SAYS.get(time, time), ylabel=_SAYS.get(accuracy, accuracy), xscale="log")
+    ax.set_title(title, parse_math=False)
+    ax.set_xlabel(short(_SAYS.get(time, time), 60), parse_math=False)
+    ax.set_ylabel(short(_SAYS.get(accuracy, accuracy), 60), parse_math=False)
+    ax.set_xscale("log")
     values = [float(row[accuracy]) for row in kept]
     if 0.99 <= max(values) <= 1:
         _stretch_near_one(ax, min(values))
     legend(ax, outside=True)
-    return ax
+    return finished(ax)
 
 
 def _stretch_near_one(ax: Axes, least: float) -> None:
     """Give each nine of a share that is nearly 1 the same room: 0.9, 0.99, 0.999."""
 
-    def spread(y: Any) -> Any:
+    def spread(y: ArrayLike) -> AnyArray:
         """Return the height at which a share stands."""
-        return -np.log10(np.maximum(1 - y, -_FLOOR / 2) + _FLOOR)
+        return np.asarray(-np.log10(np.maximum(1 - np.asarray(y), -_FLOOR / 2) + _FLOOR))
 
     ax.set_yscale("function", functions=(spread, lambda height: 1 + _FLOOR - 10.0 ** -np.asarray(height)))
     ticks = [tick for tick in _NINES if tick >= least - 0.1]
@@ -158,9 +183,13 @@ def _stretch_near_one(ax: Axes, least: float) -> None:
     ax.set_ylim(max(least - 0.1, 0), 1 + _FLOOR / 3)
 
 
-def unbeaten(rows: Sequence[Mapping[str, Any]], *, time: str, accuracy: str) -> list[Mapping[str, Any]]:
-    """Return the rows that no other beats in time without being less accurate, by ascending time."""
-    best: list[Mapping[str, Any]] = []
+def unbeaten(rows: Rows, *, time: str, accuracy: str) -> list[Facts]:
+    """Return the rows that no other beats in time without being less accurate, by ascending time.
+
+    >>> unbeaten([{"s": 2, "hit": 0.9}, {"s": 1, "hit": 0.8}, {"s": 3, "hit": 0.9}], time="s", accuracy="hit")
+    [{'s': 1, 'hit': 0.8}, {'s': 2, 'hit': 0.9}]
+    """
+    best: list[Facts] = []
     for row in sorted(rows, key=lambda row: (row[time], -row[accuracy])):
         if not best or row[accuracy] > best[-1][accuracy]:
             best.append(row)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 
-from manifold.plotting._canvas import FAINT, INK, RIGHT, WRONG, bare_axes
-from manifold.plotting._thumbnails import frame, mark, one_list, thumbnail
+from manifold.plotting._canvas import FAINT, INK, RIGHT, WRONG, bare_axes, finished
+from manifold.plotting._thumbnails import Items, frame, mark, one_list, right_ids, thumbnail
 
 _CELL, _ROW = 1.22, 2.1  # distance of thumbnails and of rows, in thumbnail widths
 _QUERY_Y = -_ROW / 2 - 1.2  # its middle is that of the two rows
@@ -19,12 +18,12 @@ _COLUMN, _LINE, _LETTERS = 5.0, 0.36, 58  # of texts: width of a column and heig
 
 
 def ranking_comparison(
-    before: Any,
-    after: Any,
+    before: Iterable[object],
+    after: Iterable[object],
     *,
-    query: Any,
-    items: Sequence[Any] | Mapping[Any, Any],
-    relevant: Collection[Any],
+    query: object,
+    items: Items,
+    relevant: Iterable[object],
     k: int = 10,
     names: tuple[str, str] = ("nearest neighbours", "after diffusion"),
     title: str = "",
@@ -40,11 +39,12 @@ def ranking_comparison(
     before, after : pair (ids, scores) of (m,) arrays, or a `Ranking` of one query
         Best first.
     query : item
-        What was asked: pixels (height, width) or (height, width, 3 or 4), an encoded image (bytes), or a text.
+        What was asked: pixels (height, width) or (height, width, 3 or 4), the path of an image, an encoded image
+        (bytes), an image of Pillow, or a text. Grey numbers are brightness, of one scale for the whole picture.
     items : sequence or mapping
         The item of each id, of the same kinds.
     relevant : collection of ids
-        The right ones.
+        The right ones; of ids with gains, those above 0.
     k : int
         Items shown in each row.
     names : pair of str
@@ -61,6 +61,7 @@ def ranking_comparison(
 
     Examples
     --------
+    >>> import numpy as np
     >>> pixels = np.eye(4)
     >>> ax = ranking_comparison(([0, 1], [0.9, 0.8]), ([1, 0], [0.2, 0.1]), query=pixels,
     ...                         items=[pixels, 1 - pixels], relevant={1}, k=2)
@@ -71,27 +72,31 @@ def ranking_comparison(
         raise ValueError(f"k must be at least 1, got {k}")
     pairs = (("before", before), ("after", after))
     lists = [Listed(label, *one_list(pair, name=name, k=k)) for label, (name, pair) in zip(names, pairs, strict=True)]
-    right = set(np.asarray(list(relevant)).tolist())
+    right = right_ids(relevant)
     shown = [items[item] for listed in lists for item in listed.ids]
     written = bool(shown) and all(isinstance(item, str) for item in (query, *shown))
     draw = _draw_texts if written else _draw_thumbnails
-    return draw(lists, query=query, items=items, right=right, title=title, ax=ax)
+    return finished(draw(lists, query=query, items=items, right=right, title=title, ax=ax))
 
 
 class Listed(NamedTuple):
     """One list, best first, and its name."""
 
     name: str
-    ids: list[Any]
+    ids: list[object]
     scores: list[float]
 
-    def correct(self, right: set[Any]) -> list[bool]:
-        """Return which of its items are right."""
+    def correct(self, right: set[object]) -> list[bool]:
+        """Return which of its items are right.
+
+        >>> Listed("before", [4, 7], [0.9, 0.8]).correct({7})
+        [False, True]
+        """
         return [item in right for item in self.ids]
 
 
 def _draw_thumbnails(
-    lists: list[Listed], *, query: Any, items: Any, right: set[Any], title: str, ax: Axes | None
+    lists: list[Listed], *, query: object, items: Items, right: set[object], title: str, ax: Axes | None
 ) -> Axes:
     width = _LEFT + _CELL * max(len(listed.ids) for listed in lists)
     bottom, top = -_ROW - 1.4, 1.5 if title else 0.9
@@ -109,21 +114,23 @@ def _draw_thumbnails(
             ax.text(x, y + 1.07, str(rank + 1), ha="left", va="bottom", color=FAINT, fontsize=8)
             ax.text(x + 0.5, y - 0.1, f"{score:#.3g}", ha="center", va="top", color=FAINT, fontsize=8)
     if title:
-        ax.text(0.06, 1.17, title, ha="left", va="center", color=INK, fontsize=12, fontweight="bold")
+        ax.text(0.06, 1.17, title, ha="left", va="center", color=INK, fontsize=12, fontweight="bold", parse_math=False)
     ax.set(xlim=(-0.15, width + 0.15), ylim=(bottom, top), aspect="equal")
     return ax
 
 
-def _draw_texts(lists: list[Listed], *, query: Any, items: Any, right: set[Any], title: str, ax: Axes | None) -> Axes:
+def _draw_texts(
+    lists: list[Listed], *, query: object, items: Items, right: set[object], title: str, ax: Axes | None
+) -> Axes:
     n_rows = max(len(listed.ids) for listed in lists)
     width, height = 2 * _COLUMN + 0.2, _LINE * n_rows + (1.4 if title else 1.1)
     ax = bare_axes(ax, size=(width, height))  # one unit is an inch
     top = height - 0.15
     if title:
-        ax.text(0.15, top, title, ha="left", va="top", color=INK, fontsize=12, fontweight="bold")
+        ax.text(0.15, top, title, ha="left", va="top", color=INK, fontsize=12, fontweight="bold", parse_math=False)
         top -= 0.3
     asked = textwrap.fill(f"query: {query}", 2 * _LETTERS, max_lines=2, placeholder=" …")
-    ax.text(0.15, top, asked, ha="left", va="top", color=INK, fontsize=9)
+    ax.text(0.15, top, asked, ha="left", va="top", color=INK, fontsize=9, parse_math=False)
     for j, listed in enumerate(lists):
         x, y = 0.15 + j * _COLUMN, top - 0.55
         _heading(ax, listed, right, x=x, y=y)
@@ -132,14 +139,16 @@ def _draw_texts(lists: list[Listed], *, query: Any, items: Any, right: set[Any],
             ax.text(x + 0.16, y, str(rank + 1), ha="right", va="center", color=FAINT, fontsize=8)
             mark(ax, x=x + 0.33, y=y, good=good, size=0.8)
             ax.text(x + 0.93, y, f"{score:#.3g}", ha="right", va="center", color=FAINT, fontsize=8)
-            snippet = textwrap.fill(items[item], _LETTERS, max_lines=2, placeholder=" …")
-            ax.text(x + 1.03, y, snippet, ha="left", va="center", color=INK, fontsize=8)
+            snippet = textwrap.fill(str(items[item]), _LETTERS, max_lines=2, placeholder=" …")
+            ax.text(x + 1.03, y, snippet, ha="left", va="center", color=INK, fontsize=8, parse_math=False)
     ax.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     return ax
 
 
-def _heading(ax: Axes, listed: Listed, right: set[Any], *, x: float, y: float) -> None:
+def _heading(ax: Axes, listed: Listed, right: set[object], *, x: float, y: float) -> None:
     correct = listed.correct(right)
-    name = ax.text(x, y, listed.name, ha="left", va="center", color=INK, fontsize=11, fontweight="bold")
+    name = ax.text(
+        x, y, listed.name, ha="left", va="center", color=INK, fontsize=11, fontweight="bold", parse_math=False
+    )
     said = f"  {sum(correct)} of {len(correct)} right"
     ax.annotate(said, (1, 0.5), xycoords=name, va="center", color=FAINT, fontsize=11)

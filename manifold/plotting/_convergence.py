@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
+from scipy import sparse
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.metrics import overlap_at_k
-from manifold.plotting._canvas import INK, colour_of, legend, mark_of, panels
+from manifold.plotting._canvas import INK, colour_of, finished, legend, mark_of, panels
+from manifold.plotting._written import in_legend
 from manifold.solvers import (
     Chebyshev,
     ConjugateGradient,
@@ -25,13 +27,14 @@ from manifold.solvers import (
     Lanczos,
     PowerIteration,
     Solution,
+    Solver,
     diffuse,
 )
 from manifold.solvers.system import check_seeds
 
 _LEAST = 1e-17  # what is drawn for 0 on a logarithmic scale
 _RTOL = 1e-12  # never reached before the iterations run out, which are what is drawn
-SOLVERS: dict[str, Any] = {
+SOLVERS: dict[str, Solver] = {
     "power (random walk)": PowerIteration(rtol=_RTOL),
     "chebyshev": Chebyshev(rtol=_RTOL),
     "cg": ConjugateGradient(rtol=_RTOL),
@@ -64,20 +67,20 @@ class Trace:
     """
 
     solver: str
-    iterations: NDArray[np.int64]
-    residual: NDArray[np.float64]
-    error: NDArray[np.float64]
-    bound: NDArray[np.float64]
-    overlap: NDArray[np.float64]
+    iterations: Ints
+    residual: Floats
+    error: Floats
+    bound: Floats
+    overlap: Floats
     k: int
 
 
 def trace_convergence(
     graph: Graph,
-    seeds: Any,
+    seeds: ArrayLike | sparse.sparray,
     *,
     filter: Filter = _DEFAULT_FILTER,
-    solvers: Mapping[str, Any] | None = None,
+    solvers: Mapping[str, Solver] | None = None,
     iterations: Sequence[int] = ITERATIONS,
     k: int = 100,
 ) -> tuple[Trace, ...]:
@@ -158,10 +161,9 @@ def convergence(
     figure, axes = panels(figure, (1, 3), size=(12.0, 3.6), title=title)
     residual, error, overlap = axes[0]
     for j, trace in enumerate(traces):
-        how = {"color": colour_of(j), "markersize": 3.5, "linewidth": 1.2}
         for ax, values in ((residual, trace.residual), (error, trace.error), (overlap, trace.overlap)):
-            _draw_line(ax, trace.iterations, values, marker=mark_of(j), label=trace.solver, **how)
-        _draw_line(error, trace.iterations, trace.bound, linestyle=":", color=colour_of(j), linewidth=1.2)
+            _draw_line(ax, trace.iterations, values, colour=colour_of(j), mark=mark_of(j), name=trace.solver)
+        _draw_line(error, trace.iterations, trace.bound, colour=colour_of(j))
     overlap.plot([], [], ":", color=INK, linewidth=1.2, label="bound on the error")
     residual.set(ylabel="relative residual $||b - A f||_2 / ||b||_2$", yscale="log")
     error.set(ylabel="largest error $|F_i - f_i|$, of the largest score", yscale="log")
@@ -169,25 +171,24 @@ def convergence(
     for ax in axes[0]:
         ax.set(xlabel="iterations (products with $S$)", xscale="log")
     legend(overlap, outside=True)
-    return figure
+    return finished(figure)
 
 
-def _limited(settings: Any, t: int) -> Any:
+def _limited(settings: Solver, t: int) -> Solver | None:
     """Return settings that stop after t products with S; None where these cannot."""
-    names = {field.name for field in fields(settings)}
-    if "max_iter" in names:
+    if isinstance(settings, PowerIteration | Chebyshev | ConjugateGradient | Lanczos | Hybrid):
         return replace(settings, max_iter=t)
-    return replace(settings, n_steps=t) if "n_steps" in names and t <= 20 else None
+    return replace(settings, n_steps=t) if isinstance(settings, FastSpectralRanking) and t <= 20 else None
 
 
-def _with_spectrum(settings: Any, graph: Graph, filter: Filter) -> Any:
+def _with_spectrum(settings: Solver, graph: Graph, filter: Filter) -> Solver:
     """Return settings that hold their eigenvectors, which are then computed once."""
-    if getattr(settings, "spectrum", True) is not None:
-        return settings
-    return replace(settings, spectrum=settings.prepare(graph, filter, get_backend("scipy")).spectrum)
+    if isinstance(settings, FastSpectralRanking | Hybrid) and settings.spectrum is None:
+        return replace(settings, spectrum=settings.prepare(graph, filter, get_backend("scipy")).spectrum)
+    return settings
 
 
-def _compare(solution: Solution, exact: NDArray[Any], k: int) -> tuple[float, float, float, float]:
+def _compare(solution: Solution, exact: AnyArray, k: int) -> tuple[float, float, float, float]:
     """Return residual, error, bound and overlap, means over the columns that are not zero."""
     scores = np.asarray(solution.scores, dtype=np.float64)
     largest = np.abs(exact).max(axis=0)
@@ -198,13 +199,19 @@ def _compare(solution: Solution, exact: NDArray[Any], k: int) -> tuple[float, fl
     return solution.residual[some].mean(), error.mean(), bound.mean(), overlap_at_k(*lists)
 
 
-def _draw_line(ax: Axes, iterations: NDArray[Any], values: NDArray[Any], **how: Any) -> None:
-    """Draw what is finite, by iterations; across the axes where there are none."""
+def _draw_line(
+    ax: Axes, iterations: Ints, values: Floats, *, colour: str, mark: str | None = None, name: str = ""
+) -> None:
+    """Draw what is finite, by iterations; across the axes where there are none. A line without a name is dotted."""
     known = np.isfinite(values)
     if not known.any():
         return
+    label = in_legend(name) if name else None
     if not iterations.any():
-        how = {name: value for name, value in how.items() if not name.startswith("mark")}
-        ax.axhline(float(values[known][0]), **({"linestyle": "--"} | how))
+        style = "--" if name else ":"
+        ax.axhline(float(values[known][0]), color=colour, linestyle=style, linewidth=1.2, label=label)
     else:
-        ax.plot(iterations[known], np.maximum(values[known], _LEAST), **how)
+        ax.plot(
+            iterations[known], np.maximum(values[known], _LEAST), color=colour, linestyle="-" if name else ":",
+            linewidth=1.2, marker=mark, markersize=3.5, label=label,
+        )  # fmt: skip

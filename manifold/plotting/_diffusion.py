@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.animation import FuncAnimation
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.filters import Diffusion
 from manifold.graph import Graph
-from manifold.plotting._canvas import HEAT, INK, PALE, as_rows, colour_of, colour_scale, legend, one_axes, panels
+from manifold.plotting._canvas import (
+    HEAT,
+    INK,
+    PALE,
+    as_rows,
+    colour_of,
+    colour_scale,
+    finished,
+    legend,
+    one_axes,
+    panels,
+)
 from manifold.plotting._graph import dots, draw_edges, node_size, per_node, places_of, ring
+from manifold.plotting._written import in_legend
 from manifold.solvers import PowerIteration, diffuse
 
 ITERATIONS = tuple(range(0, 300, 30))
@@ -28,8 +41,8 @@ _RTOL = 1e-15  # of the solver that takes the steps: they are counted, not stopp
 
 
 def diffusion_steps(
-    graph: Graph, seeds: Any, *, alpha: float = 0.99, iterations: Sequence[int] = ITERATIONS
-) -> NDArray[np.float64]:
+    graph: Graph, seeds: ArrayLike, *, alpha: float = 0.99, iterations: Sequence[int] = ITERATIONS
+) -> Floats:
     """Return the scores after some numbers of steps of the random walk with restart, (t, n).
 
     ``f_0 = y,  f_{t+1} = alpha S f_t + (1 - alpha) y``, whose limit is ``F = (1 - alpha) (I - alpha S)^-1 y``.
@@ -70,8 +83,8 @@ def diffusion_steps(
 
 def diffusion(
     graph: Graph,
-    seeds: Any,
-    coordinates: Any = None,
+    seeds: ArrayLike,
+    coordinates: ArrayLike | None = None,
     *,
     alpha: float = 0.99,
     iterations: Sequence[int] = ITERATIONS,
@@ -114,13 +127,13 @@ def diffusion(
     for ax in axes.flat[len(moments) :]:
         ax.set_axis_off()
     figure.colorbar(drawn, ax=axes.ravel().tolist(), shrink=0.8, extend="min").set_label("score / largest score")
-    return figure
+    return finished(figure)
 
 
 def diffusion_animation(
     graph: Graph,
-    seeds: Any,
-    coordinates: Any = None,
+    seeds: ArrayLike,
+    coordinates: ArrayLike | None = None,
     *,
     alpha: float = 0.99,
     iterations: Sequence[int] = _MOMENTS,
@@ -137,28 +150,44 @@ def diffusion_animation(
         See `diffusion`.
     interval : int
         Milliseconds between frames.
+
+    Examples
+    --------
+    >>> from manifold import build_graph, datasets
+    >>> X, y = datasets.two_moons(60)
+    >>> moving = diffusion_animation(build_graph(X, 5, metric="euclidean"), [3], X, iterations=(0, 10, 100))
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "walk.gif"
+    >>> moving.save(path, writer="pillow")
+    >>> path.read_bytes()[:3]
+    b'GIF'
     """
     moments = diffusion_steps(graph, seeds, alpha=alpha, iterations=iterations)
     order = np.argsort(moments[-1], kind="stable")
     ax = one_axes(None, size=(5.6, 4.2))
     y = seed_column(graph, seeds)
     drawn = _draw_moment(ax, graph, places_of(graph, coordinates), moments[0], order=order, y=y)
-    heading = ax.set_title(title)
+    heading = ax.set_title(title, parse_math=False)
     colour_scale(drawn, ax, "score / largest score")
 
-    def show(i: int) -> tuple[Any, ...]:
+    def show(i: int) -> tuple[Artist, ...]:
         """Draw the i-th frame."""
         drawn.set_array(_shares(moments[i])[order])
         heading.set_text(f"{title} {iterations[i]} steps".strip())
         return drawn, heading
 
-    figure = ax.figure
+    figure = finished(ax.figure)
     assert isinstance(figure, Figure)
     return FuncAnimation(figure, show, frames=len(moments), interval=interval)
 
 
 def score_decay(
-    scores: Any, *, names: Sequence[str] = (), relevant: Any = None, title: str = "", ax: Axes | None = None
+    scores: ArrayLike,
+    *,
+    names: Sequence[str] = (),
+    relevant: ArrayLike | None = None,
+    title: str = "",
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw how scores fall with rank, on logarithmic scales: where they break off, a list may be cut.
 
@@ -188,7 +217,7 @@ def score_decay(
     for j, row in enumerate(rows):
         order = np.argsort(-row, kind="stable")
         order = order[row[order] > 0]
-        name = names[j] if j < len(names) else None
+        name = in_legend(names[j]) if j < len(names) else None
         rank = np.arange(1, order.size + 1)
         ax.plot(rank, row[order], color=colour_of(j), linewidth=1.2, label=name)
         if marks is not None:
@@ -196,13 +225,19 @@ def score_decay(
             ax.plot(rank[right], row[order][right], "o", markersize=3.5, color=colour_of(j))
     if marks is not None:
         ax.plot([], [], "o", markersize=3.5, color=INK, label="relevant")
-    ax.set(title=title, xlabel="rank", ylabel="score", xscale="log", yscale="log")
+    ax.set_title(title, parse_math=False)
+    ax.set(xlabel="rank", ylabel="score", xscale="log", yscale="log")
     legend(ax)
-    return ax
+    return finished(ax)
 
 
-def seed_column(graph: Graph, seeds: Any) -> NDArray[np.float64]:
-    """Return y (n,) of numbers (n,), or of the ids of some nodes."""
+def seed_column(graph: Graph, seeds: ArrayLike) -> Floats:
+    """Return y (n,) of numbers (n,), or of the ids of some nodes.
+
+    >>> from manifold import graph_from_affinity
+    >>> seed_column(graph_from_affinity([[0, 1], [1, 0]]), [1]).tolist()
+    [0.0, 1.0]
+    """
     given = np.asarray(seeds)
     if given.ndim == 1 and given.dtype.kind in "iu":
         if not given.size or given.min() < 0 or given.max() >= graph.n_nodes:
@@ -214,20 +249,20 @@ def seed_column(graph: Graph, seeds: Any) -> NDArray[np.float64]:
     return values
 
 
-def _shares(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shares(scores: Floats) -> Floats:
     """Return scores over the largest; what is 0 counts as less than all that is drawn."""
-    shares: NDArray[np.float64] = np.maximum(scores / scores.max(), _FAINTEST / 10)
+    shares: Floats = np.maximum(scores / scores.max(), _FAINTEST / 10)
     return shares
 
 
 def _draw_moment(
     ax: Axes,
     graph: Graph,
-    xy: NDArray[Any],
-    scores: NDArray[np.float64],
+    xy: AnyArray,
+    scores: Floats,
     *,
-    order: NDArray[np.int64],
-    y: NDArray[np.float64],
+    order: Ints,
+    y: Floats,
 ) -> PathCollection:
     draw_edges(ax, graph, xy)
     drawn = dots(ax, xy[order], _shares(scores)[order], size=node_size(graph.n_nodes) * 0.6)

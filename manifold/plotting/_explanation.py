@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from numpy.typing import NDArray
 
-from manifold.plotting._canvas import DPI, FAINT, INK, PALETTE, SMALL, Picture, legend
-from manifold.plotting._thumbnails import frame, thumbnail
+from manifold._typing import AnyArray, Floats
+from manifold.plotting._canvas import DPI, FAINT, INK, PALETTE, SMALL, Picture, finished, legend
+from manifold.plotting._thumbnails import Items, frame, thumbnail
 from manifold.ranking import Explanation, Path
 
 _MOST_BARS, _ACROSS, _DOWN, _SIZE = 6, 1.35, 1.35, 0.9  # bars of a panel; distances and size of nodes in the tree
 _ROOM = (6.0, 3.4)  # inches of the tree
 
+Walk: TypeAlias = tuple[object, ...]  # from the item back to a node, which goes by it
+
 
 def explanation(
     explanation: Explanation,
     *,
-    items: Sequence[Any] | Mapping[Any, Any] | None = None,
+    items: Items | None = None,
     title: str = "",
     figure: Figure | SubFigure | None = None,
 ) -> Figure | SubFigure:
@@ -51,7 +53,7 @@ def explanation(
     """
     if figure is None:
         figure = Picture(figsize=(10.0, 4.4), dpi=DPI, layout="constrained")
-    figure.suptitle(title or f"item {explanation.item}: score {explanation.score:.4g}")
+    figure.suptitle(title or f"item {explanation.item}: score {explanation.score:.4g}", parse_math=False)
     axes = figure.subplot_mosaic([["seeds", "paths"], ["last", "paths"]], width_ratios=[1.0, 1.8])
     whole = 100 / explanation.score if explanation.score else 0.0
     _draw_shares(axes["seeds"], explanation.seeds, whole * explanation.contributions, items)
@@ -63,10 +65,10 @@ def explanation(
     axes["last"].set_title("by the last step", loc="left", fontsize=10)
     axes["last"].set_xlabel("share of the score (%)")
     _draw_tree(axes["paths"], explanation, items)
-    return figure
+    return finished(figure)
 
 
-def walk_tree(paths: Sequence[Path]) -> tuple[dict[tuple[Any, ...], tuple[float, float]], dict[tuple[Any, ...], float]]:
+def walk_tree(paths: Sequence[Path]) -> tuple[dict[Walk, tuple[float, float]], dict[Walk, float]]:
     """Return places (x, y) of the nodes of a tree of walks, and the largest share that passes each.
 
     A node goes by the walk from the item back to it; the item is the last in x, and a node stands in the middle of
@@ -78,7 +80,7 @@ def walk_tree(paths: Sequence[Path]) -> tuple[dict[tuple[Any, ...], tuple[float,
     """
     back = sorted((path.nodes[::-1] for path in paths), key=lambda walk: [str(node) for node in walk])
     ends = [walk for walk in back if not any(other[: len(walk)] == walk and other != walk for other in back)]
-    rows: dict[tuple[Any, ...], list[int]] = {}
+    rows: dict[Walk, list[int]] = {}
     for row, walk in enumerate(ends):
         for length in range(len(walk), 0, -1):
             rows.setdefault(walk[:length], []).append(row)
@@ -86,9 +88,9 @@ def walk_tree(paths: Sequence[Path]) -> tuple[dict[tuple[Any, ...], tuple[float,
     return {node: (1.0 - len(node), 0.0 - float(np.mean(under))) for node, under in rows.items()}, shares
 
 
-def _draw_shares(ax: Axes, ids: NDArray[Any], shares: NDArray[np.float64], items: Any, *, own: float = 0.0) -> None:
+def _draw_shares(ax: Axes, ids: AnyArray, shares: Floats, items: Items | None, *, own: float = 0.0) -> None:
     texts = items if ids.size and items is not None and isinstance(items[ids[0].item()], str) else None
-    names = [_shown(texts, name, 24) for name in ids[:_MOST_BARS].tolist()]
+    names = [str(_shown(texts, name, 24)) for name in ids[:_MOST_BARS].tolist()]
     values = shares[:_MOST_BARS].tolist()
     if ids.size > _MOST_BARS:
         names, values = [*names, f"{ids.size - _MOST_BARS} more"], [*values, float(shares[_MOST_BARS:].sum())]
@@ -98,12 +100,12 @@ def _draw_shares(ax: Axes, ids: NDArray[Any], shares: NDArray[np.float64], items
     ax.barh(places, values, color=PALETTE[0], height=0.7)
     for y, value in zip(places, values, strict=True):
         ax.annotate(f"{value:.3g}", (value, y), (4, 0), textcoords="offset points", va="center", fontsize=SMALL)
-    ax.set_yticks(places, names, fontsize=SMALL)
+    ax.set_yticks(places, names, fontsize=SMALL, parse_math=False)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.18 * max(values, default=1.0) or 1.0)
 
 
-def _draw_stored(ax: Axes, shares: NDArray[np.float64], stored: NDArray[np.float64]) -> None:
+def _draw_stored(ax: Axes, shares: Floats, stored: Floats) -> None:
     shown = slice(0, _MOST_BARS)
     middle, half = stored[shown].mean(axis=1), np.ptp(stored[shown], axis=1) / 2
     ax.errorbar(middle, np.arange(len(middle)) + 0.25, xerr=half, fmt="none", ecolor=INK, capsize=2, elinewidth=1,
@@ -111,7 +113,7 @@ def _draw_stored(ax: Axes, shares: NDArray[np.float64], stored: NDArray[np.float
     legend(ax, loc="lower right")
 
 
-def _draw_tree(ax: Axes, explanation: Explanation, items: Any) -> None:
+def _draw_tree(ax: Axes, explanation: Explanation, items: Items | None) -> None:
     ax.set_axis_off()
     ax.set_title("strongest walk from each seed" if explanation.paths else "no walk from the seeds", fontsize=10)
     if not explanation.paths:
@@ -136,7 +138,7 @@ def _draw_tree(ax: Axes, explanation: Explanation, items: Any) -> None:
     ax.set(xlim=(least[0] - 0.6, 0.6), ylim=(least[1] - 0.6, 0.9), aspect="equal")
 
 
-def _shown(items: Any, name: Any, width: int) -> Any:
+def _shown(items: Items | None, name: object, width: int) -> object:
     """Return pixels or an encoded image as they are, the beginning of a text, or the id where there are no items."""
     item = str(name) if items is None else items[name]
     return textwrap.shorten(item, width, placeholder=" …") if isinstance(item, str) else item

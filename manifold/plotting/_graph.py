@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.stats import rankdata
 
+from manifold._typing import AnyArray, Floats
 from manifold.backends import get_backend
 from manifold.graph import Graph
-from manifold.plotting._canvas import FAINT, HEAT, INK, PALE, colour_of, colour_scale, legend, mark_of, one_axes
+from manifold.plotting._canvas import (
+    FAINT,
+    HEAT,
+    INK,
+    PALE,
+    colour_of,
+    colour_scale,
+    finished,
+    legend,
+    mark_of,
+    one_axes,
+)
+from manifold.plotting._classes import classes_of
+from manifold.plotting._written import in_legend
 from manifold.solvers.eigenpairs import leading_eigenpairs
 from manifold.solvers.system import NormalizedAffinity
 
 _GAP = 1.15  # side of the box of a component, over that of its nodes
+_CROWD = 5000  # nodes, from which on marks are too small to have a shape
 _DIGITS = 9  # of eigenvectors: what agrees so far is one value
 
 
-def spectral_coordinates(graph: Graph) -> NDArray[np.float64]:
+def spectral_coordinates(graph: Graph) -> Floats:
     """Return two coordinates of each node (n, 2) by which neighbours lie close: Laplacian eigenmaps, in ranks.
 
     ``x_i = rank of u_2i / sqrt(d_i)``, ``y_i = rank of u_3i / sqrt(d_i)`` with ``S u = lambda u``, the second and third
@@ -67,11 +81,11 @@ def spectral_coordinates(graph: Graph) -> NDArray[np.float64]:
 
 def embedding(
     graph: Graph,
-    coordinates: Any = None,
+    coordinates: ArrayLike | None = None,
     *,
-    labels: Any = None,
-    values: Any = None,
-    marked: Collection[int] = (),
+    labels: ArrayLike | None = None,
+    values: ArrayLike | None = None,
+    marked: Iterable[int] = (),
     edges: bool = True,
     title: str = "",
     ax: Axes | None = None,
@@ -84,13 +98,14 @@ def embedding(
     coordinates : (n, 2), optional
         By default `spectral_coordinates`.
     labels : (n,), optional
-        Classes: a colour and a mark each, named in the legend; -1 is none.
+        Classes: a colour and a mark each, named in the legend; -1 (as a number or a text), "", None and NaN are none.
+        Many nodes are dots of one shape, laid over each other in no order, so that no class covers another.
     values : (n,), optional
         Numbers, such as scores, shown by colour; not together with `labels`.
     marked : collection of int
         Nodes to ring, such as seeds.
     edges : bool
-        Draw the edges too.
+        Draw the edges too, the fainter the more there are.
     title : str
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default the Axes of a new Figure.
@@ -119,23 +134,25 @@ def embedding(
         _draw_classes(ax, xy, per_node(labels, graph, "labels"), size)
     else:
         _draw_values(ax, xy, None if values is None else per_node(values, graph, "values"), size)
-    if len(marked):
-        ring(ax, xy[np.asarray(list(marked))])
+    ringed = np.array(list(marked), dtype=np.int64)
+    if ringed.size:
+        ring(ax, xy[ringed])
     legend(ax, outside=values is None)
-    ax.set(title=title, xlabel="coordinate 1", ylabel="coordinate 2", aspect="equal")
+    ax.set_title(title, parse_math=False)
+    ax.set(xlabel="coordinate 1", ylabel="coordinate 2", aspect="equal")
     if coordinates is None:  # components stand side by side: only distances within one mean anything
         ax.set(xlabel="rank of $u_2 / \\sqrt{d}$", ylabel="rank of $u_3 / \\sqrt{d}$", xticks=[], yticks=[])
-    return ax
+    return finished(ax)
 
 
-def places_of(graph: Graph, coordinates: Any) -> NDArray[Any]:
+def places_of(graph: Graph, coordinates: ArrayLike | None) -> AnyArray:
     """Return the coordinates (n, 2) given, or those of the spectrum."""
     if coordinates is None:
         return spectral_coordinates(graph)
     return per_node(coordinates, graph, "coordinates", shape=(2,))
 
 
-def draw_edges(ax: Axes, graph: Graph, xy: NDArray[Any]) -> None:
+def draw_edges(ax: Axes, graph: Graph, xy: AnyArray) -> None:
     """Draw each edge once, the heavier the darker, behind everything."""
     upper = sparse.coo_array(sparse.triu(graph.affinity, k=1))
     if not upper.nnz:
@@ -149,17 +166,21 @@ def draw_edges(ax: Axes, graph: Graph, xy: NDArray[Any]) -> None:
     ax.autoscale_view()
 
 
-def ring(ax: Axes, xy: NDArray[Any], *, name: str = "marked") -> None:
+def ring(ax: Axes, xy: AnyArray, *, name: str = "marked") -> None:
     """Ring some places."""
     ax.scatter(xy[:, 0], xy[:, 1], s=110, facecolors="none", edgecolors=INK, linewidths=1.6, zorder=4, label=name)
 
 
 def node_size(n: int) -> float:
-    """Return the area of a node's mark, in square points: smaller where there are many."""
-    return float(np.clip(15000 / max(n, 1), 3, 30))
+    """Return the area of a node's mark, in square points: all marks together never cover the plane.
+
+    >>> node_size(100), node_size(50_000)
+    (30.0, 0.3)
+    """
+    return float(np.clip(15000 / max(n, 1), 0.1, 30))
 
 
-def per_node(values: Any, graph: Graph, name: str, *, shape: tuple[int, ...] = ()) -> NDArray[Any]:
+def per_node(values: ArrayLike, graph: Graph, name: str, *, shape: tuple[int, ...] = ()) -> AnyArray:
     """Return one entry a node; raise ValueError for another shape."""
     array = np.asarray(values)
     if array.shape != (graph.n_nodes, *shape):
@@ -168,26 +189,37 @@ def per_node(values: Any, graph: Graph, name: str, *, shape: tuple[int, ...] = (
 
 
 def dots(
-    ax: Axes, xy: NDArray[Any], colour: Any, *, size: float, mark: str = "o", name: Any = None, front: int = 3
+    ax: Axes,
+    xy: AnyArray,
+    colour: str | list[str] | AnyArray,
+    *,
+    size: float,
+    mark: str = "o",
+    name: object = None,
+    front: int = 3,
 ) -> PathCollection:
     """Draw nodes, as pixels even where the figure is one of lines: there may be very many."""
-    scale = None if isinstance(colour, str) else HEAT
+    scale = HEAT if isinstance(colour, np.ndarray) else None
     return ax.scatter(
         xy[:, 0], xy[:, 1], s=size, c=colour, marker=mark, cmap=scale, linewidths=0, rasterized=True, zorder=front,
-        label=name,
+        label=None if name is None else in_legend(name),
     )  # fmt: skip
 
 
-def _draw_classes(ax: Axes, xy: NDArray[Any], labels: NDArray[Any], size: float) -> None:
-    classes = np.unique(labels)
-    nothing = classes == -1 if classes.dtype.kind in "if" else classes == ""
-    for name in classes[nothing]:
-        dots(ax, xy[labels == name], PALE, size=size, name="no class", front=2)
-    for j, name in enumerate(classes[~nothing]):
-        dots(ax, xy[labels == name], colour_of(j), size=size, mark=mark_of(j), name=name)
+def _draw_classes(ax: Axes, xy: AnyArray, labels: AnyArray, size: float) -> None:
+    known, codes, _ = classes_of(labels)
+    crowd = len(labels) > _CROWD
+    if (codes < 0).any():
+        dots(ax, xy[codes < 0], PALE, size=size, name="no class", front=2)
+    if crowd:  # drawn class by class, the last would hide the others
+        order = np.random.default_rng(0).permutation(np.flatnonzero(codes >= 0))
+        dots(ax, xy[order], [colour_of(j) for j in codes[order].tolist()], size=size)
+    for j, name in enumerate(known):
+        here = np.zeros(len(labels), dtype=bool) if crowd else codes == j
+        dots(ax, xy[here], colour_of(j), size=size, mark="o" if crowd else mark_of(j), name=name)
 
 
-def _draw_values(ax: Axes, xy: NDArray[Any], values: NDArray[Any] | None, size: float) -> None:
+def _draw_values(ax: Axes, xy: AnyArray, values: AnyArray | None, size: float) -> None:
     if values is None:
         dots(ax, xy, colour_of(0), size=size)
         return
@@ -195,7 +227,7 @@ def _draw_values(ax: Axes, xy: NDArray[Any], values: NDArray[Any] | None, size: 
     colour_scale(dots(ax, xy[order], values[order], size=size), ax, "value")
 
 
-def _shelves(sides: NDArray[Any]) -> NDArray[np.float64]:
+def _shelves(sides: AnyArray) -> Floats:
     """Return the middles (c, 2) of squares of descending sides, laid side by side on shelves into about a square."""
     width = max(1.2 * float(np.sqrt(np.square(sides).sum())), float(sides.max(initial=0)))
     middles = np.zeros((len(sides), 2))

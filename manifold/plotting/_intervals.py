@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from manifold._checks import check_count
+from manifold._typing import Floats, Ints
 from manifold.index import StoredColumns
 from manifold.index.entries import entry_bounds
-from manifold.plotting._canvas import FAINT, INK, PALETTE, WRONG, integer_ticks, legend, one_axes
+from manifold.plotting._canvas import FAINT, INK, PALETTE, WRONG, finished, integer_ticks, legend, one_axes
+from manifold.plotting._written import short
 from manifold.solvers import Solution
 
 
-def score_intervals(solution: Solution, column: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def score_intervals(solution: Solution, column: int = 0) -> tuple[Floats, Floats]:
     """Return what the exact scores of one column certainly lie between: scores ± error bound, cut at 0.
 
     Parameters
@@ -43,7 +43,7 @@ def score_intervals(solution: Solution, column: int = 0) -> tuple[NDArray[np.flo
     return np.maximum(scores - bound, 0), np.maximum(scores + bound, 0)
 
 
-def stored_intervals(index: StoredColumns, seeds: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def stored_intervals(index: StoredColumns, seeds: ArrayLike) -> tuple[Floats, Floats]:
     """Return what the exact scores certainly lie between by the stored columns of an index alone, without a solve.
 
     Parameters
@@ -79,11 +79,11 @@ def stored_intervals(index: StoredColumns, seeds: Any) -> tuple[NDArray[np.float
 
 
 def certified_intervals(
-    lower: Any,
-    upper: Any,
+    lower: ArrayLike,
+    upper: ArrayLike,
     *,
     k: int,
-    ids: Any = None,
+    ids: ArrayLike | None = None,
     n_shown: int = 40,
     title: str = "",
     ax: Axes | None = None,
@@ -138,26 +138,30 @@ def certified_intervals(
     seen = (low + high)[order][window]
     floor = seen[seen > 0].min(initial=np.inf) / 4  # what reaches down to 0 leaves the picture
     ax.set(xlabel="rank", ylabel="score", yscale="log", ylim=(floor if np.isfinite(floor) else None, None))
-    ax.set_title(title, loc="left")
+    ax.set_title(title, loc="left", parse_math=False)
     ax.set_title("certified" if outside <= least else f"{np.count_nonzero(across)} undecided", loc="right", fontsize=10)
     if ids is None:
         integer_ticks(ax)
     else:
-        ax.set_xticks(ranks[window], [str(name) for name in np.asarray(ids)[order][window]], rotation=90, fontsize=7)
+        names = [short(name, 20) for name in np.asarray(ids)[order][window]]
+        ax.set_xticks(ranks[window], names, rotation=90, fontsize=7, parse_math=False)
         ax.set_xlabel("item, best first")
     legend(ax, outside=True)
-    return ax
+    return finished(ax)
 
 
-def cut(low: NDArray[Any], high: NDArray[Any], k: int) -> tuple[NDArray[np.int64], float, float]:
-    """Return the items by descending middle, the least lower bound of the first k, the largest upper of the rest."""
+def cut(low: Floats, high: Floats, k: int) -> tuple[Ints, float, float]:
+    """Return the items by descending middle, the least lower bound of the first k, the largest upper of the rest.
+
+    >>> order, least, outside = cut(np.array([0.1, 0.5]), np.array([0.2, 0.6]), 1)
+    >>> order.tolist(), least, outside
+    ([1, 0], 0.5, 0.2)
+    """
     order = np.argsort(-(low + high), kind="stable")
     return order, float(low[order[:k]].min()), float(high[order[k:]].max(initial=0.0))
 
 
-def _draw_intervals(
-    ax: Axes, ranks: NDArray[Any], low: NDArray[Any], high: NDArray[Any], *, colour: str, mark: str, name: str
-) -> None:
+def _draw_intervals(ax: Axes, ranks: Ints, low: Floats, high: Floats, *, colour: str, mark: str, name: str) -> None:
     middle = (low + high) / 2
     ax.errorbar(
         ranks, middle, yerr=[middle - low, high - middle], fmt=mark, color=colour, markersize=3, elinewidth=1.2,

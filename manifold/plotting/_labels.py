@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from manifold._checks import check_count
-from manifold.plotting._canvas import INK, PALETTE, RIGHT, SHADE, SMALL, WRONG, colour_scale, legend, one_axes, panels
+from manifold._typing import AnyArray, Ints
+from manifold.plotting._canvas import (
+    INK,
+    PALETTE,
+    RIGHT,
+    SHADE,
+    SMALL,
+    WRONG,
+    colour_scale,
+    finished,
+    legend,
+    one_axes,
+    panels,
+)
+from manifold.plotting._classes import classes_of, is_none
+from manifold.plotting._written import short
 
+_LETTERS = 24  # of a name beside an axis
 _MOST_WRITTEN = 12  # classes, up to which every cell of a confusion holds its number
 
 
-def reliability(certainty: Any, correct: Any, *, n_bins: int = 10) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def reliability(certainty: ArrayLike, correct: ArrayLike, *, n_bins: int = 10) -> tuple[Ints, Ints]:
     """Return how many points have a certainty in each of `n_bins` equal parts of [0, 1], and how many are right.
 
     Parameters
@@ -47,8 +63,8 @@ def reliability(certainty: Any, correct: Any, *, n_bins: int = 10) -> tuple[NDAr
 
 
 def label_certainty(
-    certainty: Any,
-    correct: Any = None,
+    certainty: ArrayLike,
+    correct: ArrayLike | None = None,
     *,
     n_bins: int = 10,
     title: str = "",
@@ -79,7 +95,9 @@ def label_certainty(
     ['points', 'share of right labels']
     """
     known = correct is not None
-    counts, right = reliability(certainty, correct if known else np.ones(np.shape(certainty), bool), n_bins=n_bins)
+    counts, right = reliability(
+        certainty, np.ones(np.shape(certainty), bool) if correct is None else correct, n_bins=n_bins
+    )
     figure, axes = panels(figure, (1, 1 + known), size=(8.4 if known else 4.6, 3.4), title=title)
     middle = (np.arange(n_bins) + 0.5) / n_bins
     bars, width = axes[0, 0], 0.9 / n_bins
@@ -91,11 +109,13 @@ def label_certainty(
         _draw_shares(axes[0, 1], middle, counts, right)
     bars.set(xlabel="certainty", ylabel="points", xlim=(0, 1))
     legend(bars)
-    return figure
+    return finished(figure)
 
 
-def confusion_counts(truth: Any, predicted: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def confusion_counts(truth: ArrayLike, predicted: ArrayLike) -> tuple[AnyArray, Ints]:
     """Return the classes (c,), sorted, and how many points (c, c) of the class of a row were given that of a column.
+
+    Where some points have no label (-1, "", None or NaN), the first class is that marker.
 
     Examples
     --------
@@ -106,20 +126,35 @@ def confusion_counts(truth: Any, predicted: Any) -> tuple[NDArray[Any], NDArray[
     given, made = np.asarray(truth), np.asarray(predicted)
     if given.ndim != 1 or given.shape != made.shape:
         raise ValueError(f"truth and predicted must be (n,) labels of the same points, got {given.shape}, {made.shape}")
-    classes, place = np.unique(np.concatenate([given, made]), return_inverse=True)
-    c, rows, columns = classes.size, place[: given.size], place[given.size :]
+    both = [side if side.dtype.kind in "iubf" else side.astype(object) for side in (given, made)]
+    known, codes, missing = classes_of(np.concatenate(both))
+    some_missing = bool((codes < 0).any())
+    names = [missing, *known] if some_missing else known
+    classes: AnyArray = np.array(names)
+    if classes.tolist() != names:  # such as None beside texts
+        classes = np.array([*names, None], dtype=object)[:-1]
+    place, c = codes + some_missing, len(names)
+    rows, columns = place[: given.size], place[given.size :]
     return classes, np.bincount(rows * c + columns, minlength=c * c).reshape(c, c)
 
 
-def confusion(truth: Any, predicted: Any, *, classes: Any = None, title: str = "", ax: Axes | None = None) -> Axes:
+def confusion(
+    truth: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    classes: Iterable[object] | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
     """Draw which class is taken for which: the share of each true class, a row, that was given each label.
 
     Parameters
     ----------
     truth, predicted : (n,)
-        Labels of the same points; -1, no label, is a column of its own.
+        Labels of the same points; no label (-1, "", None or NaN) is a column of its own, the first. Points whose true
+        class is not known are left out.
     classes : sequence, optional
-        Names for the classes, in sorted order.
+        Names for the classes, in sorted order, that of the first column included.
     title : str
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default the Axes of a new Figure.
@@ -131,9 +166,11 @@ def confusion(truth: Any, predicted: Any, *, classes: Any = None, title: str = "
     [[0.5, 0.5], [0.0, 1.0]]
     """
     found, counts = confusion_counts(truth, predicted)
-    names = [str(name) for name in (found if classes is None else classes)]
+    met = found.tolist()
+    names = ["none" if is_none(name) else str(name) for name in met] if classes is None else list(map(str, classes))
     if len(names) != found.size:
-        raise ValueError(f"classes must name the {found.size} classes met, {found.tolist()}, got {len(names)} names")
+        raise ValueError(f"classes must name the {found.size} classes met, {met}, got {len(names)} names")
+    counts[[is_none(name) for name in met]] = 0
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(0.42 * found.size, 2.6, 7.0))
     ax = one_axes(ax, size=(side + 1.6, side + 0.9))
@@ -143,16 +180,19 @@ def confusion(truth: Any, predicted: Any, *, classes: Any = None, title: str = "
             if count:
                 ax.text(j, i, f"{count:,}", ha="center", va="center", fontsize=SMALL - 1,
                         color="white" if shares[i, j] > 0.5 else INK)  # fmt: skip
-    longest = max((len(name) for name in names), default=0)
-    ax.set_xticks(range(len(names)), names, rotation=90 if longest > 3 else 0, fontsize=SMALL)
-    ax.set_yticks(range(len(names)), names, fontsize=SMALL)
+    names = [short(name, _LETTERS) for name in names]
+    longest = max(map(len, names), default=0)
+    rotation = 90 if longest > 3 else 0
+    ax.set_xticks(range(len(names)), names, rotation=rotation, fontsize=SMALL, parse_math=False)
+    ax.set_yticks(range(len(names)), names, fontsize=SMALL, parse_math=False)
     right = np.trace(counts) / max(counts.sum(), 1)
-    ax.set(xlabel="label given", ylabel="true class", title=title or f"{100 * right:.1f} % right")
+    ax.set_title(title or f"{100 * right:.1f} % right", parse_math=False)
+    ax.set(xlabel="label given", ylabel="true class")
     colour_scale(drawn, ax, "share of the true class")
-    return ax
+    return finished(ax)
 
 
-def _draw_shares(ax: Axes, middle: NDArray[Any], counts: NDArray[Any], right: NDArray[Any]) -> None:
+def _draw_shares(ax: Axes, middle: AnyArray, counts: Ints, right: Ints) -> None:
     some = counts > 0
     share = right[some] / counts[some]
     error = np.sqrt(share * (1 - share) / counts[some])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray
 from manifold.graph import Graph
-from manifold.plotting._canvas import FAINT, INK, PALE, RIGHT, SMALL, WRONG, bare_axes
+from manifold.plotting._canvas import FAINT, INK, PALE, RIGHT, SMALL, WRONG, bare_axes, finished
 from manifold.plotting._graph import per_node
-from manifold.plotting._thumbnails import frame, thumbnail
+from manifold.plotting._thumbnails import Items, frame, thumbnail
 
 _SIZE = 0.8  # of a neighbour, where the node itself is 1
 
@@ -22,8 +20,8 @@ def neighborhood(
     graph: Graph,
     node: int,
     *,
-    items: Sequence[Any] | Mapping[Any, Any] | None = None,
-    labels: Any = None,
+    items: Items | None = None,
+    labels: ArrayLike | None = None,
     k: int = 8,
     title: str = "",
     ax: Axes | None = None,
@@ -55,7 +53,7 @@ def neighborhood(
         raise ValueError(f"node must lie in 0..{graph.n_nodes - 1}, got {node}")
     near, weights = heaviest_neighbors(graph, node, check_count(k, "k"))
     classes = None if labels is None else per_node(labels, graph, "labels")
-    shown = np.arange(graph.n_nodes).astype(str) if items is None else items
+    shown: Items = np.arange(graph.n_nodes).astype(str) if items is None else items
     radius = max(1.9, 1.25 * len(near) / (2 * np.pi))
     reach = radius + 0.75
     ax = bare_axes(ax, size=(1.05 * 2 * reach, 1.05 * (2 * reach + (0.5 if title else 0))))
@@ -73,27 +71,43 @@ def neighborhood(
         size, colour = 1.0 if i == node else _SIZE, INK if classes is None or i == node else RIGHT if same else WRONG
         _draw_node(ax, shown[i], x=x - size / 2, y=y - size / 2, size=size, colour=colour, dashed=not same)
     if title:
-        ax.text(0, reach + 0.05, title, ha="center", va="bottom", color=INK, fontsize=12, fontweight="bold")
+        ax.text(
+            0,
+            reach + 0.05,
+            title,
+            ha="center",
+            va="bottom",
+            color=INK,
+            fontsize=12,
+            fontweight="bold",
+            parse_math=False,
+        )
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach + (0.5 if title else 0)), aspect="equal")
-    return ax
+    return finished(ax)
 
 
-def heaviest_neighbors(graph: Graph, node: int, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the neighbours (m,) of a node by descending weight, at most k, and their weights."""
+def heaviest_neighbors(graph: Graph, node: int, k: int) -> tuple[AnyArray, AnyArray]:
+    """Return the neighbours (m,) of a node by descending weight, at most k, and their weights.
+
+    >>> from manifold import graph_from_affinity
+    >>> near, weights = heaviest_neighbors(graph_from_affinity([[0, 2, 1], [2, 0, 0], [1, 0, 0]]), 0, 1)
+    >>> near.tolist(), weights.tolist()
+    ([1], [2.0])
+    """
     W = graph.affinity
     part = slice(W.indptr[node], W.indptr[node + 1])
     order = np.argsort(-W.data[part], kind="stable")[:k]
     return W.indices[part][order], W.data[part][order]
 
 
-def _chords(ax: Axes, graph: Graph, near: NDArray[Any], places: NDArray[Any]) -> None:
+def _chords(ax: Axes, graph: Graph, near: AnyArray, places: AnyArray) -> None:
     among = graph.affinity[near][:, near].tocoo()
     for i, j in zip(among.row, among.col, strict=True):
         if i < j:
             ax.plot(*places[[i, j]].T, color=PALE, linewidth=1, zorder=1)
 
 
-def _draw_node(ax: Axes, item: Any, *, x: float, y: float, size: float, colour: str, dashed: bool) -> None:
+def _draw_node(ax: Axes, item: object, *, x: float, y: float, size: float, colour: str, dashed: bool) -> None:
     ax.fill([x, x + size, x + size, x], [y, y, y + size, y + size], color="white", zorder=1.8)
     thumbnail(ax, item, x=x, y=y, size=size, letters=6.6)
     frame(ax, x=x, y=y, size=size, colour=colour, dashed=dashed)

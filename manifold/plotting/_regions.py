@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
+from numpy.typing import ArrayLike
 
-from manifold.plotting._canvas import FAINT, HIGHLIGHT, INK, RIGHT, WRONG, bare_axes
-from manifold.plotting._thumbnails import frame, mark, one_list, thumbnail
+from manifold.plotting._canvas import FAINT, HIGHLIGHT, INK, RIGHT, WRONG, bare_axes, finished
+from manifold.plotting._thumbnails import Items, frame, mark, one_list, right_ids, thumbnail
 
 _CELL, _LEFT = 1.22, 2.35  # distance of images, and where they begin, in widths of one
 
 
+class Regions(Protocol):
+    """Boxes, and what each adds, by the ids of images."""
+
+    def __getitem__(self, name: Any, /) -> tuple[ArrayLike, ArrayLike]: ...
+
+
 def regional_matches(
-    ranking: Any,
-    regions: Mapping[Any, tuple[Any, Any]],
+    ranking: Iterable[object],
+    regions: Regions,
     *,
-    query: Any,
-    items: Sequence[Any] | Mapping[Any, Any] | None = None,
-    relevant: Collection[Any] | None = None,
+    query: object,
+    items: Items | None = None,
+    relevant: Iterable[object] | None = None,
     k: int = 5,
     n_regions: int = 3,
     title: str = "",
@@ -67,7 +74,7 @@ def regional_matches(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     ids, scores = one_list(ranking, name="ranking", k=k)
-    right = None if relevant is None else set(np.asarray(list(relevant)).tolist())
+    right = None if relevant is None else right_ids(relevant)
     width, bottom, top = _LEFT + _CELL * len(ids), -0.3, 1.55 if title else 1.25
     ax = bare_axes(ax, size=(1.7 * (width - 0.55), 1.7 * (top - bottom)))
     thumbnail(ax, query, x=0.9, y=0, size=1)
@@ -84,12 +91,12 @@ def regional_matches(
         ax.text(x + 0.5, -0.1, f"{score:#.3g}", ha="center", va="top", color=FAINT, fontsize=9)
         _boxes(ax, *regions[item], extent=extent, n=n_regions)
     if title:
-        ax.text(0.86, 1.4, title, ha="left", va="center", color=INK, fontsize=12, fontweight="bold")
+        ax.text(0.86, 1.4, title, ha="left", va="center", color=INK, fontsize=12, fontweight="bold", parse_math=False)
     ax.set(xlim=(0.7, width + 0.15), ylim=(bottom, top), aspect="equal")
-    return ax
+    return finished(ax)
 
 
-def _boxes(ax: Axes, boxes: Any, adds: Any, *, extent: tuple[float, ...], n: int) -> None:
+def _boxes(ax: Axes, boxes: ArrayLike, adds: ArrayLike, *, extent: tuple[float, ...], n: int) -> None:
     """Draw the n boxes that add most, the largest on top, and write their shares of all that is added."""
     places, values = np.asarray(boxes, dtype=np.float64), np.maximum(np.asarray(adds, dtype=np.float64), 0)
     if places.shape != (values.size, 4):

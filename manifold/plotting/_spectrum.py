@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from manifold._typing import Floats
 from manifold.backends import get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.plotting._canvas import FAINT, INK, PALETTE, colour_of, legend, panels
+from manifold.plotting._canvas import FAINT, INK, PALETTE, colour_of, finished, legend, panels
 from manifold.solvers.eigenpairs import leading_eigenpairs
 from manifold.solvers.spectrum import Spectrum
 from manifold.solvers.system import NormalizedAffinity
@@ -22,7 +22,7 @@ _LINES = ("-", "--", "-.", ":")
 
 
 def spectrum(
-    graph: Any,
+    graph: Graph | Spectrum | ArrayLike,
     *,
     filters: Sequence[Filter] = (Diffusion(),),
     rank: int = 100,
@@ -57,11 +57,15 @@ def spectrum(
     scree, transfer = axes[0]
     _draw_scree(scree, values)
     _draw_transfer(transfer, values, filters)
-    return figure
+    return finished(figure)
 
 
-def eigenvalues_of(graph: Any, rank: int) -> NDArray[np.float64]:
-    """Return eigenvalues (r,), descending, of a graph, a spectrum, or as given."""
+def eigenvalues_of(graph: Graph | Spectrum | ArrayLike, rank: int) -> Floats:
+    """Return eigenvalues (r,), descending, of a graph, a spectrum, or as given.
+
+    >>> eigenvalues_of([0.5, 1.0], 2).tolist()
+    [1.0, 0.5]
+    """
     if isinstance(graph, Graph):
         system = NormalizedAffinity(graph, get_backend("scipy"))
         rank = min(rank, graph.n_nodes)
@@ -72,7 +76,7 @@ def eigenvalues_of(graph: Any, rank: int) -> NDArray[np.float64]:
     return np.sort(values)[::-1]
 
 
-def _draw_scree(ax: Axes, values: NDArray[np.float64]) -> None:
+def _draw_scree(ax: Axes, values: Floats) -> None:
     at_one = int(np.count_nonzero(values > 1 - 1e-5))
     said = f"{at_one} of {values.size} are 1"
     ax.plot(np.arange(1, values.size + 1), values, "o-", markersize=3, linewidth=0.7, color=PALETTE[0], label=said)
@@ -80,7 +84,7 @@ def _draw_scree(ax: Axes, values: NDArray[np.float64]) -> None:
     legend(ax)
 
 
-def _draw_transfer(ax: Axes, values: NDArray[np.float64], filters: Sequence[Filter]) -> None:
+def _draw_transfer(ax: Axes, values: Floats, filters: Sequence[Filter]) -> None:
     x = np.unique(np.concatenate([np.linspace(-1, 0.8, 200), np.linspace(0.8, 1, 400)]))  # h may be steep near 1
     for j, filter in enumerate(filters):
         y = np.broadcast_to(filter(x), x.shape)

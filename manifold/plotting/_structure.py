@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from manifold._typing import AnyArray
 from manifold.graph import Graph
 from manifold.metrics import hubness as skewness
 from manifold.metrics import k_occurrences
 from manifold.neighbors import Neighbors
-from manifold.plotting._canvas import INK, PALETTE, integer_ticks, legend, one_axes
+from manifold.plotting._canvas import INK, PALETTE, finished, integer_ticks, legend, one_axes
 
 _MOST_BARS = 60
 
@@ -41,12 +40,13 @@ def degrees(graph: Graph, *, title: str = "", ax: Axes | None = None) -> Axes:
         middle = np.median(counts)
         ax.axvline(middle, color=INK, linestyle="--", linewidth=1, label=f"median {middle:g}")
     ax.plot([], [], " ", label=f"{graph.isolated.size:,} of {counts.size:,} nodes isolated")
-    ax.set(title=title, xlabel="edges of a node", ylabel="nodes")
+    ax.set_title(title, parse_math=False)
+    ax.set(xlabel="edges of a node", ylabel="nodes")
     legend(ax)
-    return ax
+    return finished(ax)
 
 
-def hubness(neighbors: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
+def hubness(neighbors: Neighbors | ArrayLike, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw how often items stand in the lists of others, N_k; a long tail is made of hubs.
 
     Parameters
@@ -67,8 +67,12 @@ def hubness(neighbors: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     >>> ax.get_legend().get_texts()[-1].get_text()
     'skewness 1.37'
     """
-    given = isinstance(neighbors, Neighbors)
-    counts = k_occurrences(neighbors.indices, neighbors.n_nodes) if given else np.asarray(neighbors)
+    listed = "lists"
+    if isinstance(neighbors, Neighbors):
+        counts: AnyArray = k_occurrences(neighbors.indices, neighbors.n_nodes)
+        listed = f"lists of the {neighbors.n_neighbors} nearest"
+    else:
+        counts = np.asarray(neighbors)
     if counts.ndim != 1 or not counts.size:
         raise ValueError(f"neighbors must be Neighbors or counts (n,) of at least one item, got shape {counts.shape}")
     ax = one_axes(ax)
@@ -76,10 +80,10 @@ def hubness(neighbors: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     ax.axvline(counts.mean(), color=INK, linestyle="--", linewidth=1, label=f"mean {counts.mean():.3g}")
     ax.plot([], [], " ", label=f"largest {counts.max():,}, never listed {np.count_nonzero(counts == 0):,}")
     ax.plot([], [], " ", label=f"skewness {skewness(counts):.2f}")
-    listed = f"lists of the {neighbors.n_neighbors} nearest" if given else "lists"
-    ax.set(title=title, xlabel=f"{listed} that an item stands in", ylabel="items", yscale="log")
+    ax.set_title(title, parse_math=False)
+    ax.set(xlabel=f"{listed} that an item stands in", ylabel="items", yscale="log")
     legend(ax)
-    return ax
+    return finished(ax)
 
 
 def components(graph: Graph, *, title: str = "", ax: Axes | None = None) -> Axes:
@@ -105,12 +109,13 @@ def components(graph: Graph, *, title: str = "", ax: Axes | None = None) -> Axes
     share = sizes.max(initial=0) / max(graph.n_nodes, 1)
     ax.plot([], [], " ", label=f"{100 * share:.3g} % of the nodes in the largest")
     scale = "log" if sizes.size else "linear"
-    ax.set(title=title, xlabel="component, largest first", ylabel="nodes", xscale=scale, yscale=scale)
+    ax.set_title(title, parse_math=False)
+    ax.set(xlabel="component, largest first", ylabel="nodes", xscale=scale, yscale=scale)
     legend(ax)
-    return ax
+    return finished(ax)
 
 
-def _histogram(ax: Axes, counts: NDArray[Any]) -> None:
+def _histogram(ax: Axes, counts: AnyArray) -> None:
     """Draw bars of whole numbers, one a number while they are few."""
     low, high = int(counts.min(initial=0)), int(counts.max(initial=0))
     step = -(-(high - low + 1) // _MOST_BARS)

@@ -3,31 +3,56 @@
 from __future__ import annotations
 
 import textwrap
-from io import BytesIO
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.image import imread
 from matplotlib.patches import FancyBboxPatch
 
 from manifold.plotting._canvas import INK, RIGHT, WRONG
+from manifold.plotting._pixels import draw_pixels, pixels_of
 
 
-def one_list(pair: Any, *, name: str, k: int) -> tuple[list[Any], list[float]]:
-    """Return the first k ids and scores of one query; the marker of a missing answer ends the row."""
-    ids, scores = (np.asarray(part) for part in pair)
-    if ids.ndim != 1 or ids.shape != scores.shape:
+class Items(Protocol):
+    """What items are to be taken from by their ids: a sequence, an array, a mapping."""
+
+    def __getitem__(self, name: Any, /) -> object: ...
+
+
+def one_list(pair: Iterable[object], *, name: str, k: int) -> tuple[list[object], list[float]]:
+    """Return the first k ids and scores of one query; the marker of a missing answer ends the row.
+
+    >>> one_list(([4, 7, -1], [0.9, 0.8, 0.0]), name="before", k=5)
+    ([4, 7], [0.9, 0.8])
+    """
+    parts = [np.asarray(part) for part in pair]
+    if len(parts) != 2 or parts[0].ndim != 1 or parts[0].shape != parts[1].shape:
+        got = f"shapes {parts[0].shape} and {parts[1].shape}" if len(parts) == 2 else f"{len(parts)} parts"
         raise ValueError(
-            f"{name} must hold the ids (m,) and scores (m,) of one query, got shapes {ids.shape} and "
-            f"{scores.shape}: pass (ranking.ids[i], ranking.scores[i])"
+            f"{name} must hold the ids (m,) and scores (m,) of one query, got {got}: pass "
+            "(ranking.ids[i], ranking.scores[i])"
         )
-    kept = (ids != "") if ids.dtype.kind == "U" else ids >= 0
-    return ids[kept][:k].tolist(), scores[kept][:k].tolist()
+    ids, scores = parts
+    kept = np.array([not (item is None or item in ("", -1)) for item in ids.tolist()], dtype=bool)
+    return ids[kept][:k].tolist(), scores[kept].astype(np.float64)[:k].tolist()
+
+
+def right_ids(relevant: Iterable[object]) -> set[object]:
+    """Return the ids that are right: those of positive gain where they are graded; one text is one id.
+
+    >>> right_ids({"a": 2, "b": 0}), right_ids("a")
+    ({'a'}, {'a'})
+    """
+    if isinstance(relevant, str):
+        return {relevant}
+    if isinstance(relevant, Mapping):
+        relevant = [item for item, gain in relevant.items() if gain > 0]
+    return {item.item() if isinstance(item, np.generic) else item for item in relevant}
 
 
 def thumbnail(
-    ax: Axes, item: Any, *, x: float, y: float, size: float, letters: float = 4.8
+    ax: Axes, item: object, *, x: float, y: float, size: float, letters: float = 4.8
 ) -> tuple[float, float, float, float]:
     """Draw pixels, an encoded image or the beginning of a text into the square at (x, y); return what it covers.
 
@@ -42,21 +67,16 @@ def thumbnail(
             ha="center",
             va="center",
             color=INK,
-            fontsize=4.8 * size if len(item) > 12 else 9,
+            fontsize=letters * size if len(item) > 12 else 9,
+            parse_math=False,
         )
         return x, x + size, y, y + size
-    pixels = np.asarray(imread(BytesIO(item), format=_format(item)) if isinstance(item, bytes) else item)
-    if pixels.ndim not in (2, 3):
-        raise ValueError(f"an item must be a text, an encoded image or pixels, got an array of shape {pixels.shape}")
+    pixels = pixels_of(item)
     height, width = pixels.shape[:2]
     half = np.array([width, height]) / max(width, height) * size / 2  # the whole item, its shape kept
     extent = (x + size / 2 - half[0], x + size / 2 + half[0], y + size / 2 - half[1], y + size / 2 + half[1])
-    ax.imshow(pixels, extent=extent, cmap="gray_r", interpolation="nearest", zorder=1.9)
+    draw_pixels(ax, pixels, extent)
     return extent
-
-
-def _format(encoded: bytes) -> str:
-    return "png" if encoded.startswith(b"\x89PNG") else "jpg"
 
 
 def frame(ax: Axes, *, x: float, y: float, size: float, colour: str, dashed: bool = False) -> None:
