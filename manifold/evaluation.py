@@ -223,7 +223,7 @@ def _is_plain(search: Searcher) -> TypeGuard[ManifoldSearch]:
 def _diffuse(search: ManifoldSearch, points: PointSet, block: Ints, *, near: Ints) -> tuple[Ints, tuple[Status, ...]]:
     """Rank all others for a block of items: what `similar` does, but nearest first by plain scores where it is tied.
 
-    It measures all pairs once more, in one order of summation, of which whole lists show nothing.
+    `similar` measures all pairs once more, in one order of summation, which changes nothing in whole lists.
     """
     s, seeds = search.settings, unit_seeds(block, search.graph_.n_nodes)
     if s.affinity.metric != points.metric:

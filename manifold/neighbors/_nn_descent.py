@@ -88,7 +88,7 @@ class NNDescent:
             with np.errstate(under="ignore"):
                 similarities[part] = points.compare(near, points.rows(part))
         ids, similarities = sort_rows(found, similarities, drop_self=True)
-        ids, similarities = (np.ascontiguousarray(x) for x in (ids[:, :k], similarities[:, :k]))
+        ids, similarities = np.ascontiguousarray(ids[:, :k]), np.ascontiguousarray(similarities[:, :k])
         short = np.flatnonzero((ids < 0).any(axis=1))
         if short.size:
             again = exact_search(points, points, k=k, rows=short, drop_self=True, backend=backend)

@@ -297,13 +297,14 @@ def test_row_23_read_only_arrays_and_memmaps(X, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "inner_product"])
 def test_row_23_a_memmap_is_never_loaded_whole(tmp_path, monkeypatch, metric, rng):
-    from manifold.neighbors import _all_pairs, _exact, _shortlists
+    from manifold.neighbors import _all_pairs, _exact, _shortlists, points
 
     monkeypatch.setattr(_all_pairs, "_TILE", 128)
     for name, size in (("_BLOCK", 1 << 15), ("_MEMBERS", 64), ("_ROWS", 64)):
         monkeypatch.setattr(_shortlists, name, size)
     for name, size in (("QUERY_TILE", 64), ("POINT_TILE", 64), ("GATHER", 1 << 18)):
         monkeypatch.setattr(_exact, name, size)
+    monkeypatch.setattr(points, "GATHER", 1 << 18)
     monkeypatch.setattr(_checks, "_CHECK_BYTES", 1 << 20)
     mapped = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (3000, 4000))
     for start in range(0, 3000, 500):
