@@ -9,9 +9,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Protocol
 
 Progress = Callable[[int, int], None]
+
+
+class _Bar(Protocol):
+    """What is asked of a bar, tqdm's or our own."""
+
+    n: float
+    total: float | None
+
+    def update(self, n: float) -> object:
+        """Count n more."""
+
+    def close(self) -> None:
+        """End the line."""
 
 
 @contextmanager
@@ -33,8 +46,9 @@ def shown(progress: Progress | bool | None, label: str) -> Iterator[Progress | N
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        tqdm = _Line
-    bar: Any = tqdm(desc=label)
+        bar: _Bar = _Line(label)
+    else:
+        bar = tqdm(desc=label)
 
     def report(done: int, total: int) -> None:
         bar.total = total
@@ -49,20 +63,20 @@ def shown(progress: Progress | bool | None, label: str) -> Iterator[Progress | N
 class _Line:
     """A bar without tqdm: counts and the seconds left, at the rate so far, written over at most twice a second."""
 
-    total = 0
+    def __init__(self, label: str) -> None:
+        self.n: float = 0
+        self.total: float | None = None
+        self._label, self._start, self._last = label, time.monotonic(), -1.0
 
-    def __init__(self, desc: str) -> None:
-        self.n, self._label, self._start, self._last = 0, desc, time.monotonic(), -1.0
-
-    def update(self, step: int) -> None:
-        """Count `step` more, and write the line anew where half a second has gone by."""
-        self.n += step
-        now = time.monotonic()
-        if self.n < self.total and now - self._last < 0.5:
+    def update(self, n: float) -> None:
+        """Count n more, and write the line anew where half a second has gone by."""
+        self.n += n
+        now, total = time.monotonic(), self.total or 0
+        if self.n < total and now - self._last < 0.5:
             return
         self._last = now
-        left = (now - self._start) * (self.total - self.n) / max(self.n, 1)
-        text = f"{self._label}: {self.n:,} of {self.total:,} ({self.n / max(self.total, 1):.0%}), {left:.0f} s left"
+        left = (now - self._start) * (total - self.n) / max(self.n, 1)
+        text = f"{self._label}: {self.n:,.0f} of {total:,.0f} ({self.n / max(total, 1):.0%}), {left:.0f} s left"
         sys.stderr.write(f"\r{text}\x1b[K")
         sys.stderr.flush()
 
