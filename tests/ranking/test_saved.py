@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn.base
 from saves import MADE
+from scipy import sparse
 
 import manifold as mf
 from manifold import datasets
@@ -237,3 +241,37 @@ def test_a_save_travels_as_one_file(kind):
     made.save("x")  # the export is its own: another version of the folder changes nothing
     assert export_file("x", "sent.zip") == sent
     assert mf.load(import_file(sent, "z")).__class__ is type(made)
+
+
+# ---- opening costs nothing that grows
+
+
+OPENED = """
+import json, re, sys, time
+import manifold as mf, manifold.ranking, manifold.storage, manifold._load
+
+def anonymous():
+    return int(re.search(r"Anonymous:\\s+(\\d+)", open("/proc/self/smaps_rollup").read()).group(1))
+
+before, start = anonymous(), time.process_time()
+search = mf.load(sys.argv[1], verify="lazy")
+taken, kept = time.process_time() - start, anonymous() - before
+print(json.dumps([taken, kept, search.similar(5, k=4).ids.tolist(), search.rerank([7, 9], [0.9, 0.8]).ids.tolist()]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory of a process is read from /proc")
+def test_a_search_of_a_million_points_opens_at_once():
+    n = 1_000_000
+    nodes = np.arange(n)
+    rows = np.tile(nodes, 4)
+    ring = sparse.csr_array(
+        (np.ones(4 * n, np.float32), (rows, np.concatenate([(nodes + s) % n for s in (1, -1, 2, -2)])))
+    )
+    path = mf.ManifoldSearch().fit(graph=mf.graph_from_affinity(ring)).save("ring")
+    out = subprocess.run([sys.executable, "-c", OPENED, str(path)], capture_output=True, text=True, check=True)
+    seconds, kib, similar, reranked = json.loads(out.stdout)
+    assert kib <= 5 * 1024
+    assert seconds <= 1  # two milliseconds; a pass over the graph takes longer than that, copies of it seconds
+    assert sorted(similar) == [3, 4, 6, 7]
+    assert reranked == [7, 9]
