@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import sparse
 
 from manifold._checks import check_count, check_stopping
@@ -185,7 +186,12 @@ class DiffusionIndex(Solver):
 
         fewer = at_most("n_entries", k, needed) if n_jobs == 1 else "lower n_jobs"
         require_memory(needed(max(k, 1)), purpose=f"an index of {n} nodes", cure=fewer)
-        arrays = {"ids": ((n, k), np.uint32), "values": ((n, k), self.dtype), "tail": ((n,), float)}
+        arrays: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
+            "ids": ((n, k), np.uint32),
+            "values": ((n, k), self.dtype),
+            "tail": ((n,), float),
+            "error": ((n,), float),
+        }
         origin = fingerprint(*solver.origin, solver.filter, self, width)
 
         def solve(block: int) -> dict[str, AnyArray]:
@@ -193,7 +199,7 @@ class DiffusionIndex(Solver):
             return solver.cut(nodes, *solver.solve(nodes), n_entries=k, dtype=self.dtype)
 
         with (
-            open_blocks(checkpoint, {**arrays, "error": ((n,), float)}, width=width, fingerprint=origin) as state,
+            open_blocks(checkpoint, arrays, width=width, fingerprint=origin) as state,
             ThreadPoolExecutor(n_jobs) as pool,
             shown(progress, "columns") as report,
         ):

@@ -197,7 +197,16 @@ def diffuse(
 
 
 def report_failures(solution: Solution, on_failure: str) -> None:
-    """Warn of, raise or ignore the columns of a solution that failed."""
+    """Warn of, raise or ignore the columns of a solution that failed.
+
+    >>> from manifold import graph_from_affinity
+    >>> F = diffuse(graph_from_affinity([[0, 1], [1, 0]]), [np.nan, 0.0], on_failure="ignore")
+    >>> try:
+    ...     report_failures(F, "raise")
+    ... except ConvergenceError as error:
+    ...     print(str(error).splitlines()[1][:38])
+    NONFINITE in 1 columns (first: 0): NaN
+    """
     if on_failure == "ignore" or not solution.failures():
         return
     if on_failure == "raise":

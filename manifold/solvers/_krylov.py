@@ -19,7 +19,11 @@ _GRAM_RANGE = 1e-4  # squared condition number up to which a Gram matrix normali
 
 
 def basis_size(n: int, rank: int) -> int:
-    """Return the number of basis vectors held at most: twice the rank and ten blocks."""
+    """Return the number of basis vectors held at most: twice the rank and ten blocks.
+
+    >>> basis_size(10_000, 100), basis_size(1000, 100)
+    (360, 360)
+    """
     return min(2 * rank + 10 * BLOCK, n - 2 * BLOCK)
 
 
@@ -55,6 +59,16 @@ def leading_pairs(
     Notes
     -----
     Cost: b-column products, and 8 n m b operations for each, m <= `basis_size`; memory n (m + rank).
+
+    Examples
+    --------
+    >>> from manifold.backends import get_backend
+    >>> n = 200
+    >>> ring = lambda X: (np.roll(X, 1, axis=0) + np.roll(X, -1, axis=0)) / 2  # eigenvalues cos(2 pi j / n)
+    >>> how = {"tol": 1e-10, "max_products": 5000, "backend": get_backend(), "rng_seed": 0}
+    >>> eigenvalues, _, _ = leading_pairs(ring, np.full(n, n**-0.5), 3, **how)
+    >>> (np.arccos(np.minimum(eigenvalues[:3], 1)) * n / (2 * np.pi)).round(4).tolist()
+    [0.0, 1.0, 1.0]
     """
     xp, n, limit = backend.xp, known.shape[0], basis_size(known.shape[0], rank)
     V = xp.empty((limit + BLOCK, n), dtype=known.dtype)  # one basis vector a row: what is filled is contiguous

@@ -75,11 +75,21 @@ class Solution:
 
     @property
     def converged(self) -> bool:
-        """Whether every column reached its tolerance."""
+        """Whether every column reached its tolerance.
+
+        >>> one = np.zeros(1)
+        >>> Solution(one, (Status.MAX_ITER,), one, one, one).converged
+        False
+        """
         return all(status is Status.CONVERGED for status in self.status)
 
     def failures(self) -> dict[Status, list[int]]:
-        """Return the columns that are neither converged nor approximate by design, by verdict."""
+        """Return the columns that are neither converged nor approximate by design, by verdict.
+
+        >>> two = np.zeros(2)
+        >>> list(Solution(two, (Status.APPROXIMATE, Status.MAX_ITER), two, two, two).failures().values())
+        [[1]]
+        """
         fine = (Status.CONVERGED, Status.APPROXIMATE)
         return {
             verdict: [j for j, status in enumerate(self.status) if status is verdict]
@@ -123,7 +133,15 @@ class Prepared(Protocol):
     is_pooled: ClassVar[bool] = False
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
-        """Return F = h(S) seeds."""
+        """Return F = h(S) seeds.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers import Direct
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> Direct().prepare(pair, Diffusion(0.5), get_backend()).solve([[3.0], [0.0]]).scores.round(6).ravel().tolist()
+        [2.0, 1.0]
+        """
 
 
 class Solver(Protocol):
@@ -138,23 +156,56 @@ class Solver(Protocol):
     is_offline: ClassVar[bool] = False
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> Prepared:
-        """Return the prepared solver for one graph and one filter on one backend."""
+        """Return the prepared solver for one graph and one filter on one backend.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers import ConjugateGradient
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> prepared = ConjugateGradient(rtol=1e-9).prepare(pair, Diffusion(0.5), get_backend())
+        >>> prepared.holds_columns, prepared.solve([1.0, 0.0]).scores.round(6).tolist()
+        (False, [0.666667, 0.333333])
+        """
 
 
 def require_poles(filter: Filter, solver: str) -> None:
-    """Raise ValueError for a filter that is not a sum of resolvents, which `solver` solves for."""
+    """Raise ValueError for a filter that is not a sum of resolvents, which `solver` solves for.
+
+    >>> from manifold import Diffusion, Heat
+    >>> require_poles(Diffusion(), "cg")
+    >>> try:
+    ...     require_poles(Heat(2.0), "cg")
+    ... except ValueError as error:
+    ...     print(error)
+    solver 'cg' needs a rational filter, Heat(t=2.0) is not one: use solver='auto'
+    """
     if filter.resolvents is None:
         raise ValueError(f"solver {solver!r} needs a rational filter, {filter} is not one: use solver='auto'")
 
 
 def require_one_pole(filter: Filter, x0: object) -> None:
-    """Raise ValueError for a start where there are several systems, each with a solution of its own."""
+    """Raise ValueError for a start where there are several systems, each with a solution of its own.
+
+    >>> from manifold import RegularizedDiffusion
+    >>> require_one_pole(RegularizedDiffusion(), None)
+    >>> try:
+    ...     require_one_pole(RegularizedDiffusion(0.5), np.ones((2, 1)))
+    ... except ValueError as error:
+    ...     print(error)
+    x0 needs a filter of one resolvent, RegularizedDiffusion(alpha=0.5) has 2
+    """
     if x0 is not None and len(filter.resolvents or ()) != 1:
         raise ValueError(f"x0 needs a filter of one resolvent, {filter} has {len(filter.resolvents or ())}")
 
 
 def merge_reports(parts: list[Solution]) -> Solution:
-    """Return the verdicts of several blocks as one solution without scores."""
+    """Return the verdicts of several blocks as one solution without scores.
+
+    >>> one = Solution(np.ones(1), (Status.CONVERGED,), np.array([3]), np.array([1e-4]), np.array([1e-5]), "cg")
+    >>> merged = merge_reports([one, one])
+    >>> len(merged.status), merged.n_iter.tolist(), merged.scores.size
+    (2, [3.0, 3.0], 0)
+    """
     arrays = {
         name: np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)])
         for name in ("n_iter", "residual", "error_bound")

@@ -38,7 +38,11 @@ class Series:
 
     @np.errstate(under="ignore")
     def truncation(self) -> Floats:
-        """Return, for each degree m < K, a bound on max |h - sum to m| over [-1, 1]: the |c_k| beyond m, added."""
+        """Return, for each degree m < K, a bound on max |h - sum to m| over [-1, 1]: the |c_k| beyond m, added.
+
+        >>> Series(np.array([1.0, 0.5, -0.25]), 0.0).truncation().tolist()
+        [0.75, 0.25, 0.0]
+        """
         c = np.abs(self.coefficients)
         return np.append(np.cumsum(c[:0:-1])[::-1], 0.0) + self.rest
 
@@ -48,6 +52,10 @@ class Series:
 
         Since (1 - a x) sum c_k T_k = w and 2 x T_k = T_{k+1} + T_{k-1}, all of the residual polynomial cancels but
         a / 2 (c_m T_{m+1} - c_{m+1} T_m), with c_0 doubled.
+
+        >>> from manifold import Diffusion
+        >>> expand(Diffusion(0.6), "chebyshev")[0].shortfall()[:3].round(6).tolist()  # 3^-m
+        [1.0, 0.333333, 0.111111]
         """
         if self.a is None:
             return 2 * (self.truncation() - self.rest)  # the other half of the tolerance is left to rounding
@@ -57,7 +65,12 @@ class Series:
         return shortfall
 
     def least_degree(self, rtol: float) -> int:
-        """Return the least degree whose shortfall is at most rtol."""
+        """Return the least degree whose shortfall is at most rtol.
+
+        >>> from manifold import Diffusion
+        >>> expand(Diffusion(0.6), "chebyshev")[0].least_degree(0.01)  # 3^-5 < 0.01 < 3^-4
+        5
+        """
         return int(np.argmax(np.append(self.shortfall(), 0.0) <= rtol))
 
     @np.errstate(under="ignore")
@@ -168,13 +181,24 @@ class Chebyshev(Solver):
         check_stopping(self.rtol, self.max_iter)
 
     def degree(self, filter: Filter) -> int:
-        """Return the degree that reaches rtol, at most max_iter."""
+        """Return the degree that reaches rtol, at most max_iter.
+
+        >>> from manifold import Polynomial
+        >>> Chebyshev().degree(Polynomial((1.0, 0.0, 1.0))), Chebyshev(max_iter=1).degree(Polynomial((1.0, 0.0, 1.0)))
+        (2, 1)
+        """
         degree = max(series.least_degree(self.rtol) for series in expand(filter, "chebyshev"))
         return degree if self.max_iter is None else min(degree, self.max_iter)
 
     @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedChebyshev:
-        """Expand the filter and normalise the affinity on the backend."""
+        """Expand the filter and normalise the affinity on the backend.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> Chebyshev(rtol=0.01).prepare(graph_from_affinity([[0, 1], [1, 0]]), Diffusion(0.6), get_backend()).degree
+        5
+        """
         parts = expand(filter, "chebyshev")
         return PreparedChebyshev(self, parts, self.degree(filter), NormalizedAffinity(graph, backend))
 
@@ -189,7 +213,15 @@ class PreparedChebyshev(Prepared):
     system: NormalizedAffinity
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
-        """Return F = h(S) seeds; `x0` is of no use; `callback` is shown the residual that theory promises."""
+        """Return F = h(S) seeds; `x0` is of no use; `callback` is shown the residual that theory promises.
+
+        >>> from manifold import Heat, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> prepared = Chebyshev(rtol=1e-9).prepare(pair, Heat(1.0), get_backend())
+        >>> prepared.solve([1.0, 0.0]).scores.round(6).tolist()  # exp(-1) (cosh 1, sinh 1)
+        [0.567668, 0.432332]
+        """
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="chebyshev", callback=callback)
 
     def _solve_block(

@@ -63,7 +63,11 @@ class ConjugateGradient(Solver):
 
     @classmethod
     def preset(cls, name: str) -> ConjugateGradient:
-        """Return the settings "paper" (1e-6, 20 iterations), "ranking" (1e-3) or "exact" (1e-10, for float64)."""
+        """Return the settings "paper" (1e-6, 20 iterations), "ranking" (1e-3) or "exact" (1e-10, for float64).
+
+        >>> ConjugateGradient.preset("ranking")
+        ConjugateGradient(rtol=0.001, max_iter=None)
+        """
         if name not in PRESETS:
             raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {name!r}")
         rtol, max_iter = PRESETS[name]
@@ -81,7 +85,14 @@ class ConjugateGradient(Solver):
         return 2 * int(np.ceil(root / 2 * np.log(2 * root / self.rtol)))
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedConjugateGradient:
-        """Normalise the affinity on the backend."""
+        """Normalise the affinity on the backend.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+        >>> ConjugateGradient().prepare(pair, Diffusion(), get_backend()).system.entries.toarray().tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+        """
         require_poles(filter, "cg")
         return PreparedConjugateGradient(self, filter, NormalizedAffinity(graph, backend))
 
@@ -100,18 +111,40 @@ class PreparedConjugateGradient(Prepared):
         """Return F = h(S) seeds; `x0` (n, q) starts from an earlier answer, for filters of one resolvent.
 
         `callback` is shown a `Snapshot` at every look at the residuals; what it raises ends the solve.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> solution = ConjugateGradient(rtol=1e-9).prepare(pair, Diffusion(0.5), get_backend()).solve([1.0, 0.0])
+        >>> solution.scores.round(6).tolist(), solution.n_iter.tolist()  # S has two eigenvalues: two iterations
+        ([0.666667, 0.333333], [2])
         """
         require_one_pole(self.filter, x0)
         return solve_in_blocks(self.system, seeds, self._solve_block, solver=self.name, x0=x0, callback=callback)
 
     def correction(self, values: Array) -> Array:
-        """Return h(S) values for columns (n, q) in the order of S: a step of iterative refinement."""
+        """Return h(S) values for columns (n, q) in the order of S: a step of iterative refinement.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> prepared = ConjugateGradient(rtol=1e-9).prepare(pair, Diffusion(0.5), get_backend())
+        >>> prepared.correction(np.array([[3.0], [0.0]])).round(6).ravel().tolist()
+        [2.0, 1.0]
+        """
         seeds = Seeds.of(values, self.system)
         x, *_ = self._solve_block(seeds, None, np.arange(values.shape[1]), None)
         return x * seeds.scale
 
     def start(self, b: Array, a: float) -> Array | None:
-        """Return an approximation (n, q) of (I - a S)^-1 b to start from, or None: from zero."""
+        """Return an approximation (n, q) of (I - a S)^-1 b to start from, or None: from zero.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> prepared = ConjugateGradient().prepare(graph_from_affinity([[0, 1], [1, 0]]), Diffusion(), get_backend())
+        >>> prepared.start(np.ones((2, 1)), 0.95) is None
+        True
+        """
         return None
 
     def _solve_block(

@@ -47,7 +47,14 @@ class Direct(Solver):
 
     @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedDirect:
-        """Factorise one matrix for each resolvent."""
+        """Factorise one matrix for each resolvent.
+
+        >>> from manifold import Diffusion, RegularizedDiffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+        >>> [len(Direct().prepare(pair, h, get_backend()).factors) for h in (Diffusion(), RegularizedDiffusion())]
+        [1, 2]
+        """
         system = NormalizedAffinity(graph, backend, np.float64)
         n = graph.n_nodes
         if filter.resolvents is None:
@@ -72,7 +79,14 @@ class PreparedDirect(Prepared):
     spectral: Callable[[Array], Array] | None = None
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
-        """Return F = h(S) seeds; a direct solve has no use for `x0` and nothing to show a `callback`."""
+        """Return F = h(S) seeds; a direct solve has no use for `x0` and nothing to show a `callback`.
+
+        >>> from manifold import LowPass, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> Direct().prepare(pair, LowPass(), get_backend()).solve([1.0, 0.0]).scores.round(6).tolist()  # the mean
+        [0.5, 0.5]
+        """
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="direct", dtype=self.dtype)
 
     def _solve_block(

@@ -26,7 +26,15 @@ Transfer: TypeAlias = Callable[[Array], Array]
 
 
 def take_spectrum(given: Spectrum | None, rank: int, system: NormalizedAffinity) -> Spectrum:
-    """Return the spectrum given, cut to the rank and on the backend of the system, or compute one."""
+    """Return the spectrum given, cut to the rank and on the backend of the system, or compute one.
+
+    >>> from manifold import graph_from_affinity
+    >>> from manifold.backends import get_backend
+    >>> system = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]).astype("float64"), get_backend())
+    >>> whole = take_spectrum(None, 2, system)
+    >>> whole.eigenvalues.round(6).tolist(), take_spectrum(whole, 1, system).eigenvalues.round(6).tolist()
+    ([1.0, -1.0], [1.0])
+    """
     if given is None:
         return leading_eigenpairs(system, rank)
     if given.digest != system.digest:
@@ -103,7 +111,14 @@ class FastSpectralRanking(Solver):
 
     @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedFastSpectralRanking:
-        """Compute the eigenpairs, unless they were given."""
+        """Compute the eigenpairs, unless they were given.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> FastSpectralRanking(rank=1).prepare(pair, Diffusion(), get_backend()).spectrum.remainder
+        (-1.0, -1.0)
+        """
         system = NormalizedAffinity(graph, backend)
         spectrum = take_spectrum(self.spectrum, self.rank, system)
         return PreparedFastSpectralRanking(self, filter, system, spectrum, spectrum.renumbered(system.position))
@@ -120,7 +135,15 @@ class PreparedFastSpectralRanking(Prepared):
     inside: Spectrum = field(repr=False)  # the same, its nodes in the order of the system
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
-        """Return F = h(S) seeds, approximately; it has no use for `x0` and nothing to show a `callback`."""
+        """Return F = h(S) seeds, approximately; it has no use for `x0` and nothing to show a `callback`.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> prepared = FastSpectralRanking(rank=1).prepare(pair, Diffusion(0.5), get_backend())
+        >>> prepared.solve([1.0, 0.0]).scores.round(6).tolist()  # 0.5 y + (1 - 0.5) of its mean
+        [0.75, 0.25]
+        """
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="fsr", otherwise=Status.APPROXIMATE)
 
     def _solve_block(

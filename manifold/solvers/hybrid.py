@@ -76,7 +76,14 @@ class Hybrid(Solver):
 
     @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedHybrid:
-        """Compute the eigenpairs, unless they were given."""
+        """Compute the eigenpairs, unless they were given.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> Hybrid(rank=1).prepare(pair, Diffusion(), get_backend()).spectrum.eigenvalues.round(6).tolist()
+        [1.0]
+        """
         require_poles(filter, "hybrid")
         system = NormalizedAffinity(graph, backend)
         spectrum = take_spectrum(self.spectrum, self.rank, system)
@@ -94,7 +101,15 @@ class PreparedHybrid(PreparedConjugateGradient):
     name = "hybrid"
 
     def start(self, b: Array, a: float) -> Array | None:
-        """Return the answer on the leading eigenvectors, and b beside them."""
+        """Return the answer on the leading eigenvectors, and b beside them.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> prepared = Hybrid(rank=1).prepare(pair, Diffusion(0.5), get_backend())
+        >>> prepared.start(np.array([[1.0], [0.0]]), 0.5).round(6).ravel().tolist()  # b + (2 - 1) of its mean
+        [1.5, 0.5]
+        """
         spectrum = self.inside
         if spectrum.rank == 0:
             return None

@@ -74,7 +74,13 @@ class Lanczos(Solver):
 
     @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedLanczos:
-        """Normalise the affinity on the backend."""
+        """Normalise the affinity on the backend.
+
+        >>> from manifold import RegularizedDiffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> len(Lanczos().prepare(graph_from_affinity([[0, 1], [1, 0]]), RegularizedDiffusion(), get_backend()).parts)
+        2
+        """
         return PreparedLanczos(self, expand(filter, "lanczos"), NormalizedAffinity(graph, backend))
 
 
@@ -87,7 +93,15 @@ class PreparedLanczos(Prepared):
     system: NormalizedAffinity
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> LanczosSolution:
-        """Return F = h(S) seeds with its bases; `x0` is of no use; `callback` is shown the residuals as they fall."""
+        """Return F = h(S) seeds with its bases; `x0` is of no use; `callback` is shown the residuals as they fall.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> solution = Lanczos(rtol=1e-9).prepare(pair, Diffusion(0.5), get_backend()).solve([1.0, 0.0])
+        >>> solution.scores.round(6).tolist(), solution.n_iter.tolist()  # the space is all of two dimensions
+        ([0.666667, 0.333333], [2])
+        """
         values, _ = check_seeds(seeds, self.system.n_nodes)
         self._require(values.shape[1] * (1 + max(series.least_degree(self.settings.rtol) for series in self.parts)))
         kept: list[tuple[Basis, Seeds]] = []
@@ -175,6 +189,14 @@ class LanczosSolution(Solution):
         Notes
         -----
         Cost: one pass over the bases, m n q entries.
+
+        Examples
+        --------
+        >>> from manifold import Diffusion, RegularizedDiffusion, diffuse, graph_from_affinity
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> solution = diffuse(pair, [1.0, 0.0], filter=Diffusion(0.5), solver=Lanczos(rtol=1e-9))
+        >>> solution.refilter(RegularizedDiffusion(0.5)).scores.round(6).tolist()  # S S = I, and h(1) = h(-1) = 1
+        [1.0, 0.0]
         """
         assert self.prepared is not None
         solve, S, xp = self.prepared, self.prepared.system, self.prepared.system.backend.xp

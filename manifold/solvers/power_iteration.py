@@ -71,7 +71,13 @@ class PowerIteration(Solver):
 
     @np.errstate(under="ignore")
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedPowerIteration:
-        """Normalise the affinity on the backend."""
+        """Normalise the affinity on the backend.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> PowerIteration().prepare(graph_from_affinity([[0, 1], [1, 0]]), Diffusion(0.5), get_backend()).filter
+        Diffusion(alpha=0.5)
+        """
         require_poles(filter, "power")
         return PreparedPowerIteration(self, filter, NormalizedAffinity(graph, backend))
 
@@ -88,6 +94,14 @@ class PreparedPowerIteration(Prepared):
         """Return F = h(S) seeds; `x0` (n, q) starts from an earlier answer, for filters of one resolvent.
 
         `callback` is shown a `Snapshot` at every look at the residuals; what it raises ends the solve.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> prepared = PowerIteration(rtol=1e-9).prepare(pair, Diffusion(0.5), get_backend())
+        >>> solution = prepared.solve([1.0, 0.0])
+        >>> solution.scores.round(6).tolist(), solution.n_iter.tolist()  # of residual 2^-(t + 1) < 1e-9
+        ([0.666667, 0.333333], [29])
         """
         require_one_pole(self.filter, x0)
         return solve_in_blocks(self.system, seeds, self._solve_block, solver="power", x0=x0, callback=callback)

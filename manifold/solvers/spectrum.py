@@ -39,11 +39,22 @@ class Block:
 
     @property
     def full(self) -> bool:
-        """Whether no eigenpair of these components is left out."""
+        """Whether no eigenpair of these components is left out.
+
+        >>> one = np.ones((1, 1))
+        >>> Block(np.zeros((1, 1), int), one[None], one, one, -np.ones(1)).full
+        True
+        """
         return bool(self.U.shape[1] == self.U.shape[2])
 
     def truncate(self, rank: int) -> Block:
-        """Return the `rank` leading eigenpairs out of these."""
+        """Return the `rank` leading eigenpairs out of these.
+
+        >>> values = np.array([[1.0, 0.5]])
+        >>> block = Block(np.arange(2)[None], np.eye(2)[None], values, np.zeros((1, 2)), -np.ones(1))
+        >>> block.truncate(1).beyond.tolist()
+        [0.5]
+        """
         if rank >= self.U.shape[2]:
             return self
         values, kept = self.eigenvalues, slice(rank)
@@ -90,28 +101,73 @@ class Spectrum:
 
     @property
     def n_nodes(self) -> int:
-        """Number of nodes n."""
+        """Number of nodes n.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> spectrum.n_nodes
+        3
+        """
         return int(self.owner.size)
 
     @property
     def full(self) -> bool:
-        """Whether all n eigenpairs are here."""
+        """Whether all n eigenpairs are here.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> spectrum.full, spectrum.truncate(1).full
+        (False, False)
+        """
         return all(block.full for block in self.blocks)
 
     @property
     def eigenvalues(self) -> Floats:
-        """Eigenvalues of all components, descending, on the host: (R,)."""
+        """Eigenvalues of all components, descending, on the host: (R,).
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> spectrum.eigenvalues.round(6).tolist()
+        [1.0, -0.5]
+        """
         return np.sort(self._gather("eigenvalues"))[::-1]
 
     @property
     def residuals(self) -> Floats:
-        """Residuals ||S u - lambda u||_2 in the order of `eigenvalues`: (R,)."""
+        """Residuals ||S u - lambda u||_2 in the order of `eigenvalues`: (R,).
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> spectrum.residuals.round(12).tolist()
+        [0.0, 0.0]
+        """
         ordered: Floats = self._gather("residuals")[self._order()]
         return ordered
 
     @property
     def remainder(self) -> tuple[float, float]:
-        """The interval in which the eigenvalues left out lie, as far as is known."""
+        """The interval in which the eigenvalues left out lie, as far as is known.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> [round(end, 6) for end in spectrum.remainder]
+        [-0.5, -0.5]
+        """
         ends = [float(self.backend.to_host(b.beyond.max())) for b in self.blocks if not b.full]
         return self.lowest, max([self.lowest, *ends])
 
@@ -129,6 +185,16 @@ class Spectrum:
         ------
         MemoryBudgetError
             Where it would not fit; R may exceed the rank by far on a graph of many components.
+
+        Examples
+        --------
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> spectrum.vectors()[:, 0].round(6).tolist()  # sqrt(degree), of length 1
+        [0.57735, 0.57735, 0.57735]
         """
         R = sum(b.eigenvalues.size for b in self.blocks)
         require_memory(2 * self.dtype.itemsize * self.n_nodes * R, purpose="dense eigenvectors", cure="lower the rank")
@@ -142,12 +208,31 @@ class Spectrum:
         return dense[:, self._order()]
 
     def truncate(self, rank: int) -> Spectrum:
-        """Return the `rank` leading eigenpairs of each component out of these; shares memory."""
+        """Return the `rank` leading eigenpairs of each component out of these; shares memory.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> spectrum.truncate(1).eigenvalues.round(6).tolist()
+        [1.0]
+        """
         blocks = tuple(block.truncate(rank) for block in self.blocks)
         return replace(self, rank=min(rank, self.rank), blocks=blocks)
 
     def renumbered(self, ids: AnyArray | None) -> Spectrum:
-        """Return the same eigenpairs for nodes of other numbers, node i being ids[i] now; itself for None."""
+        """Return the same eigenpairs for nodes of other numbers, node i being ids[i] now; itself for None.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> pair = graph_from_affinity(1 - np.eye(2)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(pair, get_backend()), 2)
+        >>> turned = spectrum.renumbered(np.array([1, 0]))
+        >>> bool((turned.vectors() == spectrum.vectors()[::-1]).all())
+        True
+        """
         if ids is None:
             return self
         ids = ids.astype(np.int64)
@@ -158,7 +243,16 @@ class Spectrum:
         return replace(self, blocks=blocks, owner=owner, position=position)
 
     def on(self, backend: Backend) -> Spectrum:
-        """Return these eigenpairs on another backend; itself where they are there."""
+        """Return these eigenpairs on another backend; itself where they are there.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> spectrum.on(get_backend()) is spectrum
+        True
+        """
         if backend == self.backend:
             return self
         host = self.backend.to_host
@@ -174,6 +268,19 @@ class Spectrum:
         ------
         FileExistsError, OSError
             See `manifold.storage.save_arrays`.
+
+        Examples
+        --------
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> triangle = graph_from_affinity(1 - np.eye(3)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(triangle, get_backend()), 2)
+        >>> from tempfile import TemporaryDirectory
+        >>> from manifold import load
+        >>> with TemporaryDirectory() as folder:
+        ...     load(spectrum.save(f"{folder}/spectrum")).eigenvalues.round(6).tolist()
+        [1.0, -0.5]
         """
         arrays: dict[str, AnyArray] = {
             "shapes": np.array([b.U.shape for b in self.blocks], dtype=np.int64).reshape(-1, 3)
@@ -215,6 +322,15 @@ class Spectrum:
         """Return U'Y block by block, (c, r, q) each; None where Y is zero on the block.
 
         `rows` are the ids, on the host, outside which Y (n, q) is zero; r operations for each non-zero row then.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> pair = graph_from_affinity(1 - np.eye(2)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(pair, get_backend()), 2)
+        >>> (c,) = spectrum.project(np.array([[1.0], [1.0]]))
+        >>> c.round(6).ravel().tolist()  # sqrt(2) along the first, nothing along the other
+        [1.414214, 0.0]
         """
         xp = self.backend.xp
         found: list[Array | None] = []
@@ -232,7 +348,17 @@ class Spectrum:
         return found
 
     def add(self, coefficients: list[Array | None], to: Array) -> Array:
-        """Add U c to `to` (n, q), in place."""
+        """Add U c to `to` (n, q), in place.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> pair = graph_from_affinity(1 - np.eye(2)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(pair, get_backend()), 2)
+        >>> Y = np.array([[3.0], [1.0]])
+        >>> spectrum.add(spectrum.project(Y), np.zeros((2, 1))).round(6).ravel().tolist()  # U U' Y = Y
+        [3.0, 1.0]
+        """
         xp = self.backend.xp
         for block, c in zip(self.blocks, coefficients, strict=True):
             if c is not None:
@@ -240,7 +366,18 @@ class Spectrum:
         return to
 
     def scale(self, coefficients: list[Array | None], transfer: Callable[[Array], Array]) -> list[Array | None]:
-        """Return transfer(Lambda) c."""
+        """Return transfer(Lambda) c.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers.eigenpairs import NormalizedAffinity, leading_eigenpairs
+        >>> pair = graph_from_affinity(1 - np.eye(2)).astype("float64")
+        >>> spectrum = leading_eigenpairs(NormalizedAffinity(pair, get_backend()), 2)
+        >>> Y = np.array([[3.0], [1.0]])
+        >>> c = spectrum.scale(spectrum.project(Y), lambda x: x)
+        >>> spectrum.add(c, np.zeros((2, 1))).round(6).ravel().tolist()  # S Y
+        [1.0, 3.0]
+        """
         return [
             None if c is None else transfer(block.eigenvalues)[:, :, None].astype(self.dtype) * c
             for block, c in zip(self.blocks, coefficients, strict=True)

@@ -10,25 +10,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 from scipy import sparse
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, DType, Floats, Ints
 from manifold._weights import check_indices
 from manifold.backends import Array, Backend, in_blocks, rounding_unit
 from manifold.graph import Graph
+from manifold.solvers._node_order import inverse, node_order, reordered
 from manifold.solvers.base import Callback, Solution, Status
 from manifold.storage.checkpoint import fingerprint
 
-ORDERED_FROM = 8192  # nodes from which on blocks of them leave the nearest caches, and their order counts
-_ORDERS: WeakKeyDictionary[Graph, NDArray[np.int32]] = WeakKeyDictionary()
-_SHORT_ROWS = 32  # entries a row, on average, up to which the end of a row costs as much as its entries
-_WINDOW = 512  # nodes that are sorted by their number of neighbours together
 COLUMN_BLOCK = 32  # columns that a forecast of memory counts as solved together
 _BLOCKS = 8  # (n, q) arrays that a block of q columns holds at once, at most
 
@@ -48,12 +43,12 @@ class NormalizedAffinity:
         self.graph, self.backend, self.n_nodes = graph, backend, graph.n_nodes
         self.dtype: DType = np.dtype(dtype or graph.dtype)
         self.order = node_order(graph)
-        self.position = None if self.order is None else _inverse(self.order)
+        self.position = None if self.order is None else inverse(self.order)
         ids = (None if x is None else x.astype(np.intp) for x in (self.order, self.position))
         self._gather, self._scatter = (None if x is None else backend.asarray(x) for x in ids)
         W, degrees, self.components = graph.affinity, graph.degrees, graph.components
         if self.order is not None:
-            W, degrees, self.components = _reordered(W, self.order), degrees[self.order], self.components[self.order]
+            W, degrees, self.components = reordered(W, self.order), degrees[self.order], self.components[self.order]
         self.entries = _normalized(W, degrees, self.dtype)
         self.matrix = backend.csr(self.entries, dtype=self.dtype)
         # v = sqrt(degree), 1 for isolated nodes, has S v <= v: the weights of the max-norm bound
@@ -66,72 +61,76 @@ class NormalizedAffinity:
         return self.backend.spmm(self.matrix, block)
 
     def residual(self, b: Array, x: Array, a: float) -> Array:
-        """Return b - (I - a S) x."""
+        """Return b - (I - a S) x.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]).astype("float64"), get_backend())
+        >>> S.residual(np.array([[1.0], [0.0]]), np.array([[1.0], [1.0]]), 0.5).ravel().tolist()
+        [0.5, -0.5]
+        """
         return self.backend.spmm(self.matrix, x, a=a, b=-1.0, other=b)
 
     def inside(self, rows: Array) -> Array:
-        """Return rows (n, q) on the device, given in the order of the graph, in that of S."""
+        """Return rows (n, q) on the device, given in the order of the graph, in that of S.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]), get_backend())
+        >>> S.inside(np.array([[1.0], [2.0]])).ravel().tolist()  # a small graph keeps its order
+        [1.0, 2.0]
+        """
         return rows if self._gather is None else self.backend.xp.take(rows, self._gather, axis=0)
 
     def outside(self, rows: Array) -> Array:
-        """Return rows (n, q) on the device, given in the order of S, in that of the graph."""
+        """Return rows (n, q) on the device, given in the order of S, in that of the graph.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> n, one = 10_000, np.ones(9999)  # a path of so many nodes is put in another order
+        >>> path = graph_from_affinity(sparse.diags_array((one, one), offsets=(-1, 1)))
+        >>> S, rows = NormalizedAffinity(path, get_backend()), np.arange(n)[:, None]
+        >>> bool((S.outside(S.inside(rows)) == rows).all())
+        True
+        """
         return rows if self._scatter is None else self.backend.xp.take(rows, self._scatter, axis=0)
 
     def places(self, nodes: AnyArray) -> AnyArray:
-        """Return where nodes of the graph stand in S."""
+        """Return where nodes of the graph stand in S.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]), get_backend()).places(np.array([1])).tolist()
+        [1]
+        """
         return nodes if self.position is None else self.position[nodes]
 
     @cached_property
     def host(self) -> sparse.csr_array:
-        """S on the host in the order of the graph."""
+        """S on the host in the order of the graph.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> star = graph_from_affinity([[0, 1, 1], [1, 0, 0], [1, 0, 0]]).astype("float64")
+        >>> NormalizedAffinity(star, get_backend()).host.toarray()[0].round(6).tolist()  # 1 / sqrt(2)
+        [0.0, 0.707107, 0.707107]
+        """
         if self.order is None:
             return self.entries
         return _normalized(self.graph.affinity, self.graph.degrees, self.dtype)
 
     @cached_property
     def digest(self) -> str:
-        """Of the entries of S in the order of the graph: what was computed from it belongs to it alone."""
+        """Of the entries of S in the order of the graph: what was computed from it belongs to it alone.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+        >>> once, again = (NormalizedAffinity(pair, get_backend(), dtype).digest for dtype in ("float32", "float64"))
+        >>> once == again, once == NormalizedAffinity(pair, get_backend()).digest
+        (False, True)
+        """
         return fingerprint(self.host.indptr, self.host.indices, self.host.data)
-
-
-def node_order(graph: Graph) -> NDArray[np.int32] | None:
-    """Return the nodes of a graph, neighbours near each other: None for a graph that fits the nearest caches as it is.
-
-    Component by component in reverse Cuthill-McKee order, and nodes of few neighbours, within windows of it, by their
-    number: the processor guesses well where rows of one length end. Found once for a graph.
-    """
-    if graph.n_nodes < ORDERED_FROM:
-        return None
-    if graph not in _ORDERS:
-        _ORDERS[graph] = _found_order(graph)
-    return _ORDERS[graph]
-
-
-def _found_order(graph: Graph) -> NDArray[np.int32]:
-    W, n = graph.affinity, graph.n_nodes
-    narrow = [part.astype(np.int32) for part in (W.indices, W.indptr)] if W.nnz < 2**31 else [W.indices, W.indptr]
-    near: NDArray[np.int32] = reverse_cuthill_mckee(
-        sparse.csr_array((W.data, *narrow), shape=W.shape), symmetric_mode=True
-    )
-    if W.nnz <= _SHORT_ROWS * n:
-        near = near[np.lexsort((-np.diff(W.indptr)[near], np.arange(n) // _WINDOW))]
-    return near
-
-
-def _inverse(order: AnyArray) -> AnyArray:
-    """Return where each node stands in an order."""
-    position = np.empty_like(order)
-    position[order] = np.arange(order.size)
-    return position
-
-
-def _reordered(W: sparse.csr_array, order: AnyArray) -> sparse.csr_array:
-    """Return a symmetric matrix with rows and columns in an order, ids ascending in each row."""
-    rows = W[order]
-    indptr = rows.indptr.astype(np.int32 if W.nnz < 2**31 else np.int64)
-    ids = _inverse(order).astype(indptr.dtype)[rows.indices]
-    turned = sparse.csr_array((rows.data, ids, indptr), shape=W.shape).tocsc()  # sorts ids; the same, by symmetry
-    return sparse.csr_array((turned.data, turned.indices, turned.indptr), shape=W.shape)
 
 
 def _normalized(W: sparse.csr_array, degrees: Floats, dtype: DType) -> sparse.csr_array:
@@ -158,7 +157,15 @@ class Seeds:
 
     @classmethod
     def take(cls, seeds: Array, system: NormalizedAffinity) -> Seeds:
-        """Bring columns, given in the order of the graph, to the backend of `system`, in its order and dtype."""
+        """Bring columns, given in the order of the graph, to the backend of `system`, in its order and dtype.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]).astype("float64"), get_backend())
+        >>> seeds = Seeds.take(sparse.csc_array([[0.0], [3.0]]), S)
+        >>> seeds.block.ravel().tolist(), seeds.scale.tolist(), seeds.rows.tolist()
+        ([0.0, 0.75], [4.0], [1])
+        """
         if sparse.issparse(seeds):
             return cls._of_sparse(sparse.csc_array(seeds), system)
         values = system.backend.asarray(seeds)
@@ -166,7 +173,15 @@ class Seeds:
 
     @classmethod
     def of(cls, values: Array, system: NormalizedAffinity) -> Seeds:
-        """Scale columns (n, q) in the order of `system`."""
+        """Scale columns (n, q) in the order of `system`.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]).astype("float64"), get_backend())
+        >>> seeds = Seeds.of(np.array([[3.0, np.nan], [0.0, 1.0]]), S)
+        >>> seeds.block.tolist(), seeds.finite.tolist()
+        ([[0.75, 0.0], [0.0, 0.0]], [True, False])
+        """
         xp = system.backend.xp
         largest = xp.maximum(values.max(axis=0), -values.min(axis=0)).astype(np.float64)
         finite = largest <= _limit(values.dtype, system)  # False for NaN
@@ -221,6 +236,14 @@ def error_bound(
 
     In the columns `walked` the bounds are those on the error of x + r: its residual is a S r, at most |a| times as
     long, but for what was hidden, which counts three times.
+
+    >>> from manifold import graph_from_affinity
+    >>> from manifold.backends import get_backend
+    >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]).astype("float64"), get_backend())
+    >>> b, x = np.array([[0.5], [0.0]]), np.array([[0.6], [0.3]])  # the answer is (2 / 3, 1 / 3)
+    >>> norm, bound = error_bound(S, b=b, x=x, residual=S.residual(b, x, 0.5), a=0.5)
+    >>> norm.round(6).tolist(), bound.round(6).tolist()  # the residual is (0.05, 0), over 1 - 0.5
+    ([0.05], [0.1])
     """
     backend, xp, u = system.backend, system.backend.xp, system.rounding
     sizes = [backend.column_sizes(z, system.weights) for z in (residual, b, x)]
@@ -237,7 +260,11 @@ def error_bound(
 
 
 def check_seeds(seeds: object, n_nodes: int) -> tuple[Array, bool]:
-    """Return seeds as a 2-D array or CSC matrix (n, q), and whether they came as one 1-D column."""
+    """Return seeds as a 2-D array or CSC matrix (n, q), and whether they came as one 1-D column.
+
+    >>> check_seeds([1.0, 0.0, 0.0], 3)[0].shape, check_seeds(sparse.eye_array(3), 3)[0].shape
+    ((3, 1), (3, 3))
+    """
     given: Array = seeds
     if sparse.issparse(given):
         out, single = sparse.csc_array(given), False
@@ -270,6 +297,16 @@ def solve_in_blocks(
     n_iter, residual (relative), bound, broken. A column that is none of converged, broken and non-finite gets the
     status `otherwise`. The host waits for the device once a block; blocks are as wide as the backend likes them and its
     memory allows.
+
+    >>> from manifold import graph_from_affinity
+    >>> from manifold.backends import get_backend
+    >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]).astype("float64"), get_backend())
+    >>> def walk(seeds, x0, columns, callback):  # one step, F = S Y, known to be exact
+    ...     q = columns.size
+    ...     return S @ seeds.block, np.ones(q), np.ones(q), np.zeros(q), np.zeros(q), np.zeros(q)
+    >>> solution = solve_in_blocks(S, [[3.0, np.inf], [0.0, 0.0]], walk, solver="walk")
+    >>> solution.scores[:, 0].tolist(), [status.name for status in solution.status]
+    ([0.0, 3.0], ['CONVERGED', 'NONFINITE'])
     """
     backend, xp = system.backend, system.backend.xp
     values, single = check_seeds(seeds, system.n_nodes)
