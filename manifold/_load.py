@@ -29,7 +29,11 @@ def load(path: str | PathLike[str], *, verify: str = "full") -> Any:
     path : str or path
         The folder.
     verify : {"full", "lazy"}
-        Compare the checksum of every array, or only that of the manifest; see `manifold.storage.load_arrays`.
+        Read all: compare the checksum of every array, and look through what it holds. Or open only: the cost does not
+        grow with a graph or with the columns of an index, and their arrays stay where they are on disk. They are
+        looked through when they are first used, a graph whole and an index by the columns that are asked for, so far
+        that no product can crash; that W is symmetric, and that bytes are those that were saved, is then believed.
+        See `manifold.storage.load_arrays`.
 
     Returns
     -------
@@ -39,7 +43,8 @@ def load(path: str | PathLike[str], *, verify: str = "full") -> Any:
     Raises
     ------
     CorruptFileError
-        For damage, a newer format, or arrays that are not such an object; a ValueError.
+        For damage, a newer format, or arrays that are not such an object; a ValueError. After ``verify="lazy"`` also
+        from the first use of what was loaded.
     FileNotFoundError
         Where there is no such folder.
 

@@ -18,7 +18,14 @@ _ROUNDING = {np.float16: 4e-3, np.float32: 1e-6}  # relative; a few ulps of what
 def canonical_csr(W: object) -> tuple[sparse.csr_array, np.dtype[np.generic]]:
     """Return a canonical float64 copy of W, once its indices have been checked, and the dtype it came in.
 
-    Entries stored twice are added.
+    Entries stored twice are added. Cost: 12 bytes an entry, beside what W takes.
+
+    Raises TypeError for masked entries and what holds no real numbers; ValueError for a shape that is not square,
+    malformed indices, NaN and infinity.
+
+    >>> twice = sparse.coo_array((np.array([200, 100], dtype=np.uint8), ([0, 0], [1, 1])), shape=(2, 2))
+    >>> canonical_csr(twice)[0].toarray().tolist()
+    [[0.0, 300.0], [0.0, 0.0]]
     """
     if isinstance(W, np.ma.MaskedArray) and np.ma.is_masked(W):
         raise TypeError("W is a masked array with masked entries: fill them, W.filled(...), first")
@@ -39,6 +46,9 @@ def checked_csr(matrix: sparse.sparray, name: str, *, dtype: DTypeLike | None = 
 
     The look comes first: a conversion, like a product, follows an index out of range out of its arrays. So does the
     dtype, if one is given: a conversion adds entries that are stored twice, and small integers would wrap around.
+
+    >>> checked_csr(sparse.csc_array([[0, 7], [0, 0]]), "W").indices.tolist()
+    [1]
     """
     kind = getattr(matrix, "format", None)
     if kind in ("csr", "csc", "bsr"):
@@ -53,21 +63,32 @@ def checked_csr(matrix: sparse.sparray, name: str, *, dtype: DTypeLike | None = 
 
 
 def check_indices(matrix: sparse.csr_array) -> None:
-    """Raise ValueError for indices out of range, or rows out of order: of what seems empty, SciPy looks at neither."""
+    """Raise ValueError for indices out of range, or rows out of order: of what seems empty, SciPy looks at neither.
+
+    >>> check_indices(sparse.csr_array([[0, 1], [1, 0]]))
+    """
     if matrix.indptr[0] != 0 or (matrix.indptr[1:] < matrix.indptr[:-1]).any():
         raise ValueError("indptr must begin with 0 and never fall")
     matrix.check_format(full_check=True)
 
 
 def small_indices(W: sparse.csr_array) -> sparse.csr_array:
-    """Return W with int32 indices where they fit: 8 bytes an entry of float32, and what other libraries take."""
+    """Return W with int32 indices where they fit: 8 bytes an entry of float32, and what other libraries take.
+
+    >>> small_indices(sparse.csr_array([[0, 1], [1, 0]])).indices.dtype
+    dtype('int32')
+    """
     if W.indices.dtype == np.int32 or max(*W.shape, W.nnz) > np.iinfo(np.int32).max:
         return W
     return sparse.csr_array((W.data, W.indices.astype(np.int32), W.indptr.astype(np.int32)), shape=W.shape)
 
 
 def fit_precision(W: sparse.csr_array) -> sparse.csr_array:
-    """Return W in float32 where that holds its range, scaled if need be: S is blind to a constant factor."""
+    """Return W in float32 where that holds its range, scaled if need be: S is blind to a constant factor.
+
+    >>> fit_precision(sparse.csr_array([[0, 1e60], [1e60, 0]])).data.tolist()
+    [1.0, 1.0]
+    """
     limits = np.finfo(np.float32)
     if W.nnz == 0 or (W.data.min() >= limits.tiny and W.data.max() <= limits.max / W.shape[0]):
         return W.astype(np.float32)
@@ -83,6 +104,10 @@ def without_rounding(W: sparse.csr_array, dtype: np.dtype[np.generic]) -> tuple[
     """Return canonical W >= 0 made symmetric to the bit, and how many of its entries were averaged with their opposite.
 
     Raises ValueError where they differ by more than the rounding of `dtype`, in which W was computed.
+
+    >>> nearly = sparse.csr_array([[0, 0.3], [0.1 + 0.2, 0]])
+    >>> without_rounding(nearly, nearly.dtype)[1]
+    2
     """
     other = W.T.tocsr()
     difference = abs(W - other)
@@ -103,7 +128,11 @@ def without_rounding(W: sparse.csr_array, dtype: np.dtype[np.generic]) -> tuple[
 
 
 def row_sums(W: sparse.csr_array) -> Floats:
-    """Return the degrees (n,), added in float64; raise ValueError where that does not hold them."""
+    """Return the degrees (n,), added in float64; raise ValueError where that does not hold them.
+
+    >>> row_sums(sparse.csr_array([[0, 1, 2], [1, 0, 0], [2, 0, 0]])).tolist()
+    [3.0, 1.0, 2.0]
+    """
     degrees: Floats = W.astype(np.float64, copy=False) @ np.ones(W.shape[0])  # W.sum would add in float32
     if not np.isfinite(degrees).all():
         raise ValueError(f"affinity has degrees beyond float64 (weights up to {W.data.max():.1e}): rescale it")
@@ -111,14 +140,25 @@ def row_sums(W: sparse.csr_array) -> Floats:
 
 
 def make_canonical(W: sparse.csr_array) -> None:
-    """Sort, add and drop entries of W in place, once they are known to be harmless."""
+    """Sort, add and drop entries of W in place, once they are known to be harmless.
+
+    >>> W = sparse.csr_array(([1.0, 2.0, 0.0], [1, 1, 0], [0, 2, 3]), shape=(2, 2))
+    >>> make_canonical(W)
+    >>> W.data.tolist()
+    [3.0]
+    """
     check_indices(W)
     W.sum_duplicates()
     W.eliminate_zeros()
 
 
 def check_affinity(W: sparse.csr_array, *, self_loops: bool) -> None:
-    """Raise ValueError where W, of valid indices, is not what a `Graph` promises; W is left as it is."""
+    """Raise ValueError where W, of valid indices, is not what a `Graph` promises; W is left as it is.
+
+    Cost: a transpose, 12 bytes an entry.
+
+    >>> check_affinity(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), self_loops=False)
+    """
     if W.shape[0] != W.shape[1]:
         raise ValueError(f"affinity must be square, got shape {W.shape}")
     if W.dtype not in (np.float32, np.float64):

@@ -32,7 +32,12 @@ EDGE_RULES: Mapping[str, Callable[[sparse.csr_array, sparse.csr_array], sparse.c
 def symmetric_affinity(
     neighbors: Neighbors, kernel: Affinity, *, edges: str, bridge: int, one_sided: float = 0.0
 ) -> tuple[sparse.csr_array, int]:
-    """Return W by one of the edge rules, and the number of weights that were not positive."""
+    """Return W by one of the edge rules, and the number of weights that were not positive.
+
+    >>> lists = Neighbors([[1], [0], [0]], [[1.0], [1.0], [0.5]], metric="cosine", method="by hand")
+    >>> symmetric_affinity(lists, Affinity(gamma=1.0), edges="sum", bridge=0)[0].toarray().tolist()
+    [[0.0, 2.0, 0.5], [2.0, 0.0, 0.0], [0.5, 0.0, 0.0]]
+    """
     weights, n_clipped = _list_weights(neighbors, kernel)
     directed = _directed_affinity(neighbors.indices, weights)
     transposed = directed.T.tocsr()
@@ -89,7 +94,10 @@ def one_sided_weight(neighbors: Neighbors) -> float:
 
 
 def check_edges(edges: str, bridge: int, one_sided: float | None = 0.0) -> None:
-    """Raise for an unknown rule, a number of bridges that is none, or a weight that no rule has."""
+    """Raise for an unknown rule, a number of bridges that is none, or a weight that no rule has.
+
+    >>> check_edges("mutual", 1, one_sided=0.5)
+    """
     if edges not in EDGE_RULES:
         raise ValueError(f"edges must be one of {(*EDGE_RULES,)}, got {edges!r}")
     check_count(bridge, "bridge", minimum=0)

@@ -275,6 +275,14 @@ class Graph:
         ------
         TypeError, FileExistsError, OSError
             See `manifold.storage.save_arrays`; facts are texts and numbers.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> from manifold.graph import graph_from_affinity
+        >>> with TemporaryDirectory() as folder:
+        ...     graph_from_affinity([[0, 1], [1, 0]]).save(f"{folder}/pair").name
+        'pair'
         """
         arrays, parameters = self._described()
         return save_arrays(path, kind="graph", arrays=arrays, parameters=parameters)

@@ -53,7 +53,11 @@ def component_labels(W: sparse.csr_array) -> Labels:
 
 
 def check_content(W: sparse.csr_array, degrees: Floats | None, components: Labels | None, *, self_loops: bool) -> None:
-    """Raise ValueError where W is not what a graph promises, or the others are not those of W."""
+    """Raise ValueError where W is not what a graph promises, or the others are not those of W.
+
+    >>> W = sparse.csr_array([[0.0, 1.0], [1.0, 0.0]])
+    >>> check_content(W, np.ones(2), np.zeros(2, dtype=np.int32), self_loops=False)
+    """
     check_indices(W)
     check_affinity(W, self_loops=self_loops)
     if degrees is not None and not np.allclose(degrees, row_sums(W), rtol=1e-12, atol=0):
@@ -68,7 +72,10 @@ def check_content(W: sparse.csr_array, degrees: Floats | None, components: Label
 
 
 def check_reach(W: sparse.csr_array, degrees: Floats | None, components: Labels | None) -> None:
-    """Raise ValueError where something could lead out of an array, or be no number: one pass, without a copy."""
+    """Raise ValueError where something could lead out of an array, or be no number: one pass, without a copy.
+
+    >>> check_reach(sparse.csr_array([[0, 1], [1, 0]]), np.ones(2), np.zeros(2, dtype=np.int32))
+    """
     check_indices(W)
     if not W.has_canonical_format:
         raise ValueError("indices are out of order, or stored twice")

@@ -160,6 +160,14 @@ def load_arrays(
         the size that a file claims is allocated.
     FileNotFoundError
         Where there is no such folder.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = save_arrays(f"{folder}/ranks", kind="ranks", arrays={"r": np.arange(3)}, parameters={})
+    ...     load_arrays(path, verify="lazy").verified
+    False
     """
     if verify not in ("full", "lazy"):
         raise ValueError(f"verify must be 'full' or 'lazy', got {verify!r}")

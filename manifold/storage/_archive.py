@@ -75,6 +75,16 @@ def import_file(file: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
         compressed or repeated members, more bytes than the file has, or checksums that fail.
     FileExistsError
         Where `folder` is.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as at:
+    ...     try:
+    ...         import_file(__file__, f"{at}/folder")
+    ...     except CorruptFileError as error:
+    ...         str(error).endswith("is no export of a save: File is not a zip file")
+    True
     """
     file, folder = Path(file), Path(folder)
     if os.path.lexists(folder):

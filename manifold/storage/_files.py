@@ -42,7 +42,14 @@ def write(path: Path, parts: Collection[bytes | memoryview]) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file beside `path`, then move it there: whoever reads finds the old file or the new one, whole."""
+    """Write a file beside `path`, then move it there: whoever reads finds the old file or the new one, whole.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_atomically(Path(folder, "note"), lambda file: file.write(b"whole"))
+    ...     Path(folder, "note").read_bytes()
+    b'whole'
+    """
     path = Path(os.path.realpath(path))  # a link stays, and what it leads to is written
     if path.exists() and not path.is_file():
         raise FileExistsError(f"{path} is a folder or a device: choose another path")

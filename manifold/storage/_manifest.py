@@ -133,7 +133,11 @@ def draft(kind: str, arrays: Mapping[str, AnyArray], parameters: Facts) -> Manif
 
 
 def checked(array: AnyArray, name: str) -> AnyArray:
-    """Return an array that can be stored under this name."""
+    """Return an array that can be stored under this name.
+
+    >>> checked(np.arange(3), "ranks").size
+    3
+    """
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise ValueError(f"arrays have names of a-z, 0-9 and '_', got {name!r}")
     if array.dtype.newbyteorder("<").str not in DTYPES or array.ndim > _MAX_NDIM:

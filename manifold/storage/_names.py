@@ -41,7 +41,11 @@ def encode_names(values: AnyArray) -> tuple[AnyArray, Reading]:
 
 
 def decode_names(array: AnyArray, how: object) -> AnyArray:
-    """Return the names that `encode_names` took apart; raise ValueError for what it would not have made."""
+    """Return the names that `encode_names` took apart; raise ValueError for what it would not have made.
+
+    >>> decode_names(np.array([1, 0, 1]), ["no", "yes"]).tolist()
+    ['yes', 'no', 'yes']
+    """
     if how is None:
         return np.asarray(array)
     if how == "text":

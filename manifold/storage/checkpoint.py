@@ -54,7 +54,13 @@ class Blocks:
             self.todo = [i for i in self.todo if not (digests[i].any() and digests[i].tobytes() == self._digest(i))]
 
     def write(self, block: int, parts: Mapping[str, ArrayLike]) -> None:
-        """Write the rows of a block; on disk, with their digest, when this returns."""
+        """Write the rows of a block; on disk, with their digest, when this returns.
+
+        >>> blocks = Blocks({"x": np.zeros(3)}, 2)
+        >>> blocks.write(0, {"x": [1.0, 2.0]})
+        >>> blocks.arrays["x"].tolist()
+        [1.0, 2.0, 0.0]
+        """
         with np.errstate(under="ignore"):  # what is rounded to 0 is the writer's to count
             for name, values in parts.items():
                 self.arrays[name][self._rows(block)] = values
@@ -99,6 +105,12 @@ def open_blocks(
         For a folder that holds another build, or none at all; a CorruptFileError where a file of it is damaged.
     OSError
         As the system has it: a disk that has no room says so before anything is computed.
+
+    Examples
+    --------
+    >>> with open_blocks(None, {"x": ((3, 2), "float32")}, width=2, fingerprint="") as state:
+    ...     state.todo
+    [0, 1]
     """
     if folder is None:
         yield Blocks({name: np.empty(*kind) for name, kind in arrays.items()}, width)
