@@ -156,12 +156,20 @@ class Neighbors:
 
     @property
     def n_nodes(self) -> int:
-        """Number of points."""
+        """Number of points.
+
+        >>> Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand").n_nodes
+        2
+        """
         return int(self.indices.shape[0])
 
     @property
     def n_neighbors(self) -> int:
-        """Width k of the lists."""
+        """Width k of the lists.
+
+        >>> Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand").n_neighbors
+        1
+        """
         return int(self.indices.shape[1])
 
     def first(self, k: int) -> Neighbors:

@@ -99,6 +99,13 @@ class InvertedFile:
         -----
         Cost: about 2 n^1.5 p d operations for p probes, beside the lists (n, k + 2) a few tiles of memory. Same input
         and random_state (None is 0), same bits, for any number of threads.
+
+        Examples
+        --------
+        >>> from manifold.backends import get_backend
+        >>> points = PointSet(np.random.default_rng(1).normal(size=(500, 3)).astype(np.float32), "cosine")
+        >>> InvertedFile(n_cells=9, n_probes=9).search(points, 5, backend=get_backend()).facts["recall"]
+        1.0
         """
         if points.metric == "inner_product":
             raise ValueError(

@@ -39,6 +39,11 @@ class Sample:
         """Return the share of neighbours among the similarities found (n, k) that are as near as the true k-th.
 
         An equal one will do. The cure is what the caller can do about a low recall, of which this warns.
+
+        >>> true = np.array([[0.9], [0.8]], np.float32)
+        >>> sample = Sample(np.array([0, 2]), np.array([[1], [1]]), true)
+        >>> sample.recall(np.array([[0.9], [0.1], [0.8]], np.float32), cure="search exactly")
+        1.0
         """
         recall = float((found[self.rows] >= self.similarities[:, -1:]).mean())
         if recall < _LOW:

@@ -40,6 +40,14 @@ def without_points(neighbors: Neighbors, kept: Ints, points: PointSet, *, k: int
     Notes
     -----
     Cost: one pass over the lists, and a search for the rows that fall below k.
+
+    Examples
+    --------
+    >>> from manifold.backends import get_backend
+    >>> lists = Neighbors([[1, 2], [0, 2], [1, 0]], [[-1, -9], [-1, -4], [-4, -9]], "euclidean", "exact")
+    >>> points = PointSet(np.array([[0], [3]], np.float32), "euclidean")
+    >>> without_points(lists, np.array([0, 2]), points, k=1, backend=get_backend()).similarities.tolist()
+    [[-9.0, -inf], [-9.0, -inf]]
     """
     number = np.full(neighbors.n_nodes + 1, -1, dtype=np.int32)  # the last one for -1, which stays
     number[kept] = np.arange(kept.size)
@@ -47,6 +55,7 @@ def without_points(neighbors: Neighbors, kept: Ints, points: PointSet, *, k: int
     order = np.argsort(ids < 0, axis=1, kind="stable")
     ids = np.take_along_axis(ids, order, axis=1)
     similarities = np.take_along_axis(neighbors.similarities[kept], order, axis=1)
+    similarities[ids < 0] = -np.inf
     return _completed(neighbors._with_lists(ids, similarities), points, k=k, backend=backend)
 
 
@@ -62,6 +71,14 @@ def with_points(neighbors: Neighbors, points: PointSet, *, k: int, backend: Back
     Notes
     -----
     Cost: two products of the new points with all, and one pass over the lists.
+
+    Examples
+    --------
+    >>> from manifold.backends import get_backend
+    >>> lists = Neighbors([[1], [0]], [[-9], [-9]], "euclidean", "exact")
+    >>> points = PointSet(np.array([[0], [3], [1]], np.float32), "euclidean")
+    >>> with_points(lists, points, k=1, backend=get_backend()).first(1).similarities.tolist()
+    [[-1.0], [-4.0], [-1.0]]
     """
     points.check_range(points)
     n_all = points.X.shape[0]

@@ -109,6 +109,9 @@ class PointSet:
         """The mean of the points, (d,), for distances; None for products.
 
         It keeps distances exact where all points lie far from the origin.
+
+        >>> point_set([[3.0, 4.0], [1.0, 2.0]], "euclidean").centre.tolist()
+        [2.0, 3.0]
         """
         if self.metric != "euclidean" or not self.X.shape[0]:
             return None
@@ -117,7 +120,11 @@ class PointSet:
 
     @cached_property
     def norms(self) -> NDArray[np.float64]:
-        """Length of each point, (n,); for distances that of its difference to the centre."""
+        """Length of each point, (n,); for distances that of its difference to the centre.
+
+        >>> point_set([[3.0, 4.0], [3.0, 2.0]], "euclidean").norms.tolist()
+        [1.0, 1.0]
+        """
         squares = [self._squares(self.X[rows]) for rows in self.parts(self.X.shape[0])]
         norms: NDArray[np.float64] = np.sqrt(np.concatenate([np.empty(0), *squares]))
         return norms
@@ -177,7 +184,11 @@ class PointSet:
         return squares
 
     def parts(self, n: int) -> Iterator[slice]:
-        """Return slices of 0..n-1, each of as many rows as may be copied at once."""
+        """Return slices of 0..n-1, each of as many rows as may be copied at once.
+
+        >>> len(list(point_set(np.ones((1, 4096))).parts(3_000)))
+        3
+        """
         return slices(n, max(1, GATHER // self.X.shape[1]))
 
     def rows(self, which: slice | Ints) -> Floats:
@@ -235,7 +246,13 @@ class PointSet:
         return np.float32(0) - backend.row_dots(difference, difference)
 
     def check_range(self, queries: PointSet) -> None:
-        """Raise ValueError where a similarity of these points to `queries` would overflow float32."""
+        """Raise ValueError where a similarity of these points to `queries` would overflow float32.
+
+        >>> points = point_set([[1e20, 0.0]], "inner_product")
+        >>> points.check_range(points)
+        Traceback (most recent call last):
+        ValueError: features of norm 1.0e+20 overflow float32 under metric='inner_product': rescale them
+        """
         if self.metric == "cosine" or not (self.X.shape[0] and queries.X.shape[0]):
             return
         here = there = float(self.norms.max())
