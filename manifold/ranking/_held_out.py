@@ -53,7 +53,8 @@ class HeldOut:
         order = np.argsort(ids < 0, axis=1, kind="stable")
         ids, similarities = (np.take_along_axis(x, order, axis=1) for x in (ids, neighbors.similarities))
         similarities = np.where(ids >= 0, similarities, -np.inf)
-        rest = Neighbors(ids[stays], similarities[stays], metric=neighbors.metric, method=neighbors.method)
+        lists = ids[stays].astype(np.int32), similarities[stays]
+        rest = Neighbors._trusted(*lists, metric=neighbors.metric, method=neighbors.method)
         return cls(rest, ids[held], similarities[held])
 
     def cohesion(self, lists: Rows, first: int = 0) -> Floats:
