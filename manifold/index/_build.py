@@ -74,7 +74,13 @@ class DiffusionIndex(Solver):
         return n_nodes * (min(self.n_entries, n_nodes) * (4 + np.dtype(self.dtype).itemsize) + 16)
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> StoredColumns:
-        """Build the index: the solver's work that needs no seeds is all its work."""
+        """Build the index: the solver's work that needs no seeds is all its work.
+
+        >>> from manifold import graph_from_affinity
+        >>> pair, settings = graph_from_affinity([[0, 1], [1, 0]]), DiffusionIndex(dtype="float64")
+        >>> settings.prepare(pair, Diffusion(0.5), get_backend()).values.round(4).tolist()
+        [[0.6667, 0.3333], [0.3333, 0.6667]]
+        """
         return self.build(graph, filter=filter, backend=backend)
 
     def build(
@@ -113,6 +119,14 @@ class DiffusionIndex(Solver):
         -----
         Cost: n columns of some log(1 / rtol) / sqrt(1 - alpha) products with S each, shared by 16 on the CPU and by 256
         on a GPU; a checkpoint begun on one is not continued on the other.
+
+        Examples
+        --------
+        >>> from manifold import graph_from_affinity
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+        >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> index.values[0].round(6).tolist(), index.tail[0].round(6)  # 7, 2 sqrt(2) and 1 twelfths
+        ([0.583333, 0.235702], np.float64(0.083333))
         """
         solver = ColumnSolver(graph, filter, get_backend(backend), rtol=self.rtol)
         stored = self._solve(solver, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)

@@ -52,7 +52,15 @@ class ColumnSolver:
         self.n_reachable = np.bincount(pairs[1], minlength=graph.n_components)[graph.components]
 
     def solve(self, nodes: Ints) -> tuple[Array, Floats]:
-        """Return the columns (rows, q) of some nodes in float64 and bounds (q,) on their errors."""
+        """Return the columns (rows, q) of some nodes in float64 and bounds (q,) on their errors.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+        >>> solver = ColumnSolver(path, Diffusion(0.5), get_backend(), rtol=1e-9)
+        >>> solver.solve(np.array([0]))[0].round(6).ravel().tolist()
+        [0.583333, 0.235702, 0.083333]
+        """
         x, bound = self._solve_nodes(nodes)
         x = self.backend.xp.maximum(self._system.outside(x), 0)  # exact columns are >= 0
         if self._matrix is None:
@@ -63,7 +71,17 @@ class ColumnSolver:
     def cut(
         self, nodes: Ints, scores: Array, bound: Floats, *, n_entries: int, dtype: DTypeLike
     ) -> dict[str, AnyArray]:
-        """Return the largest entries of solved columns, ids ascending, with their tails and errors."""
+        """Return the largest entries of solved columns, ids ascending, with their tails and errors.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+        >>> solver = ColumnSolver(path, Diffusion(0.5), get_backend(), rtol=1e-9)
+        >>> one = np.array([0])
+        >>> kept = solver.cut(one, *solver.solve(one), n_entries=1, dtype="float64")
+        >>> kept["ids"].tolist(), kept["values"].round(6).tolist(), kept["tail"].round(6).tolist()
+        ([[0]], [[0.583333]], [0.235702])
+        """
         ids, values, beyond = largest_entries(scores, n_entries, backend=self.backend, signed=self.signed)
         error = bound + float(np.finfo(dtype).smallest_subnormal)
         # nothing is left out where all rows are stored, or as many positive entries as the column can reach rows: all

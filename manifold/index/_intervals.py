@@ -58,24 +58,46 @@ class Intervals:
     unseen: float
 
     def without(self, nodes: Ints) -> Intervals:
-        """Leave some nodes out of every list."""
+        """Leave some nodes out of every list.
+
+        >>> bounds = Intervals(np.array([3, 5, 8]), np.array([0.1, 0.5, 0.3]), np.array([0.4, 0.6, 0.45]), unseen=0.2)
+        >>> bounds.without(np.array([5])).cut(1).rows.tolist()
+        [8]
+        """
         kept = np.flatnonzero(~np.isin(self.nodes, nodes))
         return replace(self, nodes=self.nodes[kept], lower=self.lower[kept], upper=self.upper[kept])
 
     def scaled(self, scale: Floats) -> Intervals:
-        """Multiply the score of node i by ``scale[i]`` >= 0."""
+        """Multiply the score of node i by ``scale[i]`` >= 0.
+
+        >>> bounds = Intervals(np.array([3, 5, 8]), np.array([0.1, 0.5, 0.3]), np.array([0.4, 0.6, 0.45]), unseen=0.2)
+        >>> halved = bounds.scaled(np.full(9, 0.5))
+        >>> halved.lower.tolist(), halved.unseen
+        ([0.05, 0.25, 0.15], 0.1)
+        """
         factor = scale[self.nodes]
         unseen = self.unseen * float(scale.max(initial=0.0))
         return replace(self, lower=self.lower * factor, upper=self.upper * factor, unseen=unseen)
 
     def narrowed(self, at: Ints, lower: Floats, upper: Floats) -> Intervals:
-        """Cut the intervals at some positions down to their common part with others."""
+        """Cut the intervals at some positions down to their common part with others.
+
+        >>> bounds = Intervals(np.array([3, 5, 8]), np.array([0.1, 0.5, 0.3]), np.array([0.4, 0.6, 0.45]), unseen=0.2)
+        >>> bounds.narrowed(np.array([0]), np.array([0.2]), np.array([0.3])).upper.tolist()
+        [0.3, 0.6, 0.45]
+        """
         low, high = self.lower.copy(), self.upper.copy()
         low[at], high[at] = np.maximum(low[at], lower), np.minimum(high[at], upper)
         return replace(self, lower=low, upper=high)
 
     def cut(self, k: int) -> Shortlist:
-        """Return the k nodes of largest middle, equal ones by ascending id."""
+        """Return the k nodes of largest middle, equal ones by ascending id.
+
+        >>> bounds = Intervals(np.array([3, 5, 8]), np.array([0.1, 0.5, 0.3]), np.array([0.4, 0.6, 0.45]), unseen=0.2)
+        >>> best = bounds.cut(2)
+        >>> best.rows.tolist(), best.lower, best.outside  # node 3 may be better than node 8
+        ([5, 8], 0.3, 0.4)
+        """
         middle = (self.lower + self.upper) / 2
         order = np.argpartition(-middle, k - 1) if 0 < k < middle.size else np.arange(middle.size)
         best, rest = order[:k], order[k:]
@@ -90,6 +112,12 @@ class Intervals:
 
         Each of `looks` says more and costs more than the one before: only the first takes more than a few nodes. These
         intervals are scaled already; what a look returns is multiplied by ``scale[i]`` for node i.
+
+        >>> bounds = Intervals(np.array([3, 5, 8]), np.array([0.1, 0.5, 0.3]), np.array([0.4, 0.6, 0.45]), unseen=0.2)
+        >>> def look(nodes): return np.full(nodes.size, 0.35), np.full(nodes.size, 0.35) + (nodes == 8) * 0.05
+        >>> best = bounds.settled(2, look)
+        >>> best.rows.tolist(), best.lower, best.outside  # nodes 3 and 8 tie at 0.35, from above and below
+        ([5, 8], 0.35, 0.35)
         """
         bounds, cut = self, self.cut(k)
         for look, most in zip(looks, (_MOST_CONTESTED, _FEW, *[_VERY_FEW] * len(looks)), strict=False):
@@ -104,7 +132,12 @@ class Intervals:
         return cut
 
     def contested(self, cut: Shortlist) -> Ints:
-        """Return the positions whose interval reaches across a cut, from either side."""
+        """Return the positions whose interval reaches across a cut, from either side.
+
+        >>> bounds = Intervals(np.array([3, 5, 8]), np.array([0.1, 0.5, 0.3]), np.array([0.4, 0.6, 0.45]), unseen=0.2)
+        >>> bounds.contested(bounds.cut(2)).tolist()  # positions of nodes 3 and 8
+        [0, 2]
+        """
         return np.flatnonzero((self.upper > cut.lower) & (self.lower < cut.outside))
 
 

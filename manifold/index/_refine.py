@@ -73,6 +73,16 @@ def refine(
     Cost: some five to fifteen products with S in single precision, and at each of one to three looks another and T for
     each contested node. Solving on the nodes around the seeds first was tried and saves nothing: the bound for all
     nodes asks for the residual of all.
+
+    Examples
+    --------
+    >>> from manifold import Diffusion, graph_from_affinity
+    >>> from manifold.index import DiffusionIndex
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+    >>> index = DiffusionIndex(n_entries=1).build(path, filter=Diffusion(0.5))
+    >>> best = refine(index, np.array([0]), np.array([1.0]), k=2)
+    >>> best.rows.tolist(), best.lower > best.outside
+    ([0, 1], True)
     """
     query = _Query(columns, nodes, weights, scale=scale, left_out=left_out)
     steps, goal = query.steps(), query.goal(k)

@@ -58,7 +58,16 @@ class ResidualBound:
 
     @classmethod
     def of(cls, columns: _Held) -> ResidualBound:
-        """Put the constants of columns in the order of S."""
+        """Put the constants of columns in the order of S.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=3, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> bound = ResidualBound.of(index)
+        >>> bound.others.round(6).tolist(), round(bound.length, 6)  # nothing is left out; v is sqrt(degree)
+        ([0.0, 0.0, 0.0], 2.0)
+        """
         system = columns.system
         order, S = system.order, system.entries
         v, stored, others = (_inside(order, rows) for rows in (columns.roots, *_factors(columns)))
@@ -71,7 +80,15 @@ class ResidualBound:
         return cls(order, S, single, rounding, v, 1 / v, stored, others, typical, length=float(np.sqrt((v**2).sum())))
 
     def inside(self, rows: Floats) -> Floats:
-        """Return rows (n,) on the host, given in the order of the graph, in that of S."""
+        """Return rows (n,) on the host, given in the order of the graph, in that of S.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=3, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> ResidualBound.of(index).inside(np.array([1.0, 2.0, 3.0])).tolist()  # a small graph keeps its order
+        [1.0, 2.0, 3.0]
+        """
         return _inside(self.order, rows)
 
 
@@ -80,7 +97,15 @@ def _inside(order: NDArray[np.int32] | None, rows: Floats) -> Floats:
 
 
 def root_diagonal(columns: _Held) -> Floats:
-    """Return bounds (n,) on sqrt(K_ii), which is the length of K^1/2 e_i."""
+    """Return bounds (n,) on sqrt(K_ii), which is the length of K^1/2 e_i.
+
+    >>> from manifold import Diffusion, graph_from_affinity
+    >>> from manifold.index import DiffusionIndex
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+    >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+    >>> (root_diagonal(index) ** 2).round(6).tolist()
+    [0.583333, 0.666667, 0.583333]
+    """
     ids, (n, width) = columns.ids, columns.ids.shape
     if not width:
         return np.ones(n)
@@ -93,7 +118,15 @@ def root_diagonal(columns: _Held) -> Floats:
 
 
 def rest(columns: _Held) -> Floats:
-    """Return bounds (n,) on the sum of K_ij v_j over the j that column i does not hold; K v <= v for v = roots."""
+    """Return bounds (n,) on the sum of K_ij v_j over the j that column i does not hold; K v <= v for v = roots.
+
+    >>> from manifold import Diffusion, graph_from_affinity
+    >>> from manifold.index import DiffusionIndex
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+    >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+    >>> rest(index).round(6).tolist()  # what columns of three entries hold beyond two
+    [0.083333, 0.235702, 0.083333]
+    """
     v = columns.roots
     held, each = np.empty_like(v), np.empty_like(v)
     for part in _parts(columns):

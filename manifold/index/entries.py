@@ -72,6 +72,18 @@ def entry_bounds(index: HeldColumns, candidates: Ints, seeds: Ints, *, steps: in
     Notes
     -----
     Cost: c m T without steps; each step takes in the neighbours, some ten times as many nodes.
+
+    Examples
+    --------
+    >>> from manifold import Diffusion, graph_from_affinity
+    >>> from manifold.index import DiffusionIndex
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+    >>> index = DiffusionIndex(n_entries=1, dtype="float64").build(path, filter=Diffusion(0.5))
+    >>> two, first = np.array([0, 1]), np.array([0])
+    >>> [bound.round(6).ravel().tolist() for bound in entry_bounds(index, two, first)]  # K_10 is not stored
+    [[0.583333, 0.0], [0.583333, 0.235702]]
+    >>> [bound.round(6).ravel().tolist() for bound in entry_bounds(index, two, first, steps=1)]  # 0.206... < K_10
+    [[0.583333, 0.206239], [0.583333, 0.235702]]
     """
     lower, upper = _stored_bounds(index, candidates, seeds)
     open_ = np.flatnonzero((lower <= 0).any(axis=1))

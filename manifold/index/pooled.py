@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,9 @@ from manifold.backends import Backend, get_backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index._intervals import SUMS, Intervals, Shortlist, merge_columns
+from manifold.index._origin import check_origin
 from manifold.index._saved import look_through, restored
-from manifold.index.stored import check_origin, described
+from manifold.index.stored import described
 from manifold.solvers import Prepared, Solution, Solver, Status
 from manifold.solvers.base import Callback
 from manifold.solvers.system import check_seeds
@@ -66,12 +67,33 @@ class PooledColumns(Prepared, Solver):
         """Return the index itself, so that a built or loaded one can stand where a solver is asked for.
 
         Raises ValueError for another graph or filter than it was built for.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> ends = sparse.csr_array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # two images, the ends and the middle
+        >>> index = DiffusionIndex(dtype="float64").build_pooled(path, ends, filter=Diffusion(0.5))
+        >>> index.prepare(path, Diffusion(0.5), index.backend) is index
+        True
         """
         check_origin(self, graph, filter)
         return self
 
     def check_pooling(self, pooling: sparse.csr_array) -> None:
-        """Raise ValueError for another pooling than was folded in."""
+        """Raise ValueError for another pooling than was folded in.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> ends = sparse.csr_array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # two images, the ends and the middle
+        >>> index = DiffusionIndex(dtype="float64").build_pooled(path, ends, filter=Diffusion(0.5))
+        >>> index.check_pooling(ends)
+        >>> try:
+        ...     index.check_pooling(2 * ends)
+        ... except ValueError as error:
+        ...     print(str(error)[:27])
+        the index was built for oth
+        """
         mine = self.pooling
         if mine.shape != pooling.shape or abs(mine - pooling).max() > 1e-9 * abs(mine).max():
             raise ValueError("the index was built for other owners or weights of its regions: build it anew")
@@ -87,7 +109,7 @@ class PooledColumns(Prepared, Solver):
         arrays, parameters = self._described()
         return save_arrays(path, kind="pooled_index", arrays=arrays, parameters=parameters)
 
-    def _described(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
         arrays, parameters = described(self)
         return arrays | {f"pooling_{x}": getattr(self.pooling, x) for x in ("data", "indices", "indptr")}, parameters
 
@@ -118,16 +140,43 @@ class PooledColumns(Prepared, Solver):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the index, graph and pooling left out."""
+        """Bytes of the index, graph and pooling left out.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> ends = sparse.csr_array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # two images, the ends and the middle
+        >>> index = DiffusionIndex(dtype="float64").build_pooled(path, ends, filter=Diffusion(0.5))
+        >>> index.nbytes  # 3 columns of 2 ids and values, a tail and an error
+        120
+        """
         return int(sum(array.nbytes for array in (self.ids, self.values, self.tail, self.error)))
 
     @property
     def signed(self) -> bool:
-        """Whether P has negative entries, so that scores may be negative; they are cut at 0 in lists."""
+        """Whether P has negative entries, so that scores may be negative; they are cut at 0 in lists.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> ends = sparse.csr_array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # two images, the ends and the middle
+        >>> index = DiffusionIndex(dtype="float64").build_pooled(path, ends, filter=Diffusion(0.5))
+        >>> index.signed
+        False
+        """
         return bool((self.pooling.data < 0).any())
 
     def held(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
-        """Return ids, values, tails and errors of some columns."""
+        """Return ids, values, tails and errors of some columns.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> ends = sparse.csr_array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # two images, the ends and the middle
+        >>> index = DiffusionIndex(dtype="float64").build_pooled(path, ends, filter=Diffusion(0.5))
+        >>> index.held(np.array([0]))[1].round(6).tolist()  # 7 + 1 and 2 sqrt(2) twelfths
+        [[0.666667, 0.235702]]
+        """
         self.look_through(nodes)
         return self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
 
@@ -145,6 +194,17 @@ class PooledColumns(Prepared, Solver):
         Notes
         -----
         Cost: m T log m.
+
+        Examples
+        --------
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> ends = sparse.csr_array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # two images, the ends and the middle
+        >>> index = DiffusionIndex(dtype="float64").build_pooled(path, ends, filter=Diffusion(0.5))
+        >>> best = index.shortlist(np.array([1]), np.array([1.0]), 1)
+        >>> best.rows.tolist(), best.scores.round(6).tolist(), best.lower > best.outside
+        ([1], [0.666667], True)
         """
         ids, values, tail, error = self.held(nodes)
         merged = merge_columns(ids, values, weights, tail=tail, error=error)
@@ -160,7 +220,16 @@ class PooledColumns(Prepared, Solver):
         return (found if left_out is None else found.without(left_out)).cut(k)
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
-        """Return the scores (N, q) of images from the stored entries; `x0` and `callback` are not used."""
+        """Return the scores (N, q) of images from the stored entries; `x0` and `callback` are not used.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> ends = sparse.csr_array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # two images, the ends and the middle
+        >>> index = DiffusionIndex(dtype="float64").build_pooled(path, ends, filter=Diffusion(0.5))
+        >>> index.solve([1.0, 0.0, 0.0]).scores.round(6).ravel().tolist()
+        [0.666667, 0.235702]
+        """
         self.look_through()
         Y = sparse.csc_array(check_seeds(seeds, self.graph.n_nodes)[0])
         n, width = self.ids.shape

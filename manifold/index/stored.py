@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from manifold.graph import Graph
 from manifold.index import _residual_bound
 from manifold.index._column_solver import ColumnSolver
 from manifold.index._intervals import SUMS, Intervals, Shortlist, merge_columns
+from manifold.index._origin import Built, check_origin
 from manifold.index._saved import ARRAYS, look_through, restored
 from manifold.index.entries import entry_bounds
 from manifold.solvers import Prepared, Solution, Solver, Status
@@ -102,7 +103,16 @@ class StoredColumns(Prepared, Solver):
         look_through(self, nodes)
 
     def first(self, n_entries: int) -> StoredColumns:
-        """Return the index cut to its largest entries: one build serves every smaller one."""
+        """Return the index cut to its largest entries: one build serves every smaller one.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=3, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> shorter = index.first(2)
+        >>> shorter.ids[0].tolist(), shorter.tail[0].round(6)
+        ([0, 1], np.float64(0.083333))
+        """
         n, width = self.ids.shape
         k = min(check_count(n_entries, "n_entries"), width)
         if k == width:
@@ -120,7 +130,16 @@ class StoredColumns(Prepared, Solver):
         )
 
     def held(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
-        """Return ids, values, tails and errors of some columns, as they were renewed where they were."""
+        """Return ids, values, tails and errors of some columns, as they were renewed where they were.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> ids, values, tail, error = index.held(np.array([2]))
+        >>> ids.tolist(), values.round(6).tolist()
+        ([[1, 2]], [[0.235702, 0.583333]])
+        """
         self.look_through(nodes)
         found = self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
         arrays: tuple[AnyArray, ...] = found
@@ -140,6 +159,15 @@ class StoredColumns(Prepared, Solver):
         """Solve those of some columns again that are stale.
 
         Each by itself and once, so that answers depend neither on what was asked before nor on what is asked with it.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> worn = replace(index, values=0 * index.values, stale=np.ones(3, bool))
+        >>> worn.renew(np.array([0]))
+        >>> worn.held(np.array([0, 1]))[1].round(6).tolist()
+        [[0.583333, 0.235702], [0.0, 0.0]]
         """
         width, dtype = self.ids.shape[1], self.values.dtype
         for node in np.unique(nodes[self.is_stale(nodes)]):
@@ -183,7 +211,15 @@ class StoredColumns(Prepared, Solver):
 
     @cached_property
     def roots(self) -> Floats:
-        """The square root v of each degree, 1 for an isolated node: K v <= v, with equality beside isolated nodes."""
+        """The square root v of each degree, 1 for an isolated node: K v <= v, with equality beside isolated nodes.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> index.roots.round(6).tolist()
+        [1.0, 1.414214, 1.0]
+        """
         degrees = self.graph.degrees
         return np.asarray(np.where(degrees > 0, np.sqrt(degrees), 1.0))
 
@@ -208,6 +244,13 @@ class StoredColumns(Prepared, Solver):
         """Return F = h(S) seeds from the stored entries alone, for any seeds; `x0` and `callback` are not used.
 
         Cost: T numbers per non-zero of the seeds, and one product with S that certifies the answer.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=3, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> index.solve([12.0, 0.0, 0.0]).scores.round(4).tolist()
+        [7.0, 2.8284, 1.0]
         """
         self.look_through()
         exact = not self.tail.any()
@@ -254,6 +297,16 @@ class StoredColumns(Prepared, Solver):
         -----
         Cost: m T log m, and m T for each contested candidate; a fraction of a millisecond. One step around at most 16
         candidates takes a millisecond, two and three around at most three some more.
+
+        Examples
+        --------
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> best = index.shortlist(np.array([0]), np.array([12.0]), 2)
+        >>> best.rows.tolist(), best.scores.round(4).tolist(), round(best.outside, 4)
+        ([0, 1], [7.0, 2.8284], 1.0)
         """
         bounds = self._merged(nodes, weights)
         if left_out is not None:
@@ -263,7 +316,15 @@ class StoredColumns(Prepared, Solver):
         return bounds.settled(k, *looks, scale=scale)
 
     def estimate(self, nodes: Ints, weights: Floats) -> Floats:
-        """Return the scores (n,) as far as the columns of the seeds hold them: a start for a solve."""
+        """Return the scores (n,) as far as the columns of the seeds hold them: a start for a solve.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> index.estimate(np.array([0, 2]), np.array([12.0, 12.0])).round(4).tolist()  # less what is not stored, 1
+        [7.0, 5.6569, 7.0]
+        """
         ids, values, _, _ = self.held(nodes)
         entries = (values * weights[:, None]).ravel()
         total = np.bincount(ids.ravel(), weights=entries, minlength=self.graph.n_nodes)
@@ -286,31 +347,21 @@ class StoredColumns(Prepared, Solver):
         return lower @ weights * (1 - SUMS), upper @ weights * (1 + SUMS)
 
     def rounded(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
-        """Widen bounds by the rounding of stored values and of their sums."""
+        """Widen bounds by the rounding of stored values and of their sums.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.index import DiffusionIndex
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
+        >>> index = DiffusionIndex(n_entries=2, dtype="float64").build(path, filter=Diffusion(0.5))
+        >>> low, high = index.rounded(np.ones(1), np.ones(1))
+        >>> bool(low[0] < 1 < high[0]), high.round(9).tolist()
+        (True, [1.0])
+        """
         u = 2 * rounding_unit(self.values.dtype) + SUMS
         return np.asarray(lower * (1 - u), dtype=np.float64), upper.astype(np.float64) * (1 + u)
 
 
-class _Built(Protocol):
-    """Columns, and what they were built for."""
-
-    @property
-    def graph(self) -> Graph: ...
-
-    @property
-    def filter(self) -> Filter: ...
-
-
-def check_origin(index: _Built, graph: Graph, filter: Filter) -> None:
-    """Raise ValueError for another graph or filter than an index was built for."""
-    mine, theirs = index.graph.affinity, graph.affinity
-    if mine.shape != theirs.shape or mine.nnz != theirs.nnz or (mine != theirs).nnz:
-        raise ValueError(f"the index was built for another graph, {index.graph!r}, than {graph!r}: build it anew")
-    if index.filter != filter:
-        raise ValueError(f"the index was built for {index.filter}, not for {filter}: use the one it has")
-
-
-def described(index: _Built) -> tuple[dict[str, AnyArray], dict[str, object]]:
+def described(index: Built) -> tuple[dict[str, AnyArray], dict[str, object]]:
     """Return the arrays and parameters of an index with its graph, to be saved."""
     ((_, alpha),) = index.filter.resolvents or ()
     arrays, parameters = index.graph._described()
