@@ -30,15 +30,18 @@ def canonical_csr(W: object) -> tuple[sparse.csr_array, np.dtype[np.generic]]:
     if isinstance(W, np.ma.MaskedArray) and np.ma.is_masked(W):
         raise TypeError("W is a masked array with masked entries: fill them, W.filled(...), first")
     matrix: sparse.sparray = W if sparse.issparse(W) else np.asarray(W)
-    if matrix.dtype.kind not in "biuf":
-        raise TypeError(f"W must hold real numbers, got dtype {matrix.dtype}")
+    dtype = matrix.dtype
+    if dtype.kind not in "biuf":
+        raise TypeError(f"W must hold real numbers, got dtype {dtype}")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"W must be square (n, n), got shape {matrix.shape}")
+    if dtype == np.float16:  # which SciPy has not
+        matrix = matrix.astype(np.float32)
     csr = checked_csr(matrix, "W", dtype=np.float64).astype(np.float64, copy=True)
     csr.sum_duplicates()
     if not np.isfinite(csr.data).all():
         raise ValueError(f"W holds NaN or infinity in {np.count_nonzero(~np.isfinite(csr.data))} entries")
-    return csr, matrix.dtype
+    return csr, dtype
 
 
 def checked_csr(matrix: sparse.sparray, name: str, *, dtype: DTypeLike | None = None) -> sparse.csr_array:

@@ -22,6 +22,8 @@ def is_networkx(W: object) -> TypeGuard[nx.Graph]:
 def from_networkx(graph: nx.Graph) -> sparse.csr_array:
     """Return the affinity (n, n): nodes in the order of the graph, ``weight`` of its edges, 1 where there is none.
 
+    Raises TypeError for weights that are no numbers.
+
     >>> import networkx as nx
     >>> from_networkx(nx.path_graph(["a", "b"])).toarray().tolist()
     [[0, 1], [1, 0]]
@@ -30,7 +32,10 @@ def from_networkx(graph: nx.Graph) -> sparse.csr_array:
 
     if not len(graph):
         return sparse.csr_array((0, 0))
-    return nx.to_scipy_sparse_array(graph, weight="weight", format="csr")
+    try:
+        return nx.to_scipy_sparse_array(graph, weight="weight", format="csr")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"weights of edges must be numbers: {error}") from None
 
 
 def to_networkx(W: sparse.csr_array) -> nx.Graph:

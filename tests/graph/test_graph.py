@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import html
+import pickle
 import tracemalloc
 import warnings
 
@@ -17,7 +19,7 @@ from sklearn.neighbors import kneighbors_graph
 import manifold as mf
 from manifold import _resources, neighbors
 from manifold.errors import ManifoldWarning, MemoryBudgetError
-from manifold.graph import EDGE_RULES, Graph, memory_forecast
+from manifold.graph import EDGE_RULES, Graph, _graph, memory_forecast
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, find_neighbors, from_faiss
 
@@ -291,6 +293,102 @@ class TestImmutable:
         graph = Graph(W)
         W.data[:] = 7
         assert graph.affinity.data.tolist() == [1, 1]
+
+
+class TestTrusted:
+    """What the house makes is taken as it is; what comes from outside is looked through, once."""
+
+    @pytest.fixture
+    def looks(self, monkeypatch):
+        calls = []
+        check = _graph.check_affinity
+        monkeypatch.setattr(_graph, "check_affinity", lambda W, **how: calls.append(W) or check(W, **how))
+        return calls
+
+    def test_no_graph_of_the_house_is_looked_through(self, looks, rng):
+        X = rng.normal(size=(60, 5))
+        graph = mf.build_graph(X, 5, one_sided=None)
+        mf.graph_from_affinity(graph.affinity)
+        graph.astype(np.float64).subgraph(np.arange(9)).summary()
+        pickle.loads(pickle.dumps(graph))
+        search = mf.ManifoldSearch(tune=True).fit(np.concatenate([X, X + 0.01, X - 0.01]))
+        search.search(X[:3], k=4)
+        assert search.tuning_ is not None
+        assert not looks
+        Graph(graph.affinity)
+        assert len(looks) == 1
+
+    def test_it_keeps_the_arrays_it_is_given(self):
+        W = sparse.csr_array(np.array([[0, 1.0], [1, 0]], dtype=np.float32))
+        degrees, components = np.array([7.0, 7.0]), np.array([3, 3], dtype=np.int32)
+        graph = Graph._trusted(W, facts={"a": 1}, degrees=degrees, components=components)
+        assert graph.affinity is W
+        assert graph.degrees is degrees
+        assert graph.components is components
+        assert not degrees.flags.writeable
+        assert Graph._trusted(W, facts={}).degrees.tolist() == [1, 1]
+
+    def test_what_it_makes_would_pass_every_check(self, rng):
+        X = awkward_points()
+        found = find_neighbors(np.delete(X, 100, axis=0), 6)
+        graphs = [mf.graph_from_neighbors(found, edges=edges) for edges in EDGE_RULES]
+        graphs += [mf.graph_from_neighbors(found, bridge=b, one_sided=0.2) for b in range(3)]
+        graphs += [g.subgraph(rng.permutation(199)[:80]) for g in graphs]
+        graphs += [g.astype(np.float64) for g in graphs]
+        graphs += [mf.graph_from_affinity(g.affinity, self_loops="keep") for g in graphs]
+        for graph in graphs:
+            strict = Graph(sparse.csr_array(graph.affinity.toarray()))
+            for name in ("data", "indices", "indptr"):
+                np.testing.assert_array_equal(getattr(graph.affinity, name), getattr(strict.affinity, name))
+            np.testing.assert_array_equal(graph.degrees, strict.degrees)
+            np.testing.assert_array_equal(graph.components, strict.components)
+
+    def test_a_pickle_keeps_what_is_known(self, rng, monkeypatch):
+        graph = mf.build_graph(rng.normal(size=(30, 3)), 4)
+        fresh = pickle.loads(pickle.dumps(graph))  # nothing known, nothing kept
+        assert graph.n_components
+        assert graph.degrees.sum()
+        for copied in (pickle.loads(pickle.dumps(graph)), copy.copy(graph), copy.deepcopy(graph)):
+            with monkeypatch.context() as m:
+                m.setattr(_graph, "row_sums", None)
+                m.setattr(_graph, "component_labels", None)
+                np.testing.assert_array_equal(copied.degrees, graph.degrees)
+                np.testing.assert_array_equal(copied.components, graph.components)
+            assert copied.facts == graph.facts
+            assert not copied.affinity.data.flags.writeable
+            assert not copied.degrees.flags.writeable
+        np.testing.assert_array_equal(fresh.degrees, graph.degrees)
+        np.testing.assert_array_equal(fresh.components, graph.components)
+
+
+class TestHabits:
+    def test_length_identity_and_matrices(self, rng):
+        graph = mf.build_graph(rng.normal(size=(20, 3)), 3)
+        assert len(graph) == graph.n_nodes == 20
+        same = Graph(graph.affinity, graph.facts)
+        assert graph != same
+        assert len({graph, same}) == 2
+        W = graph.to_scipy()
+        W.data[:] = 9  # the caller's own
+        assert graph.affinity.data.max() <= 1
+
+    def test_it_has_no_other_attributes(self):
+        graph = mf.graph_from_affinity([[0, 1], [1, 0]])
+        for name in ("affinity", "degrees", "components", "facts", "self_loops", "mine"):
+            with pytest.raises(AttributeError):
+                setattr(graph, name, 1)
+
+    def test_astype_refuses_what_float32_does_not_hold(self):
+        W = sparse.csr_array(np.array([[0, 1e300, 0], [1e300, 0, 1], [0, 1, 0]]))
+        with pytest.raises(ValueError, match=r"weights up to 1\.0e\+300, beyond float32: rescale"):
+            Graph(W).astype(np.float32)
+        tiny = Graph(sparse.csr_array(np.array([[0, 1e-300, 0], [1e-300, 0, 1], [0, 1, 0]])))
+        assert tiny.n_components == 1
+        assert tiny.astype(np.float32).affinity.nnz == 2
+        assert tiny.astype(np.float32).n_components == 2
+        assert tiny.degrees.tolist() == [1e-300, 1, 1]
+        assert tiny.astype(np.float32).degrees.tolist() == [0, 1, 1]
+        assert tiny.astype("float64") is tiny
 
 
 class TestRepr:
