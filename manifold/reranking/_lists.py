@@ -5,22 +5,23 @@ In: `Neighbors` of a collection, and who asks. Out: memberships, distances, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.neighbors import Neighbors
 from manifold.reranking._sparse import sparse_rows
 
-Ids = NDArray[np.int64]
-Lists = tuple[Ids, NDArray[np.float64]]
+Lists: TypeAlias = tuple[Ints, Floats]
 
 
-def check_lists(ids: Any, similarities: Any, n: int) -> Lists:
+def check_lists(ids: ArrayLike, similarities: ArrayLike, n: int) -> Lists:
     """Return lists (q, m) as int64 and float64, best first, ``-inf`` beside -1; raise for what is no such lists.
 
     >>> check_lists([[1, -1]], [[0.5, 0.0]], 2)[1].tolist()
@@ -41,7 +42,7 @@ def check_lists(ids: Any, similarities: Any, n: int) -> Lists:
     return rows.astype(np.int64), values
 
 
-def check_neighbors(neighbors: Any, widths: dict[str, int]) -> None:
+def check_neighbors(neighbors: object, widths: Mapping[str, int]) -> None:
     """Raise TypeError for what is no `Neighbors`, ValueError for lists that are narrower than a setting needs."""
     if not isinstance(neighbors, Neighbors):
         kind = type(neighbors).__name__
@@ -52,7 +53,11 @@ def check_neighbors(neighbors: Any, widths: dict[str, int]) -> None:
 
 
 def check_weight(weight: float) -> float:
-    """Return a weight in [0, 1], or raise ValueError."""
+    """Return a weight in [0, 1], or raise ValueError.
+
+    >>> check_weight(1)
+    1.0
+    """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight must lie in [0, 1], got {weight!r}: 0.3 is the published one")
     return float(weight)
@@ -66,13 +71,13 @@ class Askers:
     distance of a similarity s is (largest - s) / scale.
     """
 
-    ids: NDArray[Any]  # (r, m), -1 pads
-    similarities: NDArray[Any]  # (r, m), -inf beside -1
-    own: Ids | None
+    ids: AnyArray  # (r, m), -1 pads
+    similarities: AnyArray  # (r, m), -inf beside -1
+    own: Ints | None
     n_points: int
     n_answers: int
-    largest: NDArray[np.float64] | None = None  # (r,); both ones where None
-    scale: NDArray[np.float64] | None = None
+    largest: Floats | None = None  # (r,); both ones where None
+    scale: Floats | None = None
 
     @property
     def n(self) -> int:
@@ -80,42 +85,60 @@ class Askers:
         return int(self.ids.shape[0])
 
     @property
-    def distances(self) -> NDArray[np.float64]:
-        """Distances (r, m), inf beside -1; worked out anew each time, for some lists at a time."""
-        largest, scale = (1.0 if x is None else x[:, None] for x in (self.largest, self.scale))
-        return np.maximum(largest - self.similarities.astype(np.float64), 0) / scale
+    def distances(self) -> Floats:
+        """Distances (r, m), inf beside -1; worked out anew each time, for some lists at a time.
 
-    def part(self, rows: Any) -> Askers:
+        >>> Askers(np.array([[1, -1]]), np.array([[0.75, -np.inf]]), None, 2, 2).distances.tolist()
+        [[0.25, inf]]
+        """
+        largest, scale = (1.0 if x is None else x[:, None] for x in (self.largest, self.scale))
+        distances: Floats = np.maximum(largest - self.similarities.astype(np.float64), 0) / scale
+        return distances
+
+    def part(self, rows: slice | Ints) -> Askers:
         """Return some of the lists."""
-        own, largest, scale = (None if x is None else x[rows] for x in (self.own, self.largest, self.scale))
-        some = {"ids": self.ids[rows], "similarities": self.similarities[rows]}
-        return replace(self, **some, own=own, largest=largest, scale=scale)
+        largest, scale = (None if x is None else x[rows] for x in (self.largest, self.scale))
+        own = None if self.own is None else self.own[rows]
+        ids, similarities = self.ids[rows], self.similarities[rows]
+        return replace(self, ids=ids, similarities=similarities, own=own, largest=largest, scale=scale)
 
     def first(self, k: int) -> Askers:
         """Return the lists cut to their first k."""
         return replace(self, ids=self.ids[:, :k], similarities=self.similarities[:, :k])
 
     def members(self, k: int, *, with_own: bool) -> sparse.csr_array:
-        """Return the 0/1 rows (r, n) of the first k listed, with the point itself if asked."""
+        """Return the 0/1 rows (r, n) of the first k listed, with the point itself if asked.
+
+        >>> lists = Askers(np.array([[2, 1]]), np.array([[0.9, 0.8]]), np.array([0]), 3, 3)
+        >>> lists.members(1, with_own=True).toarray().tolist()
+        [[1.0, 0.0, 1.0]]
+        """
         ids = self.ids[:, :k]
         if with_own and self.own is not None:
             ids = np.column_stack([self.own, ids])
         return sparse_rows(ids, np.ones(ids.shape), self.n_points)
 
 
-def everyone(neighbors: Neighbors, *, scale: Any = None) -> Askers:
+def everyone(neighbors: Neighbors, *, scale: ArrayLike | None = None) -> Askers:
     """Return the points of a collection as those who ask."""
     n = neighbors.n_nodes
     measure = _measure(neighbors, neighbors.similarities, scale)
     return Askers(neighbors.indices, neighbors.similarities, np.arange(n), n, n, *measure)
 
 
-def askers(neighbors: Neighbors, ids: Any, similarities: Any, *, n_queries: int = 0, scale: Any = None) -> Askers:
+def askers(
+    neighbors: Neighbors,
+    ids: ArrayLike | None,
+    similarities: ArrayLike | None,
+    *,
+    n_queries: int = 0,
+    scale: ArrayLike | None = None,
+) -> Askers:
     """Return queries outside the collection, by their lists; or its last `n_queries` rows; or, failing both, all."""
     n, n_queries = neighbors.n_nodes, check_count(n_queries, "n_queries", minimum=0)
     if (ids is None) != (similarities is None):
         raise ValueError("ids and similarities go together: give both, or neither")
-    if ids is None:
+    if ids is None or similarities is None:
         if n_queries >= n:
             raise ValueError(f"n_queries={n_queries} of {n} points leave nothing to rank")
         points = everyone(neighbors, scale=scale)
@@ -129,8 +152,8 @@ def askers(neighbors: Neighbors, ids: Any, similarities: Any, *, n_queries: int 
 
 
 def _measure(
-    neighbors: Neighbors, similarities: NDArray[Any], scale: Any
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    neighbors: Neighbors, similarities: AnyArray, scale: ArrayLike | None
+) -> tuple[Floats | None, Floats | None]:
     """Return what the distances of lists (r, m) count down from and are divided by; None stands for ones.
 
     Distances are 1 - s for cosine, |x - z|^2 for euclidean, the largest similarity less s for others; the first as they

@@ -13,9 +13,8 @@ diffusion (1 - alpha) (I - alpha S)^-1, since that commutes with S.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
 from manifold._checks import check_count, check_stopping
@@ -28,8 +27,8 @@ from manifold.reranking.reciprocal import expanded_sets
 
 def cluster_rerank(
     neighbors: Neighbors,
-    ids: Any = None,
-    similarities: Any = None,
+    ids: ArrayLike | None = None,
+    similarities: ArrayLike | None = None,
     *,
     k: int = 100,
     k1: int = 6,
@@ -38,7 +37,7 @@ def cluster_rerank(
     mu: float = 0.23,
     sigma: float = 0.3,
     weight: float = 0.3,
-    scale: Any = None,
+    scale: ArrayLike | None = None,
     n_queries: int = 0,
     rtol: float = 1e-3,
     diffused: sparse.csr_array | None = None,
@@ -107,9 +106,9 @@ def cluster_similarities(
     k2: int = 20,
     mu: float = 0.23,
     sigma: float = 0.3,
-    scale: Any = None,
+    scale: ArrayLike | None = None,
     rtol: float = 1e-3,
-    dtype: Any = np.float32,
+    dtype: DTypeLike = np.float32,
 ) -> sparse.csr_array:
     """Return F (n, n), the bidirectional diffusion of the points within their local clusters, as sparse rows.
 
@@ -166,11 +165,12 @@ def cluster_similarities(
     M.data[:] = 1
     S, alpha = _normalized(_gaussian(points, k1, sigma)).astype(dtype), 1 / (1 + mu)
     M, unit = M.astype(dtype), sparse.eye_array(points.n, dtype=dtype, format="csr")
-    spread, source = np.dtype(dtype).type(alpha / 2), (1 - alpha) * unit
-    F = unit
+    F, source = unit, (1 - alpha) * unit
     for _ in range(int(np.ceil(np.log(rtol) / np.log(alpha)))):
         step = sparse.vstack([M[rows].multiply(S[rows] @ F) for rows in slices(points.n)], format="csr")
-        F = sparse.csr_array(spread * (step + step.T.tocsr()) + source)
+        both = sparse.csr_array(step + step.T.tocsr())
+        both.data *= alpha / 2
+        F = sparse.csr_array(both + source)
     return F
 
 

@@ -5,9 +5,8 @@ d*(i, j) = mean of d(a, j) over a in N(i) and of d(b, i) over b in N(j)
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._checks import check_count
@@ -19,15 +18,15 @@ from manifold.reranking.profiles import rank_profiles
 
 def cross_neighborhood_rerank(
     neighbors: Neighbors,
-    ids: Any = None,
-    similarities: Any = None,
+    ids: ArrayLike | None = None,
+    similarities: ArrayLike | None = None,
     *,
     k: int = 100,
     n_first: int = 3,
     n_second: int = 8,
     depth: int = 25,
     weight: float = 0.0,
-    scale: Any = None,
+    scale: ArrayLike | None = None,
     n_queries: int = 0,
 ) -> Lists:
     """Rerank by expanded cross neighbourhoods (ECN): how near the neighbours of one are to the other, and vice versa.

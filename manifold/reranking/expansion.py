@@ -11,23 +11,30 @@ directed weights A of the neighbours, and AQE one step of propagation of the see
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from manifold._checks import check_count, check_features, check_queries
+from manifold._typing import AnyArray
 from manifold.backends import get_backend
 from manifold.neighbors import Neighbors, PointSet, exact_search
 from manifold.reranking._lists import check_lists
 
-Floats = NDArray[np.float32]
+Vectors: TypeAlias = NDArray[np.float32]
 
 
 def expand_queries(
-    Q: Any, X: Any, *, n_expand: int = 10, alpha: float = 3.0, ids: Any = None, similarities: Any = None
-) -> Floats:
+    Q: ArrayLike,
+    X: ArrayLike,
+    *,
+    n_expand: int = 10,
+    alpha: float = 3.0,
+    ids: ArrayLike | None = None,
+    similarities: ArrayLike | None = None,
+) -> Vectors:
     """Replace queries by weighted means over their nearest points: alphaQE, and AQE with ``alpha=0``.
 
     ``q' = q + sum_i max(s_i, 0)^alpha x_i`` over the n nearest points, then to unit length.
@@ -59,6 +66,11 @@ def expand_queries(
     -----
     Cost: the search, 2 q n d operations, then 2 q n_expand d.
 
+    References
+    ----------
+    Radenović, Tolias & Chum, "Fine-tuning CNN image retrieval with no human annotation", TPAMI 2019, section 3, for
+    alphaQE; Chum et al., "Total recall", ICCV 2007, for AQE.
+
     Examples
     --------
     >>> expand_queries([1.0, 0.0], [[0.6, 0.8], [0.0, 1.0]], n_expand=1, alpha=0).astype(float).round(4).tolist()
@@ -68,19 +80,22 @@ def expand_queries(
     rows, single = check_queries(Q, points.X.shape[1])
     n_expand, alpha = check_count(n_expand, "n_expand", minimum=0), _check_alpha(alpha)
     queries = PointSet(rows, "cosine")
-    if ids is None:
+    near: AnyArray
+    close: AnyArray
+    if (ids is None) != (similarities is None):
+        raise ValueError("ids and similarities go together: give both, or neither")
+    if ids is None or similarities is None:
         k = max(1, min(n_expand, points.X.shape[0]))
-        ids, similarities = exact_search(queries, points, k=k, backend=get_backend("scipy"))
+        near, close = exact_search(queries, points, k=k, backend=get_backend("scipy"))
     else:
-        ids, similarities = check_lists(ids, similarities, points.X.shape[0])
-    ids, similarities = ids[:, :n_expand], similarities[:, :n_expand]
-    if ids.shape[0] != rows.shape[0]:
-        raise ValueError(f"ids hold {ids.shape[0]} lists for {rows.shape[0]} queries: give one a query")
-    expanded = _joined(queries, points, ids, similarities, alpha=alpha)
+        near, close = check_lists(ids, similarities, points.X.shape[0])
+    if near.shape[0] != rows.shape[0]:
+        raise ValueError(f"ids hold {near.shape[0]} lists for {rows.shape[0]} queries: give one a query")
+    expanded = _joined(queries, points, near[:, :n_expand], close[:, :n_expand], alpha=alpha)
     return expanded[0] if single else expanded
 
 
-def augment_database(X: Any, neighbors: Neighbors, *, alpha: float = 0.0, include_self: bool = True) -> Floats:
+def augment_database(X: ArrayLike, neighbors: Neighbors, *, alpha: float = 0.0, include_self: bool = True) -> Vectors:
     """Replace every point by a weighted mean over its neighbours: database-side augmentation (DBA).
 
     ``x_j' = [include_self] x_j + sum_i max(s_ji, 0)^alpha x_i`` over the listed neighbours, then to unit length.
@@ -110,6 +125,10 @@ def augment_database(X: Any, neighbors: Neighbors, *, alpha: float = 0.0, includ
     -----
     Cost: 2 n k d operations, n d floats.
 
+    References
+    ----------
+    Arandjelović & Zisserman, "Three things everyone should know to improve object retrieval", CVPR 2012, section 4.
+
     Examples
     --------
     >>> from manifold.neighbors import find_neighbors
@@ -127,7 +146,7 @@ def augment_database(X: Any, neighbors: Neighbors, *, alpha: float = 0.0, includ
     )
 
 
-def _joined(own: PointSet | None, points: PointSet, ids: Any, similarities: Any, *, alpha: float) -> Floats:
+def _joined(own: PointSet | None, points: PointSet, ids: AnyArray, similarities: AnyArray, *, alpha: float) -> Vectors:
     """Return the unit rows of own + A X, with A the weights (r, n) of the listed points, some rows at a time."""
     weights = np.where(similarities > 0, np.maximum(similarities, 0).astype(np.float64) ** alpha, 0.0)
     out = np.empty((ids.shape[0] if own is None else own.X.shape[0], points.X.shape[1]), dtype=np.float32)

@@ -10,13 +10,14 @@ In: the `Neighbors` of a collection, and the lists of whoever asks. Out: better 
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
 from manifold._checks import check_count
+from manifold._typing import Floats
 from manifold.neighbors import Neighbors
 from manifold.reranking._lists import Askers, Lists, askers, check_neighbors, check_weight, everyone
 from manifold.reranking._sparse import row_means, slices, sparse_rows, unit_sums
@@ -27,15 +28,15 @@ VARIANTS = ("python", "matlab", "paper")
 
 def reciprocal_rerank(
     neighbors: Neighbors,
-    ids: Any = None,
-    similarities: Any = None,
+    ids: ArrayLike | None = None,
+    similarities: ArrayLike | None = None,
     *,
     k: int = 100,
     k1: int = 20,
     k2: int = 6,
     weight: float = 0.3,
     variant: str = "python",
-    scale: Any = None,
+    scale: ArrayLike | None = None,
     n_queries: int = 0,
     profiles: sparse.csr_array | None = None,
 ) -> Lists:
@@ -102,24 +103,24 @@ def reciprocal_rerank(
     check_neighbors(neighbors, {})
     asking = askers(neighbors, ids, similarities, n_queries=n_queries, scale=scale)
     k, weight = check_count(k, "k"), check_weight(weight)
-    settings = {"k1": k1, "k2": k2, "variant": variant, "scale": scale}
-    G = reciprocal_profiles(neighbors, **settings) if profiles is None else profiles
+    encoded = partial(reciprocal_profiles, neighbors, k1=k1, k2=k2, variant=variant, scale=scale)
+    G = encoded() if profiles is None else profiles
     if G.shape != (neighbors.n_nodes, neighbors.n_nodes):
         raise ValueError(f"profiles are {G.shape}, not those of {neighbors.n_nodes} neighbours")
-    P = G[asking.own] if asking.own is not None else reciprocal_profiles(neighbors, ids, similarities, **settings)
+    P = encoded(ids=ids, similarities=similarities) if asking.own is None else G[asking.own]
     return rank_profiles(P, G, asking, measure="jaccard", weight=weight, k=k)
 
 
 def reciprocal_profiles(
     neighbors: Neighbors,
-    ids: Any = None,
-    similarities: Any = None,
+    ids: ArrayLike | None = None,
+    similarities: ArrayLike | None = None,
     *,
     k1: int = 20,
     k2: int = 6,
     variant: str = "python",
-    scale: Any = None,
-    dtype: Any = np.float32,
+    scale: ArrayLike | None = None,
+    dtype: DTypeLike = np.float32,
 ) -> sparse.csr_array:
     """Return the k-reciprocal encoding V of the points, or of queries outside the collection, as sparse rows.
 
@@ -139,6 +140,20 @@ def reciprocal_profiles(
     Returns
     -------
     csr_array (n, n), or (q, n)
+        ``V_ij = exp(-d_ij)`` where j lies in R*(i), scaled and averaged as above.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For lists that are not sorted or do not fit, and settings out of range.
+
+    Notes
+    -----
+    Cost: about n k1^2 to find the sets; memory a few times that of the profiles, for some thousand rows at a time.
+
+    References
+    ----------
+    Zhong et al., CVPR 2017: equations (3) to (5) for the sets, (7) and (8) for the encoding, (11) for the average.
 
     Examples
     --------
@@ -169,7 +184,12 @@ def reciprocal_profiles(
 
 
 def expanded_sets(neighbors: Neighbors, k1: int, asking: Askers | None = None) -> sparse.csr_array:
-    """Return the 0/1 matrix (n, n) of the expanded sets R*, self among them, or that (q, n) of queries outside."""
+    """Return the 0/1 matrix (n, n) of the expanded sets R*, self among them, or that (q, n) of queries outside.
+
+    >>> from manifold.neighbors import find_neighbors
+    >>> expanded_sets(find_neighbors([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]], 1), 1).toarray()[0].tolist()
+    [1.0, 1.0, 0.0, 0.0]
+    """
     points = everyone(neighbors)
     half = _reciprocal(points, _half(k1, "python"), True)
     R = _reciprocal(points, k1, True) if asking is None else _listing_back(asking, neighbors, k1)
@@ -206,7 +226,9 @@ def _expanded(R: sparse.csr_array, H: sparse.csr_array, *, strict: bool) -> spar
     return grown
 
 
-def _encode(asking: Askers, R: sparse.csr_array, H: sparse.csr_array, *, variant: str, dtype: Any) -> sparse.csr_array:
+def _encode(
+    asking: Askers, R: sparse.csr_array, H: sparse.csr_array, *, variant: str, dtype: DTypeLike
+) -> sparse.csr_array:
     """Return exp(-d) on the expanded sets, to sum 1 unless as in the paper."""
     parts = []
     for rows in slices(asking.n):
@@ -216,7 +238,7 @@ def _encode(asking: Askers, R: sparse.csr_array, H: sparse.csr_array, *, variant
     return sparse.csr_array(sparse.vstack(parts, format="csr")) if parts else sparse.csr_array(R.shape, dtype=dtype)
 
 
-def _on_pattern(E: sparse.csr_array, asking: Askers, weights: NDArray[np.float64]) -> sparse.csr_array:
+def _on_pattern(E: sparse.csr_array, asking: Askers, weights: Floats) -> sparse.csr_array:
     """Return the weights (r, m) of what is listed at the entries of E: 1 for self, the last weight for what is not."""
     ids, values = asking.ids, weights
     last = np.where(ids >= 0, values, np.inf).min(axis=1, initial=1.0)
