@@ -18,11 +18,12 @@ KINDS = {
     "regional_search": ("manifold.ranking", "RegionalSearch"),
     "search": ("manifold.ranking", "ManifoldSearch"),
     "propagation": ("manifold.labels", "Propagation"),
+    "label_propagation": ("manifold.labels.estimator", "LabelPropagation"),
 }
 
 
 def load(path: str | PathLike[str], *, verify: str = "full") -> Any:
-    """Load what was saved: a graph, a spectrum, an index, a search or a propagation, by its ``save(path)``.
+    """Load what was saved: a graph, a spectrum, an index, a search, a propagation or its model, by its ``save(path)``.
 
     Parameters
     ----------

@@ -133,6 +133,12 @@ def _propagation():
     return mf.propagate(_graph(), [None if i % 3 else "abc"[i % 5 % 3] for i in range(60)])
 
 
+def _label_propagation():
+    X, y = datasets.digits()
+    labels = [None if i % 3 else "abc"[y[i] % 3] for i in range(60)]
+    return mf.LabelPropagation(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], labels)
+
+
 MADE = {
     "graph": _graph,
     "spectrum": _spectrum,
@@ -141,6 +147,7 @@ MADE = {
     "regional_search": _regional_search,
     "search": _search,
     "propagation": _propagation,
+    "label_propagation": _label_propagation,
 }
 
 
@@ -155,6 +162,7 @@ USES = {
     "regional_search": lambda search: search.search(np.eye(64)[:2] + 1, k=5).scores,
     "search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, slack=0.0).scores,
     "propagation": lambda result: (repr(result), result.columns, result.class_weights),
+    "label_propagation": lambda model: (model.predict(np.eye(64)[:2] + 1), model.predict_proba(np.eye(64)[:2] + 1)),
 }
 
 

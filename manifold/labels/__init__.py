@@ -8,8 +8,9 @@ from manifold.labels.harmonic import Harmonic
 from manifold.labels.iterative import IterativeCleaning
 from manifold.labels.mbo import PoissonMBO, ResolventMBO
 from manifold.labels.poisson import Poisson
-from manifold.labels.propagation import Propagation, propagate, propagation_memory
+from manifold.labels.propagation import propagate, propagation_memory
 from manifold.labels.pseudo_labels import PseudoLabels, pseudo_labels
+from manifold.labels.result import Propagation
 from manifold.labels.selection import select
 
 __all__ = [

@@ -7,27 +7,44 @@ mean of the distributions of their nearest fitted points, weighted by the kernel
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from manifold._checks import check_count, check_queries
-from manifold._weights import checked_csr
-from manifold.backends import get_backend
+from manifold._typing import AnyArray, Floats, Mask, RandomState
 from manifold.errors import warn
 from manifold.filters import Diffusion
 from manifold.graph import Graph, graph_from_affinity, graph_from_neighbors
 from manifold.graph.affinity import Affinity
 from manifold.labels._base import Method
+from manifold.labels._fitted import Fitted, Near
+from manifold.labels._methods import METHODS
 from manifold.labels.propagation import propagate
-from manifold.labels.targets import Targets, encode
-from manifold.neighbors import PointSet, exact_search, find_neighbors, point_set
-from manifold.solvers import Solver
+from manifold.labels.targets import Targets, encode, label_array
+from manifold.neighbors import find_neighbors, point_set
+from manifold.solvers import SOLVERS, Solver
+from manifold.storage import Stored, save_arrays
+from manifold.storage.settings import by_name, from_json, to_json
+
+_KNOWN = by_name(*METHODS.values(), *SOLVERS.values())
+
+
+class _Columns(BaseEstimator):  # type: ignore[misc]
+    """Where scikit-learn writes down the columns that it sees in a fit: not on the object that is fitted."""
+
+    n_features_in_: int
+
+
+_Columns.__name__ = "LabelPropagation"  # which its messages name
 
 
 class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -38,9 +55,9 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_neighbors : int
         Neighbours of each point in the graph, and of a new point among the fitted ones.
     method : str or Method
-        Of propagation, see `manifold.propagate`.
+        Of propagation: a name in `manifold.labels.METHODS`, or settings.
     alpha : float in [0, 1), optional
-        How far labels diffuse; 0.95 by default, for methods that diffuse.
+        How far labels diffuse; that of `manifold.Diffusion` by default, for methods that diffuse.
     metric : {"euclidean", "cosine", "inner_product", "precomputed"}
         "cosine" suits embeddings. With "precomputed", `fit` takes a `manifold.Graph` or an affinity (n, n), dense or
         sparse, made symmetric by `edges`, and `predict` affinities (m, n) to the fitted points.
@@ -51,7 +68,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     normalize_seeds, balance, priors, clamp, solver, on_failure
         See `manifold.propagate`.
     unlabeled : object
-        The value of y that means "not labelled"; None and NaN always do.
+        The value of y that means "not labelled"; None, NaN and other missing values always do.
 
     Attributes
     ----------
@@ -65,6 +82,13 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     reached_ : (n,) bool
     graph_ : Graph
     n_features_in_ : int
+    feature_names_in_ : (d,)
+        Of a frame whose columns have texts for names.
+
+    Notes
+    -----
+    A fit that is refused or interrupted leaves what was fitted before, with the settings it was fitted with: those set
+    since count from the next fit on.
 
     Examples
     --------
@@ -89,12 +113,12 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         search: str = "auto",
         normalize_seeds: bool = True,
         balance: str | None = None,
-        priors: Any = "estimated",
+        priors: str | ArrayLike = "estimated",
         clamp: bool = True,
-        unlabeled: Any = -1,
+        unlabeled: object = -1,
         solver: str | Solver = "auto",
         on_failure: str = "warn",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.n_neighbors, self.method, self.alpha = n_neighbors, method, alpha
         self.metric, self.affinity, self.gamma, self.edges, self.search = metric, affinity, gamma, edges, search
@@ -107,7 +131,58 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.pairwise = tags.input_tags.sparse = self.metric == "precomputed"
         return tags
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")
+
+    @property
+    def _state(self) -> Fitted:
+        if not hasattr(self, "_fitted"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(X, y) first")
+        return self._fitted
+
+    @property
+    def classes_(self) -> AnyArray:
+        """The classes met (c,), sorted."""
+        return self._state.result.classes
+
+    @property
+    def transduction_(self) -> AnyArray:
+        """A label for each fitted point (n,)."""
+        return self._state.result.labels
+
+    @property
+    def label_distributions_(self) -> AnyArray:
+        """The distribution of each fitted point (n, c)."""
+        return self._state.result.distributions
+
+    @property
+    def certainty_(self) -> AnyArray:
+        """How sure the label of each fitted point is (n,), in [0, 1]."""
+        return self._state.result.certainty
+
+    @property
+    def reached_(self) -> Mask:
+        """Whether a label reaches each fitted point (n,)."""
+        return self._state.result.reached
+
+    @property
+    def graph_(self) -> Graph:
+        """The graph of the fitted points."""
+        return self._state.graph
+
+    @property
+    def n_features_in_(self) -> int:
+        """Columns of the X that was fitted."""
+        return self._state.n_features
+
+    @property
+    def feature_names_in_(self) -> AnyArray:
+        """Names of the columns of the frame that was fitted."""
+        if self._state.feature_names is None:
+            raise AttributeError("feature_names_in_ exists where X was a frame whose columns have texts for names")
+        return self._state.feature_names
+
+    def fit(self, X: object, y: object) -> Self:
         """Build the graph of X and propagate the labels that y has.
 
         Parameters
@@ -119,23 +194,29 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError, TypeError
-            As `manifold.build_graph` and `manifold.propagate` do.
+            As `manifold.build_graph` and `manifold.propagate` do; then the object is as it was before.
 
         Warns
         -----
         ManifoldWarning
             With the count, where points are not reached, and where identical points have different labels: each of
             them then has all of their labels in equal parts.
+
+        Examples
+        --------
+        >>> model = LabelPropagation(n_neighbors=1).fit([[0.0], [0.1], [5.0], [5.1]], ["a", None, "b", None])
+        >>> model.transduction_.tolist()
+        ['a', 'a', 'b', 'b']
         """
         if y is None:
             raise ValueError("fit requires y to be passed, but the target y is None: -1 marks what is not labelled")
-        X = self._fitted_graph(X)
+        graph, near, columns = self._graph_of(X)
         y = _one_column(y)
-        check_consistent_length(range(self.graph_.n_nodes), y)
-        targets = encode(y, self.graph_.n_nodes, unlabeled=self.unlabeled)
+        check_consistent_length(range(graph.n_nodes), y)
+        targets = encode(y, graph.n_nodes, unlabeled=self.unlabeled)
         result = propagate(
-            self.graph_,
-            targets if X is None else _averaged_over_copies(X, targets),
+            graph,
+            targets if near is None else _averaged_over_copies(near.points.X, targets),
             method=self.method,
             filter=None if self.alpha is None else Diffusion(self.alpha),
             solver=self.solver,
@@ -145,102 +226,145 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             clamp=self.clamp,
             on_failure=self.on_failure,
         )
-        self.classes_, self._targets = result.classes, targets
-        self.transduction_, self.label_distributions_ = result.labels, result.distributions
-        self.certainty_, self.reached_ = result.certainty, result.reached
+        names = getattr(columns, "feature_names_in_", None)
+        self._fitted = Fitted(graph, result, self.unlabeled, near, columns.n_features_in_, names)
         return self
 
-    def _fitted_graph(self, X: Any) -> NDArray[np.float32] | None:
-        """Set `graph_` and what `predict` needs of the points; return the features, where there are any."""
+    def _graph_of(self, X: object) -> tuple[Graph, Near | None, _Columns]:
+        """Return the graph of X, what `predict` needs of its points where there are any, and its columns."""
+        columns = _Columns()
         if self.metric == "precomputed":
-            self.graph_ = X if isinstance(X, Graph) else graph_from_affinity(X, edges=self.edges)
-            self.n_features_in_ = self.graph_.n_nodes
-            return None
-        points = point_set(validate_data(self, X, dtype=(np.float32, np.float64)), self.metric)
-        k = min(check_count(self.n_neighbors, "n_neighbors"), max(points.X.shape[0] - 1, 1))
-        neighbors = find_neighbors(points, k, method=self.search, metric=self.metric, random_state=self.random_state)
-        self._kernel = Affinity(self.affinity, self.gamma, self.metric)
-        self.graph_ = graph_from_neighbors(neighbors, affinity=self._kernel.kind, gamma=self.gamma, edges=self.edges)
-        self._points, self._scales = points, self._kernel.scales(neighbors.similarities)
-        return points.X
+            graph = X if isinstance(X, Graph) else graph_from_affinity(X, edges=self.edges)
+            columns.n_features_in_ = graph.n_nodes
+            return graph, None, columns
+        points = point_set(validate_data(columns, X, dtype=(np.float32, np.float64)), self.metric)
+        k = check_count(self.n_neighbors, "n_neighbors")
+        others = min(k, max(points.X.shape[0] - 1, 1))
+        neighbors = find_neighbors(
+            points, others, method=self.search, metric=self.metric, random_state=self.random_state
+        )
+        kernel = Affinity(self.affinity, self.gamma, self.metric)
+        graph = graph_from_neighbors(neighbors, affinity=kernel.kind, gamma=self.gamma, edges=self.edges)
+        return graph, Near(points, kernel, kernel.scales(neighbors.similarities), k), columns
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: object) -> AnyArray:
         """Return the likeliest class of each row of X (m,); the marker where no neighbour was reached by a label.
 
         Warns
         -----
         ManifoldWarning
             With the count of such rows.
+
+        Examples
+        --------
+        >>> model = LabelPropagation(n_neighbors=1).fit([[0.0], [0.1], [5.0], [5.1]], ["a", None, "b", None])
+        >>> model.predict([[4.0], [0.2]]).tolist()
+        ['b', 'a']
         """
-        P, reached = self._mean_distributions(X)
+        check_is_fitted(self)
+        state = self._fitted
+        P, reached = self._mean_distributions(state, X)
         if not reached.all():
             warn(
                 f"{(~reached).sum()} of {reached.size} points have no neighbour that a label reaches "
-                f"(first: {np.flatnonzero(~reached)[0]}): they get {self._targets.missing!r}"
+                f"(first: {np.flatnonzero(~reached)[0]}): they get {state.unlabeled!r}"
             )
-        return self._targets.names(np.where(reached, P.argmax(axis=1), -1))
+        return state.names(np.where(reached, P.argmax(axis=1), -1))
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return class probabilities (m, c): means of `label_distributions_` over neighbours; uniform without any."""
-        return self._mean_distributions(X)[0]
+    def predict_proba(self, X: object) -> Floats:
+        """Return class probabilities (m, c): means of `label_distributions_` over neighbours; uniform without any.
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy over the rows of y that are labelled."""
+        Examples
+        --------
+        >>> model = LabelPropagation(n_neighbors=1).fit([[0.0], [0.1], [5.0], [5.1]], ["a", None, "b", None])
+        >>> model.predict_proba([[4.0]]).tolist()
+        [[0.0, 1.0]]
+        """
+        check_is_fitted(self)
+        return self._mean_distributions(self._fitted, X)[0]
+
+    def score(self, X: object, y: object, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy over the rows of y that are labelled.
+
+        Examples
+        --------
+        >>> model = LabelPropagation(n_neighbors=1).fit([[0.0], [0.1], [5.0], [5.1]], ["a", None, "b", None])
+        >>> model.score([[4.0], [0.2], [0.3]], ["b", "b", None])
+        0.5
+        """
         y = _one_column(y)
         labelled = encode(y, y.size, unlabeled=self.unlabeled).labelled
         right = np.asarray(self.predict(X) == y, dtype=np.float64)[labelled]
         return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[labelled]))
 
-    def _mean_distributions(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return probabilities (m, c) and which rows have a neighbour that a label reaches."""
-        check_is_fitted(self)
-        weights = self._precomputed_weights(X) if self.metric == "precomputed" else self._kernel_weights(X)
-        weights = sparse.csr_array(weights * self.reached_[None, :])
-        P = np.asarray(weights @ self.label_distributions_.astype(np.float64))
-        mass = P.sum(axis=1, keepdims=True)
-        reached = mass[:, 0] > 0
-        return np.where(mass > 0, P / np.where(mass > 0, mass, 1), 1 / P.shape[1]), reached
-
-    def _precomputed_weights(self, X: Any) -> sparse.csr_array:
-        affinity = X.affinity if isinstance(X, Graph) else X if sparse.issparse(X) else np.asarray(X)
-        if affinity.ndim != 2 or affinity.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X must hold the affinities (m, {self.n_features_in_}) of m points to the fitted ones, got shape "
-                f"{affinity.shape}: affinities.reshape(1, -1) is one point"
-            )
-        weights = checked_csr(affinity, "X")
-        if not (np.isfinite(weights.data).all() and (weights.data >= 0).all()):
-            raise ValueError("X holds affinities that are negative, NaN or infinite")
-        return weights.astype(np.float64)
-
-    def _kernel_weights(self, X: Any) -> sparse.csr_array:
-        """Return the weights (m, n) of the nearest fitted points, each row for itself."""
+    def _mean_distributions(self, state: Fitted, X: object) -> tuple[Floats, Mask]:
+        if state.near is None:
+            return state.distributions(state.given_weights(X))
         rows = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
-        Q, _ = check_queries(rows, self.n_features_in_, "X")
-        n = self.graph_.n_nodes
-        k = min(self.n_neighbors, n)
-        queries = PointSet(Q, self.metric)
-        ids, similarities = exact_search(
-            queries, self._points, k=k, drop_self=False, rows=None, backend=get_backend("scipy")
-        )
-        scales = self._kernel.scales(similarities)[:, None]
-        weights = self._kernel.weights(similarities, scales, self._scales[ids])
-        if self.metric == "euclidean":
-            weights[~weights.any(axis=1), 0] = 1  # so far away that all underflow: the nearest decides, as in the limit
-        indptr = np.arange(0, ids.size + 1, k)
-        return sparse.csr_array((weights.ravel(), ids.ravel(), indptr), shape=(Q.shape[0], n))
+        Q, _ = check_queries(rows, state.n_features, "X")
+        return state.distributions(state.near.weights(Q))
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Save the fitted model as a folder; `manifold.load` gives it back, with the same answers to the bit.
+
+        Parameters
+        ----------
+        path : str or path
+            A new folder, or an older save, which is replaced as a whole.
+
+        Raises
+        ------
+        ValueError
+            Where it is not fitted.
+        TypeError
+            For a method or solver that is none of this package, and classes or a marker that JSON does not give back.
+        FileExistsError, OSError
+            See `manifold.storage.save_arrays`.
+
+        Notes
+        -----
+        Settings go by the names of their classes, and only those of `manifold.labels.METHODS` and
+        `manifold.solvers.SOLVERS` are made again; a generator in `random_state` is loaded as None.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> from manifold import load
+        >>> model = LabelPropagation(n_neighbors=1).fit([[0.0], [0.1], [5.0], [5.1]], ["a", None, "b", None])
+        >>> with TemporaryDirectory() as folder:
+        ...     load(model.save(f"{folder}/model")).predict([[4.0]]).tolist()
+        ['b']
+        """
+        arrays, parameters = self._state.described()
+        settings = self.get_params(deep=False)
+        settings["unlabeled"] = None  # what it was fitted with is saved with what was fitted
+        if not isinstance(self.random_state, int | np.integer):
+            settings["random_state"] = None
+        if not isinstance(self.priors, str):
+            arrays["priors"], settings["priors"] = np.asarray(self.priors, dtype=np.float64), None
+        parameters["settings"] = to_json(settings, _KNOWN)
+        return save_arrays(path, kind="label_propagation", arrays=arrays, parameters=parameters)
+
+    @classmethod
+    def _from_stored(cls, stored: Stored) -> Self:
+        settings, fitted = from_json(stored.parameters["settings"], _KNOWN), Fitted.from_stored(stored)
+        if not isinstance(settings, dict):
+            raise ValueError(f"settings must be a table, got {settings!r}")
+        settings["unlabeled"] = fitted.unlabeled
+        if "priors" in stored.arrays:
+            settings["priors"] = np.asarray(stored.arrays["priors"])
+        model = cls(**settings)
+        model._fitted = fitted
+        return model
 
 
-def _one_column(y: Any) -> NDArray[Any]:
-    """Return y as (n,), None and NaN among strings kept as they are."""
-    if isinstance(y, list | tuple) and any(isinstance(value, str) or value is None for value in y):
-        y = np.array(y, dtype=object)
-    y = np.asarray(y)
-    column: NDArray[Any] = column_or_1d(y, warn=True) if y.ndim != 1 else y
-    return column
+def _one_column(y: object) -> AnyArray:
+    """Return y as (n,), whatever is missing in it as it is."""
+    values = label_array(y)
+    return values if values.ndim == 1 else np.asarray(column_or_1d(values, warn=True))
 
 
-def _averaged_over_copies(X: NDArray[np.float32], targets: Targets) -> Targets:
+def _averaged_over_copies(X: AnyArray, targets: Targets) -> Targets:
     """Return targets in which identical points have all of their labels in equal parts."""
     rows = np.flatnonzero(targets.labelled)
     _, copy = np.unique(X[rows], axis=0, return_inverse=True)

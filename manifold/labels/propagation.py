@@ -5,7 +5,6 @@ F = h(S) Y,   p_ij = F_ij / sum_k F_ik,   label_i = argmax_j p_ij,   certainty_i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._resources import at_most, require_memory
-from manifold._typing import AnyArray, Floats, Ints, Mask
+from manifold._typing import AnyArray, Floats, Mask
 from manifold.backends import Backend, backend_for, on_host
 from manifold.errors import warn
 from manifold.filters import Diffusion, Filter
@@ -22,80 +21,14 @@ from manifold.labels._averages import averages, moments
 from manifold.labels._base import Method, Problem, rows_to_one
 from manifold.labels._far import heard
 from manifold.labels._methods import LocalGlobalConsistency, get_method
-from manifold.labels._saved import SavedPropagation
 from manifold.labels.balance import BALANCES, check_priors, estimated_priors
-from manifold.labels.certainty import certainty, class_weights
+from manifold.labels.certainty import certainty
 from manifold.labels.harmonic import Harmonic
+from manifold.labels.result import Propagation
 from manifold.labels.targets import Targets, encode
 from manifold.solvers import ConjugateGradient, Solution, Solver, get_solver, report_failures
 from manifold.solvers.base import Callback
 from manifold.solvers.laplacian import label_means
-
-
-@dataclass(frozen=True, eq=False)
-class Propagation(SavedPropagation):
-    """What propagation says of each point, and how sure it is.
-
-    Attributes
-    ----------
-    labels : (n,) classes, (n, q) 0/1 for "multilabel", or real values for "values"
-        The given label where there is one; the marker (-1, NaN for values) where no label reaches. Real values are
-        float64.
-    distributions : (n, c) float
-        Rows of sum 1 ("multilabel": the probability of each label; "values": empty). Uniform where no label reaches.
-    certainty : (n,) float
-        1 - H(p) / log c in [0, 1], 1 for points of a given class and 0 for unreached ones; for "multilabel" the mean of
-        1 - H(p_ij) / log 2 over its labels, for "values" 1 less the local variance over that of all labels.
-    reached : (n,) bool
-        Whether any label reaches the point: there is one in its component, and not so far away that nothing of it is
-        left in float64.
-    labelled : (n,) bool
-        Whether the point had a label.
-    classes : (c,)
-        The class of each column of `distributions`.
-    solution : Solution
-        The verdict on each column of the solve: status, iterations, residual, error bound.
-    """
-
-    labels: AnyArray
-    distributions: AnyArray
-    certainty: AnyArray
-    reached: Mask
-    labelled: Mask
-    classes: AnyArray
-    solution: Solution
-
-    @property
-    def scores(self) -> AnyArray:
-        """What the method computed, before rows were normalised: the start, `x0`, of a refresh."""
-        scores: AnyArray = self.solution.scores
-        return scores
-
-    @property
-    def columns(self) -> Ints:
-        """The column of `classes` of each point (n,), -1 where no label reaches.
-
-        Raises
-        ------
-        ValueError
-            For real values and several labels a point, which are no columns.
-        """
-        if self.labels.ndim > 1 or not self.distributions.shape[1]:
-            raise ValueError("columns are those of classes: real values and several labels a point have none")
-        return np.where(self.reached, self.distributions.argmax(axis=1), -1)
-
-    @property
-    def class_weights(self) -> Floats:
-        """Weight of each class in a loss (c,), inverse to its size, of mean 1; see `manifold.labels.class_weights`."""
-        return class_weights(self.columns, self.classes.size)
-
-    def __repr__(self) -> str:
-        n, labelled = self.reached.size, int(self.labelled.sum())
-        missed = int(n - self.reached.sum())
-        return (
-            f"Propagation: {n:,} points, {labelled:,} labelled, {self.classes.size:,} classes, "
-            f"{missed:,} unreached, mean certainty {self.certainty.mean():.2f}"
-        )
 
 
 def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "lgc") -> int:

@@ -23,7 +23,8 @@ from manifold.filters import Diffusion
 from manifold.graph import build_graph
 from manifold.labels._base import Method
 from manifold.labels.certainty import class_weights
-from manifold.labels.propagation import Propagation, propagate
+from manifold.labels.propagation import propagate
+from manifold.labels.result import Propagation
 from manifold.labels.targets import encode
 from manifold.solvers import Solver
 from manifold.storage import write_atomically
