@@ -93,12 +93,12 @@ class Basis:
         """Return z = h(T) e_1 by its Chebyshev series, and a bound on the relative error of V z, twice.
 
         The errors d_k = T_k(S) v - V T_k(T) e_1 obey d_{k+1} = 2 S d_k - d_{k-1} + 2 g_k with g_k = (beta v e_m' +
-        Delta) T_k(T) e_1, computed here. So g_i enters d_k at most 2 (k - i) times, and h at most 2 `reach`_i times.
+        Delta) T_k(T) e_1, computed here. So g_i enters d_k at most 2 (k - i) times, and h at most 2 `moments`_i times.
         """
         c = series.coefficients
         t = np.zeros_like(self.diagonal)
         t[0] = 1.0
-        weight, before, z, error = reach(series), t, c[0] * t, np.full(self.length.shape, series.rest)
+        weight, before, z, error = moments(series), t, c[0] * t, np.full(self.length.shape, series.rest)
         for k in range(1, c.size):
             gap = self.leak(t) + step * np.abs(t).sum(axis=0)
             error += (1 if k == 1 else 2) * weight[k - 1] * gap
@@ -109,7 +109,7 @@ class Basis:
         return z, error, error
 
 
-def reach(series: Series) -> Floats:
+def moments(series: Series) -> Floats:
     """Return, for each i, the sum over k > i of |c_k| (k - i)."""
     beyond = series.truncation() - series.rest  # the sum of the |c_k|, k > i
     total: Floats = np.cumsum(beyond[::-1])[::-1]
@@ -129,7 +129,7 @@ class BasisGrowth:
         q = y.shape[1]
         self.poles = self.backend.asarray(np.array([s.a for s in parts if s.a is not None]).reshape(-1, 1))
         # of a filter without poles: a bound on what its series can lose beyond the degree reached
-        self.promise = next((4 * reach(s) for s in parts if s.a is None), np.zeros(0))
+        self.promise = next((4 * moments(s) for s in parts if s.a is None), np.zeros(0))
         self.length = self.xp.sqrt(self.backend.column_dots(y, y))
         self.active = self.length > 0
         self.v, self.before, self.beta = self._scaled(y, self.length), self.xp.zeros_like(y), self.xp.zeros(q)

@@ -243,7 +243,7 @@ class PreparedChebyshev(Prepared):
             relative, part = self._theory(series, length)
             if series.a is not None:
                 eligible = xp.full(length.shape, enough)
-                x, relative, true, steps = refine(
+                x, relative, true, steps = corrected(
                     self.system, series, y, x=x, rtol=self.settings.rtol, eligible=eligible
                 )
                 part = xp.where(steps > 0, true, xp.minimum(true, part))
@@ -264,7 +264,7 @@ class PreparedChebyshev(Prepared):
         return xp.where(length > 0, relative, 0.0), xp.where(length > 0, relative, 0.0) * longest
 
 
-def refine(
+def corrected(
     S: NormalizedAffinity, series: Series, y: Array, *, x: Array, rtol: float, eligible: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Judge x as w (I - a S)^-1 y; where rounding holds its residual above rtol, expand the residual and add.

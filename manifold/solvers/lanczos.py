@@ -18,7 +18,7 @@ from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.solvers._lanczos_basis import Basis, BasisGrowth
 from manifold.solvers.base import Callback, Prepared, Solution, Solver, Status
-from manifold.solvers.chebyshev import Series, expand, refine
+from manifold.solvers.chebyshev import Series, corrected, expand
 from manifold.solvers.system import NormalizedAffinity, Seeds, check_seeds, solve_in_blocks
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -156,7 +156,7 @@ class PreparedLanczos(Prepared):
             if y is not None and series.a is not None:
                 eligible = backend.asarray(relative <= self.settings.rtol)  # the others need more vectors
                 x = backend.xp.ascontiguousarray(basis.combine(z, backend))
-                x, *facts = refine(S, series, y, x=x, rtol=self.settings.rtol, eligible=eligible)
+                x, *facts = corrected(S, series, y, x=x, rtol=self.settings.rtol, eligible=eligible)
                 relative, true, more = backend.to_host(backend.xp.stack(facts))
                 error, steps = np.where(more > 0, true, np.minimum(error, true)), steps + more.astype(np.int64)
                 total = x if total is None else total + x
