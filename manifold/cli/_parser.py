@@ -204,7 +204,7 @@ def _add_propagate(one: argparse.ArgumentParser) -> None:
     one.add_argument("--alpha", type=float, help="how far to diffuse, in [0, 1); 0.95 by default")
     one.add_argument("--n-neighbors", type=int, default=10, help="neighbours of each point (%(default)s)")
     one.add_argument("--gamma", type=float, default=3.0, help="exponent of the kernel (%(default)s)")
-    _choose(one, "--metric", Names("manifold.neighbors:METRICS"), default="cosine")
+    _choose(one, "--metric", Names("manifold.neighbors:METRICS"), default="euclidean")
     _choose(one, "--balance", Names("manifold.labels.balance:BALANCES"), about="meet the shares of classes after")
     one.add_argument("--priors", choices=("estimated", "uniform"), default="estimated", help="shares of classes")
     _add_common(one)

@@ -32,7 +32,8 @@ def test_the_answer_is_that_of_propagate(capsys):
     assert main(command("--json", "--method=harmonic", "--balance=mass")) == 0
     facts = json.loads(capsys.readouterr().out)
     X, y = np.load("X.npy"), np.load("y.npy")
-    result = mf.propagate(mf.build_graph(X, edges="sum"), y, method="harmonic", balance="mass")
+    graph = mf.build_graph(X, metric="euclidean", edges="sum")
+    result = mf.propagate(graph, y, method="harmonic", balance="mass")
     with open("out.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["label"]) for row in rows] == result.labels.tolist()

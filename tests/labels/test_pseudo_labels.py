@@ -29,7 +29,7 @@ def few(rng):
 def test_weights_are_those_of_the_dense_solution(few):
     X, y, labels = few
     found = pseudo_labels(X, labels, n_neighbors=10, alpha=0.9, solver="direct")
-    W = build_graph(X, 10, edges="sum").affinity.toarray().astype(np.float64)
+    W = build_graph(X, 10, metric="euclidean", edges="sum").affinity.toarray().astype(np.float64)
     root = W.sum(axis=1) ** -0.5
     one_hot = np.equal.outer(labels, np.arange(10)) * 1.0
     Z = np.linalg.solve(np.eye(300) - 0.9 * root[:, None] * W * root, one_hot / one_hot.sum(axis=0))
