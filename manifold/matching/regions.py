@@ -6,20 +6,22 @@ In: tensors (H, W, K), non-negative. Out: boxes on the grid, one vector for each
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray, Floats, Ints
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _EPS = 1e-6
+Descriptor: TypeAlias = Callable[[AnyArray], Floats]
 
 
-def rmac_regions(height: int, width: int, *, levels: int = 3, overlap: float = 0.4) -> NDArray[np.int64]:
+def rmac_regions(height: int, width: int, *, levels: int = 3, overlap: float = 0.4) -> Ints:
     """Return the boxes (r, 4) of the R-MAC grid of a map of height x width cells, as y0, x0, y1, x1.
 
     The whole map comes first. At level l squares of side 2 min(H, W) / (l + 1) stand in l rows along the short side and
@@ -70,7 +72,7 @@ def _starts(length: int, side: int, count: int) -> list[int]:
     return [(length - side) * i // max(1, count - 1) for i in range(count)]
 
 
-def max_pool(X: NDArray[Any]) -> NDArray[np.float64]:
+def max_pool(X: AnyArray) -> Floats:
     """Return the largest activation (..., K) of each channel: MAC (Razavian et al., 2014).
 
     >>> max_pool(np.arange(8.0).reshape(2, 2, 2)).tolist()
@@ -79,7 +81,7 @@ def max_pool(X: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(X.max(axis=(-3, -2)), dtype=np.float64)
 
 
-def sum_pool(X: NDArray[Any]) -> NDArray[np.float64]:
+def sum_pool(X: AnyArray) -> Floats:
     """Return the sum (..., K) of the activations of each channel: SPoC without the prior of the centre (ICCV 2015).
 
     >>> sum_pool(np.arange(8.0).reshape(2, 2, 2)).tolist()
@@ -89,7 +91,7 @@ def sum_pool(X: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @np.errstate(under="ignore")
-def generalized_mean_pool(X: NDArray[Any], p: float = 3.0) -> NDArray[np.float64]:
+def generalized_mean_pool(X: AnyArray, p: float = 3.0) -> Floats:
     """Return (mean of max(x, 1e-6)^p)^(1/p) (..., K): GeM (Radenović et al., TPAMI 2018, eq. 3).
 
     p = 1 is the mean, large p the maximum.
@@ -105,7 +107,7 @@ def generalized_mean_pool(X: NDArray[Any], p: float = 3.0) -> NDArray[np.float64
     return np.asarray(largest[..., 0, 0, :] * mean ** (1 / p))
 
 
-def cross_dimensional_pool(X: NDArray[Any]) -> NDArray[np.float64]:
+def cross_dimensional_pool(X: AnyArray) -> Floats:
     """Return activations weighted by place and by channel, then summed (..., K): CroW (Kalantidis et al., ECCVW 2016).
 
     The weight of a place is sqrt(s / ||s||_2), s the sum of its channels; that of channel k is
@@ -123,7 +125,7 @@ def cross_dimensional_pool(X: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(weighted * rarity)
 
 
-DESCRIPTORS: dict[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
+DESCRIPTORS: dict[str, Descriptor] = {
     "mac": max_pool,
     "spoc": sum_pool,
     "gem": generalized_mean_pool,
@@ -132,9 +134,11 @@ DESCRIPTORS: dict[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
 
 
 def region_vectors(
-    activations: Any, boxes: Any = None, *, descriptor: str | Callable[[NDArray[Any]], NDArray[np.float64]] = "mac"
+    activations: ArrayLike, boxes: ArrayLike | None = None, *, descriptor: str | Descriptor = "mac"
 ) -> NDArray[np.float32]:
     """Return one vector of unit length for each box of an image: (r, K); by default for the boxes of `rmac_regions`.
+
+    ``v_b = p_b / ||p_b||_2`` with p_b the descriptor of the activations inside box b.
 
     Parameters
     ----------
@@ -154,6 +158,11 @@ def region_vectors(
     Notes
     -----
     Cost: the cells of all boxes, times K. A box without activation has the zero vector.
+
+    References
+    ----------
+    Tolias, Sicre & Jégou, "Particular object retrieval with integral max-pooling of CNN activations", ICLR 2016,
+    section 3.2, for regions and "mac"; the other descriptors name theirs.
 
     Examples
     --------
@@ -182,7 +191,7 @@ def region_vectors(
     return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
 
 
-def pca_whitening(n_components: int | None = None, *, random_state: Any = None) -> Pipeline:
+def pca_whitening(n_components: int | None = None, *, random_state: int | None = None) -> Pipeline:
     """Return the usual whitening of descriptors, as a scikit-learn pipeline: unit length, PCA whitening, unit length.
 
     ``fit`` it on vectors of other images than those that are searched, or on the collection; ``transform`` the rest
@@ -194,6 +203,11 @@ def pca_whitening(n_components: int | None = None, *, random_state: Any = None) 
         Dimensions kept; by default as many as there are.
     random_state : int, optional
         For the randomised solver that scikit-learn takes for large matrices.
+
+    Notes
+    -----
+    ``y = P (x / ||x||_2 - m)``, then to unit length; P holds the leading eigenvectors of the covariance, each divided
+    by the root of its eigenvalue. Cost: n d^2 to fit.
 
     Examples
     --------

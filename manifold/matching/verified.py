@@ -8,16 +8,15 @@ as ``build_graph(scores, metric="precomputed")``.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._checks import check_count
 
 
 def verified_seeds(
-    ids: Any, similarities: Any, verification: Any, *, n_nodes: int, n_seeds: int = 4
+    ids: ArrayLike, similarities: ArrayLike, verification: ArrayLike, *, n_nodes: int, n_seeds: int = 4
 ) -> sparse.csc_array:
     """Return Y (n, q): the similarity of each query's verified items, weighted by how well they were verified.
 
@@ -42,6 +41,10 @@ def verified_seeds(
     ------
     ValueError
         For shapes that differ, ids out of range or twice in a row, scores that are negative or not finite.
+
+    Notes
+    -----
+    Cost: a sort of each row.
 
     References
     ----------

@@ -102,7 +102,7 @@ def remove_hubs(ids: ArrayLike, similarities: ArrayLike, *, offsets: ArrayLike, 
 
     References
     ----------
-    Bogolin et al., CVPR 2022, section 3: equation (3), and the dynamic inverted softmax, equation (4).
+    Bogolin et al., CVPR 2022, section 3.
 
     Examples
     --------

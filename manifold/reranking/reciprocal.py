@@ -153,7 +153,7 @@ def reciprocal_profiles(
 
     References
     ----------
-    Zhong et al., CVPR 2017: equations (3) to (5) for the sets, (7) and (8) for the encoding, (11) for the average.
+    Zhong et al., CVPR 2017, eq. 3-11.
 
     Examples
     --------
