@@ -201,12 +201,13 @@ class Polynomial:
         values = np.array(self.coefficients, dtype=np.float64)
         if values.ndim != 1 or not values.size or not np.isfinite(values).all() or (total := float(values.sum())) == 0:
             raise ValueError(f"coefficients must be finite numbers of a sum that is not 0, got {self.coefficients!r}")
+        # scaled once and kept so: equal filters compare equal, and h(1) = 1
         object.__setattr__(self, "coefficients", tuple(float(c) / total for c in values))
 
     @np.errstate(under="ignore")
     def __call__(self, eigenvalues: Array | float) -> Array:
         """Return the polynomial by Horner's rule."""
-        value = 0.0 * eigenvalues
+        value = 0.0 * eigenvalues  # zeros of their shape, on their device
         for c in reversed(self.coefficients):
             value = value * eigenvalues + c
         return value

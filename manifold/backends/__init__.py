@@ -51,7 +51,7 @@ def get_backend(backend: str | Backend = "auto", *arrays: object) -> Backend:
     """
     if not isinstance(backend, str):
         return backend
-    if backend == "auto":
+    if backend == "auto":  # recognised by the name of the module: nothing is imported to ask
         backend = "cupy" if any(type(x).__module__.split(".")[0] == "cupy" for x in arrays) else "scipy"
     if backend == "scipy":
         return _SCIPY

@@ -47,6 +47,7 @@ def in_blocks(work: Callable[[slice], object], n: int, *, most: int, bytes_each:
                     f"backend {backend.name!r} ran out of memory with blocks of {length} after {halvings} halvings "
                     f"({error}): free memory on the device, or use backend='scipy'"
                 ) from error
+            # for all parts to come: what did not fit once would not fit again
             size, halvings = -(-length // 2), halvings + 1
             continue
         first = part.stop

@@ -24,7 +24,7 @@ def row_dots(x: AnyArray, y: AnyArray) -> AnyArray:
     strips, others = (rows[..., :whole].reshape(*rows.shape[:-1], whole // LANES, LANES) for rows in (wide, other))
     sums = np.einsum("...jl,...jl->...l", strips, others)
     sums[..., : d - whole] += wide[..., whole:] * other[..., whole:]
-    while sums.shape[-1] > 1:
+    while sums.shape[-1] > 1:  # in halves, as compiled code adds the lanes of a register
         half = sums.shape[-1] // 2
         sums = sums[..., :half] + sums[..., half:]
     dots: AnyArray = sums[..., 0].astype(x.dtype)

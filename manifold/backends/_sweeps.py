@@ -38,7 +38,7 @@ class Sweeps(ABC):
         out: Array | None = None,
     ) -> Array:
         """Return ``a matrix @ block + b block + c other``."""
-        result = self._multiply(matrix, block)
+        result = self._multiply(matrix, block)  # in memory of its own: all that follows is done in place
         result *= _factor(a, result.dtype)
         if b is not None:
             result += _factor(b, result.dtype) * block
@@ -71,5 +71,5 @@ class Sweeps(ABC):
 
 def _factor(factor: Array | float, dtype: DType) -> Array:
     """Return a number or an array of numbers in the precision of a block."""
-    many: Array = factor
+    many: Array = factor  # in float64 it would widen a block of float32
     return many.astype(dtype) if getattr(many, "shape", ()) else dtype.type(many)

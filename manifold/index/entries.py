@@ -86,6 +86,7 @@ def entry_bounds(index: HeldColumns, candidates: Ints, seeds: Ints, *, steps: in
     [[0.583333, 0.206239], [0.583333, 0.235702]]
     """
     lower, upper = _stored_bounds(index, candidates, seeds)
+    # an entry known from below is stored: only rows that miss one are worth a step
     open_ = np.flatnonzero((lower <= 0).any(axis=1))
     if not steps or not open_.size:
         return lower, upper
@@ -113,7 +114,7 @@ def _stored_bounds(index: HeldColumns, candidates: Ints, seeds: Ints) -> tuple[F
         value = np.where(stored, values[j][at], own[:, j]).astype(np.float64)
         error = np.where(stored, error_of[j], own_error)
         low, high = index.rounded(value - error, value + error)
-        missing = ~stored & ~here[:, j]
+        missing = ~stored & ~here[:, j]  # in neither column: both tails hold, for K is symmetric
         high = np.where(missing, own_tail, high)
         lower[:, j] = np.where(missing, 0.0, np.maximum(low, 0))
         upper[:, j] = np.where(stored, high, np.minimum(high, tail[j]))

@@ -227,11 +227,17 @@ class PooledColumns(Prepared, Solver):
         >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).astype("float64")
         >>> ends = sparse.csr_array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # two images, the ends and the middle
         >>> index = DiffusionIndex(dtype="float64").build_pooled(path, ends, filter=Diffusion(0.5))
-        >>> index.solve([1.0, 0.0, 0.0]).scores.round(6).ravel().tolist()
+        >>> index.solve([1.0, 0.0, 0.0]).scores.round(6).tolist()
         [0.666667, 0.235702]
         """
         self.look_through()
-        Y = sparse.csc_array(check_seeds(seeds, self.graph.n_nodes)[0])
+        Y, single = check_seeds(seeds, self.graph.n_nodes)
+        Y = sparse.csc_array(Y, dtype=np.float64, copy=True)
+        columns = np.repeat(np.arange(Y.shape[1]), np.diff(Y.indptr))
+        finite, zero = np.ones(Y.shape[1], dtype=bool), np.ones(Y.shape[1], dtype=bool)
+        finite[columns[~np.isfinite(Y.data)]] = False
+        zero[columns[Y.data != 0]] = False
+        Y.data[~finite[columns]] = 0
         n, width = self.ids.shape
         entries = (self.values.ravel().astype(np.float64), self.ids.ravel(), np.arange(0, n * width + 1, width))
         stored = sparse.csc_array(entries, shape=(self.pooling.shape[0], n))
@@ -239,6 +245,17 @@ class PooledColumns(Prepared, Solver):
         largest = np.abs(self.values).max(axis=1, initial=0).astype(np.float64)
         bound = abs(Y).T @ (self.tail + self.error + rounding * largest)
         none = np.zeros(Y.shape[1], dtype=np.int64)
-        status = (Status.CONVERGED if not self.tail.any() else Status.APPROXIMATE,) * Y.shape[1]
-        scores = self.backend.asarray((stored @ Y).toarray())
-        return Solution(scores, status, none, np.full(Y.shape[1], np.nan), error_bound=bound, solver="index")
+        otherwise = Status.APPROXIMATE if self.tail.any() else Status.CONVERGED
+        status = [
+            Status.NONFINITE if not good else Status.CONVERGED if nothing else otherwise
+            for good, nothing in zip(finite, zero, strict=True)
+        ]
+        scores = self.backend.asarray(np.where(finite, (stored @ Y).toarray(), np.nan))
+        return Solution(
+            scores=scores[:, 0] if single else scores,
+            status=tuple(status),
+            n_iter=none,
+            residual=np.full(Y.shape[1], np.nan),  # of images there is no system to leave one
+            error_bound=np.where(finite, bound, np.inf),
+            solver="index",
+        )

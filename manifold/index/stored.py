@@ -268,6 +268,7 @@ class StoredColumns(Prepared, Solver):
     ) -> tuple[Array, ...]:
         ((w, a),) = self.filter.resolvents or ()
         Y, S, xp = seeds.block, self.system, self.backend.xp
+        # judged as it is returned, in the dtype of the graph
         x = S.inside(self.backend.spmm(self._matrix, S.outside(Y))).astype(self.graph.dtype).astype(np.float64)
         norm, bound = error_bound(S, b=w * Y, x=x, residual=S.residual(w * Y, x, a), a=a)
         length = w * xp.sqrt(self.backend.column_dots(Y, Y))
@@ -338,6 +339,7 @@ class StoredColumns(Prepared, Solver):
         lower, upper = self.rounded(merged.sums, merged.sums)
         seen = merged.sums > 0  # what is stored as 0 is bounded like what is not stored
         low, high = np.maximum(lower - merged.error, 0), upper + merged.error + merged.missing
+        # where all that the seeds can reach is listed, the others are exactly 0
         unseen = 0.0 if seen.sum() == reachable else merged.tails + merged.error
         return Intervals(merged.nodes[seen], low[seen], high[seen], unseen=unseen)
 

@@ -118,7 +118,7 @@ def _choose(graph: Graph, filter: Filter) -> tuple[str, str]:
         return "direct", f"direct, because a dense factor of {n} nodes costs less than iterating"
     if filter.resolvents is not None:
         return "cg", "cg, because the filter has poles: fewest products with S, and each column stops for itself"
-    if filter.smooth:
+    if filter.smooth:  # a polynomial near a step would need a degree that grows without end
         return "chebyshev", "chebyshev, because the filter is smooth without poles: the degree is known beforehand"
     if n <= _DENSE:
         return "direct", f"direct, because the filter has a step, and all eigenvectors of {n} nodes can be had"
@@ -190,6 +190,7 @@ def diffuse(
     settings, _ = get_solver(solver, graph, filter)
     chosen = backend_for(backend, {"seeds": seeds, "x0": x0})
     solution = settings.prepare(graph, filter, chosen).solve(seeds, x0=x0, callback=callback)
+    # scores come back where the seeds were, whatever backend was asked for by name
     if place(seeds) == "cpu":
         solution = replace(solution, scores=on_host(solution.scores, chosen))
     report_failures(solution, on_failure)

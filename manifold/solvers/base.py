@@ -129,6 +129,7 @@ class Prepared(Protocol):
         Whether its scores are those of images already, the pooling of their regions being folded in.
     """
 
+    # flags, not classes to be asked for: rooms below have prepared solvers of their own
     holds_columns: ClassVar[bool] = False
     is_pooled: ClassVar[bool] = False
 
@@ -204,11 +205,14 @@ def merge_reports(parts: list[Solution]) -> Solution:
     >>> one = Solution(np.ones(1), (Status.CONVERGED,), np.array([3]), np.array([1e-4]), np.array([1e-5]), "cg")
     >>> merged = merge_reports([one, one])
     >>> len(merged.status), merged.n_iter.tolist(), merged.scores.size
-    (2, [3.0, 3.0], 0)
+    (2, [3, 3], 0)
     """
-    arrays = {
-        name: np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)])
-        for name in ("n_iter", "residual", "error_bound")
-    }
-    status = tuple(status for part in parts for status in part.status)
-    return Solution(scores=np.empty(0), status=status, solver=parts[0].solver if parts else "", **arrays)
+    return Solution(
+        scores=np.empty(0),
+        status=tuple(status for part in parts for status in part.status),
+        # an empty first part: of no blocks at all there is a report, too
+        n_iter=np.concatenate([np.zeros(0, np.int64), *(part.n_iter for part in parts)]),
+        residual=np.concatenate([np.zeros(0), *(part.residual for part in parts)]),
+        error_bound=np.concatenate([np.zeros(0), *(part.error_bound for part in parts)]),
+        solver=parts[0].solver if parts else "",
+    )

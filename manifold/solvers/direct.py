@@ -55,7 +55,7 @@ class Direct(Solver):
         >>> [len(Direct().prepare(pair, h, get_backend()).factors) for h in (Diffusion(), RegularizedDiffusion())]
         [1, 2]
         """
-        system = NormalizedAffinity(graph, backend, np.float64)
+        system = NormalizedAffinity(graph, backend, np.float64)  # the reference of all others: never in float32
         n = graph.n_nodes
         if filter.resolvents is None:
             require_memory(5 * 8 * n * n, purpose=f"all eigenvectors of {n} nodes", cure="use solver='chebyshev'")
@@ -125,5 +125,6 @@ def _eigenvector_map(system: NormalizedAffinity, filter: Filter) -> Callable[[Ar
     transfer = filter(eigenvalues)[:, None]
     kernel = U @ (transfer * U.T)
     components = system.backend.asarray(system.components)
+    # vectors of one eigenvalue may be mixed across components: what they leave there is rounding, and set to 0
     kernel = xp.where(components[:, None] == components[None, :], kernel, 0.0)
     return lambda block: kernel @ block

@@ -151,6 +151,7 @@ class PreparedFastSpectralRanking(Prepared):
     ) -> tuple[Array, ...]:
         xp, q = self.system.backend.xp, seeds.block.shape[1]
         zero = seeds.scale == 0
+        # of all eigenpairs nothing is left over, and near a step no polynomial helps
         steps = self.settings.n_steps if self.filter.smooth and not self.spectrum.full else 0
         transfers: list[Transfer] = [_resolvent(w, a) for w, a in self.filter.resolvents or ()]
         with np.errstate(under="ignore"):  # entries of an eigenvector may be as small as can be written
@@ -158,7 +159,7 @@ class PreparedFastSpectralRanking(Prepared):
         total = parts[0]
         for part in parts[1:]:
             total = total + part
-        unknown = xp.where(zero, 0.0, np.inf)
+        unknown = xp.where(zero, 0.0, np.inf)  # of what is not measured nothing is promised
         worst, bound = unknown, unknown
         if transfers and self.settings.certify:
             worst, bound = self._certify(seeds.block, parts)
@@ -178,6 +179,7 @@ class PreparedFastSpectralRanking(Prepared):
                 spectrum.add(spectrum.scale(c, _beside(h, h0)), scalar(h0) * block)
                 for h, h0 in zip(transfers, constants, strict=True)
             ]
+        # p is near h only where the eigenvalues left out lie: what U holds is taken out before
         rest = block - spectrum.add(c, self.system.backend.xp.zeros_like(block))
         parts = self._interpolate(rest, transfers, steps)
         return [spectrum.add(spectrum.scale(c, h), part) for h, part in zip(transfers, parts, strict=True)]
@@ -210,7 +212,7 @@ class PreparedFastSpectralRanking(Prepared):
         backend, xp = self.system.backend, self.system.backend.xp
         worst, bound = xp.zeros(block.shape[1]), xp.zeros(block.shape[1])
         for (w, a), x in zip(self.filter.resolvents or (), parts, strict=True):
-            b = block * block.dtype.type(w)
+            b = block * block.dtype.type(w)  # each resolvent is a system of its own, and so are residual and bound
             residual = self.system.residual(b, x, a)
             norm, part = error_bound(self.system, b=b, x=x, residual=residual, a=a)
             length = xp.sqrt(backend.column_dots(b, b))

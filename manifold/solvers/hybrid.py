@@ -114,5 +114,6 @@ class PreparedHybrid(PreparedConjugateGradient):
         if spectrum.rank == 0:
             return None
         with np.errstate(under="ignore"):  # entries of an eigenvector may be as small as can be written
+            # beside U the start is b itself, the first term of the Neumann series
             c = spectrum.scale(spectrum.project(b), lambda x: 1 / (1 - a * x) - 1)
             return spectrum.add(c, b.copy())

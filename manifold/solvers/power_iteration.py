@@ -153,7 +153,7 @@ class _Walk:
             r = self.system.residual(b, x, self.a)
             squares = backend.column_dots(r, r)
             above = squares > target
-            if t % self.period == 0:
+            if t % self.period == 0:  # a residual that has not halved by now is held by rounding
                 stuck = stuck | (above & (squares > _LITTLE**2 * before))
                 before = squares
             active = above & ~stuck & (n_iter < self.budget)

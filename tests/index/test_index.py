@@ -13,6 +13,7 @@ import pytest
 from cases import dense_scores, make_graph
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from strict_backend import StrictBackend
 
 from manifold import (
@@ -430,3 +431,23 @@ def test_a_damaged_index_is_refused(tmp_path):
     for name in ("short", "negative"):
         with pytest.raises(CorruptFileError, match="holds no valid index"):
             load(tmp_path / name)
+
+
+def test_a_pooled_solution_keeps_the_contract_of_columns():
+    """Zeros give zeros, NaN spoils its own column alone, one column comes as one, and seeds are left as they were."""
+    graph, pooling = make_graph("ring"), sparse.csr_array(np.kron(np.eye(4), [[0.5, 0.5]]))
+    index = DiffusionIndex(n_entries=2).build_pooled(graph, pooling)
+    seeds = np.zeros((8, 3))
+    seeds[0, :2] = 1, np.nan
+    kept = seeds.copy()
+    solution = index.solve(seeds)
+    np.testing.assert_array_equal(seeds, kept)
+    assert [status.name for status in solution.status] == ["APPROXIMATE", "NONFINITE", "CONVERGED"]
+    assert np.isnan(solution.scores[:, 1]).all()
+    assert not solution.scores[:, 2].any()
+    assert solution.error_bound[1:].tolist() == [np.inf, 0]
+    exact = pooling @ diffuse(graph, seeds[:, 0], solver="direct").scores
+    assert (np.abs(solution.scores[:, 0] - exact) <= solution.error_bound[0]).all()
+    alone = index.solve(seeds[:, 0])
+    assert alone.scores.shape == (4,)
+    np.testing.assert_array_equal(alone.scores, solution.scores[:, 0])
