@@ -20,7 +20,7 @@ from manifold.graph._saved import CSR, Labels, check_content, check_reach, compo
 from manifold.storage import Stored, save_arrays
 
 if TYPE_CHECKING:
-    import networkx as nx
+    from manifold.graph._networkx import NetworkxGraph
 
 
 class Graph:
@@ -250,7 +250,7 @@ class Graph:
         """
         return self.affinity.copy()
 
-    def to_networkx(self) -> nx.Graph:
+    def to_networkx(self) -> NetworkxGraph:
         """Return the graph as networkx has it: nodes 0..n-1, the affinity of an edge as its ``weight``.
 
         Raises

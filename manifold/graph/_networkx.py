@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from scipy import sparse
 
 if TYPE_CHECKING:
     import networkx as nx
 
+    NetworkxGraph: TypeAlias = nx.Graph
 
-def is_networkx(W: object) -> TypeGuard[nx.Graph]:
+
+def is_networkx(W: object) -> TypeGuard[NetworkxGraph]:
     """Whether W is a graph of networkx, which is not imported to find out.
 
     >>> is_networkx([[0, 1], [1, 0]])
@@ -19,7 +21,7 @@ def is_networkx(W: object) -> TypeGuard[nx.Graph]:
     return any(base.__module__.split(".")[0] == "networkx" for base in type(W).__mro__)
 
 
-def from_networkx(graph: nx.Graph) -> sparse.csr_array:
+def from_networkx(graph: NetworkxGraph) -> sparse.csr_array:
     """Return the affinity (n, n): nodes in the order of the graph, ``weight`` of its edges, 1 where there is none.
 
     Raises TypeError for weights that are no numbers.
@@ -38,7 +40,7 @@ def from_networkx(graph: nx.Graph) -> sparse.csr_array:
         raise TypeError(f"weights of edges must be numbers: {error}") from None
 
 
-def to_networkx(W: sparse.csr_array) -> nx.Graph:
+def to_networkx(W: sparse.csr_array) -> NetworkxGraph:
     """Return the graph of an affinity; raise ImportError that names the cure where networkx is missing.
 
     >>> to_networkx(sparse.csr_array([[0, 1], [1, 0]])).number_of_edges()
