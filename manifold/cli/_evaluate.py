@@ -93,7 +93,12 @@ def _rows(case: Case, progress: Progress | None) -> list[Facts]:
 
 
 def rows_of(about: Facts, outcomes: Mapping[str, Outcome]) -> list[Facts]:
-    """Return one row a figure, and one that says which share of the solves converged."""
+    """Return one row a figure, and one that says which share of the solves converged.
+
+    >>> rows = rows_of({"set": "orl"}, {"neighbours": Outcome({"all": {"mAP": 0.5}})})
+    >>> [(row["set"], row["figure"], row["neighbours"], row["default"]) for row in rows]
+    [('orl', 'mAP', 0.5, None), ('orl', 'converged', None, None)]
+    """
     figures = next(iter(outcomes.values())).figures["all"]
     rows: dict[str, Facts] = {f: {c: o.figures["all"][f] for c, o in outcomes.items()} for f in figures}
     rows["converged"] = {c: o.converged for c, o in outcomes.items() if o.converged is not None}

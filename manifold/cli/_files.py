@@ -60,6 +60,15 @@ def read_features(
     ------
     ValueError, FileNotFoundError, ImportError
         Naming `option`, the file and the cure.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "X.csv"
+    >>> _ = path.write_text("id,x,y\\n007,1.5,2.5\\n")
+    >>> found = read_features(path, option="--features")
+    >>> found.rows.tolist(), found.columns, found.ids.tolist()
+    ([[1.5, 2.5]], ('x', 'y'), ['007'])
     """
     what = f"{option} {path}"
     if _kind(path, INPUTS, option) in ARRAYS:
@@ -87,6 +96,14 @@ def read_names(path: Path, *, option: str, key: str | None = None) -> AnyArray:
     ------
     ValueError, TypeError, FileNotFoundError, ImportError
         Naming `option`, the file and the cure.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "ids.txt"
+    >>> _ = path.write_bytes(b"\\xef\\xbb\\xbf007\\r\\n8\\r\\n")
+    >>> read_names(path, option="--ids").tolist()
+    ['007', '8']
     """
     what = f"{option} {path}"
     if _kind(path, (*INPUTS, ".txt"), option) in ARRAYS:
@@ -110,6 +127,14 @@ def read_labels(path: Path, *, option: str, key: str | None = None, unlabeled: s
     ------
     ValueError, TypeError, FileNotFoundError, ImportError
         Naming `option`, the file and the cure.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "y.txt"
+    >>> _ = path.write_text("1.000e+00\\n-1.000e+00\\n\\n2\\n")
+    >>> read_labels(path, option="--labels").tolist()
+    [1, None, None, 2]
     """
     what = f"{option} {path}"
     if _kind(path, (*ARRAYS, ".csv", ".txt"), option) in ARRAYS:
@@ -234,7 +259,12 @@ def _only_key(names: list[str], key: str | None, *, what: str) -> str:
 
 
 def check_output(path: Path, *, suffixes: tuple[str, ...]) -> None:
-    """Refuse, before any work, an output that could not be written after it."""
+    """Refuse, before any work, an output that could not be written after it.
+
+    >>> check_output(Path("r.gif"), suffixes=(".png",))
+    Traceback (most recent call last):
+    ValueError: --output r.gif must end in .png
+    """
     if path.suffix not in suffixes:
         raise ValueError(f"--output {path} must end in {', '.join(suffixes)}")
     if not path.parent.is_dir():

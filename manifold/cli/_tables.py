@@ -26,7 +26,7 @@ _SHOWN = 5  # names in a message
 
 # columns that say what a row is, not where it lies: features only where --columns names them
 _ABOUT = {"", "index", "unnamed: 0", "__index_level_0__", "id", "qid", "query", "query_id", "item", "item_id", "label"}
-_ABOUT |= {"labels", "class", "target", "y", "year", "date", "time", "timestamp", "split", "fold"}
+_ABOUT |= {"labels", "class", "target", "year", "date", "time", "timestamp", "split", "fold"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ def take_features(
         Names that other features had, in whose order these are put.
     beside : str, optional
         The column that names the rows.
+
+    Examples
+    --------
+    >>> table = {name: Column("floating", lambda: np.ones(1), list) for name in ("x", "y", "label")}
+    >>> take_features(table, what="--features X.csv", asked=["x"])
+    (array([[1.]]), ('x',))
     """
     if like is not None:
         chosen = list(like)
@@ -94,7 +100,9 @@ _NUMERIC = ("floating", "integer", "list", "boolean", "decimal")
 
 
 def _default(table: Table, what: str) -> list[str]:
-    some = {name: column.kind for name, column in table.items() if name.lower() not in _ABOUT}
+    coordinates = "x" in table or "X" in table  # beside which y is one more, and else a class
+    about = _ABOUT if coordinates else _ABOUT | {"y"}
+    some = {name: column.kind for name, column in table.items() if name.lower() not in about}
     lists, floating, whole = ([n for n in some if some[n] == kind] for kind in ("list", "floating", "integer"))
     if len(lists) > 1:
         raise ValueError(f"{what} holds {len(lists)} columns of lists: choose with --columns, of {_listed(lists)}")
@@ -196,7 +204,14 @@ def _read_csv(path: Path, what: str) -> tuple[Table, bool]:
 
 
 def read_csv_lines(path: Path, *, what: str) -> list[tuple[int, list[str]]]:
-    """Return the number of each line of a csv file and its fields; an empty line is one empty field."""
+    """Return the number of each line of a csv file and its fields; an empty line is one empty field.
+
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "a.csv"
+    >>> _ = path.write_text('"a, b",007\\n')
+    >>> read_csv_lines(path, what="a.csv")
+    [(1, ['a, b', '007'])]
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)

@@ -24,7 +24,11 @@ OUTPUTS = (".npz", ".csv", ".json", ".run")
 
 
 def check_names(names: AnyArray | None, n: int, *, output: Path, ids: AnyArray | None) -> AnyArray:
-    """Return names (n,) of the queries, 0..n-1 by default; what the output could not hold is met before the work."""
+    """Return names (n,) of the queries, 0..n-1 by default; what the output could not hold is met before the work.
+
+    >>> check_names(None, 3, output=Path("r.csv"), ids=None).tolist()
+    [0, 1, 2]
+    """
     names = np.arange(n) if names is None else names
     if names.shape != (n,):
         raise ValueError(f"--query-ids holds names of shape {names.shape} for {n} queries: give each query one")
@@ -78,7 +82,11 @@ def _write_json(file: IO[bytes], ranking: Ranking, queries: AnyArray) -> None:
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Write a value as strict JSON: arrays become lists, NaN and infinity null."""
+    """Write a value as strict JSON: arrays become lists, NaN and infinity null.
+
+    >>> to_json({"scores": np.array([0.5, np.nan])})
+    '{"scores": [0.5, null]}'
+    """
     return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
 
 

@@ -9,6 +9,7 @@ import csv
 import datetime
 import decimal
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pyarrow import parquet
 from manifold import ManifoldSearch, build_graph, propagate
 from manifold.cli import main
 from manifold.cli._files import marker_of, read_features, read_labels, read_names
+from manifold.errors import ManifoldWarning
 
 RNG = np.random.default_rng(4021)
 X = RNG.standard_normal((60, 5)).astype(np.float32)
@@ -133,6 +135,16 @@ def test_what_says_something_of_a_row_is_no_feature(capsys, expected):
     answer, said = found(capsys, queries="Q.npy")
     np.testing.assert_array_equal(answer["ids"], 100 + expected)
     assert "left out: label (integer), year (floating); --columns chooses" in said
+
+
+def test_y_is_a_class_but_beside_x():
+    plane = np.random.default_rng(9).random((20, 2))
+    for names, width in ((("x", "y"), 2), (("f0", "y"), 1)):
+        parquet.write_table(pa.table(dict(zip(names, plane.T, strict=True))), "P.parquet")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ManifoldWarning)
+            rows = read_features(Path("P.parquet"), option="--features").rows
+        np.testing.assert_array_equal(rows, plane[:, :width])
 
 
 def test_integers_beside_floating_columns_are_left_out_aloud(capsys, expected):
@@ -337,7 +349,15 @@ def test_a_mark_before_judgements(capsys):
 
 
 def propagated(capsys, *args):
-    argv = ["propagate", "--json", "--features=X.npy", "--output=out.csv", "--n-neighbors=5", *args]
+    argv = [
+        "propagate",
+        "--json",
+        "--features=X.npy",
+        "--output=out.csv",
+        "--n-neighbors=5",
+        "--metric=euclidean",
+        *args,
+    ]
     assert main([*argv, "--on-failure=ignore"]) == 0
     facts = json.loads(capsys.readouterr().out)
     with open("out.csv", newline="") as file:
@@ -346,7 +366,7 @@ def propagated(capsys, *args):
 
 @pytest.fixture(scope="module")
 def right():
-    graph = build_graph(X, 5, edges="sum")
+    graph = build_graph(X, 5, edges="sum", metric="euclidean")
     return propagate(graph, Y, on_failure="ignore").labels
 
 
