@@ -8,7 +8,7 @@ In: support (t, c, s, d) and queries (t, m, d). Out: distributions (t, m, c), or
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from scipy.special import softmax
 from manifold._checks import check_count, check_features
 from manifold.filters import Diffusion
 
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
+FloatArray: TypeAlias = NDArray[np.floating]
 
 
 def propagated(
@@ -116,7 +116,7 @@ def imprinted_weights(
     return out
 
 
-def power_transform(X: Any, *, beta: float = 0.5) -> FloatArray:
+def power_transform(X: object, *, beta: float = 0.5) -> FloatArray:
     """Make features more Gaussian, row by row: x -> sign(x) |x|^beta, scaled to unit length.
 
     Parameters
@@ -137,8 +137,8 @@ def power_transform(X: Any, *, beta: float = 0.5) -> FloatArray:
     """
     if not 0 < beta <= 1:
         raise ValueError(f"beta must lie in (0, 1], got {beta!r}: 0.5 is usual")
-    X = check_features(X)
-    return _unit(np.sign(X) * np.abs(X) ** np.float32(beta))
+    rows = check_features(X)
+    return _unit(np.sign(rows) * np.abs(rows) ** np.float32(beta))
 
 
 def centred(support: FloatArray, queries: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -6,17 +6,16 @@ class weight  zeta_j  proportional to 1 / n_j                   (section 5.2)
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy.special import entr
 
 from manifold._checks import check_count
+from manifold._typing import AnyArray, Floats
 
 
 @np.errstate(under="ignore")
-def certainty(distributions: Any) -> NDArray[Any]:
+def certainty(distributions: ArrayLike) -> AnyArray:
     """Return 1 - H(p) / log c of each row p: 1 for one class, 0 for the uniform row and for a row of zeros.
 
     Parameters
@@ -47,7 +46,7 @@ def certainty(distributions: Any) -> NDArray[Any]:
     return np.where(known, np.clip(sure, 0, 1), 0).astype(P.dtype)
 
 
-def class_weights(columns: Any, n_classes: int, *, mode: str = "paper") -> NDArray[np.float64]:
+def class_weights(columns: ArrayLike, n_classes: int, *, mode: str = "paper") -> Floats:
     """Return the weight of each class in a loss, inverse to how often it occurs: zeta_j ~ 1 / n_j.
 
     Parameters
@@ -70,8 +69,13 @@ def class_weights(columns: Any, n_classes: int, *, mode: str = "paper") -> NDArr
     """
     if mode not in ("paper", "code"):
         raise ValueError(f"mode must be 'paper' or 'code', got {mode!r}")
-    ids = np.asarray(columns)
-    counts = np.bincount(ids[ids >= 0], minlength=check_count(n_classes, "n_classes")).astype(np.float64)
+    ids, c = np.asarray(columns), check_count(n_classes, "n_classes")
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu") or ids.max(initial=0) >= c:
+        raise ValueError(
+            f"columns must be integers (n,) below n_classes={c}, -1 for none, got {ids.dtype} {ids.shape} up to "
+            f"{ids.max(initial=0)}"
+        )
+    counts = np.bincount(ids[ids >= 0].astype(np.int64), minlength=c).astype(np.float64)
     met = counts > 0
     weights = np.divide(1.0, counts, out=np.zeros_like(counts), where=met)
     total = met.sum() / weights.sum() if mode == "paper" and met.any() else counts.sum() / max(met.sum(), 1)

@@ -8,37 +8,41 @@ Each class by itself, its clean and doubtful examples being the nodes of one gra
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import expit
 
 from manifold._checks import check_count, check_features
+from manifold._resources import require_memory
+from manifold._typing import AnyArray, RandomState
+from manifold.errors import ManifoldDeprecationWarning, warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph, build_graph
 from manifold.solvers import Solver, diffuse
 
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
+FloatArray: TypeAlias = NDArray[np.floating]
 BoolArray: TypeAlias = NDArray[np.bool_]
 Parameters: TypeAlias = tuple[FloatArray, FloatArray]  # W_1 (d, hidden), w_2 (hidden,)
 
-METHODS = ("gcn", "diffusion")
+RELEVANCES = ("gcn", "diffusion")
 _DEFAULT_FILTER = Diffusion(0.99)
 _EPSILON = 1e-6  # inside the logarithms, as published
 _SHOTS = {1: 0.01, 2: 0.05, 5: 0.5, 10: 1.0, 20: 5.0}  # clean examples -> published weight of the doubtful ones
 
 
 def clean_labels(
-    features: Any,
-    labels: Any,
-    clean: Any,
+    features: object,
+    labels: ArrayLike,
+    clean: ArrayLike,
     *,
-    method: str = "gcn",
+    relevance: str = "gcn",
     n_neighbors: int = 50,
     noise_weight: float | None = None,
-    random_state: Any = None,
+    random_state: RandomState = None,
+    method: str | None = None,
 ) -> FloatArray:
     """Say how far each doubtful label is to be believed, class by class.
 
@@ -50,12 +54,14 @@ def clean_labels(
         Labels given to them, some wrong; -1 for none.
     clean : (n,) bool array
         Whose label is known to be right: at least one example a class.
-    method : {"gcn", "diffusion"}
+    relevance : {"gcn", "diffusion"}
         See `gcn_relevance` and `diffusion_relevance`.
     n_neighbors : int
         k of the mutual graph of each class, at most its size less one.
     noise_weight, random_state
         See `gcn_relevance`; every class starts from the same `random_state`.
+    method : str, optional
+        The old name of `relevance`, which warns.
 
     Returns
     -------
@@ -64,7 +70,7 @@ def clean_labels(
     Raises
     ------
     ValueError
-        For a class without clean examples, an unknown method, or arrays of different lengths.
+        For a class without clean examples, an unknown relevance, or arrays of different lengths.
 
     References
     ----------
@@ -85,19 +91,23 @@ def clean_labels(
     0.5
     0.8
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+    if method is not None:
+        warn(
+            "clean_labels(method=) is clean_labels(relevance=) now, and will go in the next version",
+            ManifoldDeprecationWarning,
+        )
+        relevance = method
+    if relevance not in RELEVANCES:
+        raise ValueError(f"relevance must be one of {RELEVANCES}, got {relevance!r}")
     X = check_features(features, "features")
-    labels, clean = np.asarray(labels), np.asarray(clean)
-    if labels.shape != (len(X),) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be integers ({len(X)},), got {labels.dtype} {labels.shape}")
-    if clean.shape != (len(X),) or clean.dtype != bool:
-        raise ValueError(f"clean must be booleans ({len(X)},), got {clean.dtype} {clean.shape}")
+    given, sure = _integers(labels, len(X)), np.asarray(clean)
+    if sure.shape != (len(X),) or sure.dtype != bool:
+        raise ValueError(f"clean must be booleans ({len(X)},), got {sure.dtype} {sure.shape}")
     check_count(n_neighbors, "n_neighbors")
     out = np.zeros(len(X), dtype=X.dtype)
-    for c in np.unique(labels[labels >= 0]):
-        members = np.flatnonzero(labels == c)
-        known = clean[members]
+    for c in np.unique(given[given >= 0]):
+        members = np.flatnonzero(given == c)
+        known = sure[members]
         if not known.any():
             raise ValueError(f"class {c} has no clean example: give at least one, or set its labels to -1")
         if known.all():
@@ -105,7 +115,7 @@ def clean_labels(
             continue
         k = min(n_neighbors, members.size - 1)
         graph = build_graph(X[members], k, gamma=1, edges="mutual", bridge=0)
-        if method == "gcn":
+        if relevance == "gcn":
             out[members] = gcn_relevance(graph, X[members], known, noise_weight=noise_weight, random_state=random_state)
         else:
             out[members] = diffusion_relevance(graph, known)
@@ -113,7 +123,7 @@ def clean_labels(
 
 
 def diffusion_relevance(
-    graph: Graph, clean: Any, *, filter: Filter = _DEFAULT_FILTER, solver: str | Solver = "auto"
+    graph: Graph, clean: ArrayLike, *, filter: Filter = _DEFAULT_FILTER, solver: str | Solver = "auto"
 ) -> FloatArray:
     """Diffuse from the clean examples of a class to the doubtful ones; nothing is trained.
 
@@ -138,17 +148,17 @@ def diffusion_relevance(
     >>> diffusion_relevance(path, np.array([True, False, False])).round(2).tolist()
     [1.0, 1.0, 0.5699999928474426]
     """
-    clean = _check_clean(clean, graph.n_nodes)
-    scores = np.maximum(diffuse(graph, clean * 1.0, filter=filter, solver=solver).scores, 0)
-    largest = scores[~clean].max(initial=0)
-    out: FloatArray = np.where(clean, 1, scores / largest if largest > 0 else 0).astype(graph.dtype)
+    known = _check_clean(clean, graph.n_nodes)
+    scores = np.maximum(diffuse(graph, known * 1.0, filter=filter, solver=solver).scores, 0)
+    largest = scores[~known].max(initial=0)
+    out: FloatArray = np.where(known, 1, scores / largest if largest > 0 else 0).astype(graph.dtype)
     return out
 
 
 def gcn_relevance(
     graph: Graph,
-    features: Any,
-    clean: Any,
+    features: object,
+    clean: ArrayLike,
     *,
     noise_weight: float | None = None,
     hidden: int = 16,
@@ -156,7 +166,7 @@ def gcn_relevance(
     learning_rate: float = 0.1,
     weight_decay: float = 5e-4,
     n_epochs: int = 100,
-    random_state: Any = None,
+    random_state: RandomState = None,
 ) -> FloatArray:
     """Train a graph convolutional network of two layers to tell clean examples from doubtful ones.
 
@@ -201,19 +211,19 @@ def gcn_relevance(
     >>> bool(p[5:30].min() > p[30:].max())
     True
     """
-    clean = _check_clean(clean, graph.n_nodes)
+    known = _check_clean(clean, graph.n_nodes)
     X = check_features(features, "features")
     if len(X) != graph.n_nodes:
         raise ValueError(f"features must have {graph.n_nodes} rows, as the graph has nodes, got {len(X)}")
-    if clean.all():
+    if known.all():
         return np.ones(len(X), dtype=X.dtype)
     if noise_weight is None:
-        noise_weight = _SHOTS[max(shots for shots in _SHOTS if shots <= clean.sum())]
+        noise_weight = _SHOTS[max(shots for shots in _SHOTS if shots <= known.sum())]
     if not 0 < noise_weight < np.inf:
         raise ValueError(f"noise_weight must be a positive number, got {noise_weight!r}: 0.01 to 5 are published")
     rng = np.random.default_rng(random_state)
     A = _row_normalized(graph).astype(X.dtype)
-    network = _Network(A, A @ _unit(X), clean, noise_weight)
+    network = _Network(A, A @ _unit(X), known, noise_weight)
     parameters = _glorot(rng, X.shape[1], hidden), _glorot(rng, hidden, 1)[:, 0]
     moments = [(np.zeros_like(x), np.zeros_like(x)) for x in parameters]
     for epoch in range(n_epochs):
@@ -222,10 +232,10 @@ def gcn_relevance(
         rate = learning_rate * 0.1 ** (epoch // 30)
         for x, gradient, (first, second) in zip(parameters, gradients, moments, strict=True):
             _adam_step(x, gradient + weight_decay * x, first, second=second, rate=rate, n_steps=epoch + 1)
-    return np.where(clean, X.dtype.type(1), network.predict(parameters))
+    return np.where(known, X.dtype.type(1), network.predict(parameters))
 
 
-def weighted_prototypes(features: Any, labels: Any, relevance: Any) -> FloatArray:
+def weighted_prototypes(features: object, labels: ArrayLike, relevance: ArrayLike) -> FloatArray:
     """Return the unit mean (c, d) of the unit vectors of each class 0..c-1, weighted by relevance.
 
     The classifier of the paper: a query belongs to the prototype of the largest inner product. A class without
@@ -238,14 +248,21 @@ def weighted_prototypes(features: Any, labels: Any, relevance: Any) -> FloatArra
     [[1.0, 0.0], [0.0, 1.0]]
     """
     X = check_features(features, "features")
-    labels, relevance = np.asarray(labels), np.asarray(relevance)
-    if labels.shape != (len(X),) or labels.dtype.kind not in "iu" or relevance.shape != labels.shape:
-        raise ValueError(
-            f"labels and relevance must be ({len(X)},), got {labels.dtype} {labels.shape}, {relevance.shape}"
-        )
-    rows = np.flatnonzero(labels >= 0)
-    assign = sparse.csr_array((relevance[rows], (labels[rows], rows)), shape=(labels.max() + 1, len(X)))
+    given, weights = _integers(labels, len(X)), np.asarray(relevance)
+    if weights.shape != given.shape or weights.dtype.kind not in "biuf":
+        raise ValueError(f"relevance must be numbers ({len(X)},), got {weights.dtype} {weights.shape}")
+    c = int(given.max()) + 1 if given.size and (given >= 0).any() else 0
+    require_memory(4 * c * X.shape[1], purpose=f"prototypes of {c} classes", cure="number the classes from 0")
+    rows = np.flatnonzero(given >= 0)
+    assign = sparse.csr_array((weights[rows], (given[rows].astype(np.int64), rows)), shape=(c, len(X)))
     return _unit(assign @ _unit(X))
+
+
+def _integers(labels: ArrayLike, n: int) -> AnyArray:
+    given = np.asarray(labels)
+    if given.shape != (n,) or given.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers ({n},), got {given.dtype} {given.shape}")
+    return given
 
 
 def _unit(X: FloatArray) -> FloatArray:
@@ -262,12 +279,12 @@ class _Network:
         # d loss / d log of each example: the two means, with lambda
         self.share = np.where(clean, 1 / clean.sum(), noise_weight / (~clean).sum()).astype(AX.dtype)
 
-    def predict(self, parameters: Parameters, kept: Any = 1) -> FloatArray:
+    def predict(self, parameters: Parameters, kept: FloatArray | float = 1) -> FloatArray:
         """Return p (n,), with the hidden units thinned out by `kept` (n, hidden)."""
         p: FloatArray = expit(self.A @ (np.maximum(self.AX @ parameters[0], 0) * kept @ parameters[1]))
         return p
 
-    def loss(self, parameters: Parameters, kept: Any = 1) -> tuple[float, Parameters]:
+    def loss(self, parameters: Parameters, kept: FloatArray | float = 1) -> tuple[float, Parameters]:
         """Return the loss and its gradients with respect to W_1 and w_2."""
         W1, w2 = parameters
         H = self.AX @ W1
@@ -302,7 +319,7 @@ def _row_normalized(graph: Graph) -> sparse.csr_array:
     return sparse.csr_array(sparse.diags_array(1 / (graph.degrees + 1)) @ W)
 
 
-def _check_clean(clean: Any, n: int) -> BoolArray:
+def _check_clean(clean: ArrayLike, n: int) -> BoolArray:
     known: BoolArray = np.asarray(clean)
     if known.shape != (n,) or known.dtype != bool or not known.any():
         raise ValueError(f"clean must be booleans ({n},), one of them true at least, got {known.dtype} {known.shape}")

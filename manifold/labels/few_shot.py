@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from manifold._checks import check_count, check_features
+from manifold._typing import RandomState
 from manifold.labels._stacked import (
     FloatArray,
     centred,
@@ -84,14 +85,14 @@ class EpisodeAccuracy:
 
 
 def sample_episodes(
-    labels: Any,
+    labels: ArrayLike,
     n_episodes: int,
     *,
     n_way: int = 5,
     n_shots: int = 1,
     n_queries: int = 15,
     concentration: float | None = None,
-    random_state: Any = None,
+    random_state: RandomState = None,
 ) -> Episodes:
     """Draw N-way K-shot tasks: classes, and distinct examples of each, uniformly without replacement.
 
@@ -127,15 +128,15 @@ def sample_episodes(
     """
     for name, count in (("n_episodes", n_episodes), ("n_way", n_way), ("n_shots", n_shots), ("n_queries", n_queries)):
         check_count(count, name)
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be integers (n,), got {labels.dtype} {labels.shape}")
+    given = np.asarray(labels)
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers (n,), got {given.dtype} {given.shape}")
     if concentration is not None and not 0 < concentration < np.inf:
         raise ValueError(f"concentration must be a positive number, got {concentration!r}: 2 is usual")
     rng = np.random.default_rng(random_state)
     m = n_way * n_queries
     needed = n_shots + (n_queries if concentration is None else m)
-    members = [np.flatnonzero(labels == c) for c in np.unique(labels[labels >= 0])]
+    members = [np.flatnonzero(given == c) for c in np.unique(given[given >= 0])]
     members = [ids for ids in members if ids.size >= needed]
     if len(members) < n_way:
         raise ValueError(
@@ -156,7 +157,7 @@ def sample_episodes(
 
 
 def evaluate_episodes(
-    features: Any, episodes: Episodes, classify: Classifier | None = None, *, transforms: Sequence[Transform] = ()
+    features: object, episodes: Episodes, classify: Classifier | None = None, *, transforms: Sequence[Transform] = ()
 ) -> EpisodeAccuracy:
     """Return the accuracy of a classifier over episodes: mean ± 95 % confidence interval.
 
@@ -212,7 +213,7 @@ def evaluate_episodes(
     return EpisodeAccuracy(values, *mean_interval(values))
 
 
-def mean_interval(values: Any) -> tuple[float, float]:
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
     """Return the mean of independent values and the half-width of its 95 % confidence interval.
 
         t_{0.975, n - 1} sd / sqrt(n)
@@ -234,8 +235,8 @@ def mean_interval(values: Any) -> tuple[float, float]:
     >>> round(mean, 1), round(interval, 2)
     (58.6, 0.18)
     """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or values.size < 2 or np.isnan(values).any():
-        raise ValueError(f"values must be at least 2 numbers (n,), got shape {values.shape}: draw more episodes")
-    quantile = stdtrit(values.size - 1, 0.975)
-    return float(values.mean()), float(quantile * values.std(ddof=1) / np.sqrt(values.size))
+    given = np.asarray(values, dtype=np.float64)
+    if given.ndim != 1 or given.size < 2 or np.isnan(given).any():
+        raise ValueError(f"values must be at least 2 numbers (n,), got shape {given.shape}: draw more episodes")
+    quantile = stdtrit(given.size - 1, 0.975)
+    return float(given.mean()), float(quantile * given.std(ddof=1) / np.sqrt(given.size))

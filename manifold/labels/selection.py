@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from manifold._checks import check_count, check_features
+from manifold._typing import AnyArray, Floats, Ints, Mask, RandomState
 from manifold.backends import get_backend
+from manifold.errors import ManifoldDeprecationWarning, warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.labels.certainty import certainty
 from manifold.solvers import Solver, get_solver, report_failures
 
-METHODS = ("jlp", "coreset", "entropy", "random")
+STRATEGIES = ("jlp", "coreset", "entropy", "random")
 _DEFAULT_FILTER = Diffusion(0.99)
 
 
 def select(
     graph: Graph,
-    labelled: Any,
+    labelled: ArrayLike,
     budget: int,
     *,
-    method: str = "jlp",
-    features: Any = None,
-    distributions: Any = None,
+    strategy: str = "jlp",
+    features: ArrayLike | None = None,
+    distributions: ArrayLike | None = None,
     filter: Filter = _DEFAULT_FILTER,
     solver: str | Solver = "auto",
-    random_state: Any = None,
-) -> NDArray[np.int64]:
+    random_state: RandomState = None,
+    method: str | None = None,
+) -> Ints:
     """Choose the points whose labels would help most.
 
     Parameters
@@ -40,7 +41,7 @@ def select(
         Points that have labels; may be empty for "jlp", "coreset" and "random".
     budget : int
         How many more to choose.
-    method : {"jlp", "coreset", "entropy", "random"}
+    strategy : {"jlp", "coreset", "entropy", "random"}
         ``"jlp"``: the point that the labels reach least, f = h(S) 1_labelled, again and again, each choice joining
         the labels. ``"coreset"``: the point of `features` farthest from its nearest labelled one, again and
         again. ``"entropy"``: the least certain rows of `distributions`. ``"random"``: any.
@@ -54,6 +55,8 @@ def select(
         For "jlp", see `manifold.diffuse`.
     random_state : int or numpy.random.Generator, optional
         For "random".
+    method : str, optional
+        The old name of `strategy`, which warns.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def select(
     Raises
     ------
     ValueError
-        For ids outside the graph, a budget beyond the unlabelled points, an unknown method, or one that lacks what
+        For ids outside the graph, a budget beyond the unlabelled points, an unknown strategy, or one that lacks what
         it works on.
 
     Warns
@@ -87,30 +90,31 @@ def select(
     >>> select(two_pairs, [0], 2).tolist()
     [2, 1]
     """
+    if method is not None:
+        warn("select(method=) is select(strategy=) now, and will go in the next version", ManifoldDeprecationWarning)
+        strategy = method
     known = _mask(labelled, graph.n_nodes)
     check_count(budget, "budget")
     free = np.flatnonzero(~known)
     if budget > free.size:
         raise ValueError(f"budget={budget}, but only {free.size} points are not labelled: lower it")
-    if method == "jlp":
+    if strategy == "jlp":
         return _greedy_reach(graph, known, budget, filter=filter, solver=solver)
-    if method == "coreset":
+    if strategy == "coreset":
         return _greedy_cover(graph, known, budget, features)
-    if method == "entropy":
-        P = _require(distributions, graph, "distributions", "propagate(...).distributions")
+    if strategy == "entropy":
+        P = _require(distributions, graph, "distributions", cure="propagate(...).distributions")
         return free[np.lexsort((-graph.degrees[free], certainty(P)[free]))][:budget]
-    if method == "random":
+    if strategy == "random":
         return np.random.default_rng(random_state).choice(free, budget, replace=False)
-    raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+    raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
 
 
-def _greedy_reach(
-    graph: Graph, known: NDArray[np.bool_], budget: int, *, filter: Filter, solver: str | Solver
-) -> NDArray[np.int64]:
+def _greedy_reach(graph: Graph, known: Mask, budget: int, *, filter: Filter, solver: str | Solver) -> Ints:
     settings, _ = get_solver(solver, graph, filter)
     prepared = settings.prepare(graph, filter, get_backend())
 
-    def reach(seeds: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def reach(seeds: Mask) -> Floats:
         solution = prepared.solve(seeds * 1.0)
         report_failures(solution, "warn")
         return np.asarray(solution.scores, dtype=np.float64)
@@ -125,11 +129,11 @@ def _greedy_reach(
     return chosen
 
 
-def _greedy_cover(graph: Graph, known: NDArray[np.bool_], budget: int, features: Any) -> NDArray[np.int64]:
-    X = check_features(_require(features, graph, "features", "the points of the graph"), "features")
+def _greedy_cover(graph: Graph, known: Mask, budget: int, features: ArrayLike | None) -> Ints:
+    X = check_features(_require(features, graph, "features", cure="the points of the graph"), "features")
     squares = np.einsum("nd,nd->n", X, X)
 
-    def distances(i: int) -> NDArray[np.float32]:
+    def distances(i: int) -> AnyArray:
         return np.asarray(np.maximum(squares - 2 * (X @ X[i]) + squares[i], 0))
 
     known, nearest = known.copy(), np.full(graph.n_nodes, np.inf, dtype=X.dtype)
@@ -143,14 +147,14 @@ def _greedy_cover(graph: Graph, known: NDArray[np.bool_], budget: int, features:
     return chosen
 
 
-def _least(values: NDArray[Any], graph: Graph, known: NDArray[np.bool_]) -> int:
+def _least(values: AnyArray, graph: Graph, known: Mask) -> int:
     """Return the id of the least value that is not known; of those alike, the one of the largest degree."""
     values = np.where(known, np.inf, values)
     ties = np.flatnonzero(values == values.min())
     return int(ties[graph.degrees[ties].argmax()])
 
 
-def _mask(labelled: Any, n: int) -> NDArray[np.bool_]:
+def _mask(labelled: ArrayLike, n: int) -> Mask:
     ids = np.asarray(labelled)
     if ids.dtype == bool and ids.shape == (n,):
         ids = np.flatnonzero(ids)
@@ -163,8 +167,9 @@ def _mask(labelled: Any, n: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _require(values: Any, graph: Graph, name: str, cure: str) -> Any:
-    if values is None or len(values) != graph.n_nodes:
-        size = None if values is None else len(values)
-        raise ValueError(f"this method needs {name} of {graph.n_nodes} rows, got {size}: pass {cure}")
-    return values
+def _require(values: ArrayLike | None, graph: Graph, name: str, *, cure: str) -> AnyArray:
+    rows = None if values is None else np.asarray(values)
+    if rows is None or rows.shape[:1] != (graph.n_nodes,):
+        size = None if rows is None else rows.shape[0] if rows.ndim else rows.shape
+        raise ValueError(f"this strategy needs {name} of {graph.n_nodes} rows, got {size}: pass {cure}")
+    return rows

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from manifold import Diffusion, build_graph, datasets, diffuse, graph_from_affinity
+from manifold.errors import ManifoldDeprecationWarning, MemoryBudgetError
 from manifold.labels import propagate
 from manifold.labels.cleaning import (
     _glorot,
@@ -112,7 +113,7 @@ def test_names_of_classes_do_not_matter():
 @pytest.mark.parametrize(("method", "shots", "least"), [("gcn", 5, 0.97), ("gcn", 1, 0.95), ("diffusion", 1, 0.85)])
 def test_noisy_digits_are_told_from_right_ones(method, shots, least):
     X, y, noisy, clean = noisy_digits(shots, 2)
-    r = clean_labels(X, noisy, clean, method=method, random_state=2)
+    r = clean_labels(X, noisy, clean, relevance=method, random_state=2)
     assert class_auc(y, noisy, ~clean, r) > least
     believed, few, weighted = (
         ((X @ weighted_prototypes(X, noisy, w).T).argmax(axis=1) == y)[~clean].mean()
@@ -151,7 +152,7 @@ def test_unlabelled_and_wholly_clean_classes(rng):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"method": "magic"}, "method must be one of"),
+        ({"relevance": "magic"}, "relevance must be one of"),
         ({"labels": np.zeros(5, dtype=int)}, r"labels must be integers \(20,\)"),
         ({"labels": np.zeros(20)}, "labels must be integers"),
         ({"clean": np.zeros(20)}, "clean must be booleans"),
@@ -175,7 +176,7 @@ def three_clusters(rng, n=60):
 def test_the_first_choice_lies_in_the_cluster_without_labels(rng, method):
     X, y, graph = three_clusters(rng)
     labelled = [0, 20]
-    chosen = select(graph, labelled, 8, method=method, features=X)
+    chosen = select(graph, labelled, 8, strategy=method, features=X)
     assert y[chosen[0]] == 2
     assert np.unique([*labelled, *chosen]).size == 10
 
@@ -196,7 +197,7 @@ def test_choices_of_jlp_are_those_of_solving_afresh(rng):
 
 def test_coreset_is_the_greedy_cover(rng):
     X, _, graph = three_clusters(rng)
-    chosen = select(graph, [5], 10, method="coreset", features=X)
+    chosen = select(graph, [5], 10, strategy="coreset", features=X)
     centres = [5]
     for i in chosen:
         nearest = np.linalg.norm(X[:, None] - X[centres], axis=-1).min(axis=1)
@@ -208,7 +209,7 @@ def test_entropy_takes_the_least_certain(rng):
     _, y, graph = three_clusters(rng)
     labels = np.where(np.arange(60) % 20 == 0, y, -1)
     result = propagate(graph, labels)
-    chosen = select(graph, labels >= 0, 4, method="entropy", distributions=result.distributions)
+    chosen = select(graph, labels >= 0, 4, strategy="entropy", distributions=result.distributions)
     others = np.setdiff1d(np.flatnonzero(labels < 0), chosen)
     assert result.certainty[chosen].max() <= result.certainty[others].min()
 
@@ -222,7 +223,7 @@ def test_without_labels_the_hub_is_asked_about_first():
 
 def test_random_choices_are_uniform_and_repeatable(rng):
     _, _, graph = three_clusters(rng)
-    first, again = (select(graph, [1, 2], 58, method="random", random_state=6) for _ in range(2))
+    first, again = (select(graph, [1, 2], 58, strategy="random", random_state=6) for _ in range(2))
     assert (first == again).all()
     assert sorted(first) == [0, *range(3, 60)]
 
@@ -234,7 +235,7 @@ def test_chosen_labels_beat_random_ones_where_a_cluster_is_small(rng):
     graph = build_graph(X, 6, edges="sum")
     found = {}
     for method in ("jlp", "random"):
-        chosen = [select(graph, [0], 6, method=method, random_state=s) for s in range(10)]
+        chosen = [select(graph, [0], 6, strategy=method, random_state=s) for s in range(10)]
         found[method] = np.mean([np.unique(y[[0, *ids]]).size for ids in chosen])
     assert found["jlp"] == 5
     assert found["random"] < 4.5
@@ -243,14 +244,14 @@ def test_chosen_labels_beat_random_ones_where_a_cluster_is_small(rng):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"method": "magic"}, "method must be one of"),
+        ({"strategy": "magic"}, "strategy must be one of"),
         ({"budget": 60}, "only 59 points are not labelled"),
         ({"labelled": [60]}, r"labelled must lie in 0\.\.59"),
         ({"labelled": [-1]}, r"labelled must lie in 0\.\.59"),
         ({"labelled": [0.0]}, "labelled must be ids"),
-        ({"method": "coreset"}, "needs features of 60 rows"),
-        ({"method": "entropy"}, "needs distributions of 60 rows"),
-        ({"method": "coreset", "features": np.ones((3, 2))}, "needs features of 60 rows, got 3"),
+        ({"strategy": "coreset"}, "needs features of 60 rows"),
+        ({"strategy": "entropy"}, "needs distributions of 60 rows"),
+        ({"strategy": "coreset", "features": np.ones((3, 2))}, "needs features of 60 rows, got 3"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused(rng, change, match):
@@ -258,3 +259,41 @@ def test_what_cannot_be_chosen_is_refused(rng, change, match):
     settings = {"labelled": [0], "budget": 2} | change
     with pytest.raises(ValueError, match=match):
         select(graph, **settings)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint64, np.int64])
+def test_labels_at_the_end_of_their_dtype_have_prototypes(dtype):
+    labels = np.array([0, 127], dtype)
+    P = weighted_prototypes(np.eye(2), labels, np.ones(2))
+    assert P.shape == (128, 2)
+    np.testing.assert_array_equal(P[[0, 127]], np.eye(2))
+    assert not P[1:127].any()
+
+
+def test_a_label_that_would_fill_the_memory_is_refused():
+    with pytest.raises(
+        MemoryBudgetError, match=r"prototypes of 4611686018427387905 classes .* number the classes from 0"
+    ):
+        weighted_prototypes(np.eye(2), np.array([0, 2**62]), np.ones(2))
+    assert weighted_prototypes(np.eye(2), [-1, -1], [1, 1]).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"relevance must be numbers \(2,\)"):
+        weighted_prototypes(np.eye(2), [0, 1], [1])
+
+
+def test_labels_of_any_integers_are_cleaned_alike():
+    rng = np.random.default_rng(17)
+    X, labels, clean = rng.standard_normal((40, 5)), np.arange(40) % 2, np.arange(40) < 10
+    r = clean_labels(X, labels, clean, n_neighbors=5, random_state=3)
+    for high in (labels.astype(np.int8) + np.int8(126), labels.astype(np.uint64) + np.uint64(2**63 + 5)):
+        np.testing.assert_array_equal(clean_labels(X, high, clean, n_neighbors=5, random_state=3), r)
+
+
+def test_old_names_of_what_is_no_label_method_warn():
+    X, labels, clean = np.eye(4) + 0.1, np.zeros(4, int), np.arange(4) < 2
+    with pytest.warns(ManifoldDeprecationWarning, match=r"clean_labels\(relevance=\) now"):
+        old = clean_labels(X, labels, clean, method="diffusion")
+    np.testing.assert_array_equal(old, clean_labels(X, labels, clean, relevance="diffusion"))
+    graph = build_graph(X, 2)
+    with pytest.warns(ManifoldDeprecationWarning, match=r"select\(strategy=\) now"):
+        old = select(graph, [0], 2, method="random", random_state=1)
+    np.testing.assert_array_equal(old, select(graph, [0], 2, strategy="random", random_state=1))

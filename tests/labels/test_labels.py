@@ -202,8 +202,13 @@ def test_class_weights_of_paper_and_code():
     np.testing.assert_allclose(paper / paper[2], [7, 3.5, 1])
     np.testing.assert_allclose(code, 100 / 3 / np.array([10, 20, 70]))
     np.testing.assert_array_equal(class_weights([0, 0], 2), [1, 0])
+    np.testing.assert_array_equal(class_weights(np.array([0, 0], np.uint64), 2), [1, 0])
+    np.testing.assert_array_equal(class_weights([], 2), [0, 0])
     with pytest.raises(ValueError, match="'paper' or 'code'"):
         class_weights([0], 1, mode="book")
+    for columns in ([0, 3], [0.5], [[0]]):
+        with pytest.raises(ValueError, match=r"columns must be integers \(n,\) below n_classes=3"):
+            class_weights(columns, 3)
 
 
 def test_class_weights_of_a_propagation(digits):
