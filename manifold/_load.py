@@ -62,6 +62,7 @@ def load(path: str | PathLike[str], *, verify: str = "full") -> Any:
     if stored.kind not in KINDS:
         raise CorruptFileError(f"{path} holds a {stored.kind!r}; known are {', '.join(KINDS)}: upgrade manifold")
     module, name = KINDS[stored.kind]
+    # arrays that no save has written may fail in any of these ways; what is short of memory or of a file is not damaged
     try:
         return getattr(import_module(module), name)._from_stored(stored)
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:

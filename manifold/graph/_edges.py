@@ -70,7 +70,7 @@ def _directed_affinity(ids: NDArray[np.int32], weights: NDArray[np.float32]) -> 
     indptr = np.zeros(n + 1, dtype=np.int64)  # SciPy makes it int32 where that holds it
     np.cumsum(kept.sum(axis=1), out=indptr[1:])
     directed = sparse.csr_array((weights[kept], ids[kept], indptr), shape=(n, n))
-    directed.sort_indices()
+    directed.sort_indices()  # rows come by similarity, and hold no id twice: canonical now
     return directed
 
 

@@ -61,15 +61,17 @@ def graph_from_affinity(
             raise ValueError(f"W holds {below.sum()} negative weights (least {csr.data.min():g}): pass negative='clip'")
         csr.data[below], facts["clipped"] = 0, int(below.sum())
     if self_loops == "remove":
+        # found by hand: `setdiag` would store n zeros first, to be dropped again
         loops = np.repeat(np.arange(csr.shape[0], dtype=csr.indices.dtype), np.diff(csr.indptr)) == csr.indices
         n_loops = int(np.count_nonzero(csr.data[loops]))
         csr.data[loops] = 0
         facts |= {"self_loops_removed": n_loops} if n_loops else {}
-    csr.eliminate_zeros()
+    csr.eliminate_zeros()  # before the rule: a stored zero is no edge that could be asymmetric
     if edges is None:
         csr, n_averaged = without_rounding(csr, dtype)
         facts |= {"averaged": n_averaged} if n_averaged else {}
     else:
         csr, facts["edges"] = EDGE_RULES[edges](csr, csr.T.tocsr()), edges
+    # symmetric, canonical and positive by what was done to it: a second look would find nothing; degrees may overflow
     W = fit_precision(sparse.csr_array(csr))
     return Graph._trusted(W, facts=facts, self_loops=self_loops == "keep", degrees=row_sums(W))

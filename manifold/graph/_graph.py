@@ -94,15 +94,17 @@ class Graph:
         unread: str | None = None,
     ) -> None:
         W = small_indices(W)
+        # whoever has a graph may keep it as the key of what was computed from it: nothing in it may move
         for array in (W.data, W.indices, W.indptr, degrees, components):
             if array is not None:
                 array.flags.writeable = False
         if unread is None:
-            W.has_canonical_format = True
+            W.has_canonical_format = True  # or SciPy would look through W to find it out
         self._affinity, self._degrees, self._components, self._unread = W, degrees, components, unread
         self._facts, self._self_loops = MappingProxyType(dict(facts)), self_loops
 
     def __getstate__(self) -> tuple[object, ...]:
+        # the view of the facts cannot be pickled; what is known of the graph is not found out again
         return self.affinity, dict(self.facts), self.self_loops, self._degrees, self._components
 
     def __setstate__(self, state: tuple[sparse.csr_array, Facts, bool, Floats | None, Labels | None]) -> None:
@@ -176,6 +178,7 @@ class Graph:
     @property
     def nbytes(self) -> int:
         """Bytes of W, degrees and components."""
+        # degrees and components count before they are computed, too: a graph does not grow while it is used
         return sum(int(getattr(self._affinity, name).nbytes) for name in CSR) + (8 + 4) * self.n_nodes
 
     def scale(self, exponent: float) -> Floats:
@@ -212,7 +215,7 @@ class Graph:
         if not np.isfinite(W.data).all():
             raise ValueError(f"affinity has weights up to {self.affinity.data.max():.1e}, beyond {to}: rescale it")
         if (W.data == 0).any():
-            W = W.copy()
+            W = W.copy()  # its indices are those of this graph until here
             W.eliminate_zeros()
         kept = W.nnz == self.affinity.nnz
         return Graph._trusted(
@@ -238,7 +241,7 @@ class Graph:
         if ids.size and (ids.min() < 0 or ids.max() >= self.n_nodes):
             raise ValueError(f"nodes must lie in 0..{self.n_nodes - 1}, got {ids.min()}..{ids.max()}")
         W = self.affinity[ids][:, ids]
-        W.sort_indices()
+        W.sort_indices()  # SciPy leaves the columns in the order of `ids`
         return Graph._trusted(W, facts={**self.facts, "subgraph_of": self.n_nodes}, self_loops=self.self_loops)
 
     def to_scipy(self) -> sparse.csr_array:
@@ -318,7 +321,7 @@ class Graph:
             check_reach(self._affinity, self._degrees, self._components)
         except ValueError as error:
             raise CorruptFileError(f"{self._unread} holds no valid graph: {error}") from None
-        self._unread = None
+        self._unread = None  # last, so that no other thread takes W before it was looked through
 
     def summary(self) -> dict[str, object]:
         """Return what ``repr`` shows, as numbers, and how the graph was made.

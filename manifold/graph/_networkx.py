@@ -32,7 +32,7 @@ def from_networkx(graph: NetworkxGraph) -> sparse.csr_array:
     """
     import networkx as nx
 
-    if not len(graph):
+    if not len(graph):  # which networkx refuses
         return sparse.csr_array((0, 0))
     try:
         return nx.to_scipy_sparse_array(graph, weight="weight", format="csr")

@@ -27,6 +27,7 @@ def read_arrays(stored: Stored) -> tuple[sparse.csr_array, Floats | None, Labels
     if indices.dtype.kind != "i" or indptr.dtype.kind != "i" or data.dtype not in (np.float32, np.float64):
         raise ValueError(f"{', '.join(CSR)} have the dtypes {data.dtype}, {indices.dtype} and {indptr.dtype}")
     n = indptr.size - 1
+    # SciPy takes int32 arrays as they are, and looks at the ends of indptr only
     W = sparse.csr_array((data, indices, indptr), shape=(n, n))
     if W.nnz != indices.size:
         raise ValueError(f"indptr ends with {W.nnz}, and there are {indices.size} entries")
@@ -60,6 +61,7 @@ def check_content(W: sparse.csr_array, degrees: Floats | None, components: Label
     """
     check_indices(W)
     check_affinity(W, self_loops=self_loops)
+    # another machine may have added in another order
     if degrees is not None and not np.allclose(degrees, row_sums(W), rtol=1e-12, atol=0):
         raise ValueError("degrees are not the row sums of the affinity")
     if components is None or not components.size:
@@ -77,7 +79,7 @@ def check_reach(W: sparse.csr_array, degrees: Floats | None, components: Labels 
     >>> check_reach(sparse.csr_array([[0, 1], [1, 0]]), np.ones(2), np.zeros(2, dtype=np.int32))
     """
     check_indices(W)
-    if not W.has_canonical_format:
+    if not W.has_canonical_format:  # what adds two matrices relies on it
         raise ValueError("indices are out of order, or stored twice")
     n = W.shape[0]
     if components is not None and n and not 0 <= components.min() <= components.max() < n:

@@ -75,6 +75,7 @@ def look_through(index: Mapped, nodes: Ints | None = None) -> None:
     if index._unread is None:
         return
     ids, values, tail, error = (getattr(index, name) for name in ARRAYS)
+    # in parts: what is found of them, such as which are finite, takes memory of its own
     step = max(1, _MET // max(ids.shape[1], 1))
     parts = [nodes] if nodes is not None else [slice(start, start + step) for start in range(0, len(ids), step)]
     try:
@@ -84,12 +85,13 @@ def look_through(index: Mapped, nodes: Ints | None = None) -> None:
                 raise ValueError("tail and error must be finite and non-negative")
     except ValueError as problem:
         raise CorruptFileError(f"{index._unread} holds no valid index: {problem}") from None
-    if nodes is None:
+    if nodes is None:  # of some columns nothing is noted: they are few, and looking costs less than merging them
         object.__setattr__(index, "_unread", None)
 
 
 def _check_columns(ids: NDArray[np.uint32], values: AnyArray, *, below: int, signed: bool) -> None:
     if not ((ids[:, 1:] > ids[:, :-1]).all() and ids[:, -1:].max(initial=0) < max(below, 1)):
         raise ValueError(f"columns hold ids out of order, or not below {below}")
+    # finite first: to compare a NaN is an invalid operation, which some callers trap
     if not (np.isfinite(values).all() and (signed or (values >= 0).all())):
         raise ValueError("columns hold entries that are negative or no numbers")

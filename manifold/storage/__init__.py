@@ -110,7 +110,7 @@ def save_arrays(path: str | os.PathLike[str], *, kind: str, arrays: Mapping[str,
     plain = {name: checked(np.asarray(array), name) for name, array in arrays.items()}
     manifest = draft(kind, plain, parameters)
     with writing(folder) as locked:
-        replaced = _named_or_refuse(folder)
+        replaced = _named_or_refuse(folder)  # under the lock: what is in use now stays so until the rename
         sync(folder)  # of a manifest that came just before a crash, too
         if locked:
             _sweep(folder, _ours(folder))
@@ -122,7 +122,7 @@ def save_arrays(path: str | os.PathLike[str], *, kind: str, arrays: Mapping[str,
             sync(folder)
             os.replace(folder / f"manifest{token}.tmp", folder / MANIFEST)
             sync(folder)
-        except BaseException:
+        except BaseException:  # a KeyboardInterrupt too: only what this save wrote goes
             with suppress(OSError, CorruptFileError):
                 _sweep(folder, [name for name in _ours(folder) if token in name])
             raise
@@ -196,6 +196,7 @@ def _open_version(folder: Path, stack: ExitStack) -> tuple[Manifest, dict[str, t
                 for name, entry in entries.items():
                     files[name] = entry, opened.enter_context(open_plain(folder / entry.file))
             except FileNotFoundError:
+                # gone because a save has replaced this version, or lost
                 if read_manifest(folder)["sha256"] == manifest["sha256"]:
                     raise CorruptFileError(f"{entry.where}: its file {entry.file} is missing") from None
                 continue

@@ -67,6 +67,7 @@ class Entry:
         if type(size) is not int or not isinstance(digest, str):
             raise CorruptFileError(f"{where} ({file}) has no valid size or checksum")
         entry = Entry(where, file, dtype, tuple(shape), size, digest)
+        # an empty array may still have a shape that no memory could address
         addressable = math.prod(max(n, 1) for n in shape) * np.dtype(dtype).itemsize <= np.iinfo(np.intp).max
         if not addressable or size != entry.expected_size:
             raise CorruptFileError(f"{where} ({file}) declares a size that its shape and dtype do not have")
@@ -90,6 +91,7 @@ class Entry:
         found = os.fstat(file.fileno()).st_size
         if found != self.size:
             raise CorruptFileError(f"{what} has {found} bytes, and should have {self.size}: it was cut or replaced")
+        # compared, not parsed: a header of another writer could declare what the manifest does not
         if file.read(len(self.header)) != self.header:
             raise CorruptFileError(f"{what} begins with another header than its dtype and shape have: it was replaced")
         file.seek(0)
@@ -149,7 +151,7 @@ def write_array(path: Path, array: AnyArray) -> dict[str, object]:
     """Write an array durably, and return its entry in the manifest."""
     array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
     entry = Entry("", path.name, array.dtype.str, array.shape, 0, "")
-    data = array.reshape(-1).view(np.uint8).data
+    data = array.reshape(-1).view(np.uint8).data  # in chunks, so that a mapped array is never in memory whole
     digest = write(path, [entry.header, *(data[i : i + _CHUNK] for i in range(0, len(data), _CHUNK))])
     shape = list(entry.shape)
     return {"file": entry.file, "dtype": entry.dtype, "shape": shape, "bytes": entry.expected_size, "sha256": digest}
