@@ -9,18 +9,18 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._checks import check_count, check_features
+from manifold._typing import AnyArray
 from manifold.backends import get_backend
 from manifold.explorer._shared_basis import SharedBasis
 from manifold.filters import Diffusion, Filter
 from manifold.neighbors import PointSet, exact_search
 from manifold.ranking import Explanation, ManifoldSearch, Ranking, explain
 from manifold.solvers import SOLVERS, FastSpectralRanking, Hybrid, Solver
+from manifold.solvers.spectrum import Spectrum
 
 CHOICES = ("lanczos", *(name for name in SOLVERS if name not in ("lanczos", "direct")))
 
@@ -74,7 +74,7 @@ class Answer:
     """
 
     settings: Settings
-    nearest: tuple[NDArray[Any], NDArray[Any]]
+    nearest: tuple[AnyArray, AnyArray]
     ranking: Ranking
     seconds: float
 
@@ -107,7 +107,7 @@ class Exploration:
     [4, 10]
     """
 
-    def __init__(self, search: ManifoldSearch, X: Any, *, Q: Any = None, k: int = 10) -> None:
+    def __init__(self, search: ManifoldSearch, X: object, *, Q: object = None, k: int = 10) -> None:
         if not hasattr(search, "graph_"):
             raise ValueError("search is not fitted: call fit(X) first")
         n, metric = search.graph_.n_nodes, search.affinity.metric
@@ -128,6 +128,14 @@ class Exploration:
         ------
         ValueError
             For a query that is not there, an unknown solver, or one that cannot serve the filter.
+
+        Examples
+        --------
+        >>> from manifold import datasets
+        >>> X, _ = datasets.digits()
+        >>> exploration = Exploration(ManifoldSearch().fit(X[:200]), X[:200], k=3)
+        >>> exploration.answer(Settings(query=7)).ranking.ids.size
+        3
         """
         if not 0 <= settings.query < self.n_queries:
             raise ValueError(f"query must lie in 0..{self.n_queries - 1}, got {settings.query}")
@@ -150,12 +158,26 @@ class Exploration:
                 return replace(ranking, ids=ranking.ids[others], scores=ranking.scores[others], kept=None)
         return search.search(query, k=self.k)
 
-    def why(self, settings: Settings, item: Any) -> Explanation:
-        """Explain the score of an item, given by its id; raise ValueError for a filter that is no geometric series."""
+    def why(self, settings: Settings, item: int | str) -> Explanation:
+        """Explain the score of an item, given by its id; raise ValueError for a filter that is no geometric series.
+
+        >>> from manifold import datasets
+        >>> X, _ = datasets.digits()
+        >>> exploration = Exploration(ManifoldSearch().fit(X[:200]), X[:200], k=3)
+        >>> why = exploration.why(exploration.first, exploration.answer(exploration.first).ranking.ids[0].item())
+        >>> bool(abs(why.contributions.sum() - why.score) < 1e-6)
+        True
+        """
         return explain(self.search(settings, solver="cg"), self._queries.X[settings.query], item)
 
     def search(self, settings: Settings, *, solver: str | Solver | None = None) -> ManifoldSearch:
-        """Return the search with these settings, by their solver or the one given."""
+        """Return the search with these settings, by their solver or the one given.
+
+        >>> from manifold import datasets
+        >>> X, _ = datasets.digits()
+        >>> Exploration(ManifoldSearch().fit(X[:200]), X[:200]).search(Settings(n_seeds=2)).n_seeds
+        2
+        """
         return self._fitted.with_settings(
             filter=settings.filter,
             n_seeds=settings.n_seeds,
@@ -172,5 +194,5 @@ class Exploration:
         return solver
 
     @cached_property
-    def _spectrum(self) -> Any:
+    def _spectrum(self) -> Spectrum:
         return FastSpectralRanking().prepare(self._fitted.graph_, Diffusion(), get_backend("scipy")).spectrum

@@ -8,14 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from manifold._typing import AnyArray, Mask
 from manifold.explorer._exploration import Answer, Exploration
 from manifold.ranking import Explanation, ManifoldSearch
 
+if TYPE_CHECKING:  # not loaded before there is something to draw
+    from matplotlib.figure import Figure, SubFigure
+
+    from manifold.explorer._widgets import Widget
+
+Rows = TypeVar("Rows", Sequence[object], AnyArray)
 STATIC = "a still picture: pip install 'manifold-search[notebook]' brings the sliders"
 
 
@@ -68,13 +75,13 @@ class Explorer:
     def __init__(
         self,
         search: ManifoldSearch,
-        X: Any,
+        X: object,
         *,
-        Q: Any = None,
-        items: Sequence[Any] | None = None,
-        query_items: Sequence[Any] | None = None,
-        labels: Any = None,
-        query_labels: Any = None,
+        Q: object = None,
+        items: Sequence[object] | None = None,
+        query_items: Sequence[object] | None = None,
+        labels: ArrayLike | None = None,
+        query_labels: ArrayLike | None = None,
         k: int = 10,
     ) -> None:
         self.exploration = Exploration(search, X, Q=Q, k=k)
@@ -91,7 +98,7 @@ class Explorer:
         )
         if (self._labels is None) != (self._query_labels is None):
             raise ValueError("labels and query_labels say together what is right: give both, or neither")
-        self._ids: NDArray[Any] = search.ids_
+        self._ids: AnyArray = search.ids_
 
     @property
     def search(self) -> ManifoldSearch:
@@ -99,15 +106,29 @@ class Explorer:
         return self.exploration.search(self.settings)
 
     def answer(self) -> Answer:
-        """Return the lists of the settings that are shown; raise ValueError for settings that cannot be."""
+        """Return the lists of the settings that are shown; raise ValueError for settings that cannot be.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer.answer().nearest[0].size
+        3
+        """
         return self.exploration.answer(self.settings)
 
     @cached_property
-    def _row_of(self) -> dict[Any, int]:
+    def _row_of(self) -> dict[object, int]:
         return {name: row for row, name in enumerate(self._ids.tolist())}
 
-    def label(self, name: Any) -> Any:
-        """Return the label of the item of an id; "" without labels."""
+    def label(self, name: object) -> object:
+        """Return the label of the item of an id; "" without labels.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> int(explorer.label(5)), int(y[5])
+        (5, 5)
+        """
         return "" if self._labels is None else self._labels[self._row_of[name]]
 
     @property
@@ -115,15 +136,31 @@ class Explorer:
         """Whether there are labels to say what is right."""
         return self._labels is not None
 
-    def right(self, answer: Answer, ids: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which ids (k,) have the label of the query; none without labels."""
+    def right(self, answer: Answer, ids: AnyArray) -> Mask:
+        """Return which ids (k,) have the label of the query; none without labels.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer.right(explorer.answer(), np.array([0, 1, 10])).tolist()  # the query is a 0
+        [True, False, True]
+        """
         if self._query_labels is None:
             return np.zeros(len(ids), dtype=bool)
         label = self._query_labels[answer.settings.query]
+        if label is None or str(label) in ("-1", "", "nan", "<NA>"):  # none: nothing is known to be right
+            return np.zeros(len(ids), dtype=bool)
         return np.array([self.label(name) == label for name in ids.tolist()], dtype=bool)
 
     def explain(self, answer: Answer) -> str:
-        """Return an answer in words: its settings and time, what is right, what is proved, and how its solve went."""
+        """Return an answer in words: its settings and time, what is right, what is proved, and how its solve went.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> print(explorer.explain(explorer.answer()).splitlines()[1])
+        right: 3 of 3 nearest neighbours, 3 of 3 after diffusion
+        """
         ranking, k = answer.ranking, len(answer.ranking.ids)
         lines = [f"{answer.settings}: {1e3 * answer.seconds:.0f} ms"]
         if self.judged:
@@ -133,8 +170,15 @@ class Explorer:
         proof = "certified" if slack == 0 else f"slack {slack:.2g}" if np.isfinite(slack) else "nothing is proved"
         return "\n".join([*lines, f"top {k}: {proof}", ranking.diagnostics.explain()])
 
-    def figure(self, answer: Answer | None = None, *, note: str = "") -> Any:
-        """Return a Figure of the lists of an answer, by default that of the settings that are shown, and a note."""
+    def figure(self, answer: Answer | None = None, *, note: str = "") -> Figure | SubFigure:
+        """Return a Figure of the lists of an answer, by default that of the settings that are shown, and a note.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> len(explorer.figure(explorer.answer()).axes)
+        1
+        """
         from manifold import plotting
 
         answer = self.answer() if answer is None else answer
@@ -163,6 +207,14 @@ class Explorer:
         ------
         ValueError
             For a rank that is not there, and for filters other than `Diffusion` and `RegularizedDiffusion`.
+
+        Examples
+        --------
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer.why(rank=1).item == explorer.answer().ranking.ids[0].item()
+        True
         """
         if not 1 <= rank <= self.exploration.k:
             raise ValueError(f"rank must lie in 1..{self.exploration.k}, got {rank}")
@@ -177,36 +229,43 @@ class Explorer:
         items = None if self._items is None else {name: self._item(name) for name in named}
         return _encoded(plotting.explanation(why, items=items))
 
-    def _item(self, name: Any) -> Any:
+    def _item(self, name: object) -> object:
         return f"item {name}" if self._items is None else self._items[self._row_of[name]]
 
     def png(self, answer: Answer | None = None, *, note: str = "") -> bytes:
-        """Return the figure as an encoded picture."""
+        """Return the figure as an encoded picture.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer.png()[:4]
+        b'\\x89PNG'
+        """
         return _encoded(self.figure(answer, note=note))
 
-    def widget(self) -> Any:
+    def widget(self) -> Widget:
         """Return the sliders with what they show, an ``ipywidgets.Widget``; raise ImportError without the extra."""
         from manifold.explorer._widgets import build
 
         return build(self)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
         """Show the sliders where there are any, and a picture where there are none, in stored notebooks too."""
         try:
             live, note = self.widget()._repr_mimebundle_(), ""
         except ImportError:
-            live, note = {}, STATIC
+            live, note = dict[str, object](), STATIC
         answer = self.answer()
         return {**live, "image/png": self.png(answer, note=note), "text/plain": self.explain(answer)}
 
 
-def _encoded(figure: Any) -> bytes:
+def _encoded(figure: Figure | SubFigure) -> bytes:
     file = BytesIO()
-    figure.savefig(file, format="png", dpi=80)  # what follows a slider is to be quick
+    figure.figure.savefig(file, format="png", dpi=80)  # what follows a slider is to be quick
     return file.getvalue()
 
 
-def _rows(given: Any, n: int, name: str) -> Any:
+def _rows(given: Rows | None, n: int, name: str) -> Rows | None:
     """Return what was given for each of n rows; raise ValueError for another number of them."""
     if given is not None and len(given) != n:
         raise ValueError(f"{name} has {len(given)} rows, and should have {n}")

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from scipy import sparse
 
@@ -17,6 +16,7 @@ from manifold.backends import Backend
 from manifold.filters import Filter, RegularizedDiffusion
 from manifold.graph import Graph
 from manifold.solvers import Lanczos, LanczosSolution, Prepared, Solution, Solver
+from manifold.solvers.base import Callback
 
 _KEPT = 8  # bases of the seeds that were looked at last
 _ROUGHEST = RegularizedDiffusion(0.99)  # its poles, at +-1 / 0.995, ask for a longer basis than what is usual
@@ -76,7 +76,8 @@ class SharedBasis(Solver):
             return answer
         return self._grow(key, longer().solve(seeds))
 
-    def _grow(self, key: tuple[bytes, ...], solution: Any) -> Solution:
+    def _grow(self, key: tuple[bytes, ...], solution: Solution) -> Solution:
+        assert isinstance(solution, LanczosSolution)  # what Lanczos answers
         self._kept[key], self.n_grown = solution, self.n_grown + 1
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
@@ -91,6 +92,8 @@ class _Refiltering(Prepared):
     filter: Filter
     longer: Callable[[], Prepared]
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Any = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; `x0` and `callback` are of no use to a basis that is there already."""
+        if not isinstance(seeds, sparse.csc_array):
+            raise TypeError(f"seeds must be a csc_array (n, q), as a search makes them, got {type(seeds).__name__}")
         return self.shared.refilter(seeds, self.filter, self.longer)

@@ -8,27 +8,61 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from types import ModuleType
+from typing import Protocol
 
-from manifold.explorer._exploration import CHOICES, Answer, Settings
+from manifold._typing import AnyArray, Mask
+from manifold.explorer._exploration import CHOICES, Answer, Exploration, Settings
 from manifold.filters import Diffusion, Filter, Heat, RegularizedDiffusion
 
-Explorer = Any  # which imports this file
+
+class Widget(Protocol):
+    """What a notebook asks of sliders."""
+
+    def _repr_mimebundle_(self) -> dict[str, object]: ...
+
+
+class Shown(Protocol):
+    """What is asked of an `Explorer`, which imports this file."""
+
+    settings: Settings
+    exploration: Exploration
+
+    @property
+    def judged(self) -> bool:
+        """Whether it is known what is right."""
+
+    def explain(self, answer: Answer) -> str:
+        """Return an answer in words."""
+
+    def label(self, name: object) -> object:
+        """Return the label of an item."""
+
+    def png(self, answer: Answer) -> bytes:
+        """Return the picture of an answer."""
+
+    def right(self, answer: Answer, ids: AnyArray) -> Mask:
+        """Return which items are right."""
+
+    def why_png(self, rank: int) -> bytes:
+        """Return the picture of why an item has its rank."""
+
 
 _OF_ALPHA: dict[str, Callable[[float], Filter]] = {"Diffusion": Diffusion, "RegularizedDiffusion": RegularizedDiffusion}
 _CELL = "padding: 0 1em 0 0; text-align: left"
 
 
-def ipywidgets() -> Any:
+def ipywidgets() -> ModuleType:
     """Return the package, or raise ImportError that names the extra."""
     try:
         import ipywidgets
     except ImportError as error:
         raise ImportError("the sliders need ipywidgets: pip install 'manifold-search[notebook]'") from error
-    return ipywidgets
+    package: ModuleType = ipywidgets
+    return package
 
 
-def build(explorer: Explorer) -> Any:
+def build(explorer: Shown) -> Widget:
     """Return sliders beside the lists they give, pictures below; what cannot be done is said where the words are."""
     widgets = ipywidgets()
     controls = Controls(explorer.settings, explorer.exploration.n_queries)
@@ -36,7 +70,7 @@ def build(explorer: Explorer) -> Any:
     words, lists = widgets.HTML(), widgets.HTML()
     picture, why = widgets.Image(format="png"), widgets.Image(format="png")
 
-    def show(_: Any = None) -> None:
+    def show(_: object = None) -> None:
         """Answer for what the controls say, or say why that cannot be."""
         settings = controls.read()
         try:
@@ -49,7 +83,7 @@ def build(explorer: Explorer) -> Any:
         lists.value, picture.value = table(explorer, answer), explorer.png(answer)
         show_why()
 
-    def show_why(_: Any = None) -> None:
+    def show_why(_: object = None) -> None:
         why.layout.display = "none"
         if rank.value:
             try:
@@ -66,7 +100,8 @@ def build(explorer: Explorer) -> Any:
     words.layout.margin, controls.box.layout.margin = "0 0 1em 0", "0 2em 0 0"
     controls.box.children += (rank,)
     beside = widgets.HBox([controls.box, widgets.VBox([words, lists])])
-    return widgets.VBox([beside, picture, why])
+    whole: Widget = widgets.VBox([beside, picture, why])
+    return whole
 
 
 def _refused(error: Exception, more: str = "") -> str:
@@ -99,7 +134,7 @@ class Controls:
         self.box = widgets.VBox(self.all)
         self._serve(chosen)
 
-    def observe(self, changed: Any) -> None:
+    def observe(self, changed: Callable[[object], None]) -> None:
         """Call `changed` after every change."""
         self.filter.observe(lambda change: self._serve(change["new"]), "value")
         for control in self.all:
@@ -126,7 +161,7 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def table(explorer: Explorer, answer: Answer) -> str:
+def table(explorer: Shown, answer: Answer) -> str:
     """Return the two lists of an answer as a table: rank, and of each item its id, label, a tick or a cross."""
     before, after = answer.nearest[0], answer.ranking.ids
     columns = [_column(explorer, answer, ids) for ids in (before, after)]
@@ -139,7 +174,7 @@ def table(explorer: Explorer, answer: Answer) -> str:
     return f"<table style='line-height: 1.3'><tr>{head}</tr>{rows}</table>"
 
 
-def _column(explorer: Explorer, answer: Answer, ids: Any) -> list[str]:
+def _column(explorer: Shown, answer: Answer, ids: AnyArray) -> list[str]:
     if not explorer.judged:
         return [escape(str(name)) for name in ids.tolist()]
     marks = ["✓" if good else "✗" for good in explorer.right(answer, ids)]

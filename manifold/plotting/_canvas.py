@@ -35,6 +35,7 @@ HIGHLIGHT = "#F0E442"  # their yellow, on a dark edge
 HEAT = "viridis"  # of a score: lightness says it too
 SHADE = LinearSegmentedColormap.from_list("shade", ["white", PALETTE[0]])  # of a share
 DPI = 120
+_LAYOUTS = 8  # at most, until axes of equal scales and what stands beside them fit
 SMALL = 8  # points: legends and notes
 Drawn = TypeVar("Drawn", Axes, Figure, SubFigure, Figure | SubFigure)
 
@@ -46,10 +47,22 @@ class Picture(Figure):
     """
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw it, without a warning for each box."""
+        """Draw it, without a warning for each box, and laid out until it fits: axes of equal scales need it."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+            self._settle()
             super().draw(renderer)
+
+    def _settle(self) -> None:
+        """Lay it out again while what is drawn reaches beyond the edges: it may rest there for some rounds."""
+        engine = self.get_layout_engine()
+        if engine is None or all(ax.get_aspect() == "auto" for ax in self.axes):
+            return
+        for _ in range(_LAYOUTS):
+            engine.execute(self)
+            drawn, (width, height) = self.get_tightbbox(), self.get_size_inches()
+            if min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.005:
+                return
 
     def _repr_png_(self) -> bytes:
         file = BytesIO()

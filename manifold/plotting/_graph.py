@@ -157,7 +157,7 @@ def draw_edges(ax: Axes, graph: Graph, xy: AnyArray) -> None:
     upper = sparse.coo_array(sparse.triu(graph.affinity, k=1))
     if not upper.nnz:
         return
-    crowd = np.clip(3000 / upper.nnz, 0.2, 1)
+    crowd = np.clip(3000 / upper.nnz, 0.05, 1)
     shade = crowd * (0.15 + 0.45 * upper.data / upper.data.max())
     segments = xy[np.stack([upper.row, upper.col], axis=1)]
     lines = LineCollection(list(segments), colors=FAINT, linewidths=0.5, alpha=shade.tolist(), zorder=1)

@@ -100,13 +100,11 @@ def draw_pixels(ax: Axes, pixels: AnyArray, extent: tuple[float, float, float, f
 
 def share_grey_scale(images: list[AxesImage]) -> None:
     """Give grey images one scale: 0..255 for bytes, 0..1 for shares and masks, else from 0, or the least, on."""
-    grey = [image for image in images if image.get_gid() == GREY]
-    values: list[AnyArray] = [np.asarray(image.get_array()) for image in grey]
-    if not values:
-        return
-    known = np.concatenate([part[np.isfinite(part)].astype(np.float64) for part in values])
-    low, high = float(known.min(initial=0)), float(known.max(initial=0))
-    bytes_ = high > 1 and any(part.dtype == np.uint8 for part in values)
-    high = 255.0 if bytes_ else max(high, 1.0)
-    for image in grey:
-        image.set_clim(low, high)
+    grey = [(image, np.asarray(image.get_array())) for image in images if image.get_gid() == GREY]
+    for bytes_ in (True, False):
+        group = [(image, values) for image, values in grey if (values.dtype == np.uint8) == bytes_]
+        lows = [float(values[np.isfinite(values)].min(initial=0)) for _, values in group]
+        high = max([float(values[np.isfinite(values)].max(initial=0)) for _, values in group], default=0.0)
+        high = 255.0 if bytes_ and high > 1 else max(high, 1.0)
+        for image, _ in group:
+            image.set_clim(min(lows), high)
