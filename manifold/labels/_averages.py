@@ -16,7 +16,12 @@ from manifold.labels.targets import Targets
 
 
 def moments(targets: Targets) -> sparse.csc_array:
-    """Return the columns to average: 1, y, and for real values, which are standardised, y^2."""
+    """Return the columns to average: 1, y, and for real values, which are standardised, y^2.
+
+    >>> from manifold.labels.targets import encode
+    >>> moments(encode([1.0, np.nan, 5.0], 3, kind="values")).toarray().tolist()
+    [[1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+    """
     Y = targets.Y.toarray()
     if targets.kind == "values":
         unit, mean, scale = _standard(targets)

@@ -74,7 +74,11 @@ class Problem:
 
 
 def rows_to_one(scores: AnyArray) -> AnyArray:
-    """Return the positive part of scores (n, c), a new array, in rows of sum 1; a row without one stays 0."""
+    """Return the positive part of scores (n, c), a new array, in rows of sum 1; a row without one stays 0.
+
+    >>> rows_to_one(np.array([[3.0, 1.0], [2.0, -1.0], [0.0, -1.0]])).tolist()
+    [[0.75, 0.25], [1.0, 0.0], [0.0, 0.0]]
+    """
     P: AnyArray = np.maximum(scores, 0)
     mass = P.sum(axis=1, keepdims=True)
     P /= np.where(mass > 0, mass, 1)

@@ -73,7 +73,12 @@ def poisson_sources(problem: Problem) -> Floats:
 
 
 def centred(u: Floats, graph: Graph) -> Floats:
-    """Return u less its mean over each component, weighted by degrees: then sum_i d_i u_i = 0 in each."""
+    """Return u less its mean over each component, weighted by degrees: then sum_i d_i u_i = 0 in each.
+
+    >>> from manifold import graph_from_affinity
+    >>> centred(np.array([[1.0], [3.0]]), graph_from_affinity([[0, 1], [1, 0]])).tolist()
+    [[-1.0], [1.0]]
+    """
     m, degrees = graph.n_components, graph.degrees
     volume = np.bincount(graph.components, degrees, minlength=m)
     weights = degrees / np.where(volume > 0, volume, 1)[graph.components]

@@ -56,7 +56,15 @@ class PseudoLabels:
 
     @property
     def classes(self) -> AnyArray:
-        """The classes (c,), sorted."""
+        """The classes (c,), sorted.
+
+        Examples
+        --------
+        >>> X = [[0.0], [0.1], [0.2], [5.0], [5.1]]
+        >>> found = pseudo_labels(X, ["a", None, None, "b", None], n_neighbors=1)
+        >>> found.classes.tolist(), found.labels.tolist()
+        (['a', 'b'], ['a', 'a', 'a', 'b', 'b'])
+        """
         return self.propagation.classes
 
     @property
@@ -66,7 +74,15 @@ class PseudoLabels:
 
     @property
     def weights(self) -> Floats:
-        """omega_i zeta_{y_i} of each point (n,): what its loss is multiplied by; 0 where no label reaches."""
+        """omega_i zeta_{y_i} of each point (n,): what its loss is multiplied by; 0 where no label reaches.
+
+        Examples
+        --------
+        >>> X = [[0.0], [0.1], [0.2], [5.0], [5.1]]
+        >>> found = pseudo_labels(X, ["a", None, None, "b", None], n_neighbors=1)
+        >>> found.weights.round(3).tolist()
+        [0.8, 0.8, 0.8, 1.2, 1.2]
+        """
         columns = self.propagation.columns
         return np.where(columns >= 0, self.omega * self.zeta[columns], 0.0)
 
@@ -83,6 +99,15 @@ class PseudoLabels:
             For another ending.
         ImportError
             For ``.parquet`` without pyarrow.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> X = [[0.0], [0.1], [0.2], [5.0], [5.1]]
+        >>> found = pseudo_labels(X, ["a", None, None, "b", None], n_neighbors=1)
+        >>> with TemporaryDirectory() as folder:
+        ...     print(found.save(f"{folder}/labels.csv").read_text().splitlines()[1])
+        a,1.0,0.8,0.8,True
         """
         path = Path(path)
         if path.suffix not in _WRITERS:

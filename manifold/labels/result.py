@@ -52,7 +52,15 @@ class Propagation:
 
     @property
     def scores(self) -> AnyArray:
-        """What the method computed, before rows were normalised: the start, `x0`, of a refresh."""
+        """What the method computed, before rows were normalised: the start, `x0`, of a refresh.
+
+        Examples
+        --------
+        >>> from manifold import graph_from_affinity, propagate
+        >>> pairs = graph_from_affinity(np.kron(np.eye(2), [[0, 1], [1, 0]]))
+        >>> propagate(pairs, [7, -1, 9, -1]).scores.astype(float).round(2).tolist()[::2]
+        [[0.51, 0.0], [0.0, 0.51]]
+        """
         scores: AnyArray = self.solution.scores
         return scores
 
@@ -64,6 +72,13 @@ class Propagation:
         ------
         ValueError
             For real values and several labels a point, which are no columns.
+
+        Examples
+        --------
+        >>> from manifold import graph_from_affinity, propagate
+        >>> pairs = graph_from_affinity(np.kron(np.eye(2), [[0, 1], [1, 0]]))
+        >>> propagate(pairs, [7, -1, 9, -1]).columns.tolist()
+        [0, 0, 1, 1]
         """
         if self.labels.ndim > 1 or not self.distributions.shape[1]:
             raise ValueError("columns are those of classes: real values and several labels a point have none")
@@ -71,7 +86,15 @@ class Propagation:
 
     @property
     def class_weights(self) -> Floats:
-        """Weight of each class in a loss (c,), inverse to its size, of mean 1; see `manifold.labels.class_weights`."""
+        """Weight of each class in a loss (c,), inverse to its size, of mean 1; see `manifold.labels.class_weights`.
+
+        Examples
+        --------
+        >>> from manifold import graph_from_affinity, propagate
+        >>> pairs = graph_from_affinity(np.kron(np.eye(2), [[0, 1], [1, 0]]))
+        >>> propagate(pairs, [7, -1, 9, -1]).class_weights.tolist()
+        [1.0, 1.0]
+        """
         return class_weights(self.columns, self.classes.size)
 
     def save(self, path: str | PathLike[str]) -> Path:
