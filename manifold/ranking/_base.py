@@ -4,33 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from manifold._typing import AnyArray, Floats, Ints, Mask
+from manifold.ranking._collection import is_missing
 from manifold.solvers import Solution
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True, eq=False)
+_SHOWN = 10  # rows of a table in a notebook
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Ranking:
-    """The ranked answers to q queries; unpacks as ``ids, scores``.
+    """The ranked answers to q queries; unpacks as ``ids, scores``, and `len` is q.
 
     Attributes
     ----------
     ids : (q, k), or (k,) for one 1-D query
-        External ids, best first.
+        External ids, best first; -1 (or "", or None among UUIDs) pads a row that has fewer.
     scores : (q, k) float
         Diffusion scores; 0 for items the diffusion does not reach, which follow in the order of the baseline.
     slack : (q,) float
         It is proved that no item left out has an exact score above (1 + slack) times the exact score of any item
-        returned; ``inf`` where nothing is proved.
+        returned; ``inf`` where nothing is proved, or where nothing is to be proved: a query without a seed (zero, or
+        of no positive similarity to any item) gives every item the score 0.
     certified : (q,) bool
         ``slack == 0``: the returned *set* is that of the exact scores.
     diagnostics : Solution
         Status, iterations, residual and error bound of each query's solve (its scores are left out).
     kept : (q,) int, optional
         How many of the first places are those of the nearest items, left alone by an `Adaptation`.
+    n_unknown : (q,) int, optional
+        How many of the last places are ids that the collection does not hold, put there by
+        ``rerank(unknown="behind")``; the slack speaks of the others.
 
     Examples
     --------
@@ -40,31 +51,101 @@ class Ranking:
     ['a', 'b']
     """
 
-    ids: NDArray[Any]
-    scores: NDArray[Any]
-    slack: NDArray[np.float64]
+    ids: AnyArray
+    scores: Floats
+    slack: Floats
     diagnostics: Solution
-    kept: NDArray[np.int64] | None = None
+    kept: Ints | None = None
+    n_unknown: Ints | None = None
 
     @property
-    def certified(self) -> NDArray[np.bool_]:
-        """Whether each returned set is proved to be that of the exact scores."""
+    def certified(self) -> Mask:
+        """Whether each returned set is proved to be that of the exact scores.
+
+        >>> nothing = Solution(np.empty(0), (), np.empty(0, int), residual=np.empty(0), error_bound=np.empty(0))
+        >>> Ranking(np.array([[4], [2]]), np.ones((2, 1)), np.array([0.0, 0.1]), nothing).certified.tolist()
+        [True, False]
+        """
         return np.equal(self.slack, 0)
 
     @property
-    def tied(self) -> NDArray[np.bool_]:
-        """Whether the cut goes through scores that are equal to nine digits: no set is better than the one returned."""
+    def tied(self) -> Mask:
+        """Whether the cut goes through scores that are equal to nine digits: no set is better than the one returned.
+
+        >>> nothing = Solution(np.empty(0), (), np.empty(0, int), residual=np.empty(0), error_bound=np.empty(0))
+        >>> Ranking(np.array([[4], [2]]), np.ones((2, 1)), np.array([1e-12, 0.1]), nothing).tied.tolist()
+        [True, False]
+        """
         return np.logical_and(self.slack > 0, self.slack < 1e-9)
 
-    def __iter__(self) -> Iterator[NDArray[Any]]:
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a long table: query, rank (1 is best), id, score, slack and certified; what pads a row is left out.
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+
+        Examples
+        --------
+        >>> from manifold import ManifoldSearch
+        >>> ranking = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).similar([0, 1], k=2)
+        >>> ranking.to_pandas()["rank"].tolist(), ranking.to_pandas()["id"].tolist()
+        ([1, 2, 1, 2], [1, 2, 0, 2])
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas: pip install pandas, or use .ids and .scores") from error
+        queries, places, ids, scores = self._listed()
+        return pandas.DataFrame(
+            {
+                "query": queries,
+                "rank": places + 1,
+                "id": ids,
+                "score": scores,
+                "slack": self.slack[queries],
+                "certified": self.certified[queries],
+            }
+        )
+
+    def _listed(self) -> tuple[Ints, Ints, AnyArray, Floats]:
+        """Return query, place, id and score of all that is no padding."""
+        ids, scores = np.atleast_2d(self.ids), np.atleast_2d(self.scores)
+        queries, places = np.nonzero(~is_missing(ids))
+        return queries, places, ids[queries, places], scores[queries, places]
+
+    def __len__(self) -> int:
+        return int(self.slack.size)
+
+    def __bool__(self) -> bool:
+        """Return True: an answer to no queries is still an answer."""
+        return True
+
+    def __iter__(self) -> Iterator[AnyArray]:
         return iter((self.ids, self.scores))
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.ids.shape))
-        return f"Ranking: {shape} ids, {self.certified.sum()} of {self.slack.size} certified"
+        sure = f"{self.certified.sum()} of {len(self)} certified"
+        finite = self.slack[np.isfinite(self.slack)]
+        if finite.max(initial=0) > 0:
+            sure += f", slack at most {finite.max():.2g}"
+        if finite.size < len(self):
+            sure += f", {len(self) - finite.size} unproved"
+        return f"Ranking: {shape} ids, {sure}"
+
+    def _repr_html_(self) -> str:
+        """Return the first places of the first queries as a table, for notebooks."""
+        rows = [
+            f"<tr><td>{q}</td><td>{place + 1}</td><td>{escape(str(name))}</td><td>{score:.4g}</td></tr>"
+            for q, place, name, score in zip(*(part[:_SHOWN].tolist() for part in self._listed()), strict=True)
+        ]
+        head = "<tr><th>query</th><th>rank</th><th>id</th><th>score</th></tr>"
+        return f"<table><caption>{escape(repr(self))}</caption>{head}{''.join(rows)}</table>"
 
 
-def proved_slack(last: NDArray[np.float64], outside: NDArray[np.float64]) -> NDArray[np.float64]:
+def proved_slack(last: Floats, outside: Floats) -> Floats:
     """Return the slack (q,) from lower bounds on the returned scores and upper bounds on those left out.
 
     >>> proved_slack(np.array([2.0, 2.0, 0.0]), np.array([1.0, 3.0, 1.0])).tolist()

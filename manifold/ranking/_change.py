@@ -26,9 +26,7 @@ from manifold.ranking._inputs import same_place
 from manifold.ranking.pooling import check_owners
 
 
-def joined(
-    fitted: Fitted, X: ArrayLike, ids: ArrayLike | None, *, images: ArrayLike | None = None
-) -> tuple[Fitted, AnyArray]:
+def joined(fitted: Fitted, X: ArrayLike, ids: object, *, images: ArrayLike | None = None) -> tuple[Fitted, AnyArray]:
     """Return the state with new items, and their ids; of a search over regions, the images 0, 1, ... of new regions."""
     points, neighbors = _changeable(fitted)
     new = check_features(on_host(same_place(X, fitted.home, "X"), fitted.backend))
@@ -42,7 +40,7 @@ def joined(
         m_named = int(added.max(initial=-1)) + 1
     else:
         m_named = m
-    n_named = fitted.ids.values.size
+    n_named = len(fitted.ids)
     names = fitted.ids.with_more(ids, m_named)
     require_memory(2 * 4 * (old.size + new.size), purpose=f"adding {m} points to {n}", cure="fit anew")
     together = points.with_rows(new)
@@ -53,13 +51,13 @@ def joined(
     return changed, names.values[n_named:]
 
 
-def left(fitted: Fitted, ids: ArrayLike) -> Fitted:
+def left(fitted: Fitted, ids: object) -> Fitted:
     """Return the state without some items, or images with all their regions."""
     points, neighbors = _changeable(fitted)
     gone = np.atleast_1d(fitted.ids.rows(ids))
     if (gone < 0).any() or np.unique(gone).size != gone.size:
         raise ValueError("ids must name each item that leaves once, and not the missing marker")
-    stay = np.setdiff1d(np.arange(fitted.ids.values.size), gone)
+    stay = np.setdiff1d(np.arange(len(fitted.ids)), gone)
     kept, owners = stay, None
     if fitted.pooling is not None:
         remaining = np.isin(fitted.pooling.owners, gone, invert=True)

@@ -1,31 +1,45 @@
-"""The collection's ids: external names to rows and back."""
+"""The collection's ids: external names to rows and back, exactly.
+
+Names are integers of any size, texts or UUIDs, whatever holds them. One array keeps them: integers and short texts as
+NumPy has them, all else as objects, so that no name is rounded, cut, or widened by another.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from math import isnan
 from typing import Self
+from uuid import UUID
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from manifold._typing import AnyArray, Ints
+from manifold._typing import AnyArray, DType, Ints, Mask
+
+INTEGERS, TEXTS, UUIDS = "integers", "strings", "UUIDs"
+MISSING: dict[str, int | str | None] = {INTEGERS: -1, TEXTS: "", UUIDS: None}  # what stands where there is no answer
+
+_HELD: dict[str, tuple[type, ...]] = {TEXTS: (str,), INTEGERS: (int, np.integer), UUIDS: (UUID,)}
+_WIDEST = 256  # characters of the longest text that an array of fixed width is made for
 
 
 class Ids:
-    """Distinct integer or string ids of n items, looked up in O(log n).
+    """Distinct names of n items, integers or texts or UUIDs, looked up in O(log n).
 
     Parameters
     ----------
-    ids : (n,) integers or strings, or None
+    ids : (n,) integers, strings or UUIDs, or None
         By default 0..n-1.
     n : int
     following : int
         The least integer that new items may be named; at least the largest id plus one.
+    kind : {"integers", "strings", "UUIDs"}, optional
+        What names are where there are none to tell.
 
     Raises
     ------
     TypeError, ValueError
-        For names of another kind or shape, that repeat, or that mark a missing item.
+        For names of another kind or shape, that repeat, or that mark a missing item: -1, "" and None.
 
     Examples
     --------
@@ -33,31 +47,53 @@ class Ids:
     [1, 0]
     """
 
-    def __init__(self, ids: ArrayLike | None, n: int, *, following: int = 0) -> None:
-        self.values: AnyArray = np.arange(n) if ids is None else as_names(ids)
-        if self.values.shape != (n,):
-            raise ValueError(f"ids must name each of the {n} items, got shape {self.values.shape}")
-        if self.values.dtype.kind not in "iuU":
-            raise TypeError(f"ids must be integers or strings, got dtype {self.values.dtype}")
-        if (self.values == self.missing).any():
-            raise ValueError(f"ids must not be {self.missing!r}, which marks a missing item")
+    def __init__(self, ids: object, n: int, *, following: int = 0, kind: str | None = None) -> None:
+        names, found = (np.arange(n), INTEGERS) if ids is None else as_names(ids)
+        if names.shape != (n,):
+            raise ValueError(f"ids must name each of the {n} items, got shape {names.shape}")
+        self._held: AnyArray | Callable[[], AnyArray] = names
+        self.kind, self._least = found or kind or INTEGERS, following
+        if (found is None and n) or is_missing(names).any():
+            raise ValueError(f"ids must not be {self.missing!r}, which marks a missing item: choose other names")
         if ids is not None:
             repeated = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
             if repeated.size:
-                raise ValueError(f"ids must be distinct, {self._sorted[repeated[0]].item()!r} occurs twice or more")
-        self._least = following
+                again = self._sorted[repeated[:1]].tolist()[0]
+                raise ValueError(f"ids must be distinct, {again!r} occurs twice or more")
 
     @classmethod
-    def trusted(cls, values: AnyArray, *, following: int = 0) -> Self:
-        """Return ids that were checked when they were saved: nothing is looked at before it is asked for."""
+    def trusted(cls, values: AnyArray | Callable[[], AnyArray], *, following: int = 0, kind: str = INTEGERS) -> Self:
+        """Return ids that were checked when they were saved: nothing is looked at, or read, before it is asked for.
+
+        >>> Ids.trusted(lambda: np.array(["a", "b"]), kind="strings").rows("b").tolist()
+        1
+        """
         ids = cls.__new__(cls)
-        ids.values, ids._least = values, following
+        ids._held, ids._least, ids.kind = values, following, kind
         return ids
+
+    @property
+    def values(self) -> AnyArray:
+        """The names (n,) in the order of rows.
+
+        >>> Ids(["x", "y"], 2).values.tolist()
+        ['x', 'y']
+        """
+        if callable(self._held):
+            self._held = self._held()
+        return self._held
+
+    def __len__(self) -> int:
+        return self.values.size
 
     @cached_property
     def following(self) -> int:
-        """The integer that no item is named, nor ever was."""
-        largest = int(self.values.max(initial=-1)) if self.values.dtype.kind in "iu" else -1
+        """The integer that no item is named, nor ever was.
+
+        >>> Ids([3, 7], 2).following, Ids([2**63], 1).following == 2**63 + 1
+        (8, True)
+        """
+        largest = int(self.values.max()) if self.kind == INTEGERS and len(self) else -1
         return max(self._least, largest + 1)
 
     @cached_property
@@ -68,72 +104,220 @@ class Ids:
     def _sorted(self) -> AnyArray:
         return self.values[self._order]
 
-    def with_more(self, ids: ArrayLike | None, m: int) -> Ids:
+    def with_more(self, ids: object, m: int) -> Ids:
         """Return these ids and m more: integers that follow where none are given.
 
         >>> Ids([3, 7], 2).only([0]).with_more(None, 2).values.tolist()
         [3, 8, 9]
         """
-        texts = self.values.dtype.kind == "U"
-        if ids is None and texts:
-            raise TypeError("ids of a collection with strings for names must be given, one for each new item")
-        more = Ids(np.arange(self.following, self.following + m) if ids is None else ids, m).values
-        if (more.dtype.kind == "U") != texts:
-            raise TypeError(f"ids must be {'strings' if texts else 'integers'}, got dtype {more.dtype}")
-        taken = np.flatnonzero(np.isin(more, self.values))
+        if ids is None and self.kind != INTEGERS:
+            raise TypeError(f"ids of a collection with {self.kind} for names must be given, one for each new item")
+        more = Ids(range(self.following, self.following + m) if ids is None else ids, m, kind=self.kind)
+        if more.kind != self.kind:
+            raise TypeError(f"ids must be {self.kind}, got {more.kind}: name new items as the others are")
+        taken = np.flatnonzero(self._found(more.values) >= 0)
         if taken.size:
-            raise ValueError(f"{taken.size} ids are in the collection already, first {more[taken[0]].item()!r}")
-        return Ids(np.concatenate([self.values, more]), self.values.size + m, following=self.following)
+            first = more.values[taken[:1]].tolist()[0]
+            raise ValueError(f"{taken.size} ids are in the collection already, first {first!r}")
+        return Ids(joined(self.values, more.values), len(self) + m, following=self.following, kind=self.kind)
 
     def only(self, rows: Ints | list[int]) -> Ids:
-        """Return the ids of some rows."""
-        return Ids(self.values[rows], len(rows), following=self.following)
+        """Return the ids of some rows.
+
+        >>> Ids(["x", "y"], 2).only([1]).values.tolist()
+        ['y']
+        """
+        return Ids(self.values[rows], len(rows), following=self.following, kind=self.kind)
 
     @property
-    def missing(self) -> int | str:
-        """What stands in a row that has no answer: -1, or the empty string."""
-        return "" if self.values.dtype.kind == "U" else -1
+    def missing(self) -> int | str | None:
+        """What stands in a row that has no answer: -1, the empty string, or None among UUIDs.
 
-    def rows(self, ids: ArrayLike) -> Ints:
+        >>> Ids([5], 1).missing, Ids(["x"], 1).missing, Ids([UUID(int=1)], 1).missing
+        (-1, '', None)
+        """
+        return MISSING[self.kind]
+
+    def rows(self, ids: object) -> Ints:
         """Return the rows of the ids given, any shape; -1 for the missing marker.
 
         Raises ValueError for an id that is not in the collection.
-        """
-        wanted = as_names(ids)
-        texts = self.values.dtype.kind == "U"
-        if wanted.size and (wanted.dtype.kind not in ("U" if texts else "iu")):
-            raise TypeError(f"ids must be {'strings' if texts else 'integers'}, got dtype {wanted.dtype}")
-        at = np.minimum(np.searchsorted(self._sorted, wanted), max(self.values.size - 1, 0))
-        known = self._sorted[at] == wanted
-        unknown = ~known & (wanted != self.missing)
-        if unknown.any():
-            first = wanted[unknown].ravel()[0].item()
-            raise ValueError(f"{unknown.sum()} ids are not in the collection, first {first!r}")
-        return np.where(known, self._order[at], -1)
 
-    def present(self, ids: ArrayLike, *, name: str = "ids") -> Ints:
-        """Return the rows of ids that must be there; raise ValueError for the missing marker too."""
+        >>> Ids([30, 10, 20], 3).rows([[20, -1]]).tolist()
+        [[2, -1]]
+        """
+        names, rows, unknown = self.look_up(ids)
+        refuse_unknown(names[unknown])
+        return rows
+
+    def look_up(self, ids: object) -> tuple[AnyArray, Ints, Mask]:
+        """Return the ids given, their rows, and which of them the collection does not hold; those have row -1 too.
+
+        Raises TypeError for names of another kind.
+
+        >>> [part.tolist() for part in Ids([30, 10], 2).look_up([10, 5, -1])]
+        [[10, 5, -1], [1, -1, -1], [False, True, False]]
+        """
+        names, kind = as_names(ids)
+        if kind is None:
+            return names, np.full(names.shape, -1), np.zeros(names.shape, dtype=bool)
+        if kind != self.kind:
+            raise TypeError(f"ids must be {self.kind}, got {kind} ({names.dtype}): give them as fit was given them")
+        absent = is_missing(names)
+        rows = np.full(names.shape, -1)
+        rows[~absent] = self._found(names[~absent])
+        return names, rows, np.logical_not(absent | (rows >= 0))
+
+    def present(self, ids: object, *, name: str = "ids") -> Ints:
+        """Return the rows of ids that must be there; raise ValueError for the missing marker too.
+
+        >>> Ids(["x", "y"], 2).present("y").tolist()
+        1
+        """
         rows = self.rows(ids)
         if (rows < 0).any():
             raise ValueError(f"{name} must name items of the collection, not the missing marker")
         return rows
 
     def names(self, rows: Ints) -> AnyArray:
-        """Return the external ids of rows, the missing marker for -1."""
+        """Return the external ids of rows, the missing marker for -1.
+
+        >>> Ids([7, 5], 2).names(np.array([1, -1])).tolist()
+        [5, -1]
+        """
         named: AnyArray = self.values[rows]
-        if (rows < 0).any():
-            dtype = np.dtype(np.int64) if named.dtype.kind in "iu" else named.dtype
-            named = np.where(rows < 0, np.array(self.missing), named).astype(dtype)
+        absent = rows < 0
+        if absent.any():
+            if named.dtype.kind in "iu":  # unsigned integers have no -1
+                beyond = named.dtype == np.uint64 and named.max() > np.iinfo(np.int64).max
+                named = named.astype(object if beyond else np.int64)
+            named[absent] = self.missing
         return named
 
+    def _found(self, names: AnyArray) -> Ints:
+        """Return the rows of names of this kind, -1 for those that are not held."""
+        if not len(self):
+            return np.full(names.shape, -1, dtype=np.int64)
+        alike, fits = _as_held(names, self.values.dtype)
+        at = np.minimum(np.searchsorted(self._sorted, alike), len(self) - 1)
+        return np.where(fits & (self._sorted[at] == alike).astype(bool), self._order[at], -1)
 
-def as_names(ids: ArrayLike) -> AnyArray:
-    """Return ids as an array: texts that came as objects as strings.
 
-    >>> as_names(np.array(["a", "bc"], dtype=object)).dtype
-    dtype('<U2')
+def refuse_unknown(names: AnyArray) -> None:
+    """Raise ValueError for names (m,) that the collection does not hold, where there are any.
+
+    >>> refuse_unknown(np.array([], dtype=int))
     """
-    names: AnyArray = np.asarray(ids)
-    if names.dtype.kind == "O" and all(isinstance(x, str) for x in names.ravel()):
-        names = names.astype(str)
-    return names
+    if names.size:
+        raise ValueError(f"{names.size} ids are not in the collection, first {names[:1].tolist()[0]!r}")
+
+
+def as_names(ids: object) -> tuple[AnyArray, str | None]:
+    """Return ids as an array, exactly, and their kind; None where all are missing.
+
+    Markers of a missing item are -1, "" and None, and those of pandas for it: they come back as that of the kind.
+
+    Raises TypeError for what are no names: floats, booleans, dates, or names of two kinds.
+
+    >>> as_names([2**64, None])[0].tolist(), as_names(np.array(["a", "bc"], dtype=object))[0].dtype
+    ([18446744073709551616, -1], dtype('<U2'))
+    """
+    given = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, dtype=object)
+    if not given.size:
+        return given.astype(np.int64), None
+    if given.dtype.kind in "iu":
+        return given, INTEGERS
+    if given.dtype.kind == "U" and given.dtype.itemsize <= 4 * _WIDEST:
+        return given, TEXTS
+    if given.dtype.kind not in "OTU":
+        raise TypeError(f"ids must be integers or strings, got dtype {given.dtype}, or UUIDs: choose one of them")
+    values = given.ravel().tolist()
+    known = values if set(map(type, values)) <= {str, int, UUID} else [x for x in values if not _is_nothing(x)]
+    kind = _kind_of(known)
+    if kind is None:
+        return given, None
+    if len(known) < len(values):
+        values = [MISSING[kind] if _is_nothing(x) else x for x in values]
+    names = _texts(values) if kind == TEXTS else _integers(values) if kind == INTEGERS else _objects(values)
+    return names.reshape(given.shape), kind
+
+
+def is_missing(names: AnyArray) -> Mask:
+    """Return which names mark a missing item.
+
+    >>> is_missing(np.array([3, -1])).tolist(), is_missing(np.array(["", "a"])).tolist()
+    ([False, True], [True, False])
+    """
+    if names.dtype.kind == "O":
+        marks = [x is None or (isinstance(x, int | str) and x in (-1, "")) for x in names.ravel()]
+        return np.array(marks, dtype=bool).reshape(names.shape)
+    return np.equal(names, "" if names.dtype.kind == "U" else -1)
+
+
+def joined(names: AnyArray, more: AnyArray) -> AnyArray:
+    """Return names and more of their kind in one array, in the dtype of the first where that holds all.
+
+    >>> joined(np.array([2**63], dtype=np.uint64), np.array([5])).dtype
+    dtype('uint64')
+    """
+    alike, fits = _as_held(more, names.dtype)
+    if fits.all():
+        return np.concatenate([names, alike])
+    every = [*names.tolist(), *more.tolist()]
+    return _texts(every) if names.dtype.kind == "U" else _integers(every)
+
+
+def _as_held(names: AnyArray, dtype: DType) -> tuple[AnyArray, Mask]:
+    """Return names of one kind in the dtype of others, and which of them it can hold."""
+    if names.dtype == dtype or dtype.kind == "O":
+        return names.astype(dtype, copy=False), np.ones(names.shape, dtype=bool)
+    if dtype.kind == "U":
+        width = dtype.itemsize // 4
+        short = [len(name) <= width and not name.endswith("\0") for name in names.ravel().tolist()]
+        fits = np.array(short, dtype=bool).reshape(names.shape)
+        return np.where(fits, names, "").astype(dtype), fits
+    limits = np.iinfo(dtype)
+    fits = np.logical_and(names >= int(limits.min), names <= int(limits.max)).astype(bool)
+    return np.where(fits, names, 0).astype(dtype), fits
+
+
+def _kind_of(known: Sequence[object]) -> str | None:
+    types = set(map(type, known))
+    for kind, held in _HELD.items():
+        if types and all(issubclass(t, held) and t is not bool for t in types):
+            return kind
+    if types:
+        seen = sorted(t.__name__ for t in types)
+        dtype = f"dtype {np.asarray(known).dtype}" if types <= {int, float, bool} else " and ".join(seen[:3])
+        raise TypeError(f"ids must be integers or strings, got {dtype}, or UUIDs: choose one of them")
+    return None
+
+
+def _is_nothing(value: object) -> bool:
+    """Return whether a value marks a missing one: None, NaN, and those of pandas."""
+    nothing = value is None or type(value).__name__ in ("NAType", "NaTType")
+    return nothing or (isinstance(value, float) and isnan(value))
+
+
+def _texts(values: Sequence[str]) -> AnyArray:
+    """Return texts in an array of fixed width; as objects where one is long, or ends in NUL, which that would drop."""
+    if max(map(len, values), default=0) <= _WIDEST and not any(text.endswith("\0") for text in values):
+        return np.array(values, dtype=np.str_)
+    return _objects([str(text) for text in values])
+
+
+def _integers(values: Sequence[int]) -> AnyArray:
+    """Return integers as int64, or uint64, or as Python's own, which hold what no other can."""
+    whole = [int(value) for value in values]
+    for dtype in (np.int64, np.uint64):
+        try:
+            return np.array(whole, dtype=dtype)
+        except OverflowError:
+            continue
+    return _objects(whole)
+
+
+def _objects(values: Sequence[object]) -> AnyArray:
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = values
+    return objects

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import ClassVar, Generic, Self, TypeVar, overload
 
-from numpy.typing import ArrayLike
-
-from manifold._typing import AnyArray
+from manifold._typing import AnyArray, Facts
 from manifold.errors import NotFittedError
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.ranking._change import left
 from manifold.ranking._fitted import Fitted
-from manifold.ranking._saved import save_fitted
-from manifold.ranking._settings import SearchSettings
+from manifold.ranking._saved import restored, save_fitted
+from manifold.ranking._settings import SearchSettings, parameters_of
 from manifold.solvers import Solver
+from manifold.storage import Stored
 
 _SWAP = threading.Lock()  # held while a state is compared and replaced
 
@@ -71,14 +70,15 @@ class Facade:
     edges = InForce[str]()
     solver = InForce["str | Solver"]()
     on_failure = InForce[str]()
+    _pools: ClassVar[bool] = False  # nodes are regions, and their images are ranked
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self._given = dict(given)
+    def __init__(self, given: Facts) -> None:
+        self._given = {name: value for name, value in given.items() if name not in ("self", "__class__")}
         self._settings = self._settings_of(self._given)
         self._fitted: Fitted | None = None
 
     @classmethod
-    def _settings_of(cls, given: Mapping[str, Any]) -> SearchSettings:
+    def _settings_of(cls, given: Facts) -> SearchSettings:
         """Return the settings that parameters mean; raise for what they cannot be."""
         raise AssertionError(f"{cls.__name__} does not say what its parameters mean")
 
@@ -106,17 +106,17 @@ class Facade:
 
     def __len__(self) -> int:
         """Return how many items, or images, are ranked; 0 before a fit."""
-        return 0 if self._fitted is None else int(self._fitted.ids.values.size)
+        return 0 if self._fitted is None else len(self._fitted.ids)
 
     def __bool__(self) -> bool:
         """Return True: a search without items is still a search."""
         return True
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, object]:
         """Return the parameters as they were given, by name: what `sklearn.base.clone` makes a copy of."""
         return dict(self._given)
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: object) -> Self:
         """Change parameters, for the next fit; what is fitted stays as it is.
 
         Raises
@@ -175,18 +175,18 @@ class Facade:
         >>> [round(float((y[100:][s.search(X[:100], k=10).ids] == y[:100, None]).mean()), 2) for s in (search, warm)]
         [0.94, 0.95]
         """
-        asked: dict[str, Any] = {"n_seeds": n_seeds, "degree_exponent": degree_exponent, "solver": solver}
-        asked = {name: value for name, value in (asked | {"on_failure": on_failure}).items() if value is not None}
+        given = {"n_seeds": n_seeds, "degree_exponent": degree_exponent, "solver": solver, "on_failure": on_failure}
+        asked: Facts = {name: value for name, value in given.items() if value is not None}
         settings = replace(self.fitted_.settings, **asked)
         if filter is not None:
             settings = replace(settings, filter=filter)
-            asked |= {"alpha": filter.alpha} if isinstance(filter, Diffusion) else {}
+            asked = {**asked, "alpha": filter.alpha} if isinstance(filter, Diffusion) else asked
         other = copy(self)
         other._given = {**self._given, **asked}
         other._settings, other._fitted = settings, self.fitted_.with_settings(settings)
         return other
 
-    def remove(self, ids: ArrayLike) -> None:
+    def remove(self, ids: object) -> None:
         """Let items leave the collection; the others keep their ids, and their rows close up in order.
 
         Parameters
@@ -252,8 +252,11 @@ class Facade:
                     return result
 
     @classmethod
-    def _of(cls, fitted: Fitted, given: Mapping[str, Any]) -> Self:
-        """Return a façade of a state that was saved."""
+    def _from_stored(cls, stored: Stored) -> Self:
         search = cls.__new__(cls)
-        search._given, search._settings, search._fitted = dict(given), fitted.settings, fitted
+        search._fitted = restored(stored)
+        if (search._fitted.pooling is None) == cls._pools:
+            raise ValueError(f"a {cls.__name__} has {'a' if cls._pools else 'no'} pooling of regions to images")
+        search._settings = search._fitted.settings
+        search._given = parameters_of(search._settings)
         return search

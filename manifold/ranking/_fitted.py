@@ -29,6 +29,8 @@ from manifold.ranking.seeds import query_seeds
 from manifold.ranking.tuning import WIDTH, Tuning, tune
 from manifold.solvers import Prepared, Solution, get_solver, report_failures
 
+_OCTAVES = 511  # that degree^p may span on either side of 1: half of float64's, the other half is for the scores
+
 Similarities = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
@@ -80,8 +82,9 @@ class Fitted:
     @cached_property
     def ranker(self) -> Ranker:
         """What ranks: the graph with its prepared solver."""
-        prepared = _prepared(self) if self.prepared is None else self.prepared
         s = self.settings
+        check_scale(self.graph, s.degree_exponent)
+        prepared = _prepared(self) if self.prepared is None else self.prepared
         return Ranker(self.graph, s.filter, prepared, self.backend, s.degree_exponent, self.pooling)
 
     def __getstate__(self) -> dict[str, object]:
@@ -186,10 +189,60 @@ class Fitted:
         return Ranking(ids[0] if single else ids, scores[0] if single else scores, slack, diagnostics, kept)
 
 
+def check_scale(graph: Graph, exponent: float) -> None:
+    """Raise ValueError for an exponent p for which degree^p, or a score divided by it, leaves the range of float64.
+
+    >>> from manifold import graph_from_affinity
+    >>> check_scale(graph_from_affinity([[0, 4], [4, 0]]), 255.5)  # 4^255.5 = 2^511
+    """
+    if exponent:
+        reached = np.log2(graph.degrees[graph.degrees > 0])
+        widest = float(np.abs(reached).max(initial=0))
+        if exponent * widest > _OCTAVES:
+            raise ValueError(
+                f"degree_exponent={exponent:g} is too large for degrees of 2^{-widest:.1f} or 2^{widest:.1f}: scores "
+                f"would underflow; choose at most {_OCTAVES / widest:.3g}, 0.5 say"
+            )
+
+
 def check_slack(slack: float | None) -> None:
     """Raise ValueError for a slack below 0."""
     if slack is not None and not slack >= 0:
         raise ValueError(f"slack must be at least 0, got {slack!r}")
+
+
+def fit_graph(
+    settings: SearchSettings,
+    graph: Graph,
+    ids: Ids,
+    *,
+    backend: Backend,
+    home: str = "cpu",
+    points: PointSet | None = None,
+    images: Ints | None = None,
+) -> Fitted:
+    """Return the state of a graph made elsewhere: its neighbours are not known.
+
+    >>> from manifold import graph_from_affinity
+    >>> from manifold.ranking._settings import search_settings
+    >>> pair, names = graph_from_affinity([[0, 1], [1, 0]]), Ids(["a", "b"], 2)
+    >>> fit_graph(search_settings({}), pair, names, backend=get_backend("scipy")).graph.n_edges
+    1
+    """
+    n = graph.n_nodes if points is None else points.X.shape[0]
+    if n != graph.n_nodes:
+        raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
+    fitted = Fitted(
+        settings=settings,
+        ids=ids,
+        graph=graph,
+        backend=backend,
+        home=home,
+        points=points,
+        pooling=region_pooling(settings, points, images, backend),
+    )
+    _ = fitted.ranker
+    return fitted
 
 
 def fit_points(

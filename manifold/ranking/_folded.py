@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -15,6 +15,7 @@ from scipy import sparse
 from manifold.backends import Array
 from manifold.ranking.pooling import Pooling
 from manifold.solvers import Prepared, Solution, Status
+from manifold.solvers.base import Callback
 from manifold.solvers.fast_spectral_ranking import PreparedFastSpectralRanking
 from manifold.solvers.system import Seeds, check_seeds
 
@@ -41,7 +42,7 @@ class PooledSpectrum:
         _ = self._vectors, self._matrix  # offline, not with the first query
 
     @cached_property
-    def _vectors(self) -> list[Any]:
+    def _vectors(self) -> list[Array]:
         """P U of each block of components: dense for a giant, sparse where there are many small ones."""
         spectrum, P = self.prepared.spectrum, self.pooling.matrix
         backend, pooled = spectrum.backend, []
@@ -57,10 +58,10 @@ class PooledSpectrum:
         return pooled
 
     @cached_property
-    def _matrix(self) -> Any:
+    def _matrix(self) -> Array:
         return self.pooling.backend.csr(self.pooling.matrix, dtype=self.prepared.spectrum.dtype)
 
-    def solve(self, seeds: Any, *, x0: Any = None, callback: Any = None) -> Solution:
+    def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return the scores G (N, q) of images; `x0` and `callback` are not used, and no error is bounded."""
         fsr = self.prepared
         spectrum, filter, backend = fsr.inside, fsr.filter, fsr.system.backend
@@ -81,7 +82,7 @@ class PooledSpectrum:
             residual=unknown, error_bound=unknown, solver="fsr",
         )  # fmt: skip
 
-    def _add(self, vectors: Any, coefficients: Array) -> Array:
+    def _add(self, vectors: Array, coefficients: Array) -> Array:
         c, r, q = coefficients.shape
         if c == 1:
             return vectors @ coefficients[0]

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from manifold.backends import Backend
 from manifold.filters import Filter
@@ -105,7 +105,7 @@ class HeldOut:
                 yield from self._lists(graph, seeds, [settings[i] for i in same], backend)
 
     def _lists(
-        self, graph: Graph, seeds: Any, settings: Sequence[Setting], backend: Backend
+        self, graph: Graph, seeds: sparse.csc_array, settings: Sequence[Setting], backend: Backend
     ) -> Iterator[tuple[Setting, Floats]]:
         """Rank by every filter from one Lanczos basis, grown for the one that takes longest."""
         hardest = max((setting.filter for setting in settings), key=_farthest)

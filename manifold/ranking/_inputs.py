@@ -1,11 +1,11 @@
-"""What comes in at the doors of a search: shortlists and queries, checked before any work."""
+"""What comes in at the doors of a search: lists of neighbours and queries, checked before any work."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from manifold._checks import check_queries
 from manifold.backends import place
@@ -13,32 +13,10 @@ from manifold.errors import warn
 from manifold.neighbors import Neighbors, PointSet
 from manifold.ranking._settings import SearchSettings
 
+Given = TypeVar("Given")
+
 _COMPARED = 64  # rows of lists from elsewhere whose similarities are computed again
 _AWAY = 1e-3  # how far those may be off, beside their size
-
-
-def check_shortlist(rows: NDArray[np.int64], similarities: Any) -> tuple[NDArray[np.int64], NDArray[np.float32], bool]:
-    """Return the rows (q, m) and similarities of shortlists, best first, and whether they were one.
-
-    Raises ValueError for shapes that differ, NaN or infinity, and an item named twice in a row; -1 pads.
-    """
-    with np.errstate(over="ignore", under="ignore"):
-        values = np.asarray(similarities, dtype=np.float32)
-    if rows.shape != values.shape or rows.ndim not in (1, 2):
-        raise ValueError(f"ids and similarities must share a shape (q, m), got {rows.shape} and {values.shape}")
-    single = rows.ndim == 1
-    rows, values = np.atleast_2d(rows), np.atleast_2d(values)
-    values = np.where(rows >= 0, values, -np.inf)
-    bad = (np.isnan(values) | (values == np.inf)).any(axis=1)
-    if bad.any():
-        raise ValueError(f"similarities hold NaN or infinity in query {np.flatnonzero(bad)[0]}")
-    order = np.lexsort((rows, -values))
-    rows, values = np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
-    together = np.sort(rows, axis=1)
-    twice = ((together[:, 1:] == together[:, :-1]) & (together[:, 1:] >= 0)).any(axis=1)
-    if twice.any():
-        raise ValueError(f"the shortlist of query {np.flatnonzero(twice)[0]} names an item twice")
-    return rows, values, single
 
 
 def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: SearchSettings) -> int:
@@ -65,7 +43,7 @@ def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: Sea
     return n
 
 
-def same_place(Q: Any, home: str, name: str = "Q") -> Any:
+def same_place(Q: Given, home: str, name: str = "Q") -> Given:
     """Return Q; raise TypeError where it is not in the place of the points that were fitted, naming both."""
     if place(Q) != home:
         cure = f"bring it there, with cupy.asarray({name}) or {name}.get()"
@@ -74,7 +52,7 @@ def same_place(Q: Any, home: str, name: str = "Q") -> Any:
 
 
 def good_queries(
-    Q: Any, on_bad: str, *, n_features: int, missing: Any
+    Q: ArrayLike, on_bad: str, *, n_features: int, missing: object
 ) -> tuple[NDArray[np.float32], bool, NDArray[np.bool_]]:
     """Return the queries, whether they were one, and which are bad (and replaced by zeros)."""
     if on_bad not in ("raise", "skip"):

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from manifold.backends import Backend
+from manifold._typing import AnyArray, Floats
+from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index import PooledColumns, StoredColumns, refine
@@ -32,7 +31,9 @@ from manifold.ranking._select import (
 )
 from manifold.ranking.pooling import Pooling
 from manifold.solvers import ConjugateGradient, Prepared, Solution, Solver, Status, get_solver, merge_reports
+from manifold.solvers.conjugate_gradient import PreparedConjugateGradient
 
+Answer = tuple[Rows, Floats, Floats, Solution]
 Seeding = Callable[[int, Rows], sparse.csc_array]  # a query and the nodes of its subgraph, ascending -> Y (m, 1)
 
 _BLOCK = 64
@@ -66,7 +67,7 @@ class Ranker:
     degree_exponent: float = 0.0
     pooling: Pooling | None = None
 
-    def rank(self, seeds: sparse.csc_array, task: Task) -> tuple[Rows, NDArray[Any], NDArray[np.float64], Solution]:
+    def rank(self, seeds: sparse.csc_array, task: Task) -> Answer:
         """Rank 64 queries at a time; those whose slack is larger than asked are solved more exactly."""
         if task.early is not None and task.candidates is not None:
             mine: Seeding = lambda j, nodes: seeds[:, [j]][nodes]  # noqa: E731
@@ -87,11 +88,12 @@ class Ranker:
             solution = self._refine(solution, answer, block, queries=queries, task=task)
             rows[queries], scores[queries], slack[queries] = answer
             reports.append(replace(solution, scores=np.empty(0)))
+        slack[np.diff(seeds.indptr) == 0] = np.inf  # without a seed all scores are 0: no list is better than another
         return rows, scores, slack, merge_reports(reports)
 
     def rank_truncated(
         self, candidates: Rows, k: int, *, seeds: Seeding, solver: str | Solver, slack: float | None = None
-    ) -> tuple[Rows, NDArray[Any], NDArray[np.float64], Solution]:
+    ) -> Answer:
         """Rank the candidates (q, m; -1 pads) of each query on their induced subgraph: early truncation.
 
         W is cut first and normalised after (Iscen et al., CVPR 2017, sections 4.4 and 5.3); the slack speaks of scores
@@ -144,7 +146,7 @@ class Ranker:
         own = None if task.own is None else task.own[queries]
         return selection.overall(task.k, queries, baseline=task.baseline, own=own)
 
-    def _look_up(self, block: sparse.csc_array, queries: Rows, task: Task) -> tuple[Any, ...]:
+    def _look_up(self, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
         """Answer from the stored columns; a list they do not fill has infinite slack and -1 in its place."""
         index, q = self.prepared, queries.size
         assert isinstance(index, StoredColumns | PooledColumns)
@@ -173,7 +175,7 @@ class Ranker:
         return rows, scores, slack, report
 
     def _refine(
-        self, solution: Solution, answer: list[Any], block: sparse.csc_array, *, queries: Rows, task: Task
+        self, solution: Solution, answer: list[AnyArray], block: sparse.csc_array, *, queries: Rows, task: Task
     ) -> Solution:
         """Solve on, in place, the queries of a block whose list is not full or whose slack is more than was asked."""
         rows, _, slack = answer
@@ -193,7 +195,7 @@ class Ranker:
             todo, x0 = todo[going], finer.scores[:, self.backend.asarray(going)]
         return solution
 
-    def _start(self, solution: Solution, block: sparse.csc_array, todo: Rows) -> Any:
+    def _start(self, solution: Solution, block: sparse.csc_array, todo: Rows) -> Array | None:
         """Return scores (n, q) to go on from: those of the solve, or what the stored columns add up to, or none."""
         if self.prepared.is_pooled:
             return None
@@ -205,11 +207,11 @@ class Ranker:
         return np.stack([index.estimate(block.indices[part], block.data[part]) for part in parts], axis=1)
 
     @cached_property
-    def _exact(self) -> Any:
+    def _exact(self) -> PreparedConjugateGradient:
         return ConjugateGradient().prepare(self.graph.astype(np.float64), self.filter, self.backend)
 
     @cached_property
-    def _scale(self) -> NDArray[np.float64] | None:
+    def _scale(self) -> Floats | None:
         if not self.degree_exponent:
             return None
         return self.graph.scale(self.degree_exponent)

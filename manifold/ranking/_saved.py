@@ -5,17 +5,18 @@ Settings go by the names of their classes, and only those below are made again: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from types import UnionType
 
 import numpy as np
 
 from manifold._checks import check_features
-from manifold._typing import AnyArray, Floats, Ints
+from manifold._typing import AnyArray, Facts, Floats, Ints
 from manifold.backends import get_backend
+from manifold.errors import CorruptFileError
 from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
 from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
@@ -23,7 +24,7 @@ from manifold.index import DiffusionIndex, PooledColumns, StoredColumns
 from manifold.index.stored import described
 from manifold.neighbors import METHODS, Neighbors, PointSet
 from manifold.ranking._adaptation import Adaptation, NeighborReach
-from manifold.ranking._collection import Ids
+from manifold.ranking._collection import INTEGERS, MISSING, TEXTS, Ids
 from manifold.ranking._fitted import Fitted, region_pooling
 from manifold.ranking._settings import RegionSettings, SearchSettings, Setting
 from manifold.ranking.pooling import Pooling, check_owners
@@ -36,14 +37,14 @@ _FILTERS = (Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion)
 _OWN = (Adaptation, Affinity, DiffusionIndex, RegionSettings, SearchSettings, Setting, Tuning)
 _METHODS = [made for made in METHODS.values() if isinstance(made, type)]
 _KNOWN = by_name(*_OWN, *_FILTERS, *_METHODS, *SOLVERS.values())
-_OF_REGIONS = ("n_largest", "y_mode", "pooling", "regularization")
 
 
 def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = True) -> Path:
     """Save a state as a folder: graph or index, names, settings, and what `add` and `remove` need."""
-    arrays, parameters = _system(fitted)
-    arrays["names"], parameters["names"] = encode_names(fitted.ids.values)
-    parameters["following"] = fitted.ids.following
+    arrays, system = _system(fitted)
+    arrays["names"], how = encode_names(fitted.ids.values)
+    parameters = {**system, "names": how}
+    parameters |= {"named": fitted.ids.kind, "following": fitted.ids.following}
     if fitted.pooling is not None:
         arrays |= {"images": fitted.pooling.owners, "weights": fitted.pooling.weights}
     if features and fitted.points is not None:
@@ -71,7 +72,7 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
     return save_arrays(path, kind=kind, arrays=arrays, parameters=parameters)
 
 
-def _system(fitted: Fitted) -> tuple[dict[str, AnyArray], dict[str, Any]]:
+def _system(fitted: Fitted) -> tuple[dict[str, AnyArray], Facts]:
     """Return the graph, within the stored columns where there are some."""
     prepared = fitted.ranker.prepared
     if isinstance(prepared, StoredColumns):
@@ -93,7 +94,7 @@ def restored(stored: Stored) -> Fitted:
     backend, n = get_backend(settings.backend), graph.n_nodes
     points = _points(stored, settings.affinity.metric, n)
     pooling = _pooling(stored, settings, points)
-    fitted = _fitted(parameters)
+    one_sided, tuning = _found(parameters)
     scales, reach = _of_nodes(stored, n)
     state = Fitted(
         settings=settings,
@@ -102,10 +103,10 @@ def restored(stored: Stored) -> Fitted:
         backend=backend,
         points=points,
         neighbors=_lists(stored, settings.affinity.metric, n),
-        one_sided=fitted["one_sided"],
+        one_sided=one_sided,
         scales=scales,
         reach=reach,
-        tuning=fitted["tuning"],
+        tuning=tuning,
         pooling=pooling,
         prepared=columns,
     )
@@ -121,7 +122,7 @@ def _check_pooling(fitted: Fitted) -> None:
         prepared.check_pooling(pooling.scaled(fitted.graph.scale(fitted.settings.degree_exponent)).matrix)
 
 
-def _settings(parameters: Mapping[str, Any]) -> tuple[SearchSettings, bool]:
+def _settings(parameters: Facts) -> tuple[SearchSettings, bool]:
     """Return the settings, and whether the solver was given as stored columns."""
     found = from_json(parameters["settings"], _KNOWN)
     given = bool(parameters.get("solver_given", False))
@@ -130,7 +131,7 @@ def _settings(parameters: Mapping[str, Any]) -> tuple[SearchSettings, bool]:
         found = _settings_of_version_1(found)
     if not isinstance(found, SearchSettings):
         raise ValueError(f"settings are {found!r}, and should be SearchSettings")
-    parts: tuple[tuple[object, Any], ...]
+    parts: tuple[tuple[object, type | UnionType | tuple[type, ...]], ...]
     parts = ((found.filter, _FILTERS), (found.affinity, Affinity), (found.backend, str))
     parts += ((found.adaptation, Adaptation | None), (found.regions, RegionSettings | None))
     for value, kind in parts:
@@ -139,20 +140,21 @@ def _settings(parameters: Mapping[str, Any]) -> tuple[SearchSettings, bool]:
     return found, given
 
 
-def _settings_of_version_1(found: dict[str, Any]) -> SearchSettings:
+def _settings_of_version_1(settings: Facts) -> SearchSettings:
+    found = dict(settings)
     if found["solver"] is None:
         found["solver"] = "auto"
     if "n_largest" not in found:
         return SearchSettings(**found)
-    regions = RegionSettings(**{name: found.pop(name) for name in _OF_REGIONS})
+    regions = RegionSettings(**{part.name: found.pop(part.name) for part in fields(RegionSettings)})
     alpha, gamma = found.pop("alpha"), found.pop("gamma")
     return SearchSettings(
         **found, filter=Diffusion(alpha), affinity=Affinity("power", gamma, "cosine"), regions=regions
     )
 
 
-def _fitted(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what else the fit found, checked."""
+def _found(parameters: Facts) -> tuple[float, Tuning | None]:
+    """Return what else the fit found, checked: the weight of what is one-sided, and the tuning."""
     found = from_json(parameters.get("fitted", {}), _KNOWN)
     if not isinstance(found, dict):
         raise ValueError(f"fitted is {found!r}, and should be names and values")
@@ -160,18 +162,33 @@ def _fitted(parameters: Mapping[str, Any]) -> dict[str, Any]:
     one_sided = 0.0 if one_sided is None else one_sided
     if not isinstance(one_sided, int | float) or not isinstance(tuning, Tuning | None):
         raise ValueError(f"fitted holds {one_sided!r} and {tuning!r}, and should hold a number and a Tuning")
-    return {"one_sided": float(one_sided), "tuning": tuning}
+    return float(one_sided), tuning
 
 
 def _ids(stored: Stored, n: int) -> Ids:
-    """Return the names: looked through where every byte was read, else taken as they were saved."""
-    values = decode_names(stored.arrays["names"], stored.parameters["names"])
+    """Return the names: looked through where every byte was read, else read when they are first asked for."""
+    array, how = stored.arrays["names"], stored.parameters["names"]
     following = int(stored.parameters.get("following", 0))
+    kind = stored.parameters.get("named", INTEGERS if how is None else TEXTS)  # version 1 had no others
+    if kind not in MISSING:
+        raise ValueError(f"names are of the kind {kind!r}, and should be of {', '.join(MISSING)}")
     if stored.verified:
-        return Ids(values, n, following=following)
-    if values.shape != (n,) or values.dtype.kind not in "iuU":
-        raise ValueError(f"names are {values.dtype} {values.shape}, and should be one of each of {n} items")
-    return Ids.trusted(values, following=following)
+        return Ids(decode_names(array, how), n, following=following, kind=kind)
+    read = partial(_names, array, how, n=n, where=stored.path)
+    return Ids.trusted(read() if how is None else read, following=following, kind=kind)
+
+
+def _names(array: AnyArray, how: object, *, n: int, where: str) -> AnyArray:
+    """Return names that are read late; raise CorruptFileError for those of another collection."""
+    try:
+        values = decode_names(array, how)
+    except ValueError as error:
+        raise CorruptFileError(f"{where}: {error}") from error
+    if values.shape != (n,) or values.dtype.kind not in "iuUO":
+        raise CorruptFileError(
+            f"{where}: names are {values.dtype} {values.shape}, and should be one of each of {n} items"
+        )
+    return values
 
 
 def _points(stored: Stored, metric: str, n: int) -> PointSet | None:

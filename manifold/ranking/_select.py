@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._typing import Floats, Ints, Mask
 from manifold.backends import Array, Backend
 from manifold.graph import Graph
 from manifold.ranking._base import proved_slack
 from manifold.solvers import Solution, Status
 
-Rows = NDArray[np.int64]
-Lists = tuple[Rows, NDArray[np.float64], NDArray[np.float64]]
+Rows = Ints
+Lists = tuple[Rows, Floats, Floats]
 Baseline = Callable[[Rows], Rows]  # queries (m,) -> their nearest rows (m, k), -1 pads
 
 
@@ -33,15 +33,15 @@ class Bounds:
     lower: Array
     upper: Array
 
-    def lower_at(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+    def lower_at(self, rows: Rows, backend: Backend) -> Floats:
         """Return the lower bounds (q, m) of the rows (q, m) of each query."""
         return _at(self.lower, rows, backend)
 
-    def upper_at(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+    def upper_at(self, rows: Rows, backend: Backend) -> Floats:
         """Return the upper bounds (q, m) of the rows (q, m) of each query."""
         return _at(self.upper, rows, backend)
 
-    def most_beside(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+    def most_beside(self, rows: Rows, backend: Backend) -> Floats:
         """Return the largest upper bound (q,) of all rows that are not among these (q, m); overwrites theirs."""
         backend.xp.put_along_axis(self.upper, backend.asarray(rows.T), -1.0, axis=0)
         return _largest(self.upper, backend)
@@ -51,8 +51,8 @@ class Bounds:
 class Reached:
     """Which nodes lie in a component that holds a seed: `flags` (m, q) of components, `components` (n,) of nodes."""
 
-    flags: NDArray[np.bool_]
-    components: NDArray[Any]
+    flags: Mask
+    components: NDArray[np.int32]
 
     @classmethod
     def of(cls, graph: Graph, seeds: sparse.csc_array) -> Reached:
@@ -65,15 +65,15 @@ class Reached:
         """Return (n, q) bool."""
         return backend.asarray(self.flags)[backend.asarray(self.components)]
 
-    def at(self, rows: Rows) -> NDArray[np.bool_]:
+    def at(self, rows: Rows) -> Mask:
         """Return (q, m) bool for the rows of each query."""
-        found: NDArray[np.bool_] = self.flags[self.components[rows], np.arange(len(rows))[:, None]]
+        found: Mask = self.flags[self.components[rows], np.arange(len(rows))[:, None]]
         return found
 
-    def beside(self, rows: Rows) -> NDArray[np.bool_]:
+    def beside(self, rows: Rows) -> Mask:
         """Return (q,) whether each query reaches a node that is not among its rows, all distinct."""
         sizes = np.bincount(self.components, minlength=len(self.flags))
-        more: NDArray[np.bool_] = sizes @ self.flags > self.at(rows).sum(axis=1)
+        more: Mask = sizes @ self.flags > self.at(rows).sum(axis=1)
         return more
 
 
@@ -82,32 +82,32 @@ class ErrorBounds:
     """Scores (n, q) of which each is wrong by at most the error (q,) of its query: bounds are made where asked for."""
 
     scores: Array
-    error: NDArray[np.float64]
+    error: Floats
     reached: Reached
 
-    def lower_at(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+    def lower_at(self, rows: Rows, backend: Backend) -> Floats:
         """See `Bounds`."""
         return np.maximum(_at(self.scores, rows, backend) - self.error[:, None], 0)
 
-    def upper_at(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+    def upper_at(self, rows: Rows, backend: Backend) -> Floats:
         """See `Bounds`."""
         upper = np.maximum(_at(self.scores, rows, backend), 0) + self.error[:, None]
         return np.where(self.reached.at(np.maximum(rows, 0)), upper, 0.0)
 
-    def most_beside(self, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+    def most_beside(self, rows: Rows, backend: Backend) -> Floats:
         """See `Bounds`; overwrites the scores of these rows."""
         backend.xp.put_along_axis(self.scores, backend.asarray(rows.T), -1.0, axis=0)
         most = _largest(self.scores, backend)
         return np.where((most > 0) | self.reached.beside(rows), np.maximum(most, 0) + self.error, 0.0)
 
 
-def _at(values: Array, rows: Rows, backend: Backend) -> NDArray[np.float64]:
+def _at(values: Array, rows: Rows, backend: Backend) -> Floats:
     """Return the entries (q, m) of (n, q) at the rows of each query; what -1 gives is of no use."""
     picked = backend.xp.take_along_axis(values, backend.asarray(np.maximum(rows, 0).T), axis=0)
     return backend.to_host(picked).T.astype(np.float64)
 
 
-def _largest(values: Array, backend: Backend) -> NDArray[np.float64]:
+def _largest(values: Array, backend: Backend) -> Floats:
     if not values.shape[0]:
         return np.zeros(values.shape[1])
     return np.maximum(backend.to_host(values.max(axis=0)).astype(np.float64), 0)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from manifold._checks import check_count
-from manifold._typing import RandomState
+from manifold._typing import Facts, RandomState
 from manifold.backends import Backend
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
 from manifold.graph.affinity import Affinity
@@ -21,7 +20,7 @@ from manifold.ranking.pooling import POOLINGS
 from manifold.ranking.seeds import Y_MODES
 from manifold.solvers import ConjugateGradient, Solver, check_solver
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, Facts] = {
     "default": {"n_neighbors": 10, "n_seeds": 5, "alpha": 0.95, "gamma": 3.0, "bridge": 1, "solver": "auto"},
     "adaptive": {
         "n_neighbors": 7,
@@ -49,7 +48,7 @@ _TUNED = ("n_neighbors", "n_seeds", "alpha", "gamma", "bridge", "degree_exponent
 _OF_PRESETS = (*_TUNED, "solver", "adaptation")
 
 
-def preset_setting(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def preset_setting(preset: str, given: Facts) -> Facts:
     """Return a preset with what was given (not None) in its place; raise ValueError for an unknown one.
 
     >>> preset_setting("paper", {"alpha": 0.9, "gamma": None})["alpha"]
@@ -139,7 +138,7 @@ class SearchSettings:
         )
 
 
-def search_settings(given: Mapping[str, Any]) -> SearchSettings:
+def search_settings(given: Facts) -> SearchSettings:
     """Return the settings that parameters of `ManifoldSearch` mean: what is None is the preset's."""
     chosen = dict(given)
     affinity, metric = chosen.pop("affinity", "auto"), chosen.pop("metric", "cosine")
@@ -151,13 +150,35 @@ def search_settings(given: Mapping[str, Any]) -> SearchSettings:
     return SearchSettings(filter=Diffusion(chosen.pop("alpha")), affinity=kernel, **chosen)
 
 
+def parameters_of(s: SearchSettings) -> dict[str, object]:
+    """Return parameters of a search that mean these settings; a filter that no parameter makes is left out.
+
+    >>> parameters_of(search_settings({"alpha": 0.9}))["alpha"]
+    0.9
+    """
+    alpha = s.filter.alpha if isinstance(s.filter, Diffusion) else None
+    chosen: dict[str, object] = {"n_neighbors": s.n_neighbors, "n_seeds": s.n_seeds, "alpha": alpha}
+    chosen |= {"gamma": s.affinity.gamma, "bridge": s.bridge, "degree_exponent": s.degree_exponent}
+    if s.regions is None:
+        chosen |= {"adaptation": s.adaptation}
+    elif alpha is None:
+        raise ValueError(f"a search over regions has a Diffusion for a filter, not {s.filter}")
+    if s.tune:
+        chosen = dict.fromkeys(chosen)
+    common = ("edges", "method", "solver", "backend", "on_failure", "random_state")
+    chosen |= {name: getattr(s, name) for name in common}
+    if s.regions is not None:
+        return chosen | asdict(s.regions)
+    return chosen | {"metric": s.affinity.metric, "affinity": s.affinity.kind, "preset": s.preset, "tune": s.tune}
+
+
 def check_choice(value: object, name: str, allowed: Collection[str]) -> None:
     """Raise ValueError for a name that is not one of those allowed."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
 
 
-def refuse_chosen(given: Mapping[str, Any]) -> None:
+def refuse_chosen(given: Facts) -> None:
     """Raise ValueError where something is given that tuning chooses."""
     names = [name for name in _TUNED if given.get(name) is not None]
     names += ["preset"] * (given.get("preset", "default") != "default")
@@ -225,7 +246,7 @@ def grid() -> list[Setting]:
     ]
 
 
-def check_degree_exponent(value: Any) -> float:
+def check_degree_exponent(value: float) -> float:
     """Return p of degree^p, or raise ValueError.
 
     >>> check_degree_exponent(1 / 2)

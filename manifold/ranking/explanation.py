@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
 from manifold._checks import check_count, check_queries
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import get_backend, on_host
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
 from manifold.index import StoredColumns
 from manifold.index.entries import entry_bounds
 from manifold.neighbors import PointSet
 from manifold.ranking._fitted import Fitted
-from manifold.ranking._inputs import check_shortlist, same_place
+from manifold.ranking._inputs import same_place
+from manifold.ranking._shortlists import Shortlists
 from manifold.ranking.search import ManifoldSearch
 from manifold.ranking.seeds import unit_seeds
 from manifold.solvers import ConjugateGradient, report_failures
@@ -45,7 +46,7 @@ class Path:
         Of the score.
     """
 
-    nodes: tuple[Any, ...]
+    nodes: tuple[object, ...]
     weight: float
     share: float
 
@@ -80,14 +81,14 @@ class Explanation:
         The strongest walk from each of the seeds that reach the item, strongest first.
     """
 
-    item: Any
+    item: object
     score: float
-    seeds: NDArray[Any]
-    weights: NDArray[np.float64]
-    contributions: NDArray[np.float64]
-    stored: NDArray[np.float64] | None
-    neighbors: NDArray[Any]
-    flows: NDArray[np.float64]
+    seeds: AnyArray
+    weights: Floats
+    contributions: Floats
+    stored: Floats | None
+    neighbors: AnyArray
+    flows: Floats
     own: float
     paths: tuple[Path, ...]
 
@@ -160,8 +161,8 @@ def _seeds_of(fitted: Fitted, query: ArrayLike) -> sparse.csc_array:
     n = fitted.graph.n_nodes
     if isinstance(query, tuple) and len(query) == 2 and np.ndim(query[0]) == 1:
         ids, similarities = query
-        rows, values, _ = check_shortlist(fitted.ids.rows(ids), similarities)
-        return fitted.seeds(rows, values)
+        lists = Shortlists.read(fitted, ids, similarities)
+        return fitted.seeds(lists.rows, lists.similarities)
     if np.ndim(query) == 0:
         own = fitted.ids.rows(query)
         if own < 0:
@@ -216,7 +217,7 @@ def series(filter: Filter) -> tuple[float, int]:
 
 
 def strongest_paths(
-    S: sparse.csr_array, item: int, nodes: NDArray[np.int64], *, a: float, stride: int = 1
+    S: sparse.csr_array, item: int, nodes: Ints, *, a: float, stride: int = 1
 ) -> list[tuple[float, tuple[int, ...]]]:
     """Return of each node the walk to the item with the largest product of a S over its steps, and that product.
 
@@ -244,9 +245,7 @@ def strongest_paths(
     return found
 
 
-def _solved(
-    fitted: Fitted, seeds: sparse.csc_array, item: int
-) -> tuple[sparse.csr_array, NDArray[np.float64], NDArray[np.float64]]:
+def _solved(fitted: Fitted, seeds: sparse.csc_array, item: int) -> tuple[sparse.csr_array, Floats, Floats]:
     """Return S in float64, h(S) e_item and h(S) y."""
     graph = fitted.graph.astype(np.float64)
     prepared = ConjugateGradient(rtol=_RTOL).prepare(graph, fitted.settings.filter, get_backend("scipy"))
@@ -256,7 +255,7 @@ def _solved(
     return prepared.system.host, scores[:, 0], scores[:, 1]
 
 
-def _table(name: str, ids: NDArray[Any], shares: NDArray[np.float64]) -> list[str]:
+def _table(name: str, ids: AnyArray, shares: Floats) -> list[str]:
     """Return a line with the first few shares."""
     if not ids.size:
         return []

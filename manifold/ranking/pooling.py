@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from manifold._typing import Floats, Ints
 from manifold.backends import Array, Backend
 from manifold.neighbors import PointSet
 from manifold.ranking._select import Bounds
@@ -27,7 +27,7 @@ _SUMS = 1e-13  # more than the relative rounding of a float64 sum over the regio
 _GATHER = 1 << 22  # numbers of regions held at a time
 
 
-def pooling_weights(regions: NDArray[Any], *, regularization: float = 1.0) -> NDArray[np.float64]:
+def pooling_weights(regions: ArrayLike, *, regularization: float = 1.0) -> Floats:
     """Return the weights (..., m) of generalised max pooling, w = (Phi Phi' + lambda I)^-1 1.
 
     The score of an image is the sum of w_j f_j over its regions: regions that repeat each other share one vote
@@ -58,7 +58,7 @@ def pooling_weights(regions: NDArray[Any], *, regularization: float = 1.0) -> ND
     return np.asarray(np.linalg.solve(gram, np.ones((*gram.shape[:-1], 1)))[..., 0], dtype=np.float64)
 
 
-def check_owners(owners: Any, n_regions: int, *, name: str) -> NDArray[np.int64]:
+def check_owners(owners: ArrayLike | None, n_regions: int, *, name: str) -> Ints:
     """Return the owner 0, 1, ... of each region, every one of which owns some; None is one region each.
 
     >>> check_owners([0, 1, 1], 3, name="images").tolist()
@@ -83,7 +83,7 @@ def check_owners(owners: Any, n_regions: int, *, name: str) -> NDArray[np.int64]
     return given.astype(np.int64)
 
 
-def by_owner(owners: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def by_owner(owners: Ints) -> tuple[Ints, Ints]:
     """Return the regions in the order of their owners, and where each owner's begin, with the end: (n,), (N + 1,).
 
     >>> [part.tolist() for part in by_owner(np.array([1, 0, 1]))]
@@ -92,9 +92,7 @@ def by_owner(owners: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     return np.argsort(owners, kind="stable"), np.concatenate([[0], np.cumsum(np.bincount(owners))])
 
 
-def region_weights(
-    points: PointSet, owners: NDArray[np.int64], *, pooling: str, regularization: float = 1.0
-) -> NDArray[np.float64]:
+def region_weights(points: PointSet, owners: Ints, *, pooling: str, regularization: float = 1.0) -> Floats:
     """Return w (n,) for each region of a collection; images with equally many regions are solved together."""
     weights = np.ones(owners.size)
     if pooling != "generalized_max":
@@ -110,9 +108,7 @@ def region_weights(
     return weights
 
 
-def region_match(
-    Q: PointSet, X: PointSet, *, queries: NDArray[np.int64], images: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def region_match(Q: PointSet, X: PointSet, *, queries: Ints, images: Ints) -> NDArray[np.float32]:
     """Return (q, N) the sum, over the regions of a query, of the largest cosine with a region of the image: R-match.
 
     The baseline of the regional experiments (Iscen et al., CVPR 2017, Table 2; Razavian et al., 2014).
@@ -171,8 +167,8 @@ class Pooling:
     [[0.5, 0.0, 2.0], [0.0, 1.0, 0.0]]
     """
 
-    owners: NDArray[np.int64]
-    weights: NDArray[np.float64]
+    owners: Ints
+    weights: Floats
     backend: Backend
     maximum: bool = False
 
@@ -189,11 +185,11 @@ class Pooling:
         P.eliminate_zeros()
         return P
 
-    def scaled(self, scale: NDArray[np.float64]) -> Pooling:
+    def scaled(self, scale: Floats) -> Pooling:
         """Return the pooling of scores that are first multiplied by `scale` (n,) > 0."""
         return replace(self, weights=self.weights * scale)
 
-    def subset(self, regions: NDArray[np.int64]) -> Pooling:
+    def subset(self, regions: Ints) -> Pooling:
         """Return the pooling of some regions alone; their images are numbered anew, in ascending order."""
         owners = np.unique(self.owners[regions], return_inverse=True)[1]
         return replace(self, owners=owners, weights=self.weights[regions])
@@ -212,12 +208,12 @@ class Pooling:
         return Bounds(xp.maximum(scores, 0), xp.maximum(lower * (1 - _SUMS), 0), xp.maximum(upper * (1 + _SUMS), 0))
 
     @cached_property
-    def _signed(self) -> tuple[Any, Any]:
+    def _signed(self) -> tuple[Array, Array | None]:
         P, csr = self.matrix, self.backend.csr
         minus = csr((-P).maximum(0), dtype=np.float64) if (self.weights < 0).any() else None
         return csr(P.maximum(0), dtype=np.float64), minus
 
-    def _apply(self, matrix: Any, regions: Array) -> Array:
+    def _apply(self, matrix: Array, regions: Array) -> Array:
         return self.backend.spmm(matrix, self.backend.asarray(regions, dtype=np.float64))
 
     @cached_property

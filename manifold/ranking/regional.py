@@ -5,8 +5,8 @@ In: regions and their owners. Out: a `Ranking` of images by G = P h(S) Y (Iscen 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from dataclasses import fields
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from scipy import sparse
 
 from manifold._checks import check_count
 from manifold._progress import Progress
-from manifold._typing import AnyArray, Floats, Ints, RandomState
+from manifold._typing import AnyArray, Facts, Floats, Ints, RandomState
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion
 from manifold.graph import Graph
@@ -24,23 +24,16 @@ from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
 from manifold.ranking._collection import Ids
 from manifold.ranking._facade import Facade, InForce
-from manifold.ranking._fitted import Fitted, check_slack, fit_neighbors, fit_points, region_pooling
+from manifold.ranking._fitted import check_slack, fit_graph, fit_neighbors, fit_points
 from manifold.ranking._folded import PooledSpectrum
 from manifold.ranking._inputs import check_neighbors
 from manifold.ranking._ranker import Task
 from manifold.ranking._regions import Asking
-from manifold.ranking._saved import restored
 from manifold.ranking._settings import RegionSettings, SearchSettings, check_choice
 from manifold.ranking.pooling import Pooling, check_owners
 from manifold.solvers import ConjugateGradient, Solver, report_failures
-from manifold.storage import Stored
 
 TRUNCATIONS = ("early", "late")
-_OWN = (
-    *("n_neighbors", "n_seeds", "bridge", "degree_exponent", "edges", "method", "solver", "backend", "on_failure"),
-    "random_state",
-)
-_OF_REGIONS = ("n_largest", "y_mode", "pooling", "regularization")
 
 
 class RegionalSearch(Facade):
@@ -98,6 +91,7 @@ class RegionalSearch(Facade):
     y_mode = InForce[str](of="regions")
     pooling = InForce[str](of="regions")
     regularization = InForce[float](of="regions")
+    _pools = True
 
     def __init__(
         self,
@@ -119,13 +113,12 @@ class RegionalSearch(Facade):
         on_failure: str = "warn",
         random_state: RandomState = None,
     ) -> None:
-        given = dict(locals())
-        super().__init__({name: value for name, value in given.items() if name not in ("self", "__class__")})
+        super().__init__(locals())
 
     @classmethod
-    def _settings_of(cls, given: Mapping[str, Any]) -> SearchSettings:
+    def _settings_of(cls, given: Facts) -> SearchSettings:
         chosen = dict(given)
-        regions = RegionSettings(**{name: chosen.pop(name) for name in _OF_REGIONS})
+        regions = RegionSettings(**{part.name: chosen.pop(part.name) for part in fields(RegionSettings)})
         filter, affinity = Diffusion(chosen.pop("alpha")), Affinity("power", chosen.pop("gamma"), "cosine")
         return SearchSettings(**chosen, filter=filter, affinity=affinity, regions=regions)
 
@@ -162,7 +155,7 @@ class RegionalSearch(Facade):
         X: ArrayLike | PointSet,
         images: ArrayLike | None = None,
         *,
-        ids: ArrayLike | None = None,
+        ids: object = None,
         neighbors: Neighbors | None = None,
         graph: Graph | None = None,
         progress: Progress | bool | None = None,
@@ -175,7 +168,7 @@ class RegionalSearch(Facade):
             Vectors of regions, compared by cosine.
         images : (n,) int
             The image 0..N-1 of each region, in any order; by default one region each.
-        ids : (N,) integers or strings
+        ids : (N,) integers, strings or UUIDs
             External ids of the images; by default 0..N-1.
         neighbors : Neighbors, optional
             Lists that another search found over the rows of X.
@@ -198,11 +191,7 @@ class RegionalSearch(Facade):
         if graph is not None:
             if neighbors is not None:
                 raise ValueError("fit takes neighbors or a graph: the graph is made of the neighbors")
-            if graph.n_nodes != n:
-                raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
-            pooling = region_pooling(settings, points, owners, backend)
-            fitted = Fitted(settings=settings, ids=names, graph=graph, backend=backend, points=points, pooling=pooling)
-            _ = fitted.ranker
+            fitted = fit_graph(settings, graph, names, points=points, backend=backend, images=owners)
         elif neighbors is not None:
             check_neighbors(neighbors, points, settings)
             fitted = fit_neighbors(settings, neighbors, names, points=points, backend=backend, images=owners)
@@ -211,7 +200,7 @@ class RegionalSearch(Facade):
         self._fitted = fitted
         return self
 
-    def add(self, X: ArrayLike, images: ArrayLike | None = None, *, ids: ArrayLike | None = None) -> AnyArray:
+    def add(self, X: ArrayLike, images: ArrayLike | None = None, *, ids: object = None) -> AnyArray:
         """Let images join the collection.
 
         Parameters
@@ -259,7 +248,7 @@ class RegionalSearch(Facade):
         fitted, regions = self.fitted_, self.regions
         seeds = f"the {fitted.settings.n_seeds} nearest regions of each of a query's"
         kept = f"the {regions.n_largest} largest sums kept"
-        n, images = fitted.graph.n_nodes, fitted.ids.values.size
+        n, images = fitted.graph.n_nodes, len(fitted.ids)
         pooled = f"pooling  {regions.pooling} of {n:,} regions to {images:,} images"
         return f"seeds    {seeds}, {kept}, {fitted.explain()}\n{pooled}"
 
@@ -305,7 +294,7 @@ class RegionalSearch(Facade):
         check_choice(truncation, "truncation", TRUNCATIONS)
         check_slack(slack)
         asked, single = Asking.of(fitted, Q, queries)
-        k = min(check_count(k, "k"), fitted.ids.values.size)
+        k = min(check_count(k, "k"), len(fitted.ids))
         if shortlist is None:
             task = Task(k, lambda some: asked.some(some).nearest_images(k), slack=slack)
             return fitted.ranked(asked.seeds(), task, k=k, single=single)
@@ -314,7 +303,7 @@ class RegionalSearch(Facade):
         report_failures(diagnostics, fitted.settings.on_failure)
         return fitted.named(rows, scores, slack=proved, diagnostics=diagnostics, single=single)
 
-    def similar(self, ids: ArrayLike, k: int = 100, *, slack: float | None = None) -> Ranking:
+    def similar(self, ids: object, k: int = 100, *, slack: float | None = None) -> Ranking:
         """Rank the images for images that are among them, themselves left out: each of their regions is a seed.
 
         Parameters
@@ -334,7 +323,7 @@ class RegionalSearch(Facade):
         ['a']
         """
         fitted, owners = self.fitted_, self.images_
-        k = min(check_count(k, "k"), fitted.ids.values.size - 1)
+        k = min(check_count(k, "k"), len(fitted.ids) - 1)
         own = fitted.ids.present(ids)
         single, own = own.ndim == 0, np.atleast_1d(own)
 
@@ -378,12 +367,3 @@ class RegionalSearch(Facade):
         weights = pooling.scaled(fitted.graph.scale(fitted.settings.degree_exponent)).weights
         weighted: Floats = (scores * weights[:, None]).T
         return weighted[0] if single else weighted
-
-    @classmethod
-    def _from_stored(cls, stored: Stored) -> Self:
-        fitted = restored(stored)
-        s, regions = fitted.settings, fitted.settings.regions
-        if regions is None or not isinstance(s.filter, Diffusion):
-            raise ValueError("a search over regions has settings of regions, and a Diffusion for a filter")
-        given = {name: getattr(s, name) for name in _OWN} | {name: getattr(regions, name) for name in _OF_REGIONS}
-        return cls._of(fitted, given | {"alpha": s.filter.alpha, "gamma": s.affinity.gamma})

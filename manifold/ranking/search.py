@@ -5,18 +5,16 @@ In: features and queries, or ids and similarities of a shortlist. Out: a `Rankin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from manifold._checks import check_count
 from manifold._progress import Progress
-from manifold._typing import AnyArray, Ints, RandomState
+from manifold._typing import AnyArray, Facts, Ints, RandomState
 from manifold.backends import Backend, backend_for, on_host, place
-from manifold.filters import Diffusion
 from manifold.graph import Graph
 from manifold.neighbors import InvertedFile, Neighbors, PointSet, point_set
 from manifold.ranking._adaptation import Adaptation, Asked, similarities_listed, similarities_to
@@ -24,15 +22,14 @@ from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
 from manifold.ranking._collection import Ids
 from manifold.ranking._facade import Facade, InForce
-from manifold.ranking._fitted import Fitted, fit_neighbors, fit_points
-from manifold.ranking._inputs import check_neighbors, check_shortlist, good_queries, same_place
+from manifold.ranking._fitted import fit_graph, fit_neighbors, fit_points
+from manifold.ranking._inputs import check_neighbors, good_queries, same_place
 from manifold.ranking._ranker import Task
-from manifold.ranking._saved import restored
 from manifold.ranking._settings import SearchSettings, check_choice, search_settings
+from manifold.ranking._shortlists import Shortlists
 from manifold.ranking.seeds import unit_seeds
 from manifold.ranking.tuning import Tuning
 from manifold.solvers import Solver
-from manifold.storage import Stored
 
 CANDIDATES = ("shortlist", "subgraph", "all")
 
@@ -124,11 +121,10 @@ class ManifoldSearch(Facade):
         on_failure: str = "warn",
         random_state: RandomState = None,
     ) -> None:
-        given = dict(locals())
-        super().__init__({name: value for name, value in given.items() if name not in ("self", "__class__")})
+        super().__init__(locals())
 
     @classmethod
-    def _settings_of(cls, given: Mapping[str, Any]) -> SearchSettings:
+    def _settings_of(cls, given: Facts) -> SearchSettings:
         return search_settings(given)
 
     def __repr__(self) -> str:
@@ -150,7 +146,7 @@ class ManifoldSearch(Facade):
     def fit(
         self,
         X: ArrayLike | PointSet | None = None,
-        ids: ArrayLike | None = None,
+        ids: object = None,
         *,
         neighbors: Neighbors | None = None,
         graph: Graph | None = None,
@@ -162,8 +158,9 @@ class ManifoldSearch(Facade):
         ----------
         X : (n, d) array-like or PointSet, optional
             Features; may be left out where neighbours or a graph are given, and then only `rerank` and `similar` work.
-        ids : (n,) integers or strings, optional
-            Distinct names of the items; 0..n-1 by default.
+        ids : (n,) integers, strings or UUIDs, optional
+            Distinct names of the items, of one kind; 0..n-1 by default. Integers may be of any size, and negative but
+            for -1, which marks a missing item as "" and None do.
         neighbors : Neighbors, optional
             Lists that another search found, of a vector store say, over the same n items: nothing is searched for.
         graph : Graph, optional
@@ -183,7 +180,8 @@ class ManifoldSearch(Facade):
         if graph is not None:
             if neighbors is not None or settings.tune or settings.adaptation:
                 raise ValueError("tune and adaptation need the neighbours that the graph is made of: leave out graph")
-            fitted = _fit_graph(settings, graph, points, ids, backend=backend, home=home)
+            names = Ids(ids, graph.n_nodes if points is None else points.X.shape[0])
+            fitted = fit_graph(settings, graph, names, points=points, backend=backend, home=home)
         elif neighbors is not None:
             names = Ids(ids, check_neighbors(neighbors, points, settings))
             fitted = fit_neighbors(
@@ -197,14 +195,14 @@ class ManifoldSearch(Facade):
         self._fitted = fitted
         return self
 
-    def add(self, X: ArrayLike, ids: ArrayLike | None = None) -> AnyArray:
+    def add(self, X: ArrayLike, ids: object = None) -> AnyArray:
         """Let items join the collection.
 
         Parameters
         ----------
         X : (m, d) array-like
             Their features, where those of `fit` were.
-        ids : (m,) integers or strings, optional
+        ids : (m,) integers, strings or UUIDs, optional
             Names that are not in the collection; by default the integers after the largest it ever held.
 
         Returns
@@ -298,11 +296,13 @@ class ManifoldSearch(Facade):
 
     def rerank(
         self,
-        ids: ArrayLike,
-        similarities: ArrayLike,
+        ids: object,
+        similarities: object = None,
         k: int = 100,
         *,
+        distances: object = None,
         candidates: str = "shortlist",
+        unknown: str = "raise",
         slack: float | None = None,
     ) -> Ranking:
         """Rerank what another search found, from its ids and similarities alone.
@@ -310,39 +310,52 @@ class ManifoldSearch(Facade):
         Parameters
         ----------
         ids : (q, m) or (m,)
-            Shortlist of each query, any order; -1 (or "") pads a short one.
-        similarities : (q, m) or (m,)
-            Of the same metric as the graph, higher is nearer. The best `n_seeds` of each row become its seeds.
+            Shortlist of each query, any order; -1 (or "", or None) pads a short one. Lists of different lengths serve.
+        similarities : as `ids`
+            Of the metric of the graph, higher is nearer: cosines, inner products, or negated squared Euclidean
+            distances. The best `n_seeds` of each row become its seeds.
         k : int
             Items to return; all m (or n) where k is larger.
+        distances : as `ids`
+            In place of similarities, lower is nearer: 1 - cosine, or the plain Euclidean distance d (its similarity is
+            -d^2; of squared ones, as FAISS gives them, take the root first).
         candidates : {"shortlist", "subgraph", "all"}
             Reorder the shortlist, also by a diffusion on its own subgraph, or rank all: what was missed comes in.
+        unknown : {"raise", "drop", "behind"}
+            Refuse ids that the collection does not hold, leave them out, or put them behind the ranked ones, in the
+            order given and with score 0 (`Ranking.n_unknown`); they are seeds of nothing.
         slack : float, optional
             As for `search`.
 
         Raises
         ------
-        ValueError
-            For shapes that differ, NaN, an id twice in a row or one that is not in the collection.
+        TypeError, ValueError
+            For shapes that differ, NaN, an id twice in a row or one that is not in the collection, distances of inner
+            products, and numbers that the metric cannot give: cosines above 1, Euclidean similarities above 0.
 
         Examples
         --------
         >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=["a", "b", "c"])
         >>> search.rerank(["b", "c"], [0.8, 0.7], k=2, candidates="all").ids.tolist()
         ['b', 'a']
+        >>> search.rerank([["gone", "c"], ["b"]], distances=[[0.1, 0.3], [0.2]], unknown="behind").ids.tolist()
+        [['c', 'gone'], ['b', '']]
         """
         fitted = self.fitted_
         k = check_count(k, "k")
         check_choice(candidates, "candidates", CANDIDATES)
-        rows, values, single = check_shortlist(fitted.ids.rows(ids), similarities)
+        if unknown == "behind" and candidates == "all":
+            raise ValueError("unknown='behind' is for the ids of a shortlist: with candidates='all', choose 'drop'")
+        lists = Shortlists.read(fitted, ids, similarities, distances=distances, unknown=unknown)
+        rows, values = lists.rows, lists.similarities
         shortlist, early = candidates != "all", fitted.settings.solver if candidates == "subgraph" else None
         most = rows.shape[1] if shortlist else fitted.graph.n_nodes
         k, depth = min(k, most), fitted.depth(min(k, most), most)
         task = Task(depth, lambda some: rows[some], rows if shortlist else None, slack=slack, early=early)
         asked = Asked(rows, values, partial(similarities_listed, rows, values))
-        return fitted.ranked(fitted.seeds(rows, values), task, k=k, asked=asked, single=single)
+        return lists.behind(fitted.ranked(fitted.seeds(rows, values), task, k=k, asked=asked, single=lists.single), k)
 
-    def similar(self, ids: ArrayLike, k: int = 100, *, slack: float | None = None) -> Ranking:
+    def similar(self, ids: object, k: int = 100, *, slack: float | None = None) -> Ranking:
         """Rank the collection for items that are in it, themselves left out: "more like this".
 
         Parameters
@@ -378,46 +391,3 @@ class ManifoldSearch(Facade):
             asked = Asked(near, similarities, partial(similarities_to, points, points, own=own))
         task = Task(depth, baseline, own=own, slack=slack)
         return fitted.ranked(unit_seeds(own, fitted.graph.n_nodes), task, k=k, asked=asked, single=single)
-
-    @classmethod
-    def _from_stored(cls, stored: Stored) -> Self:
-        fitted = restored(stored)
-        return cls._of(fitted, parameters_of(fitted.settings))
-
-
-def _fit_graph(
-    settings: SearchSettings,
-    graph: Graph,
-    points: PointSet | None,
-    ids: ArrayLike | None,
-    *,
-    backend: Backend,
-    home: str,
-) -> Fitted:
-    """Return the state of a graph made elsewhere: its neighbours are not known."""
-    n = graph.n_nodes if points is None else points.X.shape[0]
-    names = Ids(ids, n)
-    if n != graph.n_nodes:
-        raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
-    fitted = Fitted(settings=settings, ids=names, graph=graph, backend=backend, home=home, points=points)
-    _ = fitted.ranker
-    return fitted
-
-
-def parameters_of(s: SearchSettings) -> dict[str, Any]:
-    """Return parameters of `ManifoldSearch` that mean these settings; a filter that has none is left out."""
-    alpha = s.filter.alpha if isinstance(s.filter, Diffusion) else None
-    chosen: dict[str, Any] = {
-        "n_neighbors": s.n_neighbors,
-        "n_seeds": s.n_seeds,
-        "alpha": alpha,
-        "gamma": s.affinity.gamma,
-    }
-    chosen |= {"solver": s.solver, "adaptation": s.adaptation}
-    if s.tune:
-        chosen = dict.fromkeys(chosen) | {"solver": s.solver}
-    return chosen | {
-        "edges": s.edges, "metric": s.affinity.metric, "affinity": s.affinity.kind, "method": s.method,
-        "backend": s.backend, "preset": s.preset, "tune": s.tune, "on_failure": s.on_failure,
-        "random_state": s.random_state,
-    }  # fmt: skip

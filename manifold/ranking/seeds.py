@@ -6,24 +6,22 @@ y_i = sum over the regions of the query, then only the largest entries stay     
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._typing import AnyArray, Floats
 from manifold.graph.affinity import Affinity
 
 Y_MODES = ("sum_of_powers", "power_of_sum")
 
 
 def query_seeds(
-    ids: NDArray[Any],
-    similarities: NDArray[Any],
+    ids: AnyArray,
+    similarities: AnyArray,
     *,
     n_nodes: int,
     affinity: Affinity | None = None,
-    node_scales: NDArray[np.float64] | None = None,
+    node_scales: Floats | None = None,
 ) -> sparse.csc_array:
     """Return Y (n, q) with the weights of each query's nearest points.
 
@@ -49,7 +47,7 @@ def query_seeds(
     return sparse.csc_array((weights[kept], (ids[kept], columns)), shape=(n_nodes, ids.shape[0]))
 
 
-def unit_seeds(nodes: NDArray[Any], n_nodes: int) -> sparse.csc_array:
+def unit_seeds(nodes: AnyArray, n_nodes: int) -> sparse.csc_array:
     """Return Y (n, q) with a one at the node of each column: queries that are in the graph.
 
     >>> unit_seeds(np.array([2]), 3).toarray().ravel().tolist()
@@ -60,10 +58,10 @@ def unit_seeds(nodes: NDArray[Any], n_nodes: int) -> sparse.csc_array:
 
 
 def regional_seeds(
-    ids: NDArray[Any],
-    similarities: NDArray[Any],
+    ids: AnyArray,
+    similarities: AnyArray,
     *,
-    owners: NDArray[Any],
+    owners: AnyArray,
     n_nodes: int,
     n_largest: int = 200,
     gamma: float = 3.0,
@@ -112,11 +110,11 @@ def regional_seeds(
 
 
 def _weights(
-    ids: NDArray[Any],
-    similarities: NDArray[Any],
+    ids: AnyArray,
+    similarities: AnyArray,
     affinity: Affinity,
-    node_scales: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+    node_scales: Floats | None,
+) -> Floats:
     if affinity.kind == "power":
         return affinity.weights(similarities)
     own = affinity.scales(np.where(ids >= 0, similarities, -np.inf))[:, None]

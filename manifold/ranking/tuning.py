@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from manifold._checks import check_features
 from manifold._progress import Progress, shown
-from manifold.backends import get_backend
+from manifold._typing import Facts, Floats
+from manifold.backends import Backend, get_backend
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, find_neighbors
 from manifold.ranking._held_out import HeldOut
@@ -46,7 +46,7 @@ class Tuning:
     """
 
     setting: Setting
-    table: tuple[dict[str, Any], ...]
+    table: tuple[Facts, ...]
     reason: str
     n_held_out: int
     seconds: float
@@ -60,13 +60,13 @@ class Tuning:
 
 
 def tune(
-    X: Any,
+    X: ArrayLike | Neighbors,
     *,
     settings: Sequence[Setting] | None = None,
     metric: str = "cosine",
     affinity: str = "auto",
     method: str = "auto",
-    backend: Any = "auto",
+    backend: str | Backend = "auto",
     random_state: int = 0,
     progress: Progress | bool | None = None,
 ) -> Tuning:
@@ -113,19 +113,20 @@ def tune(
     if not tried:
         raise ValueError("settings must hold a Setting at least: leave it out for the grid")
     width = max(WIDTH, 3 * max(setting.n_neighbors for setting in tried))
-    neighbors = X
-    if not isinstance(X, Neighbors):
-        X = check_features(X)
-        width = max(1, min(width, X.shape[0] - 1))
+    if isinstance(X, Neighbors):
+        neighbors = X
+    else:
+        rows = check_features(X)
+        width = max(1, min(width, rows.shape[0] - 1))
         neighbors = find_neighbors(
-            X, width, metric=metric, method=method, backend=backend, random_state=random_state, progress=progress
+            rows, width, metric=metric, method=method, backend=backend, random_state=random_state, progress=progress
         )
     n = neighbors.n_nodes
     if n < _FEWEST:
         reason = f"preferred, as {n} points are too few to hold any out"
         return Tuning(tried[0], (), reason, 0, time.perf_counter() - start)
     held = HeldOut.draw(neighbors, min(_HELD_OUT, n // _SHARE), random_state)
-    found: dict[Setting, Any] = {}
+    found: dict[Setting, Floats] = {}
     with shown(progress, "settings") as report:
         for setting, values in held.judged(tried, Affinity(affinity, metric=neighbors.metric), get_backend(backend)):
             found[setting] = values
@@ -135,9 +136,7 @@ def tune(
     return Tuning(setting, table, reason, held.near.shape[0], time.perf_counter() - start)
 
 
-def _choose(
-    settings: Sequence[Setting], cohesion: NDArray[np.float64]
-) -> tuple[Setting, str, tuple[dict[str, Any], ...]]:
+def _choose(settings: Sequence[Setting], cohesion: Floats) -> tuple[Setting, str, tuple[Facts, ...]]:
     """Return the first setting that is not clearly short of the best, why, and the table."""
     means, q = cohesion.mean(axis=1), cohesion.shape[1]
     best = int(means.argmax())
