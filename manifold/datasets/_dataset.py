@@ -69,7 +69,12 @@ class Dataset:
         return _regions(self.features)
 
     def query_regions(self) -> tuple[Vectors, Ints]:
-        """Return the same of the queries; raises ValueError where there are none."""
+        """Return the same of the queries; raises ValueError where there are none.
+
+        >>> view = np.zeros((1, 3, 4), np.float32)
+        >>> Dataset("one", view, queries=view).query_regions()[1].tolist()
+        [0, 0, 0]
+        """
         if self.queries is None:
             raise ValueError(
                 f"{self.name} with protocol={self.protocol!r} has no queries: its items ask, see regions()"

@@ -56,7 +56,11 @@ class GroundTruth:
 
     @property
     def n_queries(self) -> int:
-        """How many queries are judged."""
+        """How many queries are judged.
+
+        >>> GroundTruth("two", {"relevant": [[4], [5]]}).n_queries
+        2
+        """
         return len(next(iter(self.lists.values())))
 
     @property
@@ -70,7 +74,11 @@ class GroundTruth:
         return not isinstance(first, int | np.integer) if first is not None else self.n_items is None
 
     def judgements(self, setting: str) -> tuple[ByQuery, ByQuery | None]:
-        """Return what is relevant to each query in a setting, and what is junk."""
+        """Return what is relevant to each query in a setting, and what is junk.
+
+        >>> GroundTruth("one", {"good": [[4]], "ok": [[5]]}, {"all": (("good", "ok"), ())}).judgements("all")
+        ([{4, 5}], None)
+        """
         relevant, junk = (
             [self.lists[name] for name in names if name in self.lists] for names in self.settings[setting]
         )
@@ -173,7 +181,7 @@ class GroundTruth:
 
 def _by_query(name: str, of: ByQuery) -> ByQuery:
     """Return one collection a query, by place; one text or one number is one id."""
-    if isinstance(of, Lazy):
+    if isinstance(of, Lazy):  # of one set, well formed; all its rows together may not fit the memory
         return of
     if isinstance(of, str | Mapping):
         raise TypeError(f"lists holds a {type(of).__name__} as {name!r}: give one collection of ids a query")

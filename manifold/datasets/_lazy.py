@@ -17,7 +17,7 @@ class Lazy(Sequence[T_co], Generic[T_co]):
     """A sequence whose items are computed when they are asked for."""
 
     def __init__(self, n: int, item: Callable[[int], T_co]) -> None:
-        self._n, self._item = n, item
+        self._n, self._item = n, item  # a partial of a function of this file: closures cannot be pickled
 
     def __len__(self) -> int:
         return self._n
@@ -33,17 +33,29 @@ class Lazy(Sequence[T_co], Generic[T_co]):
 
 
 def squares(X: AnyArray, *, order: Literal["F", "C"] = "C") -> Lazy[AnyArray]:
-    """Return each row as the pixels of a square image."""
+    """Return each row as the pixels of a square image.
+
+    >>> squares(np.arange(8).reshape(2, 4))[1].tolist()
+    [[4, 5], [6, 7]]
+    """
     return Lazy(len(X), partial(_square, X, order))
 
 
 def chosen(items: Sequence[T_co], rows: Ints) -> Sequence[T_co]:
-    """Return the items of some rows."""
+    """Return the items of some rows.
+
+    >>> list(chosen("abc", np.array([2, 0])))
+    ['c', 'a']
+    """
     return Lazy(len(rows), partial(_chosen, items, rows)) if len(items) else ()
 
 
 def same_class(labels: Ints, query_labels: Ints | None = None) -> Lazy[Ints]:
-    """Ids of each query's class; without query labels the items ask, each left out of its own row."""
+    """Ids of each query's class; without query labels the items ask, each left out of its own row.
+
+    >>> [row.tolist() for row in same_class(np.array([5, 7, 5, -1]))]
+    [[2], [], [0], []]
+    """
     members = {int(c): np.flatnonzero(labels == c) for c in np.unique(labels[labels >= 0])}
     if query_labels is None:
         return Lazy(len(labels), partial(_others, members, labels))

@@ -35,7 +35,14 @@ class RawTruth:
 
 
 def read_truth(path: Path) -> RawTruth:
-    """Read a ground truth of landmarks or instances, whichever way it was published."""
+    """Read a ground truth of landmarks or instances, whichever way it was published.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "gnd.json"
+    >>> _ = path.write_text('{"imlist": ["a", "b"], "qimlist": ["q"], "gnd": [{"ok": [1]}]}')
+    >>> read_truth(path).lists
+    {'ok': [array([1])]}
+    """
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():

@@ -27,6 +27,14 @@ def load_plain_pickle(path: Path) -> Any:
     ------
     ValueError
         Where it asks for anything else, naming what; and where it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "gnd.pkl"
+    >>> _ = path.write_bytes(pickle.dumps({"easy": [1, 2]}))
+    >>> load_plain_pickle(path)
+    {'easy': [1, 2]}
     """
     content = path.read_bytes()
     try:

@@ -56,7 +56,11 @@ class Asked(NamedTuple):
 
 
 def parse(name: str) -> Asked:
-    """Return what a name stands for; raise ValueError, with the names there are, for any other."""
+    """Return what a name stands for; raise ValueError, with the names there are, for any other.
+
+    >>> parse("nDCG@10").k, parse("mAP").depth
+    (10, None)
+    """
     kind, at, number = name.partition("@")
     row = f"{kind}@k" if at else kind
     if row not in FIGURES or (at and not (number.isascii() and number.isdigit())):
@@ -68,5 +72,9 @@ def parse(name: str) -> Asked:
 
 
 def names() -> str:
-    """Return the names of the table as one text."""
+    """Return the names of the table as one text.
+
+    >>> names().split(", ")[:2]
+    ['mAP', 'mP@k']
+    """
     return ", ".join(FIGURES)

@@ -41,7 +41,11 @@ class Judged(NamedTuple):
 
 
 def judge(ranking: ArrayLike, relevant: Relevance, junk: Relevance | None) -> Iterator[Judged]:
-    """Look each query's relevant items up in its list, junk taken out."""
+    """Look each query's relevant items up in its list, junk taken out.
+
+    >>> [of.ranks.tolist() for of in judge([[7, 1, 8], [4, 5, 6]], [[7, 8], [6]], [[1], []])]
+    [[0, 1], [2]]
+    """
     rows = as_rows(ranking, name="ranking")
     _check_one_a_query(relevant, len(rows), name="relevant")
     if junk is not None:
@@ -95,12 +99,17 @@ def _pad_of(rows: AnyArray, judged: Iterable[Relevance]) -> int | str | None:
     """Return what fills short rows; None where -1 is the name of an item."""
     if rows.dtype.kind == "U":
         return ""
+    # reading all judgements takes as long as judging them: only where the ranking holds the number in question
     named = (rows == _PAD).any() and any((_ids(some, "ids") == _PAD).any() for of in judged for some in of)
     return None if named else _PAD
 
 
 def as_rows(ranking: ArrayLike, *, name: str) -> AnyArray:
-    """Return (q, m) ids, or say what is wrong with them."""
+    """Return (q, m) ids, or say what is wrong with them.
+
+    >>> as_rows([["a", "b"]], name="ranking").shape
+    (1, 2)
+    """
     ids = as_ids(ranking, name=name)
     if ids.ndim != 2:
         raise TypeError(f"{name} is {ids.dtype} of shape {ids.shape}: give (q, m) integer or string ids")
@@ -143,6 +152,7 @@ def _of_one_kind(objects: AnyArray) -> AnyArray:
         return np.empty(objects.shape, np.int64)
     missing = [_is_missing(one) for one in values]
     known = [one for one, no in zip(values, missing, strict=True) if not no]
+    # a UUID is its text, so that those of a file and those of a program are the same
     if all(missing) or _are(known, str) or _are(known, UUID):
         texts = ["" if no else str(one) for one, no in zip(values, missing, strict=True)]
         return np.array(texts, dtype=np.str_).reshape(objects.shape)
@@ -180,13 +190,21 @@ def _alike(a: AnyArray, b: AnyArray, *, name: str) -> tuple[AnyArray, AnyArray]:
 
 
 def unpad(row: AnyArray) -> AnyArray:
-    """Leave the missing items out of a row."""
+    """Leave the missing items out of a row.
+
+    >>> unpad(np.array([3, -5, -1])).tolist()
+    [3, -5]
+    """
     kept: AnyArray = row[row != ("" if row.dtype.kind == "U" else _PAD)]
     return kept
 
 
 def known_mean(values: ArrayLike) -> float:
-    """Return the mean of what is not NaN; NaN where nothing is left."""
+    """Return the mean of what is not NaN; NaN where nothing is left.
+
+    >>> known_mean([1.0, float("nan"), 0.5])
+    0.75
+    """
     known = np.asarray(values, dtype=np.float64)
     known = known[~np.isnan(known)]
     return float(known.mean()) if known.size else float("nan")

@@ -55,7 +55,7 @@ def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Inter
         return float("nan")
     j = np.arange(r.size)
     precision = (j + 1) / (r + 1)
-    if interpolation == "trapezoid":
+    if interpolation == "trapezoid":  # the precision just before the item too, so that a late one counts less
         precision = (precision + np.where(r == 0, 1.0, j / np.maximum(r, 1))) / 2
     return float(precision.sum() / n_relevant)
 
@@ -203,41 +203,69 @@ def bulls_eye(ranking: ArrayLike, relevant: Relevance, *, m: int) -> float:
 
 
 def averaged_precision(judged: Judged, interpolation: Interpolation) -> float:
-    """Return the average precision."""
+    """Return the average precision.
+
+    >>> round(averaged_precision(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), "step"), 4)
+    0.3889
+    """
     return average_precision(judged.ranks, judged.n_relevant, interpolation=interpolation)
 
 
 def precision(judged: Judged, k: int) -> float:
-    """Return the share of relevant items among the first k, or up to the last relevant one."""
+    """Return the share of relevant items among the first k, or up to the last relevant one.
+
+    >>> precision(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), 2)
+    0.5
+    """
     if judged.ranks.size == 0:
         return 0.0 if judged.n_relevant else float("nan")
-    k = min(int(judged.ranks[-1]) + 1, k)
-    return np.count_nonzero(judged.ranks < k) / k
+    k = min(int(judged.ranks[-1]) + 1, k)  # the program of the protocol does not blame a list for what follows
+    return float(np.count_nonzero(judged.ranks < k) / k)
 
 
 def recall(judged: Judged, k: int) -> float:
-    """Return the share of the relevant items that are among the first k."""
-    return np.count_nonzero(judged.ranks < k) / judged.n_relevant if judged.n_relevant else float("nan")
+    """Return the share of the relevant items that are among the first k.
+
+    >>> round(recall(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), 2), 4)
+    0.3333
+    """
+    return float(np.count_nonzero(judged.ranks < k) / judged.n_relevant) if judged.n_relevant else float("nan")
 
 
 def hit(judged: Judged, k: int) -> float:
-    """Return 1 where a relevant item is among the first k, else 0."""
+    """Return 1 where a relevant item is among the first k, else 0.
+
+    >>> [hit(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), k) for k in (1, 2)]
+    [0.0, 1.0]
+    """
     return float((judged.ranks < k).any()) if judged.n_relevant else float("nan")
 
 
 def miss(judged: Judged, k: int) -> float:
-    """Return 1 where no relevant item is among the first k, else 0."""
+    """Return 1 where no relevant item is among the first k, else 0.
+
+    >>> miss(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), 1)
+    1.0
+    """
     return 1 - hit(judged, k)
 
 
 def seen_by_bulls_eye(judged: Judged, k: int) -> float:
-    """Return the share of the query's class among its k nearest, itself counted."""
+    """Return the share of the query's class among its k nearest, itself counted.
+
+    >>> seen_by_bulls_eye(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), 4)
+    0.75
+    """
     found = 1 + np.count_nonzero(judged.ranks < k - 1)
-    return found / (1 + judged.n_relevant) if judged.n_relevant else float("nan")
+    return float(found / (1 + judged.n_relevant)) if judged.n_relevant else float("nan")
 
 
 def reciprocal(judged: Judged, k: int | None = None) -> float:
-    """Return 1 over the place of the first relevant item, 0 where none is among the first k."""
+    """Return 1 over the place of the first relevant item, 0 where none is among the first k.
+
+    >>> reciprocal(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)))
+    0.5
+    """
     if not judged.n_relevant:
         return float("nan")
     first = int(judged.ranks[0]) + 1 if judged.ranks.size else None
@@ -245,7 +273,11 @@ def reciprocal(judged: Judged, k: int | None = None) -> float:
 
 
 def ndcg(judged: Judged, k: int) -> float:
-    """Return the discounted gain of the first k over the best that can be had."""
+    """Return the discounted gain of the first k over the best that can be had.
+
+    >>> round(ndcg(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), 3), 4)
+    0.4475
+    """
     if not judged.n_relevant:
         return float("nan")
     first = judged.ranks < k
@@ -254,7 +286,11 @@ def ndcg(judged: Judged, k: int) -> float:
 
 
 def binary_ndcg(judged: Judged, k: int) -> float:
-    """Return the same with gain 1 for all that is relevant."""
+    """Return the same with gain 1 for all that is relevant.
+
+    >>> round(binary_ndcg(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), 3), 4)
+    0.5307
+    """
     return ndcg(judged._replace(gains=np.ones(judged.gains.size), ideal=np.ones(judged.n_relevant)), k)
 
 
