@@ -1,7 +1,8 @@
 """The façade for scikit-learn: ``LabelPropagation().fit(X, y)``, where y holds the marker -1 for "not labelled".
 
 In: features, or a graph made elsewhere. Out: labels of the fitted points by `propagate`; labels of new points as the
-mean of the distributions of their nearest fitted points, weighted by the kernel of the graph.
+mean of the distributions of their nearest fitted points, weighted by the kernel of the graph. This is the only file of
+its room that imports scikit-learn, and nothing imports it before `LabelPropagation` is used.
 """
 
 from __future__ import annotations

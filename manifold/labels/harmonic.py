@@ -21,6 +21,8 @@ from manifold.solvers.laplacian import Laplacian
 class Harmonic:
     """Harmonic functions (Zhu, Ghahramani and Lafferty, ICML 2003): the walk that stops at the first label it meets.
 
+        (D_uu - W_uu) f_u = W_ul f_l        (equation 5), f_l the labels given
+
     f_ij is the probability that a walk from i is absorbed by a label of class j; rows add up to 1, values lie between
     those given. With few labels f is nearly constant, with spikes at the labels: choose a `balance` then.
 

@@ -21,6 +21,8 @@ _RTOL, _MAX_ITER = 1e-2, 100  # of the balance that ranks points: those adopted 
 class IterativeCleaning:
     """Iterative label propagation and cleaning, iLPC (Lazarou, Stathaki and Avrithis, ICCV 2021), on a graph alone.
 
+        Z = h(S) Y,    P = Sinkhorn(rows of Z of sum 1, priors),    Y <- labels and argmax_j p_ij of the surest i
+
     In round r of R the labels and the r/R surest points that each class is due are propagated, and their scores are
     balanced by Sinkhorn's algorithm. A point adopted in one round is dropped in the next where it is no longer among
     the surest. The paper ranks points by the loss of a classifier of features; here their probability does.

@@ -171,8 +171,11 @@ class PoissonMBO:
 class ResolventMBO:
     """MBO whose diffusion is h(S): propagate, threshold at the class sizes, propagate what came out, and again.
 
-    A round is one block solve where PoissonMBO takes 40 explicit steps, and the solver, its precision and its device
-    are those of any diffusion.
+        U = h(S) X,    X <- one-hot at argmax_j (p_ij - lambda_j), p_i the row of U in sum 1, lambda from `prices`
+
+    Thresholding in turn with diffusion is Merriman, Bence and Osher's (1992); prices hold class sizes as in PoissonMBO
+    (Calder et al., ICML 2020). A round is one block solve where PoissonMBO takes 40 explicit steps, and the solver, its
+    precision and its device are those of any diffusion.
 
     Parameters
     ----------

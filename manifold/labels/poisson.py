@@ -22,6 +22,8 @@ from manifold.solvers.laplacian import Laplacian, label_means
 class Poisson:
     """Poisson learning (Calder, Cook, Thorpe and Slepcev, ICML 2020).
 
+        L u = sum over labelled j of delta_j (y_j - mean y),    sum_i d_i u_i = 0
+
     In a graph of several components each has sources of sum 0 of its own.
 
     Parameters
