@@ -17,6 +17,8 @@ from manifold.graph import Graph
 from manifold.index._intervals import SUMS
 from manifold.solvers.system import NormalizedAffinity
 
+TINY = float(np.finfo(np.float64).tiny)  # more than the rounding of numbers that are not normal
+
 
 class HeldColumns(Protocol):
     """What bounds on entries ask of columns (`StoredColumns`): what is known of each, and the equation of all."""
@@ -97,8 +99,11 @@ def entry_bounds(index: HeldColumns, candidates: Ints, seeds: Ints, *, steps: in
     around = around[:, near]
     own = w * (candidates[open_, None] == seeds)
     below, above = entry_bounds(index, near, seeds, steps=steps - 1)
-    lower[open_] = np.maximum(lower[open_], (own + a * (around @ below)) * (1 - SUMS))
-    upper[open_] = np.minimum(upper[open_], (own + a * (around @ above)) * (1 + SUMS))
+    with np.errstate(under="ignore"):  # `TINY` counts it
+        least, most = a * (around @ below), a * (around @ above)
+        hidden = TINY * ((a > 0) & (around @ (above > 0) > 0))  # what is exactly 0 stays so
+        lower[open_] = np.maximum(lower[open_], (own + least) * (1 - SUMS) - hidden)
+        upper[open_] = np.minimum(upper[open_], (own + most) * (1 + SUMS) + hidden)
     return lower, upper
 
 

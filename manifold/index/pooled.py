@@ -180,6 +180,7 @@ class PooledColumns(Prepared, Solver):
         self.look_through(nodes)
         return self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
 
+    @np.errstate(under="ignore")  # far below the doubt about what is stored
     def shortlist(self, nodes: Ints, weights: Floats, k: int, *, left_out: Ints | None = None) -> Shortlist:
         """Return the k best images for the seeds y = sum of weights[j] e_nodes[j], with certain bounds.
 

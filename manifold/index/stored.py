@@ -22,7 +22,7 @@ from manifold.index._column_solver import ColumnSolver
 from manifold.index._intervals import SUMS, Intervals, Shortlist, merge_columns
 from manifold.index._origin import Built, check_origin
 from manifold.index._saved import ARRAYS, look_through, restored
-from manifold.index.entries import entry_bounds
+from manifold.index.entries import TINY, entry_bounds
 from manifold.solvers import Prepared, Solution, Solver, Status
 from manifold.solvers.base import Callback
 from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solve_in_blocks
@@ -275,6 +275,7 @@ class StoredColumns(Prepared, Solver):
         none = xp.zeros(Y.shape[1], dtype=bool)
         return x, length == 0, none, norm / xp.where(length > 0, length, 1.0), bound, none
 
+    @np.errstate(under="ignore")  # `TINY` counts it
     def shortlist(
         self, nodes: Ints, weights: Floats, k: int, *, scale: Floats | None = None, left_out: Ints | None = None
     ) -> Shortlist:
@@ -346,7 +347,8 @@ class StoredColumns(Prepared, Solver):
     def _look(self, candidates: Ints, nodes: Ints, weights: Floats, *, steps: int) -> tuple[Floats, Floats]:
         """Return bounds on the scores of candidates from bounds on each entry; see `entry_bounds`."""
         lower, upper = entry_bounds(self, candidates, nodes, steps=steps)
-        return lower @ weights * (1 - SUMS), upper @ weights * (1 + SUMS)
+        low, high = lower @ weights * (1 - SUMS), upper @ weights * (1 + SUMS)
+        return np.maximum(low - TINY, 0), high + TINY * (high > 0)  # what is exactly 0 stays so
 
     def rounded(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
         """Widen bounds by the rounding of stored values and of their sums.

@@ -142,6 +142,18 @@ def test_a_shortlist_never_lies(query):
     assert found.outside <= found.lower * (1 + 1e-6) + 1e-12
 
 
+@pytest.mark.parametrize("alpha", [2.3e-309, 1e-300, 0.0])
+def test_entries_too_small_for_normal_numbers_are_bounded_too(alpha):
+    graph = make_graph("path")
+    index, everyone = DiffusionIndex(n_entries=1).build(graph, filter=Diffusion(alpha)), np.arange(graph.n_nodes)
+    for steps in range(4):
+        lower, upper = entry_bounds(index, everyone, everyone, steps=steps)
+        assert (lower <= exact_columns(graph, Diffusion(alpha)) + 1e-15).all()
+        assert (upper >= (everyone[:, None] == everyone) - 1e-15).all()
+        between = upper[0, 1]  # K_01 = alpha S_01 to the first order
+        assert alpha * 0.4 <= between <= (1e-7 if steps == 0 else 2 * alpha + 1e-300 * (alpha > 0))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", [1, 6, 40, 500])  # the last holds all entries: what is left is rounding
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.99])
