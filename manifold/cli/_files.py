@@ -1,4 +1,4 @@
-"""What the `manifold` command reads: features, names and labels, one reader a kind, from npy, npz, parquet, csv, txt.
+"""What the `manifold` command reads: features and names, one reader a kind, from npy, npz, parquet, csv and txt.
 
 Nothing is ever unpickled, and nothing is guessed: what could be read in two ways is refused with the cure.
 """
@@ -10,21 +10,18 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
 from manifold._typing import AnyArray
-from manifold.cli._tables import NUMBER, Table, read_csv_lines, read_table, take_features, take_names
+from manifold.cli._tables import Table, read_csv_lines, read_table, take_features, take_names
 
 ARRAYS, TABLES = (".npy", ".npz"), (".parquet", ".csv")
 INPUTS = (*ARRAYS, *TABLES)
 NAMES = ("id", "qid")  # columns of a table that name its rows
 _HEADERS = {*NAMES, "item", "query", "name", "label", "labels", "class", "target", "y"}  # of a csv with one column
-_MISSING = {"", "nan", "<na>"}  # labels that are none, as NumPy and pandas write them
-_EXACT = 2**63  # whole numbers below have a place in an array beside negative ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +68,10 @@ def read_features(
     ([[1.5, 2.5]], ('x', 'y'), ['007'])
     """
     what = f"{option} {path}"
-    if _kind(path, INPUTS, option) in ARRAYS:
+    if ending_of(path, INPUTS, option) in ARRAYS:
         if columns is not None and like is None:
             raise ValueError(f"--columns chooses by name, but {what} holds an array without names: leave it out")
-        return Features(_read_array(path, what, key))
+        return Features(read_array(path, what, key))
     table, named = read_table(path, what=what)
     if not named:
         if columns is not None:
@@ -106,90 +103,20 @@ def read_names(path: Path, *, option: str, key: str | None = None) -> AnyArray:
     ['007', '8']
     """
     what = f"{option} {path}"
-    if _kind(path, (*INPUTS, ".txt"), option) in ARRAYS:
-        return _read_array(path, what, key)
+    if ending_of(path, (*INPUTS, ".txt"), option) in ARRAYS:
+        return read_array(path, what, key)
     if path.suffix == ".parquet":
         table = read_table(path, what=what)[0]
         return take_names(table, _only(table, NAMES, what), what=what)
-    lines = _read_lines(path, what, NAMES)
+    lines = read_lines(path, what, NAMES)
     for number, name in lines:
         if not name:
             raise ValueError(f"{what} line {number} is empty: name every row, or delete the line")
     return np.array([name for _, name in lines], dtype=np.str_)
 
 
-def read_labels(path: Path, *, option: str, key: str | None = None, unlabeled: str = "-1") -> AnyArray:
-    """Return labels (n,): the integers of an array; of texts whole numbers where all are, else texts, None where none.
-
-    None is what is empty, nan, or the marker, in every spelling of the same number: -1 is -1.000e+00.
-
-    Raises
-    ------
-    ValueError, TypeError, FileNotFoundError, ImportError
-        Naming `option`, the file and the cure.
-
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> path = Path(mkdtemp()) / "y.txt"
-    >>> _ = path.write_text("1.000e+00\\n-1.000e+00\\n\\n2\\n")
-    >>> read_labels(path, option="--labels").tolist()
-    [1, None, None, 2]
-    """
-    what = f"{option} {path}"
-    if _kind(path, (*ARRAYS, ".csv", ".txt"), option) in ARRAYS:
-        labels = _read_array(path, what, key)
-        if labels.dtype.kind not in "UT" or labels.ndim != 1:
-            return labels
-        lines = list(enumerate(labels.tolist(), 1))
-    else:
-        lines = _read_lines(path, what, ("label", "class", "y"))
-    marker = marker_of(unlabeled)
-    out = np.empty(len(lines), dtype=object)
-    stripped = [text.strip() for _, text in lines]
-    numbers = [_whole(text) for text in stripped]
-    given = [i for i, text in enumerate(stripped) if text.lower() not in _MISSING and marker not in (text, numbers[i])]
-    numeric = [i for i in given if NUMBER.fullmatch(stripped[i])]
-    if given and len(numeric) == len(given) and not any(_is_code(stripped[i]) for i in given):
-        for i in given:
-            if numbers[i] is None:
-                raise ValueError(
-                    f"{what} line {lines[i][0]} holds {stripped[i]}, where all others are numbers too: a class is a "
-                    "whole number of at most 63 bits, or a text"
-                )
-        out[given] = [numbers[i] for i in given]
-    else:
-        out[given] = [stripped[i] for i in given]
-    return out
-
-
-def marker_of(text: str) -> int | str:
-    """Return the label that means none: a number where it is written as one.
-
-    >>> marker_of("-1.0"), marker_of("none")
-    (-1, 'none')
-    """
-    number = _whole(text)
-    return text if number is None or _is_code(text) else number
-
-
-def _whole(text: str) -> int | None:
-    """Return the whole number that a text spells, exactly; None for all else."""
-    if not NUMBER.fullmatch(text):
-        return None
-    value = Decimal(text)
-    if value.adjusted() > 18 or value != value.to_integral_value() or abs(value) >= _EXACT:
-        return None
-    return int(value)
-
-
-def _is_code(text: str) -> bool:
-    """Tell whether a number is written as a code, 007, which would not come back as it was."""
-    digits = text.lstrip("+-")
-    return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
-
-
-def _kind(path: Path, endings: Sequence[str], option: str) -> str:
+def ending_of(path: Path, endings: Sequence[str], option: str) -> str:
+    """Return the ending of a file that is there, one of those; else raise ValueError or FileNotFoundError."""
     if path.suffix not in endings:
         raise ValueError(f"{option} {path} must end in {', '.join(endings)}: numpy.save('X.npy', X) writes one")
     if not path.is_file():
@@ -197,7 +124,7 @@ def _kind(path: Path, endings: Sequence[str], option: str) -> str:
     return path.suffix
 
 
-def _read_lines(path: Path, what: str, columns: Sequence[str]) -> list[tuple[int, str]]:
+def read_lines(path: Path, what: str, columns: Sequence[str]) -> list[tuple[int, str]]:
     """Return the numbers and texts of the lines of a txt, or of one column of a csv, without its header."""
     if path.suffix == ".txt":
         try:
@@ -226,7 +153,8 @@ def _only(table: Table, wanted: Sequence[str], what: str) -> str:
     return found[0]
 
 
-def _read_array(path: Path, what: str, key: str | None) -> AnyArray:
+def read_array(path: Path, what: str, key: str | None) -> AnyArray:
+    """Return the array of a npy, read in place, or the one of a npz that `key` names."""
     with _only_plain_arrays(what):
         loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
     if isinstance(loaded, np.ndarray):

@@ -14,6 +14,8 @@ from manifold._progress import Progress
 from manifold._resources import format_bytes
 from manifold._typing import AnyArray, Facts
 from manifold.cli import _files as files
+from manifold.cli._labels import marker_of, read_labels
+from manifold.cli._texts import graph_line
 from manifold.filters import Diffusion
 from manifold.graph import Graph, build_graph
 from manifold.labels import Propagation, propagate, propagation_memory
@@ -23,15 +25,13 @@ from manifold.labels.targets import encode
 OUTPUTS = (".csv", ".npz", ".parquet")
 
 
-def run(
-    args: argparse.Namespace, progress: Callable[[str], Progress | None], graph_line: Callable[[Graph], str]
-) -> tuple[Facts, str]:
+def run(args: argparse.Namespace, progress: Callable[[str], Progress | None]) -> tuple[Facts, str]:
     """Build the graph, propagate, write one row a point; return facts and their text."""
     files.check_output(args.output, suffixes=OUTPUTS)
     items = files.read_features(args.features, option="--features", key=args.key, columns=args.columns)
     X = check_features(items.rows, f"--features {args.features}")
     labels = _read_labels(args.labels, args.key, args.unlabeled)
-    targets = encode(labels, len(X), unlabeled=files.marker_of(args.unlabeled))
+    targets = encode(labels, len(X), unlabeled=marker_of(args.unlabeled))
     start = time.perf_counter()
     graph = build_graph(
         X,
@@ -64,13 +64,13 @@ def run(
         show(q, q)
     PseudoLabels(result.labels, result.certainty, result.class_weights, result).save(args.output)
     facts = {**_facts(result, graph), "memory_bytes": memory, "seconds": seconds, "output": args.output}
-    return facts, _text(facts, graph_line(graph))
+    return facts, _text(facts, graph)
 
 
 def _read_labels(path: Path, key: str | None, unlabeled: str) -> AnyArray:
     if path.suffix == ".parquet":
         raise ValueError(f"--labels {path} must be npy, npz or txt, or csv: numpy.save('y.npy', y) writes one")
-    return files.read_labels(path, option="--labels", key=key, unlabeled=unlabeled)
+    return read_labels(path, option="--labels", key=key, unlabeled=unlabeled)
 
 
 def _facts(result: Propagation, graph: Graph) -> Facts:
@@ -95,13 +95,13 @@ def _facts(result: Propagation, graph: Graph) -> Facts:
     }
 
 
-def _text(facts: Facts, graph_line: str) -> str:
+def _text(facts: Facts, graph: Graph) -> str:
     c, seconds = facts["convergence"], facts["seconds"]
     n = facts["graph"]["n_nodes"]
     sizes = sorted(entry["points"] for entry in facts["classes"])
     return "\n".join(
         [
-            f"{graph_line}  {seconds['graph']:.2f} s",
+            f"{graph_line(graph)}  {seconds['graph']:.2f} s",
             f"labels  {facts['n_labelled']:,} of {n:,} points given, {facts['n_unreached']:,} not reached; "
             f"{len(sizes):,} classes of {sizes[0]:,}..{sizes[-1]:,} points; "
             f"mean certainty {facts['mean_certainty']:.2f}  {seconds['propagate']:.2f} s",

@@ -19,7 +19,8 @@ from manifold._checks import check_features, check_queries
 from manifold._progress import Progress
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, Facts
-from manifold.cli._files import INPUTS, NAMES, Features, check_output, read_features, read_labels, read_names
+from manifold.cli._files import INPUTS, NAMES, Features, check_output, read_features, read_names
+from manifold.cli._labels import read_labels
 from manifold.datasets import Dataset, GroundTruth
 from manifold.datasets.trec import qrels_lines
 from manifold.evaluation import Outcome, compare

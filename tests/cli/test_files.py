@@ -19,7 +19,8 @@ from pyarrow import parquet
 
 from manifold import ManifoldSearch, build_graph, propagate
 from manifold.cli import main
-from manifold.cli._files import marker_of, read_features, read_labels, read_names
+from manifold.cli._files import read_features, read_names
+from manifold.cli._labels import marker_of, read_labels
 from manifold.errors import ManifoldWarning
 
 RNG = np.random.default_rng(4021)

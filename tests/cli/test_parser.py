@@ -13,7 +13,7 @@ import manifold.labels.balance
 import manifold.neighbors
 import manifold.ranking
 import manifold.solvers
-from manifold.cli import main
+from manifold.cli import _search, main
 
 TABLES = {
     ("search", "--preset"): (manifold.ranking, "PRESETS"),
@@ -76,7 +76,7 @@ def test_the_degree_exponent_left_out_is_that_of_the_preset(capsys, monkeypatch,
             seen.update(options)
             raise ValueError("seen")
 
-    monkeypatch.setattr(manifold.ranking, "ManifoldSearch", Search)
+    monkeypatch.setattr(_search, "ManifoldSearch", Search)
     argv = ["search", "--features=X.npy", "--queries=Q.npy", "--output=r.csv", "--preset=adaptive"]
     assert main(argv) == 2
     assert (seen["preset"], seen["degree_exponent"]) == ("adaptive", None)
