@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._checks import check_count
-from manifold.graph import one_sided_weight, soft_mutual_graph  # noqa: F401 -- read from here too
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, PointSet
 from manifold.ranking.seeds import query_seeds
@@ -56,7 +55,13 @@ class Adaptation:
         check_count(self.lead, "lead", minimum=0)
 
     def explain(self, one_sided: float) -> str:
-        """Return what is done, for people, to stand behind ``scores   F``."""
+        """Return what is done, for people, to stand behind ``scores   F``.
+
+        >>> print("scores   F" + Adaptation(fusion=0.0, lead=1).explain(0.5))
+        scores   F
+        edges    and seeds that are not listed back count 0.5
+        kept     the first 1 nearest items at most, while they list the query back (Ranking.kept)
+        """
         fused = f" x similarity^{self.fusion:g}" if self.fusion else ""
         return (
             f"{fused}\nedges    and seeds that are not listed back count {one_sided:.2g}"
@@ -69,6 +74,12 @@ class Adaptation:
         """Put lists (q, k) in order: the run of reciprocal nearest items, then the others by score x closeness^fusion.
 
         Returns the rows, their scores, which stay those of the diffusion, and the length (q,) of the run.
+
+        >>> reach = NeighborReach(np.zeros(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+        >>> asked = Asked(np.array([[0]]), np.array([[0.9]], dtype=np.float32), lambda rows: np.ones(rows.shape))
+        >>> rows, scores = np.array([[2, 1, 0]]), np.array([[4.0, 2.0, 1.0]])
+        >>> [part.tolist() for part in Adaptation(lead=1).in_order(rows, scores, asked, reach=reach)]
+        [[[0, 2, 1]], [[1.0, 4.0, 2.0]], [1]]
         """
         near, similarities = asked.near[:, : self.lead], asked.similarities[:, : self.lead]
         run = np.logical_and.accumulate(is_reciprocal(near, similarities, reach.lead), axis=1)
@@ -100,7 +111,12 @@ class NeighborReach:
 
     @classmethod
     def of(cls, neighbors: Neighbors, k: int) -> NeighborReach:
-        """Return the similarities at ranks k and 2 k of each list; -inf where a list is shorter."""
+        """Return the similarities at ranks k and 2 k of each list; -inf where a list is shorter.
+
+        >>> pair = Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand")
+        >>> NeighborReach.of(pair, 1).edge.tolist()
+        [0.5, 0.5]
+        """
 
         def at(rank: int) -> Floats:
             n, width = neighbors.similarities.shape
@@ -133,13 +149,25 @@ def reciprocal_seeds(
 
 
 def is_reciprocal(near: Rows, similarities: Floats, reach: Floats) -> NDArray[np.bool_]:
-    """Whether a query is at least as near to each of its nearest items (q, k) as their own k-th neighbours are."""
+    """Whether a query is at least as near to each of its nearest items (q, k) as their own k-th neighbours are.
+
+    >>> near, similarities = np.array([[1, 0]]), np.array([[1.0, 0.5]], dtype=np.float32)
+    >>> reach = np.array([0.75, 0.0], dtype=np.float32)
+    >>> is_reciprocal(near, similarities, reach).tolist()
+    [[True, False]]
+    """
     reciprocal: NDArray[np.bool_] = np.logical_and(near >= 0, similarities >= reach[np.maximum(near, 0)])
     return reciprocal
 
 
 def similarities_to(queries: PointSet, points: PointSet, rows: Rows, *, own: Rows | None = None) -> Floats:
-    """Return the similarities (q, k) of the items at `rows` to the queries, or to those of them named by `own`."""
+    """Return the similarities (q, k) of the items at `rows` to the queries, or to those of them named by `own`.
+
+    >>> rows = np.array([[0.0, 2.0], [3.0, 0.0]], dtype=np.float32)
+    >>> points = PointSet(rows, "cosine")
+    >>> similarities_to(points, points, np.array([[1, 0]]), own=np.array([1])).tolist()
+    [[1.0, 0.0]]
+    """
     found = np.empty(rows.shape, dtype=np.float32)
     for j, items in enumerate(rows):
         asking = queries.rows(np.array([j if own is None else own[j]]))
@@ -148,7 +176,11 @@ def similarities_to(queries: PointSet, points: PointSet, rows: Rows, *, own: Row
 
 
 def similarities_listed(listed: Rows, similarities: Floats, rows: Rows) -> Floats:
-    """Return the similarities (q, k) of the items at `rows` from those listed; any other counts as the last of them."""
+    """Return the similarities (q, k) of the items at `rows` from those listed; any other counts as the last of them.
+
+    >>> similarities_listed(np.array([[3, 1]]), np.array([[0.5, 0.25]], dtype=np.float32), np.array([[3, 7]])).tolist()
+    [[0.5, 0.25]]
+    """
     found = np.empty(rows.shape, dtype=np.float32)
     for j, items in enumerate(rows):
         known = listed[j] >= 0

@@ -21,13 +21,21 @@ from manifold.backends import on_host
 from manifold.index import DiffusionIndex, PooledColumns, StoredColumns, updated_columns
 from manifold.neighbors import Neighbors, PointSet, warn_of_awkward_points, with_points, without_points
 from manifold.ranking._collection import Ids
-from manifold.ranking._fitted import Fitted, of_lists, without_reserve
+from manifold.ranking._fit import of_lists, without_reserve
+from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import same_place
 from manifold.ranking.pooling import check_owners
 
 
 def joined(fitted: Fitted, X: ArrayLike, ids: object, *, images: ArrayLike | None = None) -> tuple[Fitted, AnyArray]:
-    """Return the state with new items, and their ids; of a search over regions, the images 0, 1, ... of new regions."""
+    """Return the state with new items, and their ids; of a search over regions, the images 0, 1, ... of new regions.
+
+    >>> from manifold import ManifoldSearch
+    >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+    >>> after, ids = joined(fitted, [[0.1, 0.9]], None)
+    >>> len(after.ids), ids.tolist()
+    (4, [3])
+    """
     points, neighbors = _changeable(fitted)
     new = check_features(on_host(same_place(X, fitted.home, "X"), fitted.backend))
     old, n, m = points.X, points.X.shape[0], new.shape[0]
@@ -52,7 +60,13 @@ def joined(fitted: Fitted, X: ArrayLike, ids: object, *, images: ArrayLike | Non
 
 
 def left(fitted: Fitted, ids: object) -> Fitted:
-    """Return the state without some items, or images with all their regions."""
+    """Return the state without some items, or images with all their regions.
+
+    >>> from manifold import ManifoldSearch
+    >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+    >>> left(fitted, [1]).ids.values.tolist()
+    [0, 2]
+    """
     points, neighbors = _changeable(fitted)
     gone = np.atleast_1d(fitted.ids.rows(ids))
     if (gone < 0).any() or np.unique(gone).size != gone.size:

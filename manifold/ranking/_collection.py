@@ -114,7 +114,7 @@ class Ids:
             raise TypeError(f"ids of a collection with {self.kind} for names must be given, one for each new item")
         more = Ids(range(self.following, self.following + m) if ids is None else ids, m, kind=self.kind)
         if more.kind != self.kind:
-            raise TypeError(f"ids must be {self.kind}, got {more.kind}: name new items as the others are")
+            raise TypeError(f"ids must be {self.kind}, got dtype {more.values.dtype}: name new items as the others are")
         taken = np.flatnonzero(self._found(more.values) >= 0)
         if taken.size:
             first = more.values[taken[:1]].tolist()[0]
@@ -162,7 +162,7 @@ class Ids:
         if kind is None:
             return names, np.full(names.shape, -1), np.zeros(names.shape, dtype=bool)
         if kind != self.kind:
-            raise TypeError(f"ids must be {self.kind}, got {kind} ({names.dtype}): give them as fit was given them")
+            raise TypeError(f"ids must be {self.kind}, got dtype {names.dtype}: give them as fit was given them")
         absent = is_missing(names)
         rows = np.full(names.shape, -1)
         rows[~absent] = self._found(names[~absent])

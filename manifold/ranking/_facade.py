@@ -84,24 +84,47 @@ class Facade:
 
     @property
     def settings(self) -> SearchSettings:
-        """The settings in force: those of the fit, or of the parameters where there is none."""
+        """The settings in force: those of the fit, or of the parameters where there is none.
+
+        >>> from manifold import ManifoldSearch
+        >>> ManifoldSearch(alpha=0.9).settings.filter
+        Diffusion(alpha=0.9)
+        """
         return self._settings if self._fitted is None else self._fitted.settings
 
     @property
     def fitted_(self) -> Fitted:
-        """The fitted state; raises NotFittedError (a ValueError and an AttributeError) where there is none."""
+        """The fitted state; raises NotFittedError (a ValueError and an AttributeError) where there is none.
+
+        >>> from manifold import ManifoldSearch
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=[7, 8, 9])
+        >>> search.fitted_.points.X.shape
+        (3, 2)
+        """
         if self._fitted is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit(X) first")
         return self._fitted
 
     @property
     def graph_(self) -> Graph:
-        """The graph of the collection."""
+        """The graph of the collection.
+
+        >>> from manifold import ManifoldSearch
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=[7, 8, 9])
+        >>> search.graph_.n_nodes
+        3
+        """
         return self.fitted_.graph
 
     @property
     def ids_(self) -> AnyArray:
-        """External ids of what is ranked."""
+        """External ids of what is ranked.
+
+        >>> from manifold import ManifoldSearch
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=[7, 8, 9])
+        >>> search.ids_.tolist()
+        [7, 8, 9]
+        """
         return self.fitted_.ids.values
 
     def __len__(self) -> int:
@@ -113,7 +136,12 @@ class Facade:
         return True
 
     def get_params(self, deep: bool = True) -> dict[str, object]:
-        """Return the parameters as they were given, by name: what `sklearn.base.clone` makes a copy of."""
+        """Return the parameters as they were given, by name: what `sklearn.base.clone` makes a copy of.
+
+        >>> from manifold import ManifoldSearch
+        >>> ManifoldSearch(alpha=0.9).get_params()["alpha"]
+        0.9
+        """
         return dict(self._given)
 
     def set_params(self, **params: object) -> Self:
@@ -123,6 +151,12 @@ class Facade:
         ------
         ValueError, TypeError
             For an unknown name, and as the constructor does; nothing has changed then.
+
+        Examples
+        --------
+        >>> from manifold import ManifoldSearch
+        >>> ManifoldSearch().set_params(alpha=0.5).filter
+        Diffusion(alpha=0.5)
         """
         unknown = params.keys() - inspect.signature(type(self)).parameters.keys()
         if unknown:
@@ -238,6 +272,15 @@ class Facade:
         Graph, ids, settings, what was tuned, the columns of an index, and with the features the lists of neighbours,
         which `add` and `remove` need, are saved; other solvers are prepared anew. A
         backend that is an object is loaded as "auto", and a generator in `random_state` as None.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> from manifold import ManifoldSearch, load
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=["a", "b", "c"])
+        >>> with TemporaryDirectory() as folder:
+        ...     load(search.save(f"{folder}/search")).similar("a", k=1).ids.tolist()
+        ['b']
         """
         return save_fitted(self.fitted_, path, features=features)
 

@@ -1,7 +1,6 @@
 """One fitted state: all that a fit makes, and how it answers; frozen, held by a façade, swapped by one assignment.
 
-In: settings, points or lists of neighbours or a graph, ids. Out: `Fitted`, which `fit`, `add`, `remove`,
-`with_settings` and `load` return.
+In: what a fit, a change or a save made (`_fit`, `_change`, `_saved`). Out: rankings, of seeds and a task.
 """
 
 from __future__ import annotations
@@ -12,21 +11,20 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from manifold._progress import Progress
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import Backend, get_backend
-from manifold.graph import Graph, one_sided_weight, soft_mutual_graph
+from manifold.graph import Graph
 from manifold.index import DiffusionIndex, PooledColumns
-from manifold.neighbors import Neighbors, PointSet, exact_search, find_neighbors
+from manifold.neighbors import Neighbors, PointSet, exact_search
 from manifold.ranking._adaptation import DEPTH, Asked, NeighborReach, reciprocal_seeds
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
 from manifold.ranking._folded import PooledSpectrum
 from manifold.ranking._ranker import Ranker, Task
 from manifold.ranking._settings import SearchSettings
-from manifold.ranking.pooling import Pooling, region_weights
+from manifold.ranking.pooling import Pooling
 from manifold.ranking.seeds import query_seeds
-from manifold.ranking.tuning import WIDTH, Tuning, tune
+from manifold.ranking.tuning import Tuning
 from manifold.solvers import Prepared, Solution, get_solver, report_failures
 
 _OCTAVES = 511  # that degree^p may span on either side of 1: half of float64's, the other half is for the scores
@@ -81,7 +79,13 @@ class Fitted:
 
     @cached_property
     def ranker(self) -> Ranker:
-        """What ranks: the graph with its prepared solver."""
+        """What ranks: the graph with its prepared solver.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.ranker.filter
+        Diffusion(alpha=0.95)
+        """
         s = self.settings
         check_scale(self.graph, s.degree_exponent)
         prepared = _prepared(self) if self.prepared is None else self.prepared
@@ -96,12 +100,24 @@ class Fitted:
 
     @property
     def reason(self) -> str:
-        """The solver, and why it is this one."""
+        """The solver, and why it is this one.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.reason.split()[0], fitted.reason.split()[-1]
+        ('direct,', 'Direct()')
+        """
         solver, why = get_solver(self.settings.solver, self.graph, self.settings.filter)
         return f"{solver}, {why}" if why in ("as given", "as named") else f"{why}\n         {solver}"
 
     def explain(self) -> str:
-        """Return what stands behind ``seeds    the ... nearest ... of a query,``, for people."""
+        """Return what stands behind ``seeds    the ... nearest ... of a query,``, for people.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.explain().splitlines()[:2]
+        ['weighted by power, gamma=3', 'filter   Diffusion(alpha=0.95)']
+        """
         s = self.settings
         kernel, p = s.affinity, s.degree_exponent
         weighted = f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind
@@ -113,19 +129,37 @@ class Fitted:
         )
 
     def with_settings(self, settings: SearchSettings) -> Fitted:
-        """Return this state with a solver prepared for other settings, on the same graph."""
+        """Return this state with a solver prepared for other settings, on the same graph.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.with_settings(replace(fitted.settings, n_seeds=2)).settings.n_seeds
+        2
+        """
         changed = replace(self, settings=settings, prepared=None)
         _ = changed.ranker  # what the solver refuses is refused here
         return changed
 
     def require_points(self, what: str) -> PointSet:
-        """Return the features; raise ValueError where there are none."""
+        """Return the features; raise ValueError where there are none.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.require_points("nothing to compare").X.shape
+        (3, 2)
+        """
         if self.points is None:
             raise ValueError(f"this search was fitted without X: {what}")
         return self.points
 
     def nearest(self, queries: PointSet, k: int, *, rows: Ints | None = None) -> tuple[Ints, Similarities]:
-        """Return the k nearest points of queries; of points, which are the queries themselves, the k nearest others."""
+        """Return the k nearest points of queries; of points, which are the queries themselves, the k nearest others.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.nearest(fitted.points, 1, rows=np.array([2]))[0].tolist()
+        [[1]]
+        """
         points = self.require_points("it has no nearest items")
         if not k:  # of a collection that all have left
             q = queries.X.shape[0] if rows is None else rows.size
@@ -133,7 +167,13 @@ class Fitted:
         return exact_search(queries, points, k=k, drop_self=queries is points, rows=rows, backend=get_backend("scipy"))
 
     def seeds(self, near: Ints, similarities: Similarities) -> sparse.csc_array:
-        """Return Y (n, q) of queries with these nearest items, best first."""
+        """Return Y (n, q) of queries with these nearest items, best first.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.seeds(np.array([[2]]), np.array([[0.5]], dtype=np.float32)).toarray().ravel().tolist()
+        [0.0, 0.0, 0.125]
+        """
         s, n = self.settings, self.graph.n_nodes
         near, similarities = near[:, : s.n_seeds], similarities[:, : s.n_seeds]
         if s.adaptation is None or self.reach is None:
@@ -148,7 +188,13 @@ class Fitted:
         )
 
     def depth(self, k: int, most: int) -> int:
-        """Return how many items to rank where k are asked for."""
+        """Return how many items to rank where k are asked for.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.depth(2, 3)
+        2
+        """
         return k if self.settings.adaptation is None else min(most, max(k, DEPTH))
 
     def ranked(
@@ -184,7 +230,14 @@ class Fitted:
         kept: Ints | None = None,
         single: bool = False,
     ) -> Ranking:
-        """Return rows and scores as a ranking of names."""
+        """Return rows and scores as a ranking of names.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> report = fitted.ranker.prepared.solve([[1.0], [0.0], [0.0]])
+        >>> fitted.named(np.array([[2, -1]]), np.ones((1, 2)), slack=np.zeros(1), diagnostics=report).ids.tolist()
+        [[2, -1]]
+        """
         ids = self.ids.names(rows)
         return Ranking(ids[0] if single else ids, scores[0] if single else scores, slack, diagnostics, kept)
 
@@ -209,142 +262,6 @@ def check_slack(slack: float | None) -> None:
     """Raise ValueError for a slack below 0."""
     if slack is not None and not slack >= 0:
         raise ValueError(f"slack must be at least 0, got {slack!r}")
-
-
-def fit_graph(
-    settings: SearchSettings,
-    graph: Graph,
-    ids: Ids,
-    *,
-    backend: Backend,
-    home: str = "cpu",
-    points: PointSet | None = None,
-    images: Ints | None = None,
-) -> Fitted:
-    """Return the state of a graph made elsewhere: its neighbours are not known.
-
-    >>> from manifold import graph_from_affinity
-    >>> from manifold.ranking._settings import search_settings
-    >>> pair, names = graph_from_affinity([[0, 1], [1, 0]]), Ids(["a", "b"], 2)
-    >>> fit_graph(search_settings({}), pair, names, backend=get_backend("scipy")).graph.n_edges
-    1
-    """
-    n = graph.n_nodes if points is None else points.X.shape[0]
-    if n != graph.n_nodes:
-        raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
-    fitted = Fitted(
-        settings=settings,
-        ids=ids,
-        graph=graph,
-        backend=backend,
-        home=home,
-        points=points,
-        pooling=region_pooling(settings, points, images, backend),
-    )
-    _ = fitted.ranker
-    return fitted
-
-
-def fit_points(
-    settings: SearchSettings,
-    points: PointSet,
-    ids: Ids,
-    *,
-    backend: Backend,
-    home: str = "cpu",
-    neighbors: Neighbors | None = None,
-    images: Ints | None = None,
-    progress: Progress | bool | None = None,
-) -> Fitted:
-    """Search for the neighbours of points, unless they are given; choose settings where asked to; build and prepare."""
-    n = points.X.shape[0]
-    width = min(WIDTH if settings.tune else settings.width, max(n - 1, settings.n_neighbors))
-    if neighbors is None:
-        neighbors = find_neighbors(
-            points,
-            width,
-            method=settings.method,
-            metric=points.metric,
-            backend=backend,
-            random_state=settings.random_state,
-            progress=progress,
-        )
-    return fit_neighbors(
-        settings, neighbors, ids, points=points, backend=backend, home=home, images=images, progress=progress
-    )
-
-
-def fit_neighbors(
-    settings: SearchSettings,
-    neighbors: Neighbors,
-    ids: Ids,
-    *,
-    backend: Backend,
-    home: str = "cpu",
-    points: PointSet | None = None,
-    images: Ints | None = None,
-    progress: Progress | bool | None = None,
-) -> Fitted:
-    """Choose settings where asked to, and make all that a search is of lists of neighbours."""
-    tuning = None
-    if settings.tune:
-        tuning = tune(neighbors, affinity=settings.affinity.kind, backend=backend, progress=progress)
-        settings = settings.tuned(tuning.setting)
-    lists = without_reserve(neighbors, settings)
-    made = of_lists(settings, lists, ids, points=points, backend=backend, home=home, images=images, tuning=tuning)
-    _ = made.ranker
-    return made
-
-
-def of_lists(
-    settings: SearchSettings,
-    neighbors: Neighbors,
-    ids: Ids,
-    *,
-    backend: Backend,
-    home: str,
-    points: PointSet | None,
-    images: Ints | None = None,
-    tuning: Tuning | None = None,
-) -> Fitted:
-    """Return the state that lists of neighbours make; its solver is prepared when it is first asked for."""
-    lists = without_reserve(neighbors, settings)
-    nearest, adaptation = lists.first(settings.n_neighbors), settings.adaptation
-    given = 0.0 if adaptation is None else adaptation.one_sided
-    one_sided = one_sided_weight(nearest) if given is None else given
-    graph = soft_mutual_graph(
-        nearest, affinity=settings.affinity, edges=settings.edges, bridge=settings.bridge, one_sided=one_sided
-    )
-    return Fitted(
-        settings=settings,
-        ids=ids,
-        graph=graph,
-        backend=backend,
-        home=home,
-        points=points,
-        neighbors=neighbors,
-        one_sided=one_sided,
-        scales=settings.affinity.scales(nearest.similarities),
-        reach=NeighborReach.of(lists, settings.n_neighbors),
-        tuning=tuning,
-        pooling=region_pooling(settings, points, images, backend),
-    )
-
-
-def without_reserve(neighbors: Neighbors, settings: SearchSettings) -> Neighbors:
-    """Return lists as wide as the settings look at."""
-    return neighbors.first(min(settings.width, max(neighbors.n_nodes - 1, 0)))
-
-
-def region_pooling(
-    settings: SearchSettings, points: PointSet | None, images: Ints | None, backend: Backend
-) -> Pooling | None:
-    """Return how scores of regions become those of images, in a search over regions."""
-    regions = settings.regions
-    if regions is None or points is None or images is None:
-        return None
-    weights = region_weights(points, images, pooling=regions.pooling, regularization=regions.regularization)
-    return Pooling(images, weights, backend, maximum=regions.pooling == "max")
 
 
 def _prepared(fitted: Fitted) -> Prepared:

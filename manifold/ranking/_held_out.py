@@ -44,7 +44,13 @@ class HeldOut:
 
     @classmethod
     def draw(cls, neighbors: Neighbors, m: int, random_state: int) -> HeldOut:
-        """Take m points out, in random order; the lists of the others close up."""
+        """Take m points out, in random order; the lists of the others close up.
+
+        >>> ring = Neighbors([[1, 2], [2, 0], [0, 1]], np.ones((3, 2)), "cosine", "by hand")
+        >>> held = HeldOut.draw(ring, 1, 0)
+        >>> held.rest.n_nodes, held.near.shape
+        (2, (1, 2))
+        """
         held = np.random.default_rng(random_state).permutation(neighbors.n_nodes)[:m]
         rows = np.arange(neighbors.n_nodes)
         stays = ~np.isin(rows, held)
@@ -79,7 +85,12 @@ class HeldOut:
 
     @property
     def n_queries(self) -> int:
-        """How many of the held-out points ask."""
+        """How many of the held-out points ask.
+
+        >>> ring = Neighbors([[1, 2], [2, 0], [0, 1]], np.ones((3, 2)), "cosine", "by hand")
+        >>> HeldOut.draw(ring, 1, 0).n_queries
+        1
+        """
         return int(min(_QUERIES, self.near.shape[0]))
 
     def judged(

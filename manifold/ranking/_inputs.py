@@ -20,7 +20,13 @@ _AWAY = 1e-3  # how far those may be off, beside their size
 
 
 def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: SearchSettings) -> int:
-    """Return how many points lists from elsewhere are of; raise ValueError for lists that a fit cannot work with."""
+    """Return how many points lists from elsewhere are of; raise ValueError for lists that a fit cannot work with.
+
+    >>> from manifold.ranking._settings import search_settings
+    >>> pair = Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand")
+    >>> check_neighbors(pair, None, search_settings({"n_neighbors": 1}))
+    2
+    """
     n, k, metric = neighbors.n_nodes, neighbors.n_neighbors, settings.affinity.metric
     if points is not None and points.X.shape[0] != n:
         raise ValueError(f"X has {points.X.shape[0]} rows but neighbors are lists of {n} points")
@@ -44,7 +50,11 @@ def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: Sea
 
 
 def same_place(Q: Given, home: str, name: str = "Q") -> Given:
-    """Return Q; raise TypeError where it is not in the place of the points that were fitted, naming both."""
+    """Return Q; raise TypeError where it is not in the place of the points that were fitted, naming both.
+
+    >>> same_place([1.0, 2.0], "cpu")
+    [1.0, 2.0]
+    """
     if place(Q) != home:
         cure = f"bring it there, with cupy.asarray({name}) or {name}.get()"
         raise TypeError(f"{name} is on {place(Q)}, the points fitted were on {home}: {cure}")
@@ -54,7 +64,12 @@ def same_place(Q: Given, home: str, name: str = "Q") -> Given:
 def good_queries(
     Q: ArrayLike, on_bad: str, *, n_features: int, missing: object
 ) -> tuple[NDArray[np.float32], bool, NDArray[np.bool_]]:
-    """Return the queries, whether they were one, and which are bad (and replaced by zeros)."""
+    """Return the queries, whether they were one, and which are bad (and replaced by zeros).
+
+    >>> queries, single, bad = good_queries([1.0, 2.0], "raise", n_features=2, missing=-1)
+    >>> queries.shape, single, bad.tolist()
+    ((1, 2), True, [False])
+    """
     if on_bad not in ("raise", "skip"):
         raise ValueError(f"on_bad must be 'raise' or 'skip', got {on_bad!r}")
     bad: NDArray[np.bool_] = np.zeros(0, dtype=bool)

@@ -25,7 +25,8 @@ from manifold.index.stored import described
 from manifold.neighbors import METHODS, Neighbors, PointSet
 from manifold.ranking._adaptation import Adaptation, NeighborReach
 from manifold.ranking._collection import INTEGERS, MISSING, TEXTS, Ids
-from manifold.ranking._fitted import Fitted, region_pooling
+from manifold.ranking._fit import region_pooling
+from manifold.ranking._fitted import Fitted
 from manifold.ranking._settings import RegionSettings, SearchSettings, Setting
 from manifold.ranking.pooling import Pooling, check_owners
 from manifold.ranking.tuning import Tuning

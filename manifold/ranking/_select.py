@@ -34,15 +34,33 @@ class Bounds:
     upper: Array
 
     def lower_at(self, rows: Rows, backend: Backend) -> Floats:
-        """Return the lower bounds (q, m) of the rows (q, m) of each query."""
+        """Return the lower bounds (q, m) of the rows (q, m) of each query.
+
+        >>> from manifold.backends import get_backend
+        >>> bounds = Bounds(*(np.array([[x], [y]]) for x, y in ((2.0, 1.0), (1.5, 0.5), (2.5, 1.25))))
+        >>> bounds.lower_at(np.array([[1, 0]]), get_backend("scipy")).tolist()
+        [[0.5, 1.5]]
+        """
         return _at(self.lower, rows, backend)
 
     def upper_at(self, rows: Rows, backend: Backend) -> Floats:
-        """Return the upper bounds (q, m) of the rows (q, m) of each query."""
+        """Return the upper bounds (q, m) of the rows (q, m) of each query.
+
+        >>> from manifold.backends import get_backend
+        >>> bounds = Bounds(*(np.array([[x], [y]]) for x, y in ((2.0, 1.0), (1.5, 0.5), (2.5, 1.25))))
+        >>> bounds.upper_at(np.array([[1, 0]]), get_backend("scipy")).tolist()
+        [[1.25, 2.5]]
+        """
         return _at(self.upper, rows, backend)
 
     def most_beside(self, rows: Rows, backend: Backend) -> Floats:
-        """Return the largest upper bound (q,) of all rows that are not among these (q, m); overwrites theirs."""
+        """Return the largest upper bound (q,) of all rows that are not among these (q, m); overwrites theirs.
+
+        >>> from manifold.backends import get_backend
+        >>> bounds = Bounds(*(np.array([[x], [y]]) for x, y in ((2.0, 1.0), (1.5, 0.5), (2.5, 1.25))))
+        >>> bounds.most_beside(np.array([[0]]), get_backend("scipy")).tolist()
+        [1.25]
+        """
         backend.xp.put_along_axis(self.upper, backend.asarray(rows.T), -1.0, axis=0)
         return _largest(self.upper, backend)
 
@@ -56,22 +74,51 @@ class Reached:
 
     @classmethod
     def of(cls, graph: Graph, seeds: sparse.csc_array) -> Reached:
-        """Look at the seeds (n, q) of each query."""
+        """Look at the seeds (n, q) of each query.
+
+        >>> from manifold import graph_from_affinity
+        >>> graph = graph_from_affinity([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+        >>> reached = Reached.of(graph, sparse.csc_array([[1.0], [0.0], [0.0]]))
+        >>> reached.flags.tolist()
+        [[True], [False]]
+        """
         flags = np.zeros((graph.n_components, seeds.shape[1]), dtype=bool)
         flags[graph.components[seeds.indices], np.repeat(np.arange(seeds.shape[1]), np.diff(seeds.indptr))] = True
         return cls(flags, graph.components)
 
     def nodes(self, backend: Backend) -> Array:
-        """Return (n, q) bool."""
+        """Return (n, q) bool.
+
+        >>> from manifold import graph_from_affinity
+        >>> graph = graph_from_affinity([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+        >>> reached = Reached.of(graph, sparse.csc_array([[1.0], [0.0], [0.0]]))
+        >>> from manifold.backends import get_backend
+        >>> reached.nodes(get_backend("scipy")).ravel().tolist()
+        [True, True, False]
+        """
         return backend.asarray(self.flags)[backend.asarray(self.components)]
 
     def at(self, rows: Rows) -> Mask:
-        """Return (q, m) bool for the rows of each query."""
+        """Return (q, m) bool for the rows of each query.
+
+        >>> from manifold import graph_from_affinity
+        >>> graph = graph_from_affinity([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+        >>> reached = Reached.of(graph, sparse.csc_array([[1.0], [0.0], [0.0]]))
+        >>> reached.at(np.array([[2, 0]])).tolist()
+        [[False, True]]
+        """
         found: Mask = self.flags[self.components[rows], np.arange(len(rows))[:, None]]
         return found
 
     def beside(self, rows: Rows) -> Mask:
-        """Return (q,) whether each query reaches a node that is not among its rows, all distinct."""
+        """Return (q,) whether each query reaches a node that is not among its rows, all distinct.
+
+        >>> from manifold import graph_from_affinity
+        >>> graph = graph_from_affinity([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+        >>> reached = Reached.of(graph, sparse.csc_array([[1.0], [0.0], [0.0]]))
+        >>> reached.beside(np.array([[0]])).tolist(), reached.beside(np.array([[0, 1]])).tolist()
+        ([True], [False])
+        """
         sizes = np.bincount(self.components, minlength=len(self.flags))
         more: Mask = sizes @ self.flags > self.at(rows).sum(axis=1)
         return more
@@ -114,7 +161,14 @@ def _largest(values: Array, backend: Backend) -> Floats:
 
 
 def non_negative(solution: Solution, backend: Backend) -> Array:
-    """Return scores of one's own, cut at 0: exact ones of non-negative seeds are not below, so only error goes."""
+    """Return scores of one's own, cut at 0: exact ones of non-negative seeds are not below, so only error goes.
+
+    >>> from manifold.backends import get_backend
+    >>> at, one = np.zeros(1, dtype=int), np.ones(1)
+    >>> found = Solution(np.array([[2.0], [-0.5]]), (Status.CONVERGED,), at, residual=one, error_bound=one)
+    >>> non_negative(found, get_backend("scipy")).tolist()
+    [[2.0], [0.0]]
+    """
     xp = backend.xp
     if all(status is not Status.NONFINITE for status in solution.status):
         return xp.maximum(solution.scores, 0)
@@ -124,7 +178,15 @@ def non_negative(solution: Solution, backend: Backend) -> Array:
 def score_bounds(
     solution: Solution, *, backend: Backend, reached: Reached | None = None, weights: Array = 1.0
 ) -> Bounds:
-    """Return `weights` times the scores of a solution, cut at 0, and bounds; exactly 0 where known to be unreached."""
+    """Return `weights` times the scores of a solution, cut at 0, and bounds; exactly 0 where known to be unreached.
+
+    >>> from manifold.backends import get_backend
+    >>> at, error = np.zeros(1, dtype=int), np.array([0.5])
+    >>> found = Solution(np.array([[2.0], [0.25]]), (Status.CONVERGED,), at, residual=error, error_bound=error)
+    >>> bounds = score_bounds(found, backend=get_backend("scipy"), weights=2.0)
+    >>> bounds.lower.tolist(), bounds.upper.tolist()
+    ([[3.0], [0.0]], [[5.0], [1.5]])
+    """
     xp, scores, error = backend.xp, non_negative(solution, backend), backend.asarray(solution.error_bound)
     lower, upper = xp.maximum(scores - error, 0) * weights, (scores + error) * weights
     if reached is not None:
@@ -143,6 +205,12 @@ class Selection:
         """Return the best k of the collection, `own` rows left out, for this block of queries.
 
         Where fewer than k scores are positive the baseline follows; it is asked for those queries alone.
+
+        >>> from manifold.backends import get_backend
+        >>> bounds = Bounds(*(np.array([[x], [y]]) for x, y in ((2.0, 1.0), (1.5, 0.5), (2.5, 1.25))))
+        >>> nothing = lambda queries: np.empty((queries.size, 0), dtype=int)
+        >>> Selection(bounds, get_backend("scipy")).overall(1, np.array([0]), baseline=nothing)[0].tolist()
+        [[0]]
         """
         all_scores = self.bounds.scores
         if own is not None:
@@ -160,7 +228,14 @@ class Selection:
         return rows, scores, proved_slack(lower, self.bounds.most_beside(taken, self.backend))
 
     def among(self, candidates: Rows, k: int) -> Lists:
-        """Return the best k of each query's candidates (-1 pads), equal scores in the order given."""
+        """Return the best k of each query's candidates (-1 pads), equal scores in the order given.
+
+        >>> from manifold.backends import get_backend
+        >>> bounds = Bounds(*(np.array([[x], [y]]) for x, y in ((2.0, 1.0), (1.5, 0.5), (2.5, 1.25))))
+        >>> rows, scores, slack = Selection(bounds, get_backend("scipy")).among(np.array([[1, 0]]), 1)
+        >>> rows.tolist(), scores.tolist(), slack.tolist()
+        ([[0]], [[2.0]], [0.0])
+        """
         values = np.where(candidates >= 0, _at(self.bounds.scores, candidates, self.backend), -np.inf)
         order = np.argsort(-values, axis=1, kind="stable")[:, :k]
         rows = np.take_along_axis(candidates, order, axis=1)

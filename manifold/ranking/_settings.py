@@ -116,16 +116,28 @@ class SearchSettings:
 
     @property
     def width(self) -> int:
-        """Neighbours of each point that are looked at."""
+        """Neighbours of each point that are looked at.
+
+        >>> search_settings({}).width, search_settings({"preset": "adaptive"}).width
+        (10, 14)
+        """
         return self.n_neighbors * (1 if self.adaptation is None else 2)
 
     @property
     def lead(self) -> int:
-        """Nearest items of a query that may keep their places."""
+        """Nearest items of a query that may keep their places.
+
+        >>> search_settings({}).lead, search_settings({"preset": "adaptive"}).lead
+        (0, 3)
+        """
         return 0 if self.adaptation is None else self.adaptation.lead
 
     def tuned(self, setting: Setting) -> SearchSettings:
-        """Return these settings with what tuning chose."""
+        """Return these settings with what tuning chose.
+
+        >>> search_settings({"tune": True}).tuned(Setting(n_neighbors=5)).n_neighbors
+        5
+        """
         assert self.adaptation is not None  # tuning starts from "adaptive"
         return replace(
             self,
@@ -139,7 +151,11 @@ class SearchSettings:
 
 
 def search_settings(given: Facts) -> SearchSettings:
-    """Return the settings that parameters of `ManifoldSearch` mean: what is None is the preset's."""
+    """Return the settings that parameters of `ManifoldSearch` mean: what is None is the preset's.
+
+    >>> search_settings({"preset": "adaptive", "gamma": None}).affinity.gamma
+    6.0
+    """
     chosen = dict(given)
     affinity, metric = chosen.pop("affinity", "auto"), chosen.pop("metric", "cosine")
     if chosen.get("tune"):
@@ -225,7 +241,11 @@ class Setting:
 
     @property
     def graph(self) -> tuple[int, float, float | None]:
-        """What the graph depends on."""
+        """What the graph depends on.
+
+        >>> Setting().graph
+        (7, 6.0, None)
+        """
         return self.n_neighbors, self.gamma, self.one_sided
 
 

@@ -71,7 +71,14 @@ class Shortlists:
         return cls(*_best_first(rows, values), single, stale)
 
     def behind(self, ranking: Ranking, k: int) -> Ranking:
-        """Return the ranking with names that the collection does not know behind the ranked ones, as far as k goes."""
+        """Return the ranking with names that the collection does not know behind the ranked ones, as far as k goes.
+
+        >>> from manifold import ManifoldSearch
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.0, 1.0]], ids=["a", "b"])
+        >>> lists = Shortlists.read(search.fitted_, ["gone", "b"], [0.9, 0.5], unknown="behind")
+        >>> lists.behind(search.rerank(["b", ""], [0.5, 0.0]), 2).ids.tolist()
+        ['b', 'gone']
+        """
         if self.stale is None:
             return ranking
         names, strange = self.stale

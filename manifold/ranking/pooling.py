@@ -93,7 +93,12 @@ def by_owner(owners: Ints) -> tuple[Ints, Ints]:
 
 
 def region_weights(points: PointSet, owners: Ints, *, pooling: str, regularization: float = 1.0) -> Floats:
-    """Return w (n,) for each region of a collection; images with equally many regions are solved together."""
+    """Return w (n,) for each region of a collection; images with equally many regions are solved together.
+
+    >>> points = PointSet(np.ones((3, 2), dtype=np.float32), "cosine")
+    >>> region_weights(points, np.array([0, 0, 1]), pooling="generalized_max").round(6).tolist()
+    [0.333333, 0.333333, 0.5]
+    """
     weights = np.ones(owners.size)
     if pooling != "generalized_max":
         return weights
@@ -174,28 +179,59 @@ class Pooling:
 
     @property
     def n_images(self) -> int:
-        """Number of images N."""
+        """Number of images N.
+
+        >>> from manifold.backends import get_backend
+        >>> pooling = Pooling(np.array([0, 1, 0]), np.array([0.5, 1.0, 2.0]), get_backend())
+        >>> pooling.n_images
+        2
+        """
         return int(self.owners.max(initial=-1)) + 1
 
     @cached_property
     def matrix(self) -> sparse.csr_array:
-        """P (N, n), of linear pooling."""
+        """P (N, n), of linear pooling.
+
+        >>> from manifold.backends import get_backend
+        >>> pooling = Pooling(np.array([0, 1, 0]), np.array([0.5, 1.0, 2.0]), get_backend())
+        >>> pooling.matrix.sum(axis=1).tolist()
+        [2.5, 1.0]
+        """
         entries = (self.weights, (self.owners, np.arange(self.owners.size)))
         P = sparse.csr_array(entries, shape=(self.n_images, self.owners.size))
         P.eliminate_zeros()
         return P
 
     def scaled(self, scale: Floats) -> Pooling:
-        """Return the pooling of scores that are first multiplied by `scale` (n,) > 0."""
+        """Return the pooling of scores that are first multiplied by `scale` (n,) > 0.
+
+        >>> from manifold.backends import get_backend
+        >>> pooling = Pooling(np.array([0, 1, 0]), np.array([0.5, 1.0, 2.0]), get_backend())
+        >>> pooling.scaled(np.array([2.0, 2.0, 0.5])).weights.tolist()
+        [1.0, 2.0, 1.0]
+        """
         return replace(self, weights=self.weights * scale)
 
     def subset(self, regions: Ints) -> Pooling:
-        """Return the pooling of some regions alone; their images are numbered anew, in ascending order."""
+        """Return the pooling of some regions alone; their images are numbered anew, in ascending order.
+
+        >>> from manifold.backends import get_backend
+        >>> pooling = Pooling(np.array([0, 1, 0]), np.array([0.5, 1.0, 2.0]), get_backend())
+        >>> pooling.subset(np.array([1])).owners.tolist()
+        [0]
+        """
         owners = np.unique(self.owners[regions], return_inverse=True)[1]
         return replace(self, owners=owners, weights=self.weights[regions])
 
     def bounds(self, regions: Bounds) -> Bounds:
-        """Return the scores of images (N, q), and what they lie between, from those of regions (n, q)."""
+        """Return the scores of images (N, q), and what they lie between, from those of regions (n, q).
+
+        >>> from manifold.backends import get_backend
+        >>> pooling = Pooling(np.array([0, 1, 0]), np.array([0.5, 1.0, 2.0]), get_backend())
+        >>> regions = np.array([[2.0], [1.0], [1.0]])
+        >>> pooling.bounds(Bounds(regions, regions, regions)).scores.ravel().tolist()
+        [3.0, 1.0]
+        """
         if self.maximum:
             return Bounds(*(self._largest(part) for part in (regions.scores, regions.lower, regions.upper)))
         xp, (plus, minus) = self.backend.xp, self._signed

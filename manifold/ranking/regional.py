@@ -24,7 +24,8 @@ from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
 from manifold.ranking._collection import Ids
 from manifold.ranking._facade import Facade, InForce
-from manifold.ranking._fitted import check_slack, fit_graph, fit_neighbors, fit_points
+from manifold.ranking._fit import fit_graph, fit_neighbors, fit_points
+from manifold.ranking._fitted import check_slack
 from manifold.ranking._folded import PooledSpectrum
 from manifold.ranking._inputs import check_neighbors
 from manifold.ranking._ranker import Task
@@ -124,21 +125,37 @@ class RegionalSearch(Facade):
 
     @property
     def regions(self) -> RegionSettings:
-        """The settings of seeds and pooling."""
+        """The settings of seeds and pooling.
+
+        >>> RegionalSearch().regions.n_largest
+        200
+        """
         regions = self.settings.regions
         assert regions is not None
         return regions
 
     @property
     def pooling_(self) -> Pooling:
-        """How the scores of regions become those of images."""
+        """How the scores of regions become those of images.
+
+        >>> regions = [[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]]
+        >>> search = RegionalSearch(n_neighbors=1, pooling="sum").fit(regions, images=[0, 1, 1])
+        >>> search.pooling_.weights.tolist()
+        [1.0, 1.0, 1.0]
+        """
         pooling = self.fitted_.pooling
         assert pooling is not None
         return pooling
 
     @property
     def images_(self) -> Ints:
-        """Row (n,) of the image of each region."""
+        """Row (n,) of the image of each region.
+
+        >>> regions = [[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]]
+        >>> search = RegionalSearch(n_neighbors=1, pooling="sum").fit(regions, images=[0, 1, 1])
+        >>> search.images_.tolist()
+        [0, 1, 1]
+        """
         return self.pooling_.owners
 
     def __repr__(self) -> str:
@@ -182,6 +199,11 @@ class RegionalSearch(Facade):
         TypeError, ValueError, MemoryBudgetError
             As `manifold.build_graph`; for an image without a region, or ids that are not one for each image. The
             object is unchanged then, as it is after an interrupt.
+
+        Examples
+        --------
+        >>> len(RegionalSearch(n_neighbors=1).fit([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]], images=[0, 1, 1]))
+        2
         """
         settings = self._settings
         points, backend = point_set(X, "cosine"), get_backend(settings.backend, X)
@@ -289,6 +311,13 @@ class RegionalSearch(Facade):
         -----
         Cost: one product of Q with X, then as many products with S as the solver takes iterations, 64 queries at a
         time. An early truncation prepares a solver for each query.
+
+        Examples
+        --------
+        >>> regions = [[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]]
+        >>> search = RegionalSearch(n_neighbors=1, pooling="sum").fit(regions, images=[0, 1, 1])
+        >>> search.search([[1.0, 0.0]], k=1).ids.tolist()
+        [0]
         """
         fitted = self.fitted_
         check_choice(truncation, "truncation", TRUNCATIONS)

@@ -22,7 +22,7 @@ from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
 from manifold.ranking._collection import Ids
 from manifold.ranking._facade import Facade, InForce
-from manifold.ranking._fitted import fit_graph, fit_neighbors, fit_points
+from manifold.ranking._fit import fit_graph, fit_neighbors, fit_points
 from manifold.ranking._inputs import check_neighbors, good_queries, same_place
 from manifold.ranking._ranker import Task
 from manifold.ranking._settings import SearchSettings, check_choice, search_settings
@@ -173,6 +173,11 @@ class ManifoldSearch(Facade):
         TypeError, ValueError, MemoryBudgetError
             As `build_graph` does; for ids that repeat or do not match; and for neighbours of other points, of another
             metric, or fewer than the settings ask for. The object is unchanged then, as it is after an interrupt.
+
+        Examples
+        --------
+        >>> len(ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]))
+        3
         """
         settings = self._settings
         backend, home = backend_for(settings.backend, {"X": X}), place(X)
