@@ -102,7 +102,14 @@ class Explorer:
 
     @property
     def search(self) -> ManifoldSearch:
-        """The search with the settings that are shown, to go on with."""
+        """The search with the settings that are shown, to go on with.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer.search.n_seeds
+        5
+        """
         return self.exploration.search(self.settings)
 
     def answer(self) -> Answer:
@@ -133,7 +140,14 @@ class Explorer:
 
     @property
     def judged(self) -> bool:
-        """Whether there are labels to say what is right."""
+        """Whether there are labels to say what is right.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer.judged
+        True
+        """
         return self._labels is not None
 
     def right(self, answer: Answer, ids: AnyArray) -> Mask:
@@ -221,7 +235,14 @@ class Explorer:
         return self.exploration.why(self.settings, self.answer().ranking.ids[rank - 1].item())
 
     def why_png(self, rank: int = 1) -> bytes:
-        """Return the picture of `why`, encoded; ``plotting.explanation(explorer.why(rank))`` is its figure."""
+        """Return the picture of `why`, encoded; ``plotting.explanation(explorer.why(rank))`` is its figure.
+
+        >>> from manifold import datasets
+        >>> X, y = datasets.digits()
+        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer.why_png(rank=2)[:4]
+        b'\\x89PNG'
+        """
         from manifold import plotting
 
         why = self.why(rank)

@@ -59,7 +59,15 @@ class SharedBasis(Solver):
     _kept: OrderedDict[tuple[bytes, ...], LanczosSolution] = field(default_factory=OrderedDict, init=False, repr=False)
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> Prepared:
-        """Normalise the affinity of a graph, once for all filters; another graph starts afresh."""
+        """Normalise the affinity of a graph, once for all filters; another graph starts afresh.
+
+        >>> from manifold import Heat, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]]).astype("float64")
+        >>> prepared = SharedBasis().prepare(pair, Heat(1.0), get_backend("scipy"))
+        >>> prepared.solve(sparse.csc_array([[1.0], [0.0]])).scores.round(3).ravel().tolist()
+        [0.568, 0.432]
+        """
         if graph is not self._graph:
             self._kept.clear()
             self._graph, self._rough = graph, self.lanczos.prepare(graph, _ROUGHEST, backend)

@@ -22,7 +22,7 @@ class Widget(Protocol):
     def _repr_mimebundle_(self) -> dict[str, object]: ...
 
 
-class Shown(Protocol):
+class _Shown(Protocol):
     """What is asked of an `Explorer`, which imports this file."""
 
     settings: Settings
@@ -62,7 +62,7 @@ def ipywidgets() -> ModuleType:
     return package
 
 
-def build(explorer: Shown) -> Widget:
+def build(explorer: _Shown) -> Widget:
     """Return sliders beside the lists they give, pictures below; what cannot be done is said where the words are."""
     widgets = ipywidgets()
     controls = Controls(explorer.settings, explorer.exploration.n_queries)
@@ -161,8 +161,16 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def table(explorer: Shown, answer: Answer) -> str:
-    """Return the two lists of an answer as a table: rank, and of each item its id, label, a tick or a cross."""
+def table(explorer: _Shown, answer: Answer) -> str:
+    """Return the two lists of an answer as a table: rank, and of each item its id, label, a tick or a cross.
+
+    >>> from manifold import ManifoldSearch, datasets
+    >>> from manifold.explorer import Explorer
+    >>> X, y = datasets.digits()
+    >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+    >>> table(explorer, explorer.answer()).count("<tr>")
+    4
+    """
     before, after = answer.nearest[0], answer.ranking.ids
     columns = [_column(explorer, answer, ids) for ids in (before, after)]
     new = ["new" if name not in set(before.tolist()) else "" for name in after.tolist()]
@@ -174,7 +182,7 @@ def table(explorer: Shown, answer: Answer) -> str:
     return f"<table style='line-height: 1.3'><tr>{head}</tr>{rows}</table>"
 
 
-def _column(explorer: Shown, answer: Answer, ids: AnyArray) -> list[str]:
+def _column(explorer: _Shown, answer: Answer, ids: AnyArray) -> list[str]:
     if not explorer.judged:
         return [escape(str(name)) for name in ids.tolist()]
     marks = ["✓" if good else "✗" for good in explorer.right(answer, ids)]

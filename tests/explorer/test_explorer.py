@@ -13,6 +13,7 @@ import manifold as mf
 from manifold import datasets
 from manifold.backends import get_backend
 from manifold.explorer import CHOICES, Exploration, Explorer, Settings
+from manifold.explorer._shared_basis import SharedBasis
 
 FILTERS = (mf.Diffusion(0.5), mf.Diffusion(0.99), mf.RegularizedDiffusion(0.9), mf.Heat(3.0), mf.Heat(60.0))
 PNG = b"\x89PNG"
@@ -285,3 +286,19 @@ def test_the_model_needs_neither_widgets_nor_matplotlib():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("none", [-1, "-1", "", None, float("nan")])
+def test_a_query_without_a_label_has_nothing_right(digits, search, none):
+    labels = np.array([none if c == 0 else c for c in digits[2].tolist()], dtype=object)
+    explorer = Explorer(search, digits[0], labels=labels)
+    assert labels[0] is none  # the first query, and all zeros that it finds
+    assert not explorer.right(explorer.answer(), explorer.answer().nearest[0]).any()
+    explorer.settings = replace(explorer.settings, query=1)
+    assert explorer.right(explorer.answer(), explorer.answer().nearest[0]).any()
+
+
+def test_a_basis_takes_the_seeds_of_a_search_alone():
+    prepared = SharedBasis().prepare(mf.graph_from_affinity([[0, 1], [1, 0]]), mf.Heat(1.0), get_backend("scipy"))
+    with pytest.raises(TypeError, match=r"seeds must be a csc_array .* got list"):
+        prepared.solve([1.0, 0.0])
