@@ -1,7 +1,8 @@
 """Names of any kind -- numbers, texts, UUIDs, objects -- as plain numbers and what JSON holds, and back to the bit.
 
 texts    where each ends (8 bytes a text), then their UTF-8: a long one widens no other
-UUIDs    16 bytes each;   integers beyond 64 bits    as texts, hexadecimal;   other objects    a list, and their places in it
+UUIDs    16 bytes each;   integers beyond 64 bits    as texts, hexadecimal
+objects  of other kinds    a list of them, and their places in it
 """
 
 from __future__ import annotations
