@@ -20,12 +20,12 @@ as the tail use up rest_i. A residual of 1e-3 then decides what would take 1e-7 
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
 from manifold._typing import Floats, Ints
 from manifold.backends import get_backend, rounding_unit
 from manifold.index._intervals import SUMS, Intervals, Shortlist
 from manifold.index._residual_bound import SLACK, ResidualBound
+from manifold.index._steps import Steps, dot
 from manifold.index.stored import StoredColumns
 
 _HOST = get_backend("scipy")
@@ -33,7 +33,6 @@ _LOOK = 0.05  # the bound for all nodes, as a share of the k-th score, at which 
 _NEARER = 32  # by how much the residual falls at most from one look to the next
 _SAFE = 0.8  # of the residual that would just decide, if the bounds fell as it does
 _MOST_STEPS = 2000  # between two looks
-_END = 1e-5  # share of a residual down to which single precision follows it
 _SHOWN = 0.1  # share of a residual that the rounding of single precision may hide
 _MOST_LOOKS = 200  # far beyond what rounding leaves to gain
 _LARGEST = 4096  # entries of r / v that are told apart
@@ -108,58 +107,6 @@ def _share(found: Shortlist) -> float:
     return min(max(_SAFE * apart / width, 1 / _NEARER), 0.5) if width > 0 else 1 / _NEARER
 
 
-def _dot(x: Floats, y: Floats) -> float:
-    """Return an inner product, the same on any number of threads."""
-    return float(np.einsum("i,i->", x, y))
-
-
-class _Steps:
-    """Conjugate gradients on (I - a S) e = r in single precision, a few steps at a time; `single` is -a S.
-
-    The residual is scaled to length 1, which keeps squares in the range of single precision.
-    """
-
-    def __init__(self, single: sparse.csr_array, r: Floats, length: float) -> None:
-        self.single, self.scale = single, length
-        self.r = (r / length if length else r).astype(single.dtype)
-        self.x, self.p = np.zeros_like(self.r), self.r.copy()
-        self.rho, self.curvature = 1.0, np.empty(1)
-
-    def taken(self) -> Floats:
-        """Return the correction since the last call."""
-        e = self.x * np.float64(self.scale)
-        self.x[:] = 0
-        return e
-
-    @property
-    def length(self) -> float:
-        """Length of the residual, as far as the recurrence knows."""
-        return self.scale * float(np.sqrt(self.rho))
-
-    @property
-    def spent(self) -> bool:
-        """Whether the residual has fallen as far as the precision carries."""
-        return self.rho <= _END**2
-
-    def advance(self, n_steps: int, *, length: float) -> None:
-        """Take up to `n_steps`, fewer where the residual is no longer than `length`, or at the end of the precision."""
-        real, target = self.single.dtype.type, max(length / self.scale, _END) if self.scale else np.inf
-        for _ in range(n_steps):
-            if self.rho <= target * target:  # a power would raise where this is infinite
-                return
-            Ap = _HOST.spmm(self.single, self.p[:, None], b=1.0, dots=self.curvature)[:, 0]
-            curvature = float(self.curvature[0])
-            if curvature <= 0:  # the residual has underflowed: go on from the true one
-                return
-            step = real(self.rho / curvature)
-            self.x += step * self.p
-            Ap *= step
-            self.r -= Ap
-            before, self.rho = self.rho, _dot(self.r, self.r)
-            self.p *= real(self.rho / before)
-            self.p += self.r
-
-
 class _Query:
     """One query: its approximate scores x, the residual r of them on the whole graph, and what they prove.
 
@@ -207,7 +154,7 @@ class _Query:
 
     def _measure(self, hidden: float) -> None:
         self.ratio, self.hidden = self.r * self.of.inverse, hidden
-        self.length, self.weighted = (float(np.sqrt(_dot(self.r, z))) for z in (self.r, self.ratio))
+        self.length, self.weighted = (float(np.sqrt(dot(self.r, z))) for z in (self.r, self.ratio))
 
     def _largest_ratio(self, x: Floats) -> float:
         """Return the largest |x| / v."""
@@ -219,9 +166,9 @@ class _Query:
         """Whether rounding hides the residual: no step can improve the scores."""
         return bool(self.length <= self.hidden * self.of.length)
 
-    def steps(self) -> _Steps:
+    def steps(self) -> Steps:
         """Return conjugate gradients from the true residual."""
-        return _Steps(self.of.single, self.r, self.length)
+        return Steps(self.of.single, self.r, self.length)
 
     def goal(self, k: int) -> float:
         """Return a length of the residual at which a look is likely to decide: a bound small beside the k-th score."""

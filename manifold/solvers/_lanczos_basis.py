@@ -13,8 +13,8 @@ from scipy import linalg
 
 from manifold._typing import Floats, Ints
 from manifold.backends import Array, Backend, rounding_unit
+from manifold.solvers._series import Series
 from manifold.solvers.base import Callback, Snapshot
-from manifold.solvers.chebyshev import Series
 from manifold.solvers.system import NormalizedAffinity
 
 _CHUNK = 16  # basis vectors allocated together
@@ -110,7 +110,11 @@ class Basis:
 
 
 def moments(series: Series) -> Floats:
-    """Return, for each i, the sum over k > i of |c_k| (k - i)."""
+    """Return, for each i, the sum over k > i of |c_k| (k - i).
+
+    >>> moments(Series(np.array([1.0, 0.5, -0.25]), 0.0)).tolist()  # 0.5 + 2 times 0.25, 0.25, nothing
+    [1.0, 0.25, 0.0]
+    """
     beyond = series.truncation() - series.rest  # the sum of the |c_k|, k > i
     total: Floats = np.cumsum(beyond[::-1])[::-1]
     return total

@@ -17,8 +17,9 @@ from manifold.backends import Array, Backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.solvers._lanczos_basis import Basis, BasisGrowth
+from manifold.solvers._series import Series, expand
 from manifold.solvers.base import Callback, Prepared, Solution, Solver, Status
-from manifold.solvers.chebyshev import Series, corrected, expand
+from manifold.solvers.chebyshev import corrected
 from manifold.solvers.system import NormalizedAffinity, Seeds, check_seeds, solve_in_blocks
 
 _EPS = float(np.finfo(np.float64).eps)
