@@ -131,7 +131,7 @@ def _draw_tree(ax: Axes, explanation: Explanation, items: Items | None) -> None:
         colour = INK if len(node) == 1 else PALETTE[0] if node in seeds else FAINT
         left, low = x - _SIZE / 2, y - _SIZE / 2
         ax.fill(x + _SIZE / 2 * np.array([-1, 1, 1, -1]), y + _SIZE / 2 * np.array([-1, -1, 1, 1]), "white", zorder=1.5)
-        thumbnail(ax, _shown(items, node[-1], 38), x=left, y=low, size=_SIZE, letters=9.5 * unit)
+        thumbnail(ax, _shown(items, node[-1], 38), x=left, y=low, size=_SIZE, letters=8.4 * unit)
         frame(ax, x=left, y=low, size=_SIZE, colour=colour)
         if node in seeds:
             ax.text(x, y + _SIZE / 2 + 0.09, f"{100 * seeds[node]:.2g} %", ha="center", va="bottom", fontsize=SMALL)
