@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
 from manifold._checks import check_count
+from manifold._resources import require_memory
 from manifold._typing import Floats
 from manifold.neighbors import Neighbors
 from manifold.reranking._lists import Askers, Lists, askers, check_neighbors, check_weight, everyone
@@ -146,10 +147,12 @@ def reciprocal_profiles(
     ------
     ValueError, TypeError
         For lists that are not sorted or do not fit, and settings out of range.
+    MemoryBudgetError
+        Where it would not fit in memory; raised before the work.
 
     Notes
     -----
-    Cost: about n k1^2 to find the sets; memory a few times that of the profiles, for some thousand rows at a time.
+    Cost: about n k1^2 to find the sets; memory as `profiles_forecast` says.
 
     References
     ----------
@@ -166,6 +169,9 @@ def reciprocal_profiles(
         raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
     k1, k2 = check_count(k1, "k1"), check_count(k2, "k2")
     check_neighbors(neighbors, {"k1": k1})
+    needed = profiles_forecast(neighbors.n_nodes, neighbors.n_neighbors, k1=k1)
+    fewer = f"lower k1={k1}, or find narrower lists"
+    require_memory(needed, purpose=f"reciprocal sets of {neighbors.n_nodes} points", cure=fewer)
     points, with_self = everyone(neighbors, scale=scale), variant != "paper"
     half = _reciprocal(points, _half(k1, variant), with_self)
     R, n_others = _reciprocal(points, k1, with_self), k2 - with_self
@@ -181,6 +187,17 @@ def reciprocal_profiles(
         return row_means(near[:, used], V)
     members = sparse.hstack([sparse.eye_array(asking.n), near[:, used]], format="csr")
     return row_means(members, sparse.vstack([own, V], format="csr"))
+
+
+def profiles_forecast(n: int, width: int, *, k1: int) -> int:
+    """Return about how many bytes `reciprocal_profiles` takes: sets of all points, weights of some thousand at a time.
+
+    How far sets expand is not known beforehand: the factors were measured on clustered points, with room to spare.
+
+    >>> profiles_forecast(1_000_000, 20, k1=20) / 2**30 < 2
+    True
+    """
+    return 72 * n * (k1 + 1) + min(n, 4096) * (64 * width + 40 * (k1 + 1))
 
 
 def expanded_sets(neighbors: Neighbors, k1: int, asking: Askers | None = None) -> sparse.csr_array:

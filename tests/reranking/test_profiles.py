@@ -7,8 +7,8 @@ import pytest
 from memory import peak_over_forecast
 from scipy import sparse
 
-from manifold.neighbors import Neighbors
-from manifold.reranking import compare_profiles, profiles, reciprocal_rerank
+from manifold.neighbors import Neighbors, find_neighbors
+from manifold.reranking import compare_profiles, profiles, reciprocal, reciprocal_profiles, reciprocal_rerank
 
 
 def spread(n, width, columns, seed=11):
@@ -44,6 +44,15 @@ def test_the_forecast_of_a_reranking_covers_its_peak(monkeypatch):
     similarities = np.broadcast_to(1 - np.abs(steps) / 100 - (steps < 0) / 1000, ids.shape)
     neighbors = Neighbors(ids, similarities, metric="cosine", method="planted")
     assert 0.3 < peak_over_forecast(lambda: reciprocal_rerank(neighbors), monkeypatch, profiles) <= 1
+
+
+@pytest.mark.parametrize(("k1", "width"), [(7, 30), (20, 20), (20, 60)])
+def test_the_forecast_of_reciprocal_profiles_covers_their_peak(k1, width, monkeypatch, rng):
+    centres = rng.normal(size=(80, 16))
+    X = centres[rng.integers(0, 80, 4000)] + 0.7 * rng.normal(size=(4000, 16))
+    neighbors = find_neighbors(X, width)
+    work = lambda: reciprocal_profiles(neighbors, k1=k1)  # noqa: E731
+    assert 0.4 < peak_over_forecast(work, monkeypatch, reciprocal) <= 1
 
 
 def test_parts_change_no_answer(monkeypatch):
