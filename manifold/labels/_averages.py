@@ -39,6 +39,7 @@ def averages(scores: AnyArray, targets: Targets, reached: Mask) -> tuple[AnyArra
     A = np.where(reached[:, None], scores[:, 1:] / np.where(reached, scores[:, 0], 1)[:, None], 0)
     if targets.kind == "multilabel":
         A[~reached] = 0.5
+        # an average of 0 and 1 lies between them, but for the tolerance of the solve
         A = np.clip(A, 0, 1)
         each = certainty(np.stack([A, 1 - A], axis=2).reshape(-1, 2)).reshape(A.shape)
         return A, each.mean(axis=1)

@@ -66,6 +66,7 @@ class Fitted:
 
     def distributions(self, weights: sparse.csr_array) -> tuple[Floats, Mask]:
         """Return probabilities (m, c), uniform where nothing is near, and which rows have a reached neighbour."""
+        # a neighbour that nothing is known of does not dilute those of which something is
         weights = sparse.csr_array(weights * self.result.reached[None, :])
         P = np.asarray(weights @ self.result.distributions.astype(np.float64))
         mass = P.sum(axis=1, keepdims=True)
@@ -127,6 +128,7 @@ class Fitted:
         if names is not None and names.shape != (size,):
             raise ValueError(f"feature_names must be {size} texts, got {names.shape}")
         marker = decode_names(arrays["unlabeled"], parameters["unlabeled"]).tolist()
+        # every part was checked by its own room, and against the others above
         return cls(graph, result, marker[0], near, size, names)
 
 

@@ -206,6 +206,7 @@ def _neighbor_graphs(V: FloatArray, k: int, gamma: float) -> FloatArray:
     if k < N - 1:
         least = np.partition(similarities, N - k, axis=-1)[:, :, N - k, None]
         similarities[similarities < least] = -np.inf
+    # max(-inf, 0) is 0: who is no neighbour weighs nothing
     A = np.maximum(similarities, 0) ** V.dtype.type(gamma)
     return A + A.swapaxes(1, 2)
 
@@ -214,6 +215,7 @@ def _diffused(W: FloatArray, Y: FloatArray, alpha: float) -> FloatArray:
     """Return (1 - alpha) (I - alpha S)^-1 Y for stacked graphs (t, N, N); an isolated node keeps (1 - alpha) Y."""
     ((scale, alpha),) = Diffusion(alpha).resolvents
     degrees = W.sum(axis=-1)
+    # 0 for an isolated node: its row of S is empty, and it keeps its own seed
     root = np.divide(1, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
     system = -W.dtype.type(alpha) * root[:, :, None] * W * root[:, None, :]
     diagonal = np.arange(W.shape[1])

@@ -94,6 +94,7 @@ def sinkhorn(
     for _ in range(max_iter):
         v *= _over(due, means)
         v /= np.maximum(v.max(axis=-1, keepdims=True), least)
+        # impossible priors drive a factor to 0 without end; a row of it alone must stay a row of sum 1
         v = np.where(v > 0, np.maximum(v, least), 0)
         rows = (Q @ v.astype(Q.dtype)[..., None])[..., 0]  # only the factors change: Q itself is read, never written
         u = np.divide(1, rows, out=np.zeros_like(rows), where=rows > least**2)
@@ -139,6 +140,7 @@ def estimated_priors(label_counts: ArrayLike) -> Floats:
     if counts.ndim != 1 or not counts.size or not (np.isfinite(counts).all() and (counts >= 0).all() and counts.any()):
         raise ValueError(f"label_counts must be finite numbers >= 0, not all 0, got {label_counts!r}")
     c, m = counts.size, counts.sum()
+    # shrunk by what an accident of the draw explains, not by a constant
     deviation = counts / m - 1 / c
     statistic = m * c * (deviation**2).sum()
     accident = chdtri(c - 1, _CHANCE) if c > 1 else 0.0

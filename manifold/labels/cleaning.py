@@ -114,6 +114,7 @@ def clean_labels(
             out[members] = 1
             continue
         k = min(n_neighbors, members.size - 1)
+        # bridges would join outliers to the class, and these are what is looked for
         graph = build_graph(X[members], k, gamma=1, edges="mutual", bridge=0)
         if relevance == "gcn":
             out[members] = gcn_relevance(graph, X[members], known, noise_weight=noise_weight, random_state=random_state)
@@ -150,6 +151,7 @@ def diffusion_relevance(
     """
     known = _check_clean(clean, graph.n_nodes)
     scores = np.maximum(diffuse(graph, known * 1.0, filter=filter, solver=solver).scores, 0)
+    # the largest of the doubtful, not of all: clean examples hold their own seeds, and would dwarf the others
     largest = scores[~known].max(initial=0)
     out: FloatArray = np.where(known, 1, scores / largest if largest > 0 else 0).astype(graph.dtype)
     return out
@@ -222,11 +224,13 @@ def gcn_relevance(
     if not 0 < noise_weight < np.inf:
         raise ValueError(f"noise_weight must be a positive number, got {noise_weight!r}: 0.01 to 5 are published")
     rng = np.random.default_rng(random_state)
+    # A X does not change while the network learns: one product serves all epochs
     A = _row_normalized(graph).astype(X.dtype)
     network = _Network(A, A @ _unit(X), known, noise_weight)
     parameters = _glorot(rng, X.shape[1], hidden), _glorot(rng, hidden, 1)[:, 0]
     moments = [(np.zeros_like(x), np.zeros_like(x)) for x in parameters]
     for epoch in range(n_epochs):
+        # scaled up while it trains, so that what is predicted with all units needs no factor
         kept = (rng.random((len(X), hidden)) >= dropout).astype(X.dtype) / (1 - dropout)
         _, gradients = network.loss(parameters, kept)
         rate = learning_rate * 0.1 ** (epoch // 30)
@@ -251,6 +255,7 @@ def weighted_prototypes(features: object, labels: ArrayLike, relevance: ArrayLik
     given, weights = _integers(labels, len(X)), np.asarray(relevance)
     if weights.shape != given.shape or weights.dtype.kind not in "biuf":
         raise ValueError(f"relevance must be numbers ({len(X)},), got {weights.dtype} {weights.shape}")
+    # in Python: an int8 label 127 plus one would be -128
     c = int(given.max()) + 1 if given.size and (given >= 0).any() else 0
     require_memory(4 * c * X.shape[1], purpose=f"prototypes of {c} classes", cure="number the classes from 0")
     rows = np.flatnonzero(given >= 0)

@@ -137,6 +137,7 @@ def sample_episodes(
     m = n_way * n_queries
     needed = n_shots + (n_queries if concentration is None else m)
     members = [np.flatnonzero(given == c) for c in np.unique(given[given >= 0])]
+    # left out before the draw, so that every episode is as likely as any other
     members = [ids for ids in members if ids.size >= needed]
     if len(members) < n_way:
         raise ValueError(
@@ -208,6 +209,7 @@ def evaluate_episodes(
         scores = classify(support, queries)
         if scores.shape != (*queries.shape[:2], c):
             raise ValueError(f"classify must return {(*queries.shape[:2], c)}, got {scores.shape}")
+        # a uniform row says that nothing is known; its argmax would be class 0
         decided = scores.max(axis=-1) > scores.min(axis=-1)
         values[batch] = (decided & (scores.argmax(axis=-1) == episodes.truth[batch])).mean(axis=-1)
     return EpisodeAccuracy(values, *mean_interval(values))

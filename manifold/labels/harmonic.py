@@ -57,11 +57,13 @@ class Harmonic:
     def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Solve on the unlabelled nodes of components that hold a label."""
         graph, fixed = problem.graph, problem.labelled
+        # without a label L is singular on a component: its nodes are left out
         kept = problem.in_labelled_component & ~fixed
         settings = ConjugateGradient(self.rtol, self.max_iter)
         laplacian = Laplacian.of(graph, problem.backend, kept=kept, settings=settings)
         roots, given = laplacian.roots, problem.given.toarray()
         inflow = np.where(kept[:, None], laplacian.system.whole @ (given * roots), 0)
+        # unknowns are scaled by roots of degrees, in which CG on L is that on I - S
         start = None if x0 is None else np.where(kept[:, None], x0 * roots, 0)
         solution = laplacian.solve(inflow, x0=start, callback=problem.callback)
         f = np.where(fixed[:, None], given, solution.scores / roots)

@@ -61,6 +61,7 @@ class IterativeCleaning:
         for r in range(1, self.n_rounds + 1):
             solution = problem.diffuse(seeds, x0=x0)
             x0 = solution.scores if problem.starts else None
+            # balanced first: ranked by raw scores, the largest class would adopt all
             Q = sinkhorn(
                 rows_to_one(solution.scores[free]), problem.priors, rtol=_RTOL, max_iter=_MAX_ITER, strict=False
             )

@@ -69,6 +69,7 @@ class Volumes:
         self.free = np.flatnonzero(reached & ~problem.labelled)
         self.given = problem.given.toarray()
         self._possible = (label_means(problem.given, problem.graph.components) > 0)[problem.graph.components]
+        # labels count towards the share of their class; a class that has more of them than is due asks for no more
         due = np.maximum(problem.priors * reached.sum() - self.given.sum(axis=0), 0)
         exact = due / max(due.sum(), 1e-300) * self.free.size
         self.sizes = np.floor(exact).astype(np.int64)
@@ -80,6 +81,7 @@ class Volumes:
         """Return scores less the prices of classes, so that argmax meets the sizes; prices start from the last."""
         out = scores.astype(np.float64)
         if self.free.size:
+            # below all that prices could make up for, while they are found
             out[~self._possible] = 2 * out.min() - out.max() - 1
             self._lambdas = prices(out[self.free], self.sizes, self._lambdas)
             out[self.free] -= self._lambdas
@@ -148,10 +150,12 @@ class PoissonMBO:
     def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Alternate heat steps and thresholds, from the scores of Poisson learning."""
         backend, host_degrees = problem.backend, problem.graph.degrees
+        # in float64: hundreds of explicit steps add up, and float32 would drift
         W = backend.csr(problem.graph.affinity, dtype=np.float64)
         step = 1 / max(float(host_degrees.max(initial=0)), float(np.finfo(np.float64).tiny))
         degrees = backend.asarray(host_degrees[:, None])
         inflow = backend.asarray(self.fidelity * poisson_sources(problem))
+        # as published: MBO starts from Poisson learning, not from the bare labels
         solution = Poisson().solve(problem, x0=x0)
         volumes = Volumes(problem)
         X = volumes.one_hot(volumes.priced(solution.scores))

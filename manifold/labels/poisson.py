@@ -61,8 +61,10 @@ class Poisson:
         laplacian = Laplacian.of(graph, problem.backend, kept=everything, settings=settings)
         start = None if x0 is None else x0 * laplacian.roots
         sources = poisson_sources(problem)
+        # an isolated node has no equation: its sum of sources is 0 but for rounding
         sources[graph.isolated] = 0
         solution = laplacian.solve(sources / laplacian.roots, x0=start, callback=problem.callback)
+        # the system leaves a constant free in each component, and rounding drifts along it
         u = centred(solution.scores / laplacian.roots, graph)
         return replace(solution, scores=u.astype(graph.dtype), solver="poisson")
 

@@ -156,6 +156,7 @@ def propagate(
         )
     if not chosen.diffuses and (filter is not None or solver != "auto"):
         raise ValueError(f"method {method!r} has a system of its own: leave out filter and solver")
+    # the one default of every door; methods with systems of their own never look at it
     h = filter or Diffusion()
     given = moments(targets) if averaging else _shares(targets.Y)
     if start is not None and start.shape != given.shape:
@@ -187,6 +188,7 @@ def propagate(
     if balance is not None:
         free = reached & ~targets.labelled
         P[free] = BALANCES[balance](P[free], shares)
+    # after the balance: what was given is no estimate, and is not balanced
     if clamp:
         P[targets.labelled] = given.tocsr()[targets.labelled].toarray()
     return Propagation(
@@ -210,6 +212,7 @@ def _distributions(scores: AnyArray, problem: Problem, reached: Mask) -> AnyArra
     empty = np.flatnonzero(reached & ~P.any(axis=1))
     if empty.size:
         P[empty] = label_means(problem.seeds, problem.graph.components)[problem.graph.components[empty]]
+    # never NaN, and never the first class
     P[~reached] = 1 / P.shape[1]
     return P
 

@@ -114,12 +114,14 @@ class PseudoLabels:
             raise ValueError(f"path must end in {', '.join(_WRITERS)}, got {path.name!r}")
         columns = self.propagation.columns
         table = {
+            # objects would be pickled, and a pickle runs what it holds
             "label": self.labels.astype(str) if self.labels.dtype.kind == "O" else self.labels,
             "omega": self.omega,
             "zeta": np.where(columns >= 0, self.zeta[columns], 0.0),
             "weight": self.weights,
             "labelled": self.labelled,
         }
+        # a loop that reads meanwhile finds one epoch or the other, whole
         write_atomically(path, lambda file: _WRITERS[path.suffix](file, table))
         return path
 
@@ -215,6 +217,7 @@ def pseudo_labels(
         unlabeled=unlabeled,
         x0=None if previous is None else previous.propagation.scores,
     )
+    # equation 11's certainties are small where classes are many: the surest point is to count in full
     largest = result.certainty[~result.labelled].max(initial=0)
     omega = np.where(result.labelled, 1, result.certainty / (largest if largest > 0 else 1))
     zeta = class_weights(result.columns, result.classes.size, mode=class_weight)
@@ -235,6 +238,7 @@ def _write_csv(file: IO[bytes], table: dict[str, AnyArray]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+    # else the wrapper, once collected, would close a file that is not its own
     text.detach()
 
 

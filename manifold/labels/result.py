@@ -125,6 +125,7 @@ class Propagation:
         arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in _OF_POINTS}
         arrays |= {name: getattr(solution, name) for name in _OF_COLUMNS} | {"scores": solution.scores}
         parameters: dict[str, object] = {"solver": solution.solver, "status": [s.name for s in solution.status]}
+        # names of any kind become plain numbers: nothing is ever pickled
         arrays["labels"], parameters["labels"] = encode_names(self.labels)
         arrays["classes"], parameters["classes"] = encode_names(self.classes)
         return arrays, parameters

@@ -104,6 +104,7 @@ def select(
         return _greedy_cover(graph, known, budget, features)
     if strategy == "entropy":
         P = _require(distributions, graph, "distributions", cure="propagate(...).distributions")
+        # ties by degree: among the equally unsure a hub teaches most
         return free[np.lexsort((-graph.degrees[free], certainty(P)[free]))][:budget]
     if strategy == "random":
         return np.random.default_rng(random_state).choice(free, budget, replace=False)
@@ -119,6 +120,7 @@ def _greedy_reach(graph: Graph, known: Mask, budget: int, *, filter: Filter, sol
         report_failures(solution, "warn")
         return np.asarray(solution.scores, dtype=np.float64)
 
+    # f is linear in its seeds: a choice adds its own column, and nothing is solved again
     known, scores = known.copy(), reach(known)
     chosen = np.empty(budget, dtype=np.int64)
     for t in range(budget):
@@ -136,6 +138,7 @@ def _greedy_cover(graph: Graph, known: Mask, budget: int, features: ArrayLike | 
     def distances(i: int) -> AnyArray:
         return np.asarray(np.maximum(squares - 2 * (X @ X[i]) + squares[i], 0))
 
+    # only the distance to the nearest labelled point is kept: O(n) memory, whatever the number of labels
     known, nearest = known.copy(), np.full(graph.n_nodes, np.inf, dtype=X.dtype)
     for i in np.flatnonzero(known).tolist():
         np.minimum(nearest, distances(i), out=nearest)

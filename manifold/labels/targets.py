@@ -208,6 +208,7 @@ def _is_unlabelled(values: AnyArray, unlabeled: object) -> Mask:
     if kind == "O":
         return np.array([_is_missing(x) or _same(x, unlabeled) for x in values], dtype=bool)
     if kind in "US":
+        # each text once: labels are many, their spellings few
         texts, where = np.unique(values, return_inverse=True)
         found = np.array([_same(x, unlabeled) for x in texts.tolist()], dtype=bool)
         if kind == "U" and not found[texts == "nan"].all():
@@ -313,6 +314,7 @@ def _name_dtype(classes: AnyArray, missing: object) -> np.dtype[np.generic]:
     """Return the narrowest dtype that holds classes and marker exactly; objects where none does."""
     if classes.dtype.kind in "iuf" and isinstance(missing, int | float | np.number):
         widest = [np.result_type(classes.dtype, np.min_scalar_type(missing)), np.dtype(np.int64)]
+        # uint64 beside -1 would be float64, in which 2^60 + 1 and 2^60 + 3 are one class
         numbers = [classes.min(), classes.max(), missing] if classes.size else [missing]
         return next((dtype for dtype in widest if _holds(dtype, numbers)), np.dtype(object))
     if classes.dtype.kind == "U" and (isinstance(missing, str) or missing == -1):
