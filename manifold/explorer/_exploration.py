@@ -151,7 +151,7 @@ class Exploration:
     def _rank(self, settings: Settings) -> Ranking:
         query, search = self._queries.X[settings.query], self.search(settings, solver=self._kept(settings.solver))
         search = search.with_settings(on_failure="ignore")  # the diagnostics are shown
-        if self._inside:
+        if self._inside:  # one more, since the item itself is the first of its own list in most cases, not in all
             ranking = search.search(query, k=self.k + 1)
             others = ranking.ids != self._fitted.ids_[settings.query]
             if not others.all():

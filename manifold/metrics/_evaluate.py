@@ -97,7 +97,7 @@ def evaluate_queries(
     values = {}
     for setting in truth.settings:
         relevant, junk = truth.judgements(setting)
-        judged = list(judge(ranking, relevant, junk))
+        judged = list(judge(ranking, relevant, junk))  # lists are looked up once for all figures
         values[setting] = {
             name: np.array([asked.of_query(j, truth.interpolation) for j in judged], dtype=np.float64)
             for name, asked in chosen.items()

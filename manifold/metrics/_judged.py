@@ -64,6 +64,7 @@ def _look_up(row: AnyArray, wanted: AnyArray, gains: Floats, *, ignored: AnyArra
         row_ = row_[~np.isin(*_alike(row, ignored, name="junk"))]
     ranks = np.flatnonzero(np.isin(row_, wanted_))
     found = row_[ranks]
+    # an item listed twice would be found twice: more than 1 of its kind, and a recall above 1
     if np.unique(found).size != ranks.size:
         raise ValueError(f"ranking of query {q} repeats a relevant id: rank each item once")
     return Judged(ranks, gains[np.searchsorted(wanted_, found)], gains)
@@ -137,6 +138,7 @@ def as_ids(values: object, *, name: str) -> AnyArray:
         raise TypeError(f"{name} has rows of different lengths: pad the short ones with -1 or ''") from None
     if ids.dtype.kind == "O" or not ids.size:
         ids = _of_one_kind(ids)
+    # one kind of integers where they fit: NumPy compares signed with unsigned ones as floats
     if ids.dtype == np.uint64 and not (ids > np.iinfo(np.int64).max).any():
         ids = ids.astype(np.int64)
     if ids.dtype.kind not in "iuU" and not (ids.dtype.kind == "O" and _are(ids.ravel().tolist(), int)):
@@ -195,6 +197,7 @@ def unpad(row: AnyArray) -> AnyArray:
     >>> unpad(np.array([3, -5, -1])).tolist()
     [3, -5]
     """
+    # nothing is judged where this is asked, so that -1 is no name here
     kept: AnyArray = row[row != ("" if row.dtype.kind == "U" else _PAD)]
     return kept
 
@@ -206,7 +209,7 @@ def known_mean(values: ArrayLike) -> float:
     0.75
     """
     known = np.asarray(values, dtype=np.float64)
-    known = known[~np.isnan(known)]
+    known = known[~np.isnan(known)]  # trec_eval counts a query without relevant items as 0: a mean of what, then?
     return float(known.mean()) if known.size else float("nan")
 
 

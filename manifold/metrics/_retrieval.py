@@ -256,6 +256,7 @@ def seen_by_bulls_eye(judged: Judged, k: int) -> float:
     >>> seen_by_bulls_eye(next(judge([[1, 7, 8]], [{7: 1, 8: 3, 9: 2}], None)), 4)
     0.75
     """
+    # ranks leave the query out, which takes the first of the k places
     found = 1 + np.count_nonzero(judged.ranks < k - 1)
     return float(found / (1 + judged.n_relevant)) if judged.n_relevant else float("nan")
 
@@ -280,6 +281,7 @@ def ndcg(judged: Judged, k: int) -> float:
     """
     if not judged.n_relevant:
         return float("nan")
+    # linear gains, as in trec_eval; 2^gain - 1 is another measure of the same name
     first = judged.ranks < k
     best = _discounted(np.sort(judged.ideal)[::-1][:k], np.arange(min(k, judged.n_relevant)))
     return _discounted(judged.gains[first], judged.ranks[first]) / best

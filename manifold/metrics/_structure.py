@@ -27,6 +27,7 @@ def overlap_at_k(a: ArrayLike, b: ArrayLike, *, k: int | None = None) -> float:
     if len(rows_a) != len(rows_b):
         raise ValueError(f"a ranks {len(rows_a)} queries and b {len(rows_b)}: give both the same queries")
     sets_a, sets_b = ([set(unpad(row[:k]).tolist()) for row in rows] for rows in (rows_a, rows_b))
+    # the longer list is the measure: a short one inside it is no agreement
     pairs = [(x, y) for x, y in zip(sets_a, sets_b, strict=True) if x or y]
     return known_mean([len(x & y) / max(len(x), len(y)) for x, y in pairs])
 
@@ -61,6 +62,7 @@ def hubness(counts: ArrayLike) -> float:
     if deviation.size == 0:
         raise ValueError("counts is empty: give the count of at least one item, see k_occurrences")
     deviation = deviation - deviation.mean()
+    # population moments, as in the paper; the unbiased ones differ by a factor near 1
     variance = float(np.mean(deviation**2))
     return float(np.mean(deviation**3)) / variance**1.5 if variance else 0.0
 
@@ -107,5 +109,5 @@ def _entropy(counts: AnyArray) -> float:
     """Return log n - sum c log c / n of the sizes c of classes of n items, exactly 0 for a single one."""
     if counts.size == 1:
         return 0.0
-    n = counts.sum()
+    n = counts.sum()  # whole numbers: shares would add up to a little more or less than 1
     return float(np.log(n) - (counts * np.log(counts)).sum() / n)

@@ -48,7 +48,7 @@ class Picture(Figure):
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw it, without a warning for each box, and laid out until it fits: axes of equal scales need it."""
-        with warnings.catch_warnings():
+        with warnings.catch_warnings():  # one warning a letter, and again for every size
             warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
             self._settle()
             super().draw(renderer)
@@ -131,6 +131,7 @@ def legend(ax: Axes, *, loc: Literal["best", "lower right"] = "best", outside: b
 
     Names are drawn as they are written, long ones on several lines; of very many, the last are counted.
     """
+    # a few hundred classes would fill the figure and leave no room for what they name
     handles, names = ax.get_legend_handles_labels()
     if not names:
         return
@@ -138,6 +139,7 @@ def legend(ax: Axes, *, loc: Literal["best", "lower right"] = "best", outside: b
         left_out = len(names) - _MOST_NAMED + 1
         (rest,) = ax.plot([], [], " ")
         handles, names = [*handles[: _MOST_NAMED - 1], rest], [*names[: _MOST_NAMED - 1], f"… {left_out} more"]
+    # the more columns, the shorter their lines: together they take less than half of a figure of usual size
     columns = -(-len(names) // _COLUMN) if outside else 1
     names = [short(name, max(_LETTERS // columns, 14), lines=3) for name in names]
     if outside:

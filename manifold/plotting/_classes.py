@@ -30,6 +30,7 @@ def classes_of(labels: AnyArray) -> Classes:
         none = values == -1
         moved = np.where(none, -1, np.cumsum(~none) - 1)
         return Classes(values[~none].tolist(), moved[codes], -1 if none.any() else None)
+    # objects of several kinds have no order together, and NaN is not itself: places are found by hashing
     listed = labels.tolist()
     marks = {label: is_none(label) for label in dict.fromkeys(listed)}
     known = _sorted([label for label, none in marks.items() if not none])

@@ -183,6 +183,7 @@ def _limited(settings: Solver, t: int) -> Solver | None:
 
 def _with_spectrum(settings: Solver, graph: Graph, filter: Filter) -> Solver:
     """Return settings that hold their eigenvectors, which are then computed once."""
+    # every number of iterations would compute them anew
     if isinstance(settings, FastSpectralRanking | Hybrid) and settings.spectrum is None:
         return replace(settings, spectrum=settings.prepare(graph, filter, get_backend("scipy")).spectrum)
     return settings

@@ -157,11 +157,11 @@ def draw_edges(ax: Axes, graph: Graph, xy: AnyArray) -> None:
     upper = sparse.coo_array(sparse.triu(graph.affinity, k=1))
     if not upper.nnz:
         return
-    crowd = np.clip(3000 / upper.nnz, 0.05, 1)
+    crowd = np.clip(3000 / upper.nnz, 0.05, 1)  # below this a line of 8 bits a colour would leave no trace
     shade = crowd * (0.15 + 0.45 * upper.data / upper.data.max())
     segments = xy[np.stack([upper.row, upper.col], axis=1)]
     lines = LineCollection(list(segments), colors=FAINT, linewidths=0.5, alpha=shade.tolist(), zorder=1)
-    lines.set_rasterized(True)
+    lines.set_rasterized(True)  # 100,000 lines make a PDF that no viewer opens
     ax.add_collection(lines)
     ax.autoscale_view()
 
@@ -212,6 +212,7 @@ def _draw_classes(ax: Axes, xy: AnyArray, labels: AnyArray, size: float) -> None
     if (codes < 0).any():
         dots(ax, xy[codes < 0], PALE, size=size, name="no class", front=2)
     if crowd:  # drawn class by class, the last would hide the others
+        # no order of the data, which may be that of the classes; the same each time, for figures in a repository
         order = np.random.default_rng(0).permutation(np.flatnonzero(codes >= 0))
         dots(ax, xy[order], [colour_of(j) for j in codes[order].tolist()], size=size)
     for j, name in enumerate(known):

@@ -170,6 +170,7 @@ def confusion(
     names = ["none" if is_none(name) else str(name) for name in met] if classes is None else list(map(str, classes))
     if len(names) != found.size:
         raise ValueError(f"classes must name the {found.size} classes met, {met}, got {len(names)} names")
+    # of a point without a true class nobody knows whether its label is right
     counts[[is_none(name) for name in met]] = 0
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = float(np.clip(0.42 * found.size, 2.6, 7.0))

@@ -48,6 +48,7 @@ def pixels_of(item: object) -> AnyArray:
     except Exception as error:  # whatever a tensor of others raises
         raise ValueError(f"an item is a {type(item).__name__} that cannot be read as pixels ({error})") from error
     shape = pixels.shape
+    # channels first, as networks want them, unless the last axis may be one of channels too
     if pixels.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:
         pixels = np.moveaxis(pixels, 0, 2)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -83,6 +84,7 @@ def _in_range(pixels: AnyArray) -> AnyArray:
         return pixels / 65535
     if pixels.dtype.kind == "f" and low >= -_OVER and high <= 1 + _OVER:
         return np.clip(pixels, 0, 1)
+    # what is left are bytes in a wider type, or something that was normalised and would be drawn wrongly
     if not (low >= 0 and high <= 255):
         raise ValueError(
             f"colours of an item lie in {low:g}..{high:g}: give bytes 0..255 or floats 0..1, undoing what an image "
@@ -101,7 +103,7 @@ def draw_pixels(ax: Axes, pixels: AnyArray, extent: tuple[float, float, float, f
 def share_grey_scale(images: list[AxesImage]) -> None:
     """Give grey images one scale: 0..255 for bytes, 0..1 for shares and masks, else from 0, or the least, on."""
     grey = [(image, np.asarray(image.get_array())) for image in images if image.get_gid() == GREY]
-    for bytes_ in (True, False):
+    for bytes_ in (True, False):  # a mask of floats beside photographs would be black on their scale
         group = [(image, values) for image, values in grey if (values.dtype == np.uint8) == bytes_]
         lows = [float(values[np.isfinite(values)].min(initial=0)) for _, values in group]
         high = max([float(values[np.isfinite(values)].max(initial=0)) for _, values in group], default=0.0)

@@ -34,6 +34,7 @@ def one_list(pair: Iterable[object], *, name: str, k: int) -> tuple[list[object]
             "(ranking.ids[i], ranking.scores[i])"
         )
     ids, scores = parts
+    # lists of names are padded with "", those of numbers with -1: any other negative number is an id
     kept = np.array([not (item is None or item in ("", -1)) for item in ids.tolist()], dtype=bool)
     return ids[kept][:k].tolist(), scores[kept].astype(np.float64)[:k].tolist()
 

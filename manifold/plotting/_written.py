@@ -49,6 +49,7 @@ def scripts_without_font(texts: Iterable[str]) -> list[str]:
     characters = {c for text in texts if not text.isascii() for c in text if not c.isascii()}
     if not characters:
         return []
+    # matplotlib takes each character from the first font that has it, so that one of them is enough
     known = _characters_of(tuple(_families()))
     lacking = (c for c in characters if ord(c) not in known and unicodedata.category(c) not in _UNSEEN)
     return sorted({_script(c) for c in lacking})
@@ -66,7 +67,7 @@ def warn_of_scripts(texts: Iterable[str]) -> None:
 
 def _script(character: str) -> str:
     words = unicodedata.name(character, "unnamed").split()
-    if unicodedata.category(character).startswith("S"):
+    if unicodedata.category(character).startswith("S"):  # their names begin with what they show
         return "symbols"
     return words[0] if words[0] == "CJK" else words[0].capitalize()
 
