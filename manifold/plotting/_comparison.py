@@ -9,7 +9,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from manifold.plotting._canvas import FAINT, INK, RIGHT, WRONG, bare_axes, finished
-from manifold.plotting._thumbnails import Items, frame, mark, one_list, right_ids, thumbnail
+from manifold.plotting._thumbnails import Items, frame, item_of, mark, one_list, right_ids, thumbnail
 
 _CELL, _ROW = 1.22, 2.1  # distance of thumbnails and of rows, in thumbnail widths
 _QUERY_Y = -_ROW / 2 - 1.2  # its middle is that of the two rows
@@ -73,7 +73,7 @@ def ranking_comparison(
     pairs = (("before", before), ("after", after))
     lists = [Listed(label, *one_list(pair, name=name, k=k)) for label, (name, pair) in zip(names, pairs, strict=True)]
     right = right_ids(relevant)
-    shown = [items[item] for listed in lists for item in listed.ids]
+    shown = [item_of(items, item) for listed in lists for item in listed.ids]
     written = bool(shown) and all(isinstance(item, str) for item in (query, *shown))
     draw = _draw_texts if written else _draw_thumbnails
     return finished(draw(lists, query=query, items=items, right=right, title=title, ax=ax))
@@ -108,7 +108,7 @@ def _draw_thumbnails(
         _heading(ax, listed, right, x=_LEFT, y=y + 1.48)
         for rank, (item, score, good) in enumerate(zip(listed.ids, listed.scores, listed.correct(right), strict=True)):
             x = _LEFT + _CELL * rank
-            thumbnail(ax, items[item], x=x, y=y, size=1)
+            thumbnail(ax, item_of(items, item), x=x, y=y, size=1)
             frame(ax, x=x, y=y, size=1, colour=RIGHT if good else WRONG, dashed=not good)
             mark(ax, x=x + 0.96, y=y + 0.96, good=good)
             ax.text(x, y + 1.07, str(rank + 1), ha="left", va="bottom", color=FAINT, fontsize=8)
@@ -139,7 +139,7 @@ def _draw_texts(
             ax.text(x + 0.16, y, str(rank + 1), ha="right", va="center", color=FAINT, fontsize=8)
             mark(ax, x=x + 0.33, y=y, good=good, size=0.8)
             ax.text(x + 0.93, y, f"{score:#.3g}", ha="right", va="center", color=FAINT, fontsize=8)
-            snippet = textwrap.fill(str(items[item]), _LETTERS, max_lines=2, placeholder=" …")
+            snippet = textwrap.fill(str(item_of(items, item)), _LETTERS, max_lines=2, placeholder=" …")
             ax.text(x + 1.03, y, snippet, ha="left", va="center", color=INK, fontsize=8, parse_math=False)
     ax.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     return ax

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from manifold._typing import AnyArray, Floats
 from manifold.plotting._canvas import DPI, FAINT, INK, PALETTE, SMALL, Picture, finished, legend
-from manifold.plotting._thumbnails import Items, frame, thumbnail
+from manifold.plotting._thumbnails import Items, frame, item_of, thumbnail
 from manifold.ranking import Explanation, Path
 
 _MOST_BARS, _ACROSS, _DOWN, _SIZE = 6, 1.35, 1.35, 0.9  # bars of a panel; distances and size of nodes in the tree
@@ -89,7 +89,7 @@ def walk_tree(paths: Sequence[Path]) -> tuple[dict[Walk, tuple[float, float]], d
 
 
 def _draw_shares(ax: Axes, ids: AnyArray, shares: Floats, items: Items | None, *, own: float = 0.0) -> None:
-    texts = items if ids.size and items is not None and isinstance(items[ids[0].item()], str) else None
+    texts = items if ids.size and items is not None and isinstance(item_of(items, ids[0].item()), str) else None
     names = [str(_shown(texts, name, 24)) for name in ids[:_MOST_BARS].tolist()]
     values = shares[:_MOST_BARS].tolist()
     if ids.size > _MOST_BARS:
@@ -140,5 +140,5 @@ def _draw_tree(ax: Axes, explanation: Explanation, items: Items | None) -> None:
 
 def _shown(items: Items | None, name: object, width: int) -> object:
     """Return pixels or an encoded image as they are, the beginning of a text, or the id where there are no items."""
-    item = str(name) if items is None else items[name]
+    item = str(name) if items is None else item_of(items, name)
     return textwrap.shorten(item, width, placeholder=" …") if isinstance(item, str) else item

@@ -11,7 +11,7 @@ from manifold._typing import AnyArray
 from manifold.graph import Graph
 from manifold.plotting._canvas import FAINT, INK, PALE, RIGHT, SMALL, WRONG, bare_axes, finished
 from manifold.plotting._graph import per_node
-from manifold.plotting._thumbnails import Items, frame, thumbnail
+from manifold.plotting._thumbnails import Items, frame, item_of, thumbnail
 
 _SIZE = 0.8  # of a neighbour, where the node itself is 1
 
@@ -69,7 +69,7 @@ def neighborhood(
     for i, (x, y) in zip((node, *near.tolist()), ((0.0, 0.0), *places.tolist()), strict=True):
         same = classes is None or classes[i] == classes[node]
         size, colour = 1.0 if i == node else _SIZE, INK if classes is None or i == node else RIGHT if same else WRONG
-        _draw_node(ax, shown[i], x=x - size / 2, y=y - size / 2, size=size, colour=colour, dashed=not same)
+        _draw_node(ax, item_of(shown, i), x=x - size / 2, y=y - size / 2, size=size, colour=colour, dashed=not same)
     if title:
         ax.text(
             0,

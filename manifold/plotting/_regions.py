@@ -12,7 +12,7 @@ from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import ArrayLike
 
 from manifold.plotting._canvas import FAINT, HIGHLIGHT, INK, RIGHT, WRONG, bare_axes, finished
-from manifold.plotting._thumbnails import Items, frame, mark, one_list, right_ids, thumbnail
+from manifold.plotting._thumbnails import Items, frame, item_of, mark, one_list, right_ids, thumbnail
 
 _CELL, _LEFT = 1.22, 2.35  # distance of images, and where they begin, in widths of one
 
@@ -82,7 +82,7 @@ def regional_matches(
     ax.text(1.4, -0.12, "query", ha="center", va="top", color=INK, fontsize=10)
     for rank, (item, score) in enumerate(zip(ids, scores, strict=True)):
         x = _LEFT + _CELL * rank
-        extent = (x, x + 1, 0.0, 1.0) if items is None else thumbnail(ax, items[item], x=x, y=0, size=1)
+        extent = (x, x + 1, 0.0, 1.0) if items is None else thumbnail(ax, item_of(items, item), x=x, y=0, size=1)
         good = right is None or item in right
         frame(ax, x=x, y=0, size=1, colour=INK if right is None else RIGHT if good else WRONG, dashed=not good)
         if right is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +18,24 @@ class Items(Protocol):
     """What items are to be taken from by their ids: a sequence, an array, a mapping."""
 
     def __getitem__(self, name: Any, /) -> object: ...
+
+
+@runtime_checkable
+class _Series(Protocol):
+    """What a column of pandas can do beside that: give what stands at a place."""
+
+    @property
+    def iloc(self) -> Items:
+        """Its values by place."""
+
+
+def item_of(items: Items, name: object) -> object:
+    """Return the item of an id; a number is a place, whatever the labels of a column are.
+
+    >>> item_of(["a", "b"], 1), item_of({"x": "a"}, "x")
+    ('b', 'a')
+    """
+    return items.iloc[name] if isinstance(items, _Series) and isinstance(name, int) else items[name]
 
 
 def one_list(pair: Iterable[object], *, name: str, k: int) -> tuple[list[object], list[float]]:

@@ -4,6 +4,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.image import imsave
 from PIL import Image
@@ -135,3 +136,16 @@ def test_right_ones_are_of_positive_gain_and_negative_ids_are_ids():
     names = (["ab", "b"], [2.0, 1.0])
     ax = plotting.ranking_comparison(names, names, query="q", items={"ab": np.eye(4), "b": np.eye(4)}, relevant="ab")
     assert sum("1 of 2 right" in text.get_text() for text in ax.texts) == 2
+
+
+def test_a_column_of_pandas_is_read_by_place():
+    items = pd.Series(["first", "second", "third"], index=[2, 1, 0])
+    pair = (np.array([0, 2]), np.array([2.0, 1.0]))
+    ax = plotting.ranking_comparison(pair, pair, query="q", items=items, relevant=pd.Series([0], index=[5]))
+    texts = [text.get_text() for text in ax.texts]
+    assert texts.count("first") == texts.count("third") == 2
+    graph = mf.graph_from_affinity([[0, 2, 0], [2, 0, 0], [0, 0, 0]])
+    assert {"first", "second"} <= {text.get_text() for text in plotting.neighborhood(graph, 0, items=items).texts}
+    named = pd.Series(["first", "second"], index=["b", "a"])  # ids are texts: its labels name them
+    ax = plotting.ranking_comparison((["a"], [1.0]), (["a"], [1.0]), query="q", items=named, relevant="a")
+    assert [text.get_text() for text in ax.texts].count("second") == 2
