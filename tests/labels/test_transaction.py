@@ -60,7 +60,8 @@ def others():
 def answers(model, Q):
     """All that a fitted model says, as bytes and plain values."""
     arrays = (model.classes_, model.transduction_, model.label_distributions_, model.certainty_, model.reached_)
-    said = [(a.dtype, a.shape, a.tobytes() if a.dtype.kind != "O" else a.tolist()) for a in arrays]
+    # a file keeps texts, not the width of their array
+    said = [(a.dtype.kind, a.shape, a.tolist() if a.dtype.kind in "OU" else (a.dtype, a.tobytes())) for a in arrays]
     W = model.graph_.affinity
     said += [(W.data.tobytes(), W.indices.tobytes()), model.n_features_in_, getattr(model, "feature_names_in_", None)]
     return [*said, model.predict(Q).tolist(), model.predict_proba(Q).tobytes()]
