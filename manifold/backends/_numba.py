@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TypeAlias
 
-import numba
 import numpy as np
 from scipy import sparse
 
 from manifold._typing import AnyArray, DType, Floats
+from manifold.backends._compiled import Kernel, compiled
 from manifold.backends._lanes import add, fma, larger, load, store, widened, zeros
 from manifold.backends.threads import in_threads, thread_count
 
-Kernel: TypeAlias = Callable[..., None]  # typed when it is compiled
 WIDTH = 16  # columns held together: of float32 a cache line
 _BAND = 2048  # rows whose sums are added up by themselves
 _CHUNK = 128  # rows whose product is still in the nearest cache when its sums are taken
@@ -134,14 +132,6 @@ def _in_ranges(work: Callable[[int, int], object], n: int, *, size: int) -> None
         in_threads(work, n, step=_BAND * -(-n // (_RANGES * threads * _BAND)))
 
 
-def _compiled(kernel: Kernel) -> Kernel:
-    """Return a kernel that lets the interpreter go; it is compiled when first called, and kept on disk where it can."""
-    try:
-        return numba.njit(nogil=True, cache=True)(kernel)
-    except RuntimeError:  # no folder to write to
-        return numba.njit(nogil=True)(kernel)
-
-
 # Kernels work on the rows from `first` to `last`, of which `first` begins a band. Places are unsigned: of a signed one
 # Numba asks first whether it counts from the end, which costs three times the loop. What a kernel closes over are
 # numbers alone, so that it is found on disk again.
@@ -181,7 +171,7 @@ def _product(width: int, masked: bool) -> Kernel:
                         t0, t1, t2, t3 = t1, t2, t3, fma(x, y, t0)
                     store(sums, at, m, masked, add(add(t0, t1), add(t2, t3)))
 
-    return _compiled(product)
+    return compiled(product)
 
 
 @cache
@@ -201,7 +191,7 @@ def _axpy(width: int, masked: bool) -> Kernel:
                     t0, t1, t2, t3 = t1, t2, t3, fma(widened(value), widened(value), t0)
                 store(sums, start // B * q + j, m, masked, add(add(t0, t1), add(t2, t3)))
 
-    return _compiled(axpy)
+    return compiled(axpy)
 
 
 @cache
@@ -219,7 +209,7 @@ def _advance(width: int, masked: bool) -> Kernel:
                     store(x, at, m, masked, fma(forward, way, load(x, at, m, width, masked)))
                     store(p, at, m, masked, fma(turn, way, load(z, at, m, width, masked)))
 
-    return _compiled(advance)
+    return compiled(advance)
 
 
 @cache
@@ -238,7 +228,7 @@ def _dots(width: int, masked: bool) -> Kernel:
                     t0, t1, t2, t3 = t1, t2, t3, fma(one, other, t0)
                 store(sums, start // B * q + j, m, masked, add(add(t0, t1), add(t2, t3)))
 
-    return _compiled(dots)
+    return compiled(dots)
 
 
 @cache
@@ -261,4 +251,4 @@ def _sizes(width: int, masked: bool) -> Kernel:
                 store(largest, at + start // B * q, m, masked, beside)
                 store(largest, at + start // B * q + q, m, masked, plain)
 
-    return _compiled(sizes)
+    return compiled(sizes)

@@ -9,33 +9,19 @@ rows, or columns, of a block (`in_threads`); each list belongs to one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold.backends._base import Array
+from manifold.backends._compiled import compiled
 from manifold.backends._row_dots import LANES
 from manifold.backends.threads import in_threads
-
-Kernel: TypeAlias = Callable[..., Array]  # typed when it is compiled
 
 NOBODY = np.int32(2**31 - 1)  # the id of an empty place: after all others
 _RANGE = 1 << 20  # scores that a thread takes at a time
 _STRIP = 64  # scores looked at together: most strips hold nothing for the list
 
 
-def _compiled(kernel: Kernel) -> Kernel:
-    """Return a kernel that lets the interpreter go, kept on disk where there is a folder to write to."""
-    try:
-        return numba.njit(nogil=True, cache=True)(kernel)
-    except RuntimeError:
-        return numba.njit(nogil=True)(kernel)
-
-
-@_compiled
+@compiled
 def insert(best, ids, i, score, id):  # type: ignore[no-untyped-def]
     """Put a score that belongs to list i in its place; the last one falls off."""
     place = np.uint64(best.shape[1] - 1)
@@ -48,7 +34,7 @@ def insert(best, ids, i, score, id):  # type: ignore[no-untyped-def]
     best[i, place], ids[i, place] = score, id
 
 
-@_compiled
+@compiled
 def offer_rows(scores, offsets, columns, rows, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Offer ``scores[i, j] - offsets[j]`` to the list of point rows[i], the score of point columns[j], not itself."""
     strip, width, end = np.uint64(_STRIP), np.uint64(scores.shape[1]), np.uint64(best.shape[1] - 1)
@@ -69,7 +55,7 @@ def offer_rows(scores, offsets, columns, rows, best, ids, first, last):  # type:
                 least = best[row, end]
 
 
-@_compiled
+@compiled
 def offer_columns(scores, offsets, rows, columns, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Offer ``scores[i, j] - offsets[i]`` to the list of point columns[j], as the score of point rows[i].
 
@@ -120,7 +106,7 @@ def top_k(values: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArr
     return ids.astype(np.int64), best
 
 
-@_compiled
+@compiled
 def _top_k(values, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Fill the lists of the rows from `first` to `last` with the largest entries of each."""
     strip, width, end = np.uint64(_STRIP), np.uint64(values.shape[1]), np.uint64(best.shape[1] - 1)
@@ -139,7 +125,7 @@ def _top_k(values, best, ids, first, last):  # type: ignore[no-untyped-def]
                     least = best[i, end]
 
 
-@_compiled
+@compiled
 def gather(X, norms, centre, ids, out):  # type: ignore[no-untyped-def]
     """Write rows as they are multiplied: divided by their norms, or less the centre."""
     d = np.uint64(out.shape[1])
@@ -154,7 +140,7 @@ def gather(X, norms, centre, ids, out):  # type: ignore[no-untyped-def]
                 out[i, j] = X[row, j] / norm
 
 
-@_compiled
+@compiled
 def _halved(sums):  # type: ignore[no-untyped-def]
     half = np.uint64(LANES // 2)
     while half > 0:
@@ -164,7 +150,7 @@ def _halved(sums):  # type: ignore[no-untyped-def]
     return np.float32(sums[0])
 
 
-@_compiled
+@compiled
 def _product(x, X, i, norm, sums):  # type: ignore[no-untyped-def]
     """Return the inner product of x and ``X[i] / norm``, added up as `row_dots` does."""
     width, d = np.uint64(LANES), np.uint64(x.size)
@@ -179,7 +165,7 @@ def _product(x, X, i, norm, sums):  # type: ignore[no-untyped-def]
     return _halved(sums)
 
 
-@_compiled
+@compiled
 def _closeness(x, X, i, sums):  # type: ignore[no-untyped-def]
     """Return minus the squared distance of x and X[i], added up as `row_dots` does."""
     width, d = np.uint64(LANES), np.uint64(x.size)
@@ -192,7 +178,7 @@ def _closeness(x, X, i, sums):  # type: ignore[no-untyped-def]
     return np.float32(0) - _halved(sums)
 
 
-@_compiled
+@compiled
 def rank(X, norms, euclidean, order, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Replace the scores in the lists of points order[first:last] by similarities, and sort the lists by them."""
     m, x, sums = best.shape[1], np.empty(X.shape[1], X.dtype), np.empty(LANES)
@@ -210,7 +196,7 @@ def rank(X, norms, euclidean, order, best, ids, first, last):  # type: ignore[no
             insert(best, ids, i, score, others[e])
 
 
-@_compiled
+@compiled
 def expand(X, norms, euclidean, order, lists, width, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Offer to points order[first:last] the first `width` neighbours of their first ones whom they have not met."""
     x, sums, seen = np.empty(X.shape[1], X.dtype), np.empty(LANES), np.full(X.shape[0], -1, np.int32)
