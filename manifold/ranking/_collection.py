@@ -127,7 +127,7 @@ class Ids:
         >>> Ids(["x", "y"], 2).only([1]).values.tolist()
         ['y']
         """
-        return Ids(self.values[rows], len(rows), following=self.following, kind=self.kind)
+        return Ids.trusted(self.values[rows], following=self.following, kind=self.kind)
 
     @property
     def missing(self) -> int | str | None:
@@ -223,8 +223,10 @@ def as_names(ids: object) -> tuple[AnyArray, str | None]:
     ([18446744073709551616, -1], dtype('<U2'))
     """
     given = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, dtype=object)
+    if given.dtype.kind == "f" and not isinstance(ids, np.ndarray):  # integers of a frame, some of them missing
+        given = np.asarray(ids, dtype=object)
     if not given.size:
-        return given.astype(np.int64), None
+        return given if given.dtype.kind in "iuUO" else given.astype(np.int64), None
     if given.dtype.kind in "iu":
         return given, INTEGERS
     if given.dtype.kind == "U" and given.dtype.itemsize <= 4 * _WIDEST:
@@ -260,6 +262,8 @@ def joined(names: AnyArray, more: AnyArray) -> AnyArray:
     >>> joined(np.array([2**63], dtype=np.uint64), np.array([5])).dtype
     dtype('uint64')
     """
+    if not names.size:
+        return more
     alike, fits = _as_held(more, names.dtype)
     if fits.all():
         return np.concatenate([names, alike])

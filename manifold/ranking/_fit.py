@@ -47,7 +47,7 @@ def fit_graph(
         backend=backend,
         home=home,
         points=points,
-        pooling=region_pooling(settings, points, images, backend),
+        pooling=region_pooling(settings, points, images, backend=backend),
     )
     _ = fitted.ranker
     return fitted
@@ -135,7 +135,7 @@ def of_lists(
         scales=settings.affinity.scales(nearest.similarities),
         reach=NeighborReach.of(lists, settings.n_neighbors),
         tuning=tuning,
-        pooling=region_pooling(settings, points, images, backend),
+        pooling=region_pooling(settings, points, images, backend=backend),
     )
 
 
@@ -145,7 +145,7 @@ def without_reserve(neighbors: Neighbors, settings: SearchSettings) -> Neighbors
 
 
 def region_pooling(
-    settings: SearchSettings, points: PointSet | None, images: Ints | None, backend: Backend
+    settings: SearchSettings, points: PointSet | None, images: Ints | None, *, backend: Backend
 ) -> Pooling | None:
     """Return how scores of regions become those of images, in a search over regions."""
     regions = settings.regions

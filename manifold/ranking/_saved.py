@@ -223,7 +223,7 @@ def _pooling(stored: Stored, settings: SearchSettings, points: PointSet | None) 
     if stored.verified:
         images = check_owners(images, len(images), name="images")
     if "weights" not in stored.arrays:
-        return region_pooling(settings, points, images, backend)
+        return region_pooling(settings, points, images, backend=backend)
     weights: Floats = np.asarray(stored.arrays["weights"])
     if weights.shape != images.shape or weights.dtype != np.float64 or not np.isfinite(weights).all():
         raise ValueError(f"weights are {weights.dtype} {weights.shape}, and should be one number a region")
