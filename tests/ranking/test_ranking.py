@@ -1,0 +1,134 @@
+"""What a ranking says of itself, and what it certifies where there is nothing to certify."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+import manifold as mf
+from manifold import datasets
+from manifold.errors import ManifoldWarning
+
+
+@pytest.fixture(scope="module")
+def search():
+    X = datasets.digits().features[:120]
+    return mf.ManifoldSearch().fit(X, ids=[f"<{i}>" for i in range(120)])
+
+
+@pytest.fixture(scope="module")
+def queries():
+    return datasets.digits().features[200:212]
+
+
+def test_a_ranking_has_the_habits_of_the_field(search, queries):
+    ranking = search.search(queries, k=5)
+    ids, scores = ranking
+    assert ids is ranking.ids
+    assert scores is ranking.scores
+    assert len(ranking) == 12
+    assert len(search.search(queries[0])) == 1
+    nothing = search.search(queries[:0], k=5)
+    assert len(nothing) == 0
+    assert nothing
+    assert repr(nothing) == "Ranking: 0 x 5 ids, 0 of 0 certified"
+    back = pickle.loads(pickle.dumps(ranking))
+    assert np.array_equal(back.ids, ranking.ids)
+    assert back.scores.tobytes() == ranking.scores.tobytes()
+    assert back.certified.tolist() == ranking.certified.tolist()
+    assert back.diagnostics.status == ranking.diagnostics.status
+
+
+def test_the_text_says_what_is_not_proved(search, queries):
+    exact = search.search(queries, k=5, slack=0.0)
+    assert repr(exact) == "Ranking: 12 x 5 ids, 12 of 12 certified"
+    loose = mf.ManifoldSearch(solver=mf.solvers.ConjugateGradient(max_iter=8), on_failure="ignore")
+    ranking = loose.fit(datasets.digits().features[:120]).search(np.vstack([queries, 0 * queries[:1]]), k=5)
+    finite = ranking.slack[np.isfinite(ranking.slack)]
+    assert f"slack at most {finite.max():.2g}, {13 - finite.size} unproved" in repr(ranking)
+    assert finite.max() > 0
+    assert finite.size < 13
+
+
+def test_the_long_table_has_a_row_an_answer(search):
+    ranking = search.rerank([["<3>", "<5>", ""], ["<7>", "", ""]], [[0.9, 0.8, 0.0], [0.5, 0.0, 0.0]])
+    table = ranking.to_pandas()
+    assert list(table.columns) == ["query", "rank", "id", "score", "slack", "certified"]
+    assert table[["query", "rank"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1]]  # no row for what pads
+    assert table["id"].tolist() == [*ranking.ids[0, :2], ranking.ids[1, 0]]
+    assert table["score"].tolist() == [*ranking.scores[0, :2], ranking.scores[1, 0]]
+    assert table["certified"].tolist() == ranking.certified[[0, 0, 1]].tolist()
+    assert table["slack"].tolist() == ranking.slack[[0, 0, 1]].tolist()
+    one = search.rerank(["<3>", "<5>"], [0.9, 0.8]).to_pandas()
+    assert one["query"].tolist() == [0, 0]
+
+
+def test_the_absence_of_pandas_names_the_cure(search, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"to_pandas needs pandas: pip install pandas, or use \.ids and \.scores"):
+        search.similar("<3>", k=2).to_pandas()
+
+
+def test_a_notebook_shows_the_first_places_as_a_table(search):
+    ranking = search.similar(["<3>", "<5>"], k=8)
+    shown = ranking._repr_html_()
+    assert shown.count("<tr>") == 11
+    assert f"&lt;{ranking.ids[0, 0][1:-1]}&gt;" in shown  # names are texts, not tags
+    assert "<3>" not in shown
+    assert "Ranking: 2 x 8 ids" in shown
+
+
+# ---- impossible requests answered
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg", "direct", "index", mf.solvers.Chebyshev()], ids=str)
+@pytest.mark.parametrize("slack", [None, 0.0])
+def test_a_query_without_a_seed_is_answered_by_the_baseline_and_certifies_nothing(solver, slack):
+    X = np.abs(datasets.digits().features[:90]) + 1
+    search = mf.ManifoldSearch(solver=solver, on_failure="ignore").fit(X)
+    empty = np.stack([np.zeros(64), -X[3], X[5]])  # no direction; no positive similarity to any item; a query
+    ranking = search.search(empty, k=7, slack=slack)
+    assert not ranking.scores[:2].any()
+    assert np.isinf(ranking.slack[:2]).all()  # every item has the score 0: no list of 7 is the one
+    assert not ranking.certified[:2].any()
+    assert ranking.scores[2].all()
+    assert np.isfinite(ranking.slack[2])
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    cosines = unit @ -unit[3]
+    assert np.allclose(cosines[ranking.ids[1]], np.sort(cosines)[::-1][:7])  # in the order of the baseline
+
+
+@pytest.mark.parametrize("candidates", ["shortlist", "subgraph", "all"])
+def test_a_shortlist_without_a_seed_certifies_nothing(candidates, search):
+    ranking = search.rerank([["<3>", "<5>"], ["<7>", "<9>"]], [[-0.5, -0.6], [0.9, 0.8]], candidates=candidates)
+    assert np.isinf(ranking.slack[0])
+    assert ranking.certified.tolist() == [False, True]
+    assert ranking.ids[0, :2].tolist() == ["<3>", "<5>"]
+
+
+def test_images_that_show_nothing_of_a_query_certify_nothing():
+    X = np.abs(datasets.digits().features[:60]) + 1
+    search = mf.RegionalSearch(n_neighbors=6, n_seeds=9).fit(X, np.arange(60) // 3)
+    ranking = search.search(np.stack([-X[0], X[1]]), [0, 1], k=4)
+    assert ranking.certified.tolist() == [False, True]
+    assert np.isinf(ranking.slack[0])
+
+
+def test_a_degree_exponent_that_would_underflow_is_refused():
+    X = datasets.digits().features[:120]
+    degrees = mf.ManifoldSearch().fit(X).graph_.degrees
+    most = 511 / np.abs(np.log2(degrees[degrees > 0])).max()
+    with pytest.raises(ValueError, match=rf"degree_exponent=300 is too large .* choose at most {most:.3g}, 0.5 say"):
+        mf.ManifoldSearch(degree_exponent=300).fit(X)
+    search = mf.ManifoldSearch(degree_exponent=0.99 * most).fit(X)
+    ranking = search.search(X[:9], k=5, slack=0.0)
+    assert ranking.scores.all()
+    with pytest.raises(ValueError, match="would underflow"):
+        search.with_settings(degree_exponent=1e6)
+    with pytest.raises(ValueError, match="would underflow"):
+        mf.RegionalSearch(degree_exponent=1e6, n_neighbors=6).fit(X)
+    with pytest.warns(ManifoldWarning, match="zero vectors"):  # nothing to scale: no degree above 0
+        mf.ManifoldSearch(degree_exponent=1e6, n_neighbors=1).fit(np.zeros((3, 2)))
