@@ -97,20 +97,9 @@ class Laplacian:
         ------
         ValueError
             For settings without.
-
-        Examples
-        --------
-        >>> from manifold import graph_from_affinity
-        >>> from manifold.backends import get_backend
-        >>> star = graph_from_affinity([[0, 2, 2], [2, 0, 0], [2, 0, 0]])
-        >>> laplacian = Laplacian.of(star, get_backend(), kept=np.ones(3, bool), settings=ConjugateGradient(max_iter=9))
-        >>> laplacian.roots.round(6).ravel().tolist()  # of the degrees 4, 2, 2
-        [2.0, 1.414214, 1.414214]
         """
         if settings.max_iter is None:
-            raise ValueError(
-                f"settings must have a max_iter, got {settings}: at the pole 1 no number suffices for certain"
-            )
+            raise ValueError(f"settings must have a max_iter, got {settings}: at the pole 1 none can be promised")
         roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1))[:, None]
         return cls(_KeptNodes(graph, backend, kept), roots, settings)
 
@@ -125,7 +114,6 @@ class Laplacian:
             Right sides, sources over `roots`.
         x0 : (n, q), optional
             What to start from, values times `roots`.
-        callback : callable(Snapshot), optional
 
         Notes
         -----
