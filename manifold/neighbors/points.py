@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._checks import check_features
+from manifold._checks import check_queries, read_features
 from manifold._typing import Ints, Mask
 from manifold.backends import Array, Backend, get_backend, rounding_unit
 from manifold.neighbors._base import METRICS
@@ -20,6 +20,7 @@ from manifold.neighbors._base import METRICS
 Floats = NDArray[np.float32]
 
 GATHER = 1 << 22  # numbers of candidates, or of rows under conversion, held at a time: 16 MiB
+_LEAST = 1e-24  # similarities of sets whose largest is below this lose their small ones to underflow
 _TINY = 1e-30  # norms beyond this, or its inverse, are divided by in float64
 _HOST = get_backend("scipy")
 
@@ -58,7 +59,10 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
         return X
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {METRICS}, got {metric!r}")
-    return PointSet(check_features(X, name), metric)
+    rows, names, offset = read_features(X, name, centred=metric == "euclidean")
+    points = PointSet(rows, metric)
+    points.names, points.offset = names, offset
+    return points
 
 
 class PointSet:
@@ -69,6 +73,13 @@ class PointSet:
     X : (n, d) float32
         Finite rows, such as `point_set` makes of anything else; taken as they are, without a copy or a look.
     metric : {"cosine", "inner_product", "euclidean"}
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        Columns of the frame that the points came in; `asked` puts frames in their order.
+    offset : (d,) or None
+        What was taken from points far from the origin before they were rounded to float32; distances do not know it.
 
     Raises
     ------
@@ -85,6 +96,8 @@ class PointSet:
         if not isinstance(X, np.ndarray) or X.dtype != np.float32 or X.ndim != 2:
             raise TypeError(f"X must be (n, d) float32, got {type(X).__name__}: point_set(X, {metric!r}) reads others")
         self.X, self.metric = X, metric
+        self.names: tuple[str, ...] | None = None
+        self.offset: NDArray[np.float64] | None = None
 
     @classmethod
     def _trusted(
@@ -138,6 +151,28 @@ class PointSet:
         """Whether a norm is so small or large that rows are divided by it in float64."""
         return self.metric == "cosine" and bool(self._extreme.any())
 
+    def asked(self, Q: object, name: str = "Q") -> tuple[PointSet, bool]:
+        """Return queries of these points, read as the points were, and whether one 1-D query was given.
+
+        Parameters
+        ----------
+        Q : (q, d) or (d,) array-like
+            A frame is put in the order of the columns of the points, where those had names.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `point_set`; for another number of features, or other columns.
+
+        Examples
+        --------
+        >>> points = point_set([[1e9, 0.0], [1e9 + 0.25, 0.0]], "euclidean")
+        >>> points.asked([1e9 + 0.25, 0.0])[0].X.tolist()
+        [[0.125, 0.0]]
+        """
+        rows, single = check_queries(Q, self.X.shape[1], name, names=self.names, offset=self.offset)
+        return PointSet(rows, self.metric), single
+
     def with_rows(self, X: Floats) -> PointSet:
         """Return the points and others after them; of norms that are known only those of the others are computed.
 
@@ -164,7 +199,7 @@ class PointSet:
         centre, norms = vars(self).get("centre"), None
         if "norms" in vars(self) and self.X.shape[0]:  # an empty set has no centre that others could be measured from
             norms = np.concatenate([self.norms, PointSet._trusted(X, self.metric, centre=centre).norms])
-        return PointSet._trusted(np.concatenate([self.X, X]), self.metric, norms=norms, centre=centre)
+        return self._like(PointSet._trusted(np.concatenate([self.X, X]), self.metric, norms=norms, centre=centre))
 
     def only(self, rows: Ints) -> PointSet:
         """Return a copy of some of the points, with the norms that are known; distances stay from the same centre.
@@ -175,7 +210,11 @@ class PointSet:
         [2.0]
         """
         norms = self.norms[rows] if "norms" in vars(self) else None
-        return PointSet._trusted(self.X[rows], self.metric, norms=norms, centre=vars(self).get("centre"))
+        return self._like(PointSet._trusted(self.X[rows], self.metric, norms=norms, centre=vars(self).get("centre")))
+
+    def _like(self, points: PointSet) -> PointSet:
+        points.names, points.offset = self.names, self.offset
+        return points
 
     def _squares(self, rows: Floats) -> NDArray[np.float64]:
         # float64: 1e30 is a valid float32 feature and its square is not
@@ -259,6 +298,10 @@ class PointSet:
         if queries is not self:
             there = max(float(np.sqrt(self._squares(queries.X[rows])).max()) for rows in self.parts(len(queries.X)))
         largest = here * there if self.metric == "inner_product" else (here + there) ** 2
+        if 0 < largest < _LEAST:
+            raise ValueError(
+                f"features of norm {max(here, there):.1e} underflow float32 under metric={self.metric!r}: rescale them"
+            )
         if largest > float(np.finfo(np.float32).max) / 2:
             raise ValueError(
                 f"features of norm {max(here, there):.1e} overflow float32 under metric={self.metric!r}: rescale them"

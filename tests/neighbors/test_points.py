@@ -25,9 +25,9 @@ def counted(monkeypatch):
     finite, norms, validate = _checks._finite_float32, vars(PointSet)["norms"], Neighbors.__post_init__
     measured = norms.func
 
-    def check(rows, name):
+    def check(rows, name, *, offset=None):
         counts["checked"] += len(rows)
-        return finite(rows, name)
+        return finite(rows, name, offset=offset)
 
     def measure(self):
         counts["measured"] += len(self.X)
