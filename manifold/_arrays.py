@@ -1,31 +1,17 @@
 """The one reader of what users call an array: lists, NumPy of any kind, frames and columns, tensors of the CPU.
 
-In: whatever a user holds. Out: a NumPy array by place, or our words about what it is instead. Frames and columns of
-pandas, polars and Arrow are read through narwhals, which knows the missing values and list columns of each.
+In: whatever a user holds. Out: a NumPy array by place, or our words about what it is instead.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
 
+from manifold._columns import FRAMES, Table, read_columns, stacked
 from manifold._typing import AnyArray
-
-if TYPE_CHECKING:
-    from narwhals.stable.v2 import Series
-
-    _Column: TypeAlias = Series[Any]
-
-_FRAMES = ("pandas", "polars", "pyarrow", "modin", "narwhals")
-
-
-class Table(NamedTuple):
-    """Numbers (n, d), and the names of their columns where they had some."""
-
-    values: AnyArray
-    names: tuple[str, ...] | None = None
 
 
 class _Tensor(Protocol):
@@ -63,8 +49,8 @@ def as_array(x: object, name: str) -> AnyArray:
     >>> as_array(pd.Series([3, 1], index=[9, 4]), "ids").tolist()
     [3, 1]
     """
-    if _package(x) in _FRAMES:
-        read = _read_columns(x, name)
+    if _package(x) in FRAMES:
+        read = read_columns(x, name)
         if read is not None:
             return read if isinstance(read, np.ndarray) else read.values
     return _plain(x, name)
@@ -86,12 +72,12 @@ def as_table(x: object, name: str) -> Table:
     >>> as_table(pd.DataFrame({"embedding": [[1.0, 2.0], [3.0, 4.0]]}), "X").values.tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
-    read = _read_columns(x, name) if _package(x) in _FRAMES else None
+    read = read_columns(x, name) if _package(x) in FRAMES else None
     if isinstance(read, Table):
         return read
     values = _plain(x, name) if read is None else read
     if values.dtype == object and values.ndim == 1 and values.size and np.ndim(values[0]) == 1:
-        values = _stacked(values, name)
+        values = stacked(values, name)
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}: convert it to float32")
     return Table(values)
@@ -134,53 +120,3 @@ def _of_tensor(x: _Tensor, name: str) -> AnyArray:
         raise TypeError(f"{name} is a sparse tensor, where a dense array is needed: pass {name}.to_dense()")
     x = x.detach()
     return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
-
-
-def _read_columns(x: object, name: str) -> AnyArray | Table | None:
-    """Return a column as an array, a frame as a table; None for what narwhals does not know."""
-    import narwhals.stable.v2 as nw
-
-    native = nw.from_native(x, eager_only=True, allow_series=True, pass_through=True)
-    if isinstance(native, nw.Series):
-        return _of_column(native, name)
-    if not isinstance(native, nw.DataFrame):
-        return None
-    columns = list(native.iter_columns())
-    lists = [c for c in columns if _holds_lists(c)]
-    if len(columns) == 1 and lists:
-        return Table(_stacked(lists[0].to_numpy(), name))
-    wrong = [c for c in columns if not (c.dtype.is_numeric() or c.dtype == nw.Boolean) or c.dtype == nw.Decimal]
-    if lists:
-        raise TypeError(
-            f"{name} has a column of lists, {lists[0].name!r}, beside others: pass {name}[{lists[0].name!r}]"
-        )
-    if wrong:
-        named = ", ".join(f"{c.name!r} ({c.dtype})" for c in wrong[:5])
-        raise TypeError(f"{name} must hold real numbers, and has {len(wrong)} other columns, {named}: leave them out")
-    values = [_of_column(c, name) for c in columns]
-    dtype = np.result_type(*(v.dtype for v in values)) if values else np.dtype(np.float64)
-    table = np.column_stack(values).astype(dtype, copy=False) if values else np.empty((len(native), 0))
-    return Table(table, tuple(str(column) for column in native.columns))
-
-
-def _of_column(column: _Column, name: str) -> AnyArray:
-    values: AnyArray = column.to_numpy()
-    if values.dtype == object and _holds_lists(column):
-        return _stacked(values, name)
-    return values
-
-
-def _holds_lists(column: _Column) -> bool:
-    kind = str(column.dtype).partition("(")[0]
-    if kind != "Object":
-        return kind in ("List", "Array")
-    values = column.to_numpy()  # pandas keeps lists as objects
-    return bool(values.size) and isinstance(values[0], list | tuple | np.ndarray)
-
-
-def _stacked(rows: AnyArray, name: str) -> AnyArray:
-    """Return vectors that stand in a column as rows (n, d)."""
-    lengths = {np.shape(row) for row in rows}
-    if len(lengths) > 1:
-        raise ValueError(f"{name} holds rows of different lengths: pad or cut them to one")
-    return np.stack([np.asarray(row) for row in rows])
