@@ -16,7 +16,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from manifold._typing import AnyArray
-from manifold.cli._tables import Table, read_csv_lines, read_table, take_features, take_names
+from manifold.cli._table_files import read_csv_lines, read_table
+from manifold.cli._tables import Table, take_features, take_names
 
 ARRAYS, TABLES = (".npy", ".npz"), (".parquet", ".csv")
 INPUTS = (*ARRAYS, *TABLES)

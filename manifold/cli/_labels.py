@@ -12,7 +12,7 @@ import numpy as np
 
 from manifold._typing import AnyArray
 from manifold.cli._files import ARRAYS, ending_of, read_array, read_lines
-from manifold.cli._tables import NUMBER
+from manifold.cli._table_files import NUMBER
 
 _MISSING = {"", "nan", "<na>"}  # labels that are none, as NumPy and pandas write them
 _EXACT = 2**63  # whole numbers below have a place in an array beside negative ones
