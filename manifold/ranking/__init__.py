@@ -1,9 +1,16 @@
-"""Retrieval: queries to seeds, scores to ranked lists, and the façades that join them."""
+"""Retrieval: queries to seeds, scores to ranked lists, and the façades that join them.
+
+Each word has one meaning. *Parameters* are what a user gives a search (`get_params`); `SearchSettings` are what they
+mean, with presets and names resolved (`search.settings`). A `Setting` is the part of them that decides a ranking, and
+`Tuning` is what `tune` tried of those and chose. An `Adaptation` is what a query keeps of its plain ranking. `Fitted`
+is all that a fit made, in one frozen state (`search.fitted_`).
+"""
 
 from manifold._moved import moved
 from manifold.ranking._adaptation import Adaptation
 from manifold.ranking._base import Ranking
-from manifold.ranking._settings import PRESETS, Setting
+from manifold.ranking._fitted import Fitted
+from manifold.ranking._settings import PRESETS, SearchSettings, Setting
 from manifold.ranking.explanation import Explanation, Path, explain
 from manifold.ranking.pooling import pooling_weights, region_match
 from manifold.ranking.regional import RegionalSearch
@@ -15,10 +22,12 @@ __all__ = [
     "PRESETS",
     "Adaptation",
     "Explanation",
+    "Fitted",
     "ManifoldSearch",
     "Path",
     "Ranking",
     "RegionalSearch",
+    "SearchSettings",
     "Setting",
     "Tuning",
     "explain",

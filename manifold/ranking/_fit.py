@@ -5,6 +5,8 @@ In: settings, and what there is of a collection. Out: `Fitted`, with its solver 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from manifold._progress import Progress
 from manifold._typing import Ints
 from manifold.backends import Backend
@@ -13,95 +15,115 @@ from manifold.neighbors import Neighbors, PointSet, find_neighbors
 from manifold.ranking._adaptation import NeighborReach
 from manifold.ranking._collection import Ids
 from manifold.ranking._fitted import Fitted
+from manifold.ranking._inputs import check_neighbors
 from manifold.ranking._settings import SearchSettings
 from manifold.ranking.pooling import Pooling, region_weights
 from manifold.ranking.tuning import WIDTH, Tuning, tune
 
 
-def fit_graph(
-    settings: SearchSettings,
-    graph: Graph,
-    ids: Ids,
-    *,
-    backend: Backend,
-    home: str = "cpu",
-    points: PointSet | None = None,
-    images: Ints | None = None,
-) -> Fitted:
-    """Return the state of a graph made elsewhere: its neighbours are not known.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Collection:
+    """What a fit is given, each part checked: points, lists of neighbours or a graph; of regions, their images."""
+
+    backend: Backend
+    home: str = "cpu"
+    points: PointSet | None = None
+    neighbors: Neighbors | None = None
+    graph: Graph | None = None
+    images: Ints | None = None
+
+    @property
+    def n_nodes(self) -> int:
+        """How many points there are; raises ValueError where nothing was given.
+
+        >>> from manifold.backends import get_backend
+        >>> Collection(backend=get_backend("scipy"), neighbors=Neighbors([[1], [0]], [[1], [1]], "cosine", "-")).n_nodes
+        2
+        """
+        if self.points is not None:
+            return int(self.points.X.shape[0])
+        given = self.neighbors if self.neighbors is not None else self.graph
+        if given is None:
+            raise ValueError("fit needs X, neighbors or a graph")
+        return given.n_nodes
+
+
+def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: Progress | bool | None = None) -> Fitted:
+    """Return the state that a fit makes: of the graph or the lists that are given, else of a search for neighbours.
 
     >>> from manifold import graph_from_affinity
     >>> from manifold.backends import get_backend
     >>> from manifold.ranking._settings import search_settings
-    >>> pair, names = graph_from_affinity([[0, 1], [1, 0]]), Ids(["a", "b"], 2)
-    >>> fit_graph(search_settings({}), pair, names, backend=get_backend("scipy")).graph.n_edges
+    >>> pair = Collection(backend=get_backend("scipy"), graph=graph_from_affinity([[0, 1], [1, 0]]))
+    >>> fit(search_settings({}), pair, ["a", "b"]).graph.n_edges
     1
     """
-    n = graph.n_nodes if points is None else points.X.shape[0]
-    if n != graph.n_nodes:
-        raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
-    fitted = Fitted(
-        settings=settings,
-        ids=ids,
-        graph=graph,
-        backend=backend,
-        home=home,
-        points=points,
-        pooling=region_pooling(settings, points, images, backend=backend),
-    )
-    _ = fitted.ranker
+    n, graph, neighbors = given.n_nodes, given.graph, given.neighbors
+    names = Ids(ids, n if given.images is None else int(given.images.max()) + 1)  # wrong ids are met before long work
+    if graph is not None:
+        if neighbors is not None or settings.tune or settings.adaptation:
+            raise ValueError("neighbors, tune and adaptation are for a graph that the fit makes: leave out graph")
+        if n != graph.n_nodes:
+            raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
+        pooling = region_pooling(settings, given.points, given.images, backend=given.backend)
+        fitted = Fitted(
+            settings=settings,
+            ids=names,
+            graph=graph,
+            backend=given.backend,
+            home=given.home,
+            points=given.points,
+            pooling=pooling,
+        )
+    else:
+        if neighbors is not None:
+            check_neighbors(neighbors, given.points, settings)
+        else:
+            neighbors = _found(settings, given, progress)
+        fitted = _tuned(settings, neighbors, names, given=given, progress=progress)
+    _ = fitted.ranker  # what the solver refuses is refused here
     return fitted
 
 
-def fit_points(
-    settings: SearchSettings,
-    points: PointSet,
-    ids: Ids,
-    *,
-    backend: Backend,
-    home: str = "cpu",
-    neighbors: Neighbors | None = None,
-    images: Ints | None = None,
-    progress: Progress | bool | None = None,
-) -> Fitted:
-    """Search for the neighbours of points, unless they are given; choose settings where asked to; build and prepare."""
-    n = points.X.shape[0]
-    width = min(WIDTH if settings.tune else settings.width, max(n - 1, settings.n_neighbors))
-    if neighbors is None:
-        neighbors = find_neighbors(
-            points,
-            width,
-            method=settings.method,
-            metric=points.metric,
-            backend=backend,
-            random_state=settings.random_state,
-            progress=progress,
-        )
-    return fit_neighbors(
-        settings, neighbors, ids, points=points, backend=backend, home=home, images=images, progress=progress
+def _found(settings: SearchSettings, given: Collection, progress: Progress | bool | None) -> Neighbors:
+    """Search for the neighbours that the settings, or tuning, will look at."""
+    points = given.points
+    assert points is not None  # neither lists nor a graph
+    width = min(WIDTH if settings.tune else settings.width, max(given.n_nodes - 1, settings.n_neighbors))
+    return find_neighbors(
+        points,
+        width,
+        method=settings.method,
+        metric=points.metric,
+        backend=given.backend,
+        random_state=settings.random_state,
+        progress=progress,
     )
 
 
-def fit_neighbors(
+def _tuned(
     settings: SearchSettings,
     neighbors: Neighbors,
     ids: Ids,
     *,
-    backend: Backend,
-    home: str = "cpu",
-    points: PointSet | None = None,
-    images: Ints | None = None,
-    progress: Progress | bool | None = None,
+    given: Collection,
+    progress: Progress | bool | None,
 ) -> Fitted:
     """Choose settings where asked to, and make all that a search is of lists of neighbours."""
     tuning = None
     if settings.tune:
-        tuning = tune(neighbors, affinity=settings.affinity.kind, backend=backend, progress=progress)
+        tuning = tune(neighbors, affinity=settings.affinity.kind, backend=given.backend, progress=progress)
         settings = settings.tuned(tuning.setting)
-    lists = without_reserve(neighbors, settings)
-    made = of_lists(settings, lists, ids, points=points, backend=backend, home=home, images=images, tuning=tuning)
-    _ = made.ranker
-    return made
+    return of_lists(
+        settings,
+        without_reserve(neighbors, settings),
+        ids,
+        points=given.points,
+        backend=given.backend,
+        home=given.home,
+        images=given.images,
+        tuning=tuning,
+    )
 
 
 def of_lists(

@@ -19,13 +19,12 @@ _COMPARED = 64  # rows of lists from elsewhere whose similarities are computed a
 _AWAY = 1e-3  # how far those may be off, beside their size
 
 
-def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: SearchSettings) -> int:
-    """Return how many points lists from elsewhere are of; raise ValueError for lists that a fit cannot work with.
+def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: SearchSettings) -> None:
+    """Raise ValueError for lists from elsewhere that a fit cannot work with: of other points, another metric, or few.
 
     >>> from manifold.ranking._settings import search_settings
     >>> pair = Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand")
     >>> check_neighbors(pair, None, search_settings({"n_neighbors": 1}))
-    2
     """
     n, k, metric = neighbors.n_nodes, neighbors.n_neighbors, settings.affinity.metric
     if points is not None and points.X.shape[0] != n:
@@ -46,7 +45,6 @@ def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: Sea
                 f"neighbors list point {near[i, j]} for point {rows[i]} with similarity {listed[i, j]:.4g}, but X "
                 f"gives {found[i, j]:.4g}: pass the lists of these points, by metric={metric!r}"
             )
-    return n
 
 
 def same_place(Q: Given, home: str, name: str = "Q") -> Given:

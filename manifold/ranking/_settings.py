@@ -79,9 +79,10 @@ class RegionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """All that decides what a fit makes and how a fitted search answers; checked when made.
+    """All that decides what a fit makes and how a fitted search answers: ``search.settings``; checked when made.
 
-    The parameters are those of `manifold.ManifoldSearch`, with the preset and the names resolved.
+    The attributes are the parameters of `manifold.ManifoldSearch`, with the preset and the names resolved: `filter` has
+    alpha, `affinity` has kind, gamma and metric, and `regions` what only a `RegionalSearch` has.
 
     Examples
     --------

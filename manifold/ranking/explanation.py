@@ -104,7 +104,7 @@ class Explanation:
         return "\n".join(lines + [f"path      {path}" for path in self.paths[:3]])
 
 
-def explain(search: ManifoldSearch, query: ArrayLike, item: int | str, *, n_paths: int = 5) -> Explanation:
+def explain(search: ManifoldSearch, query: ArrayLike, item: object, *, n_paths: int = 5) -> Explanation:
     """Explain the score of an item for a query: by seeds, by neighbours, and by the strongest walks.
 
     Parameters
@@ -198,7 +198,7 @@ def _explained(fitted: Fitted, seeds: sparse.csc_array, item: int, n_paths: int)
     weighted = [(factor * y[j] * (1 - a) * strength, walk) for j, (strength, walk) in enumerate(found) if walk]
     paths = [Path(tuple(name(np.array(walk)).tolist()), w, w / score) for w, walk in weighted if w > 0]
     return Explanation(
-        item=name(np.array([item]))[0].item(), score=score, seeds=name(nodes[order]), weights=y[order],
+        item=name(np.array([item])).tolist()[0], score=score, seeds=name(nodes[order]), weights=y[order],
         contributions=parts[order], stored=stored, neighbors=name(near[by_flow]), flows=flows[by_flow],
         own=factor * (1 - a) * float(y[nodes == item].sum()),
         paths=tuple(sorted(paths, key=lambda path: -path.weight)[:n_paths]),

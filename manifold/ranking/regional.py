@@ -22,12 +22,10 @@ from manifold.graph.affinity import Affinity
 from manifold.neighbors import InvertedFile, Neighbors, PointSet, point_set
 from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
-from manifold.ranking._collection import Ids
 from manifold.ranking._facade import Facade, InForce
-from manifold.ranking._fit import fit_graph, fit_neighbors, fit_points
+from manifold.ranking._fit import Collection, fit
 from manifold.ranking._fitted import check_slack
 from manifold.ranking._folded import PooledSpectrum
-from manifold.ranking._inputs import check_neighbors
 from manifold.ranking._ranker import Task
 from manifold.ranking._regions import Asking
 from manifold.ranking._settings import RegionSettings, SearchSettings, check_choice
@@ -205,21 +203,10 @@ class RegionalSearch(Facade):
         >>> len(RegionalSearch(n_neighbors=1).fit([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]], images=[0, 1, 1]))
         2
         """
-        settings = self._settings
-        points, backend = point_set(X, "cosine"), get_backend(settings.backend, X)
-        n = points.X.shape[0]
-        owners = check_owners(images, n, name="images")
-        names = Ids(ids, int(owners.max()) + 1)
-        if graph is not None:
-            if neighbors is not None:
-                raise ValueError("fit takes neighbors or a graph: the graph is made of the neighbors")
-            fitted = fit_graph(settings, graph, names, points=points, backend=backend, images=owners)
-        elif neighbors is not None:
-            check_neighbors(neighbors, points, settings)
-            fitted = fit_neighbors(settings, neighbors, names, points=points, backend=backend, images=owners)
-        else:
-            fitted = fit_points(settings, points, names, backend=backend, images=owners, progress=progress)
-        self._fitted = fitted
+        points, backend = point_set(X, "cosine"), get_backend(self._settings.backend, X)
+        owners = check_owners(images, points.X.shape[0], name="images")
+        given = Collection(backend=backend, points=points, neighbors=neighbors, graph=graph, images=owners)
+        self._fitted = fit(self._settings, given, ids, progress=progress)
         return self
 
     def add(self, X: ArrayLike, images: ArrayLike | None = None, *, ids: object = None) -> AnyArray:

@@ -20,10 +20,9 @@ from manifold.neighbors import InvertedFile, Neighbors, PointSet, point_set
 from manifold.ranking._adaptation import Adaptation, Asked, similarities_listed, similarities_to
 from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
-from manifold.ranking._collection import Ids
 from manifold.ranking._facade import Facade, InForce
-from manifold.ranking._fit import fit_graph, fit_neighbors, fit_points
-from manifold.ranking._inputs import check_neighbors, good_queries, same_place
+from manifold.ranking._fit import Collection, fit
+from manifold.ranking._inputs import good_queries, same_place
 from manifold.ranking._ranker import Task
 from manifold.ranking._settings import SearchSettings, check_choice, search_settings
 from manifold.ranking._shortlists import Shortlists
@@ -182,22 +181,8 @@ class ManifoldSearch(Facade):
         settings = self._settings
         backend, home = backend_for(settings.backend, {"X": X}), place(X)
         points = None if X is None else point_set(on_host(X, backend), settings.affinity.metric)
-        if graph is not None:
-            if neighbors is not None or settings.tune or settings.adaptation:
-                raise ValueError("tune and adaptation need the neighbours that the graph is made of: leave out graph")
-            names = Ids(ids, graph.n_nodes if points is None else points.X.shape[0])
-            fitted = fit_graph(settings, graph, names, points=points, backend=backend, home=home)
-        elif neighbors is not None:
-            names = Ids(ids, check_neighbors(neighbors, points, settings))
-            fitted = fit_neighbors(
-                settings, neighbors, names, points=points, backend=backend, home=home, progress=progress
-            )
-        elif points is not None:
-            names = Ids(ids, points.X.shape[0])  # wrong ids are met before the long work
-            fitted = fit_points(settings, points, names, backend=backend, home=home, progress=progress)
-        else:
-            raise ValueError("fit needs X, neighbors or a graph")
-        self._fitted = fitted
+        given = Collection(backend=backend, home=home, points=points, neighbors=neighbors, graph=graph)
+        self._fitted = fit(settings, given, ids, progress=progress)
         return self
 
     def add(self, X: ArrayLike, ids: object = None) -> AnyArray:

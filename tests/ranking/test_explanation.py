@@ -1,5 +1,7 @@
 """Explanations: parts add up to the score of a dense solve; the strongest walks are those of an enumeration."""
 
+from uuid import UUID
+
 import numpy as np
 import pytest
 from cases import GRAPHS, dense_scores, make_graph
@@ -236,3 +238,18 @@ def test_queries_in_the_graph_have_one_seed(rng):
     assert made.paths[0].nodes == (8,)
     assert made.own == pytest.approx(1 - search.filter.alpha)
     assert unit_seeds(np.array([8]), 60)[8, 0] == 1
+
+
+@pytest.mark.parametrize(
+    "names", [[UUID(int=2**90 + i) for i in range(60)], [2**70 + i for i in range(60)]], ids=["UUIDs", "2^70"]
+)
+def test_an_explanation_names_items_as_they_were_named(rng, names):
+    search, X = fitted(rng)
+    named = ManifoldSearch(n_neighbors=4, n_seeds=3, solver=EXACT).fit(X, names)
+    for query, same in ((X[3], X[3]), (names[7], 7), (([names[2], names[9]], [0.9, 0.8]), ([2, 9], [0.9, 0.8]))):
+        ours, rows = explain(named, query, names[5]), explain(search, same, 5)
+        assert ours.item == names[5]
+        assert ours.score == rows.score
+        assert ours.seeds.tolist() == [names[i] for i in rows.seeds]
+        assert ours.neighbors.tolist() == [names[i] for i in rows.neighbors]
+        assert [path.nodes for path in ours.paths] == [tuple(names[i] for i in path.nodes) for path in rows.paths]
