@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifold.matching import pca_whitening, region_vectors, rmac_regions
-from manifold.matching.regions import cross_dimensional_pool, generalized_mean_pool, max_pool, sum_pool
+from manifold.matching.descriptors import cross_dimensional_pool, generalized_mean_pool, max_pool, sum_pool
 
 
 class TestGrid:
