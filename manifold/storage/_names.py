@@ -19,7 +19,7 @@ from manifold._typing import AnyArray
 Name: TypeAlias = bool | int | float | str | None
 Reading: TypeAlias = str | list[Name] | None  # of UUIDs, texts or integers; of objects; of numbers
 
-_TEXTS, _TEXT_OBJECTS, _INTEGERS, _UUIDS = "utf-8", "utf-8 objects", "integers", "uuids"
+_TEXTS, _STRINGS, _TEXT_OBJECTS, _INTEGERS, _UUIDS = "utf-8", "utf-8 strings", "utf-8 objects", "integers", "uuids"
 _TEXTS_OF_VERSION_1 = "text"  # a row of code points each, as wide as the longest
 _LAST_CODE_POINT = 0x10FFFF
 _END = np.dtype("<i8")
@@ -40,11 +40,9 @@ def encode_names(values: AnyArray) -> tuple[AnyArray, Reading]:
     if values.dtype.kind not in "UTO" or values.ndim != 1:
         raise TypeError(f"names must be numbers, texts, UUIDs or objects (n,), got {values.dtype} {values.shape}")
     names = values.tolist()
-    if values.dtype.kind == "U" or (values.dtype.kind == "T" and not values.size):
-        return _joined(names), _TEXTS
     kinds = set(map(type, names))
-    if kinds == {str}:
-        return _joined(names), _TEXT_OBJECTS
+    if values.dtype.kind == "U" or kinds == {str} or (values.dtype.kind == "T" and not kinds):
+        return _joined(names), {"U": _TEXTS, "T": _STRINGS}.get(values.dtype.kind, _TEXT_OBJECTS)
     if kinds == {UUID}:
         return np.frombuffer(b"".join(name.bytes for name in names), dtype=np.uint8).reshape(-1, 16), _UUIDS
     if kinds == {int}:
@@ -66,10 +64,12 @@ def decode_names(array: AnyArray, how: object) -> AnyArray:
         if array.dtype != np.uint8 or array.shape[1:] != (16,):
             raise ValueError(f"UUIDs must be rows of 16 bytes, got {array.dtype} {array.shape}")
         return _objects([UUID(bytes=row.tobytes()) for row in array])
-    if how in (_TEXTS, _TEXT_OBJECTS, _INTEGERS):
+    if how in (_TEXTS, _STRINGS, _TEXT_OBJECTS, _INTEGERS):
         texts = _split(array)
         if how == _INTEGERS:
             return _objects([int(text, 16) for text in texts])
+        if how == _STRINGS:
+            return np.array(texts, dtype=np.dtypes.StringDType())
         narrow = 4 * len(texts) * max(map(len, texts), default=0) <= _WIDENED * array.nbytes
         return np.array(texts, dtype=np.str_) if how == _TEXTS and narrow else _objects(texts)
     if not isinstance(how, list) or array.ndim != 1 or array.dtype.kind != "i":

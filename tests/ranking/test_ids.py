@@ -194,32 +194,3 @@ def test_names_that_are_read_late_are_refused_when_first_used(tmp_path):
     damaged = mf.load("s", verify="lazy")
     with pytest.raises(CorruptFileError, match=r"s: 'utf-8' codec can't decode byte 0xff"):
         damaged.similar("a")
-
-
-@pytest.mark.parametrize(
-    ("array", "how", "match"),
-    [
-        (np.zeros(3, np.uint8), "utf-8", "behind their number"),
-        (np.frombuffer(np.array([5], "<i8").tobytes(), np.uint8), "utf-8", "bytes for 5 texts"),
-        (np.frombuffer(np.array([-1, 0], "<i8").tobytes(), np.uint8), "utf-8", "bytes for -1 texts"),
-        (np.frombuffer(np.array([2, 1, 0], "<i8").tobytes() + b"ab", np.uint8), "utf-8", "in order"),
-        (np.frombuffer(np.array([1, 1], "<i8").tobytes() + b"ab", np.uint8), "utf-8 objects", "last byte"),
-        (np.frombuffer(np.array([1, 1], "<i8").tobytes() + b"g", np.uint8), "integers", "invalid literal"),
-        (np.zeros((2, 15), np.uint8), "uuids", "rows of 16 bytes"),
-        (np.zeros(2, np.uint8), "words", "objects must be a list"),
-    ],
-)
-def test_names_that_no_save_made_are_refused(array, how, match):
-    with pytest.raises(ValueError, match=match):
-        decode_names(array, how)
-
-
-def test_a_text_that_would_widen_all_others_comes_back_as_an_object():
-    texts = ["a"] * 1000 + ["b" * 100_000]
-    array, how = encode_names(np.array(texts[-2:]))
-    assert decode_names(array, how).dtype.kind == "U"
-    array, how = encode_names(np.array(texts, dtype=object))
-    back = decode_names(array, "utf-8")  # as if it had been of fixed width: 400 MB
-    assert back.dtype == object
-    assert back.tolist() == texts
-    assert how == "utf-8 objects"

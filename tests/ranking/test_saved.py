@@ -22,12 +22,8 @@ from manifold.neighbors import InvertedFile
 from manifold.ranking import Adaptation, RegionalSearch
 from manifold.solvers import ConjugateGradient
 from manifold.storage import (
-    decode_names,
-    encode_names,
     export_file,
     import_file,
-    load_arrays,
-    save_arrays,
 )
 
 SETTINGS = {
@@ -177,33 +173,6 @@ def test_a_propagation_comes_back(collection, name):
     assert loaded.solution.status == result.solution.status
     assert loaded.solution.explain() == result.solution.explain()
     np.testing.assert_array_equal(loaded.solution.error_bound, result.solution.error_bound)
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        np.array(["a", "żółć", "", "🗺", "x" * 40]),
-        np.array([], dtype="U5"),
-        np.array([True, 1, 1.0, None, "1", -(2**70), False], dtype=object),
-        np.array([3, -1]),
-        np.array([0.5, np.nan]),
-        np.array(["swapped"]).astype(">U9"),
-    ],
-    ids=str,
-)
-def test_names_come_back(names):
-    arrays, how = encode_names(names)
-    stored = load_arrays(save_arrays("n", kind="names", arrays={"n": arrays}, parameters={"how": how}))
-    back = decode_names(stored.arrays["n"], stored.parameters["how"])
-    assert back.dtype.kind == names.dtype.kind
-    assert [type(x) for x in back.tolist()] == [type(x) for x in names.tolist()]
-    np.testing.assert_array_equal(back, names)
-
-
-@pytest.mark.parametrize("names", [np.array([{}], dtype=object), np.array([np.nan], dtype=object), np.array([b"x"])])
-def test_names_that_no_file_could_give_back(names):
-    with pytest.raises(TypeError, match=r"names must be|no file gives back"):
-        encode_names(names)
 
 
 @pytest.mark.parametrize(
