@@ -324,7 +324,9 @@ def test_every_file_has_its_tests_in_the_folder_of_its_room():
         room = room_of(path) if path.parent != PACKAGE or (ROOT / "tests" / path.stem).is_dir() else "house"
         if path.name not in ("__init__.py", "__main__.py"):
             there[room].add(path.stem)
-    assert {room: there[room] ^ named[room] for room in there if there[room] != named[room]} == {}
+    rest = {room for room, files, _ in rows if "`*`" in files}  # a row for all files that no other row names
+    assert {room: there[room] - named[room] for room in there.keys() - rest if there[room] - named[room]} == {}
+    assert {room: named[room] - there[room] for room in there if named[room] - there[room]} == {}
     assert tested == {str(p.relative_to(ROOT / "tests")) for p in (ROOT / "tests").rglob("test_*.py")}
 
 
