@@ -65,13 +65,7 @@ def decode_names(array: AnyArray, how: object) -> AnyArray:
             raise ValueError(f"UUIDs must be rows of 16 bytes, got {array.dtype} {array.shape}")
         return _objects([UUID(bytes=row.tobytes()) for row in array])
     if how in (_TEXTS, _STRINGS, _TEXT_OBJECTS, _INTEGERS):
-        texts = _split(array)
-        if how == _INTEGERS:
-            return _objects([int(text, 16) for text in texts])
-        if how == _STRINGS:
-            return np.array(texts, dtype=np.dtypes.StringDType())
-        narrow = 4 * len(texts) * max(map(len, texts), default=0) <= _WIDENED * array.nbytes
-        return np.array(texts, dtype=np.str_) if how == _TEXTS and narrow else _objects(texts)
+        return _read_texts(_split(array), how, most=_WIDENED * array.nbytes)
     if not isinstance(how, list) or array.ndim != 1 or array.dtype.kind != "i":
         raise ValueError("objects must be a list, and their places integers")
     if array.size and not 0 <= array.min() <= array.max() < len(how):
@@ -100,6 +94,16 @@ def _split(array: AnyArray) -> list[str]:
         raise ValueError("texts must end in order, the last with the last byte")
     blob = data[start:].tobytes()
     return [blob[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends.tolist())]
+
+
+def _read_texts(texts: Sequence[str], how: object, *, most: int) -> AnyArray:
+    """Return texts as what they were; as objects where an array of fixed width took more than `most` bytes."""
+    if how == _INTEGERS:
+        return _objects([int(text, 16) for text in texts])
+    if how == _STRINGS:
+        return np.array(texts, dtype=np.dtypes.StringDType())
+    narrow = 4 * len(texts) * max(map(len, texts), default=0) <= most
+    return np.array(texts, dtype=np.str_) if how == _TEXTS and narrow else _objects(texts)
 
 
 def _texts_of_version_1(array: AnyArray) -> AnyArray:
