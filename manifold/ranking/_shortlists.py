@@ -82,7 +82,7 @@ class Shortlists:
         if self.stale is None:
             return ranking
         names, strange = self.stale
-        ranked = np.atleast_2d((self.rows >= 0).sum(axis=1, keepdims=True))[:, 0]
+        ranked = (self.rows >= 0).sum(axis=1)
         every = joined(np.atleast_2d(ranking.ids).ravel(), names.ravel())
         ids, others = every[: -names.size].reshape(-1, k), every[-names.size :].reshape(names.shape)
         n_unknown = np.minimum(strange.sum(axis=1), k - np.minimum(ranked, k))
