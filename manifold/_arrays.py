@@ -72,6 +72,8 @@ def as_table(x: object, name: str) -> Table:
     >>> as_table(pd.DataFrame({"embedding": [[1.0, 2.0], [3.0, 4.0]]}), "X").values.tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
+    if isinstance(x, Table):  # read already
+        return x
     read = read_columns(x, name) if _package(x) in FRAMES else None
     if isinstance(read, Table):
         return read

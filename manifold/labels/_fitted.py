@@ -18,7 +18,7 @@ from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.labels.result import Propagation
 from manifold.labels.targets import names_of
-from manifold.neighbors import PointSet, exact_search, point_set
+from manifold.neighbors import PointSet, exact_search
 from manifold.storage import Stored, decode_names, encode_names
 
 
@@ -31,9 +31,9 @@ class Near:
     scales: Floats
     n_neighbors: int
 
-    def weights(self, Q: AnyArray) -> sparse.csr_array:
-        """Return the weights (m, n) of the nearest fitted points, each row of Q for itself."""
-        queries, n = point_set(Q, self.kernel.metric), self.scales.size
+    def weights(self, queries: PointSet) -> sparse.csr_array:
+        """Return the weights (m, n) of the nearest fitted points, each query for itself."""
+        n = self.scales.size
         k = min(self.n_neighbors, n)
         host = get_backend("scipy")
         ids, similarities = exact_search(queries, self.points, k=k, drop_self=False, rows=None, backend=host)
@@ -103,7 +103,8 @@ class Fitted:
             arrays["feature_names"], parameters["feature_names"] = encode_names(self.feature_names)
         if self.near is not None:
             kernel = self.near.kernel
-            arrays |= {"features": self.near.points.X, "scales": self.near.scales}
+            held, columns = self.near.points.described()
+            arrays, parameters = {**arrays, **held, "scales": self.near.scales}, {**parameters, **columns}
             parameters["kernel"] = [kernel.kind, kernel.gamma, kernel.metric, self.near.n_neighbors]
         return arrays, parameters
 
@@ -115,7 +116,7 @@ class Fitted:
         n, near, names = graph.n_nodes, None, None
         if "features" in arrays:
             kind, gamma, metric, k = parameters["kernel"]
-            points, scales = point_set(np.asarray(arrays["features"]), metric), np.asarray(arrays["scales"])
+            points, scales = PointSet.from_stored(stored, metric), np.asarray(arrays["scales"])
             if scales.shape != (n,) or scales.dtype != np.float64 or not (np.isfinite(scales) & (scales > 0)).all():
                 raise ValueError(f"scales must be a positive number for each of {n} nodes")
             near = Near(points, Affinity(kind, gamma, metric), scales, check_count(k, "n_neighbors"))

@@ -20,7 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from manifold._checks import check_count, check_queries
+from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Mask, RandomState
 from manifold.errors import warn
 from manifold.filters import Diffusion
@@ -238,7 +238,8 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             graph = X if isinstance(X, Graph) else graph_from_affinity(X, edges=self.edges)
             columns.n_features_in_ = graph.n_nodes
             return graph, None, columns
-        points = point_set(validate_data(columns, X, dtype=(np.float32, np.float64)), self.metric)
+        # float64 first: whole numbers far from the origin are centred before they are rounded
+        points = point_set(validate_data(columns, X, dtype=(np.float64, np.float32)), self.metric)
         k = check_count(self.n_neighbors, "n_neighbors")
         others = min(k, max(points.X.shape[0] - 1, 1))
         neighbors = find_neighbors(
@@ -301,9 +302,8 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _mean_distributions(self, state: Fitted, X: object) -> tuple[Floats, Mask]:
         if state.near is None:
             return state.distributions(state.given_weights(X))
-        rows = validate_data(self, X, dtype=(np.float32, np.float64), reset=False)
-        Q, _ = check_queries(rows, state.n_features, "X")
-        return state.distributions(state.near.weights(Q))
+        rows = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return state.distributions(state.near.weights(state.near.points.asked(rows, "X")[0]))
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Save the fitted model as a folder; `manifold.load` gives it back, with the same answers to the bit.

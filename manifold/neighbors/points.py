@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._checks import check_queries, read_features
-from manifold._typing import Ints, Mask
+from manifold._checks import check_features, check_queries, read_features
+from manifold._typing import AnyArray, Ints, Mask
 from manifold.backends import Array, Backend, get_backend, rounding_unit
 from manifold.neighbors._base import METRICS
+from manifold.storage import Stored
 
 Floats = NDArray[np.float32]
 
@@ -172,6 +173,53 @@ class PointSet:
         """
         rows, single = check_queries(Q, self.X.shape[1], name, names=self.names, offset=self.offset)
         return PointSet(rows, self.metric), single
+
+    def joining(self, X: object, name: str = "X") -> PointSet:
+        """Return points (m, d) that may join these, read as they were.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `asked`; for one point that is no row, and for none.
+
+        Examples
+        --------
+        >>> point_set([[1e9, 0.0], [1e9 + 0.25, 0.0]], "euclidean").joining([[1e9 + 0.5, 0.0]]).X.tolist()
+        [[0.375, 0.0]]
+        """
+        points, single = self.asked(X, name)
+        if single or not points.X.shape[0]:
+            what = "is one point, not rows of points" if single else "holds no points"
+            raise ValueError(f"{name} {what}: it must have 2 dimensions (points, features)")
+        return points
+
+    def described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
+        """Return arrays and parameters, from which `from_stored` makes the same points.
+
+        >>> [list(part) for part in point_set([[1e9], [1e9 + 0.25]], "euclidean").described()]
+        [['features', 'offset'], []]
+        """
+        arrays: dict[str, AnyArray] = {"features": self.X}
+        if self.offset is not None:
+            arrays["offset"] = self.offset
+        return arrays, {} if self.names is None else {"columns": list(self.names)}
+
+    @classmethod
+    def from_stored(cls, stored: Stored, metric: str) -> PointSet:
+        """Return the points that `described` took apart; raise ValueError for what it would not have made."""
+        X, columns = np.asarray(stored.arrays["features"]), stored.parameters.get("columns")
+        if X.ndim != 2 or X.dtype != np.float32:
+            raise ValueError(f"features are {X.dtype} {X.shape}, and should be float32 rows")
+        points = cls(check_features(X) if stored.verified and len(X) else X, metric)
+        if columns is not None:
+            if not (isinstance(columns, list) and len(columns) == X.shape[1]):
+                raise ValueError(f"columns must be a name for each of {X.shape[1]} features, got {columns!r}")
+            points.names = tuple(str(column) for column in columns)
+        if "offset" in stored.arrays:
+            points.offset = np.asarray(stored.arrays["offset"])
+            if points.offset.shape != X.shape[1:] or points.offset.dtype != np.float64:
+                raise ValueError(f"offset must be one number for each of {X.shape[1]} features")
+        return points
 
     def with_rows(self, X: Floats) -> PointSet:
         """Return the points and others after them; of norms that are known only those of the others are computed.

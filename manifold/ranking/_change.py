@@ -12,9 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from manifold._checks import check_features
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, Ints
 from manifold.backends import on_host
@@ -27,7 +25,7 @@ from manifold.ranking._inputs import same_place
 from manifold.ranking.pooling import check_owners
 
 
-def joined(fitted: Fitted, X: ArrayLike, ids: object, *, images: ArrayLike | None = None) -> tuple[Fitted, AnyArray]:
+def joined(fitted: Fitted, X: object, ids: object, *, images: object = None) -> tuple[Fitted, AnyArray]:
     """Return the state with new items, and their ids; of a search over regions, the images 0, 1, ... of new regions.
 
     >>> from manifold import ManifoldSearch
@@ -37,10 +35,8 @@ def joined(fitted: Fitted, X: ArrayLike, ids: object, *, images: ArrayLike | Non
     (4, [3])
     """
     points, neighbors = _changeable(fitted)
-    new = check_features(on_host(same_place(X, fitted.home, "X"), fitted.backend))
+    new = points.joining(on_host(same_place(X, fitted.home, "X"), fitted.backend)).X
     old, n, m = points.X, points.X.shape[0], new.shape[0]
-    if new.shape[1] != old.shape[1]:
-        raise ValueError(f"X has {new.shape[1]} features, but the collection has {old.shape[1]}")
     owners = None
     if fitted.pooling is not None:
         added = check_owners(images, m, name="images")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from manifold._checks import check_queries
+from manifold._arrays import as_table
+from manifold._typing import Mask
 from manifold.backends import place
 from manifold.errors import warn
 from manifold.neighbors import Neighbors, PointSet
@@ -59,25 +59,27 @@ def same_place(Q: Given, home: str, name: str = "Q") -> Given:
     return Q
 
 
-def good_queries(
-    Q: ArrayLike, on_bad: str, *, n_features: int, missing: object
-) -> tuple[NDArray[np.float32], bool, NDArray[np.bool_]]:
-    """Return the queries, whether they were one, and which are bad (and replaced by zeros).
+def good_queries(Q: object, on_bad: str, *, points: PointSet, missing: object) -> tuple[PointSet, bool, Mask]:
+    """Return the queries, whether they were one, and which are bad (and replaced by what is finite).
 
-    >>> queries, single, bad = good_queries([1.0, 2.0], "raise", n_features=2, missing=-1)
-    >>> queries.shape, single, bad.tolist()
+    >>> from manifold.neighbors import point_set
+    >>> queries, single, bad = good_queries([1.0, 2.0], "raise", points=point_set([[0.5, 1.0]]), missing=-1)
+    >>> queries.X.shape, single, bad.tolist()
     ((1, 2), True, [False])
     """
     if on_bad not in ("raise", "skip"):
         raise ValueError(f"on_bad must be 'raise' or 'skip', got {on_bad!r}")
-    bad: NDArray[np.bool_] = np.zeros(0, dtype=bool)
-    if on_bad == "skip" and np.ndim(Q) in (1, 2):
-        values = np.atleast_2d(np.array(Q, dtype=np.float64))
-        bad = np.logical_not(np.isfinite(values.astype(np.float32)).all(axis=1))
+    bad: Mask = np.zeros(0, dtype=bool)
+    if on_bad == "skip":
+        Q = as_table(Q, "Q")
+        rows = np.atleast_2d(Q.values)
+        with np.errstate(over="ignore", under="ignore"):
+            finite = np.isfinite(rows.astype(np.float32))
+        bad = np.logical_not(finite.all(axis=-1)) if rows.ndim == 2 else bad
         if bad.any():
-            values[bad] = 0
+            rows = np.where(bad[:, None], 0 if points.offset is None else points.offset, rows)
             first = np.flatnonzero(bad)[0]
             warn(f"{bad.sum()} queries hold NaN or infinity (first: {first}): answered with {missing!r}")
-            Q = values[0] if np.ndim(Q) == 1 else values
-    queries, single = check_queries(Q, n_features)
-    return queries, single, bad if bad.size else np.zeros(queries.shape[0], dtype=bool)
+            Q = Q._replace(values=rows.reshape(Q.values.shape))
+    queries, single = points.asked(Q)
+    return queries, single, bad if bad.size else np.zeros(queries.X.shape[0], dtype=bool)

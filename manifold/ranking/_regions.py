@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import sparse
 
-from manifold._checks import check_queries
 from manifold._typing import Floats, Ints
 from manifold.backends import get_backend
 from manifold.neighbors import PointSet, exact_search
@@ -33,11 +31,12 @@ class Asking:
     owners: Ints
 
     @classmethod
-    def of(cls, fitted: Fitted, Q: ArrayLike, owners: ArrayLike | None) -> tuple[Asking, bool]:
+    def of(cls, fitted: Fitted, Q: object, owners: object) -> tuple[Asking, bool]:
         """Check the regions that a user hands in, and say whether they are one query."""
-        rows, _ = check_queries(Q, fitted.require_points("no query can be asked").X.shape[1])
-        own = np.zeros(len(rows), dtype=np.int64) if owners is None else check_owners(owners, len(rows), name="queries")
-        return cls(fitted, PointSet(rows, "cosine"), own), owners is None
+        points, _ = fitted.require_points("no query can be asked").asked(Q)
+        n = len(points.X)
+        own = np.zeros(n, dtype=np.int64) if owners is None else check_owners(owners, n, name="queries")
+        return cls(fitted, points, own), owners is None
 
     @classmethod
     def inside(cls, fitted: Fitted, images: Ints) -> Asking:

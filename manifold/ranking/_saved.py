@@ -13,7 +13,6 @@ from types import UnionType
 
 import numpy as np
 
-from manifold._checks import check_features
 from manifold._typing import AnyArray, Facts, Floats, Ints
 from manifold.backends import get_backend
 from manifold.errors import CorruptFileError
@@ -49,7 +48,8 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
     if fitted.pooling is not None:
         arrays |= {"images": fitted.pooling.owners, "weights": fitted.pooling.weights}
     if features and fitted.points is not None:
-        arrays["features"] = fitted.points.X
+        held, columns = fitted.points.described()
+        arrays, parameters = {**arrays, **held}, {**parameters, **columns}
         if fitted.neighbors is not None:  # with which the collection can change
             lists = fitted.neighbors
             arrays |= {"near_ids": lists.indices, "near_similarities": lists.similarities}
@@ -195,10 +195,10 @@ def _names(array: AnyArray, how: object, *, n: int, where: str) -> AnyArray:
 def _points(stored: Stored, metric: str, n: int) -> PointSet | None:
     if "features" not in stored.arrays:
         return None
-    X = np.asarray(stored.arrays["features"])
-    if X.ndim != 2 or len(X) != n or X.dtype != np.float32:
-        raise ValueError(f"features are {X.dtype} {X.shape}, and should be float32 rows of {n} points")
-    return PointSet(check_features(X) if stored.verified and n else X, metric)
+    points = PointSet.from_stored(stored, metric)
+    if len(points.X) != n:
+        raise ValueError(f"features are of {len(points.X)} points, and should be of {n}")
+    return points
 
 
 def _lists(stored: Stored, metric: str, n: int) -> Neighbors | None:

@@ -15,13 +15,12 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
-from manifold._checks import check_count, check_queries
+from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import get_backend, on_host
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
 from manifold.index import StoredColumns
 from manifold.index.entries import entry_bounds
-from manifold.neighbors import PointSet
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import same_place
 from manifold.ranking._shortlists import Shortlists
@@ -170,10 +169,10 @@ def _seeds_of(fitted: Fitted, query: ArrayLike) -> sparse.csc_array:
         return unit_seeds(own[None], n)
     points = fitted.require_points("pass an id, or (ids, similarities)")
     here = on_host(same_place(query, fitted.home), fitted.backend)
-    features, single = check_queries(here, points.X.shape[1], "query")
+    asked, single = points.asked(here, "query")
     if not single:
-        raise ValueError(f"query must be one, of shape (d,), got {features.shape}: explain them one by one")
-    return fitted.seeds(*fitted.nearest(PointSet(features, points.metric), min(fitted.settings.n_seeds, n)))
+        raise ValueError(f"query must be one, of shape (d,), got {asked.X.shape}: explain them one by one")
+    return fitted.seeds(*fitted.nearest(asked, min(fitted.settings.n_seeds, n)))
 
 
 def _explained(fitted: Fitted, seeds: sparse.csc_array, item: int, n_paths: int) -> Explanation:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from manifold._arrays import as_array
 from manifold._typing import Floats, Ints
 from manifold.backends import Array, Backend
 from manifold.neighbors import PointSet
@@ -58,7 +59,7 @@ def pooling_weights(regions: ArrayLike, *, regularization: float = 1.0) -> Float
     return np.asarray(np.linalg.solve(gram, np.ones((*gram.shape[:-1], 1)))[..., 0], dtype=np.float64)
 
 
-def check_owners(owners: ArrayLike | None, n_regions: int, *, name: str) -> Ints:
+def check_owners(owners: object, n_regions: int, *, name: str) -> Ints:
     """Return the owner 0, 1, ... of each region, every one of which owns some; None is one region each.
 
     >>> check_owners([0, 1, 1], 3, name="images").tolist()
@@ -66,7 +67,7 @@ def check_owners(owners: ArrayLike | None, n_regions: int, *, name: str) -> Ints
     """
     if owners is None:
         return np.arange(n_regions)
-    given = np.asarray(owners)
+    given = as_array(owners, name)
     if given.shape != (n_regions,) or (given.size and given.dtype.kind not in "iu"):
         raise ValueError(
             f"{name} must hold one integer, the owner, for each of the {n_regions} regions, "

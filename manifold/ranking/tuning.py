@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from manifold._checks import check_features
 from manifold._progress import Progress, shown
 from manifold._typing import Facts, Floats
 from manifold.backends import Backend, get_backend
 from manifold.graph.affinity import Affinity
-from manifold.neighbors import Neighbors, find_neighbors
+from manifold.neighbors import Neighbors, find_neighbors, point_set
 from manifold.ranking._held_out import HeldOut
 from manifold.ranking._settings import Setting, grid
 
@@ -116,10 +115,10 @@ def tune(
     if isinstance(X, Neighbors):
         neighbors = X
     else:
-        rows = check_features(X)
-        width = max(1, min(width, rows.shape[0] - 1))
+        points = point_set(X, metric)
+        width = max(1, min(width, points.X.shape[0] - 1))
         neighbors = find_neighbors(
-            rows, width, metric=metric, method=method, backend=backend, random_state=random_state, progress=progress
+            points, width, metric=metric, method=method, backend=backend, random_state=random_state, progress=progress
         )
     n = neighbors.n_nodes
     if n < _FEWEST:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
 
+from manifold._arrays import as_array
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, DType, Floats, Ints
 from manifold._weights import check_indices
-from manifold.backends import Array, Backend, in_blocks, rounding_unit
+from manifold.backends import Array, Backend, in_blocks, place, rounding_unit
 from manifold.graph import Graph
 from manifold.solvers._node_order import inverse, node_order, reordered
 from manifold.solvers.base import Callback, Solution, Status
@@ -56,6 +57,9 @@ class NormalizedAffinity:
         self.largest_weight = float(np.sqrt(degrees.max(initial=1.0)))
         # of a sum of m products whose entries hold the rounding of a degree, itself a sum of m; b, x and a rounded
         self.rounding = float(2 * np.diff(self.entries.indptr).max(initial=0) + 8) * rounding_unit(self.dtype)
+
+    def __reduce__(self) -> tuple[object, ...]:  # all of it follows from the graph, whose arrays it shares
+        return type(self), (self.graph, self.backend, self.dtype)
 
     def __matmul__(self, block: Array) -> Array:
         return self.backend.spmm(self.matrix, block)
@@ -259,8 +263,10 @@ def error_bound(
     return norm, xp.minimum(euclidean, maximum) + 2 * u * sizes[2][2]
 
 
-def check_seeds(seeds: object, n_nodes: int) -> tuple[Array, bool]:
+def check_seeds(seeds: object, n_nodes: int, name: str = "seeds") -> tuple[Array, bool]:
     """Return seeds as a 2-D array or CSC matrix (n, q), and whether they came as one 1-D column.
+
+    What a device holds stays there; series and frames are read by place.
 
     >>> check_seeds([1.0, 0.0, 0.0], 3)[0].shape, check_seeds(sparse.eye_array(3), 3)[0].shape
     ((3, 1), (3, 3))
@@ -270,13 +276,13 @@ def check_seeds(seeds: object, n_nodes: int) -> tuple[Array, bool]:
         out, single = sparse.csc_array(given), False
         check_indices(out)
     else:
-        out = given if hasattr(given, "ndim") else np.asarray(given)
+        out = as_array(given, name) if place(given) == "cpu" else given
         single = out.ndim == 1
         out = out[:, None] if single else out
     if out.ndim != 2 or out.shape[0] != n_nodes:
-        raise ValueError(f"seeds must have one row for each of the {n_nodes} nodes, got shape {np.shape(given)}")
+        raise ValueError(f"{name} must have one row for each of the {n_nodes} nodes, got shape {out.shape}")
     if np.dtype(out.dtype).kind not in "biuf":
-        raise TypeError(f"seeds must be real numbers, got dtype {out.dtype}")
+        raise TypeError(f"{name} must be real numbers, got dtype {out.dtype}")
     return out, single
 
 
@@ -311,7 +317,7 @@ def solve_in_blocks(
     backend, xp = system.backend, system.backend.xp
     values, single = check_seeds(seeds, system.n_nodes)
     n, q = values.shape
-    start = None if x0 is None else check_seeds(x0, n)[0]
+    start = None if x0 is None else check_seeds(x0, n, "x0")[0]
     if start is not None and start.shape != values.shape:
         raise ValueError(f"x0 must have the shape of the seeds {values.shape}, got {start.shape}")
     dtype = np.dtype(dtype or system.dtype)
