@@ -222,6 +222,9 @@ def as_names(ids: object) -> tuple[AnyArray, str | None]:
     >>> as_names([2**64, None])[0].tolist(), as_names(np.array(["a", "bc"], dtype=object))[0].dtype
     ([18446744073709551616, -1], dtype('<U2'))
     """
+    if isinstance(ids, np.ma.MaskedArray):  # what is masked is missing
+        mask, ids = np.ma.getmaskarray(ids), np.array(ids.data, dtype=object)
+        ids[mask] = None
     given = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, dtype=object)
     if given.dtype.kind == "f" and not isinstance(ids, np.ndarray):  # integers of a frame, some of them missing
         given = np.asarray(ids, dtype=object)

@@ -125,6 +125,8 @@ def _as_lists(table: object) -> list[list[object] | tuple[object, ...] | AnyArra
 
 def _numbers(given: object, name: str) -> Floats:
     try:
+        if isinstance(given, np.ma.MaskedArray):  # no number: refused beside an id, of no matter beside a missing one
+            return np.where(np.ma.getmaskarray(given), np.nan, np.asarray(given.data, dtype=np.float64))
         return np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be numbers (q, m), got {type(given).__name__} of others") from None

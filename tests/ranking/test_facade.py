@@ -98,6 +98,13 @@ def test_what_needs_a_fit_says_so(name):
             use()
 
 
+def test_what_users_see_of_a_fit_has_public_names(digits):
+    search = mf.ManifoldSearch(alpha=0.9).fit(digits[0])
+    assert isinstance(search.settings, mf.ranking.SearchSettings)
+    assert isinstance(search.fitted_, mf.ranking.Fitted)
+    assert search.fitted_.settings is search.settings
+
+
 def test_length_is_the_number_of_items_and_of_images(digits):
     X, _ = digits
     assert len(mf.ManifoldSearch().fit(X)) == 200

@@ -182,6 +182,7 @@ def test_a_propagation_comes_back(collection, name):
         {"preset": "paper", "n_neighbors": 4, "solver": ConjugateGradient(rtol=1e-5, max_iter=70)},
         {"preset": "adaptive", "adaptation": Adaptation(0.5), "metric": "euclidean", "affinity": "self_tuning"},
         {"tune": True, "solver": mf.DiffusionIndex(9)},
+        {"bridge": 3, "degree_exponent": 0.25, "edges": "mutual"},
     ],
     ids=lambda parameters: next(iter(parameters)),
 )

@@ -139,6 +139,16 @@ def test_wrong_shortlists_are_refused_in_our_words(ids, similarities, error, mat
         small.rerank(ids, similarities)
 
 
+def test_what_is_masked_is_missing(small):
+    listed = np.ma.array(LISTS[1], mask=[False, True, False])
+    values = np.ma.array([0.8, 0.7, 0.6], mask=[False, True, False])
+    expected = small.rerank(["e", "d", ""], [0.8, 0.6, 0.0])
+    assert everything(small.rerank(listed, values)) == everything(expected)
+    assert everything(small.rerank(listed, values.data)) == everything(expected)
+    with pytest.raises(ValueError, match="NaN or infinity in query 0"):
+        small.rerank(LISTS[1], values)
+
+
 # ---- ids that have gone
 
 
