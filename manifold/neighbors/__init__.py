@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import numpy as np
-
-from manifold._checks import check_count
-from manifold._progress import Progress, shown
-from manifold._resources import at_most, require_memory
-from manifold._typing import Ints, RandomState
-from manifold.backends import Backend, backend_for, on_host
-from manifold.errors import warn
+from manifold._progress import Progress
 from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
 from manifold.neighbors._all_pairs import Exact
 from manifold.neighbors._base import METRICS, Neighbors
 from manifold.neighbors._exact import exact_search
 from manifold.neighbors._faiss import Faiss
+from manifold.neighbors._find import find_neighbors, warn_of_awkward_points
 from manifold.neighbors._inverted_file import InvertedFile
-from manifold.neighbors._methods import METHODS, Method, check_method, choose_method, get_method, memory_forecast
+from manifold.neighbors._methods import METHODS, Method, choose_method, memory_forecast
 from manifold.neighbors._nn_descent import NNDescent
 from manifold.neighbors._update import with_points, without_points
 from manifold.neighbors.points import PointSet, point_set
@@ -46,110 +38,3 @@ __all__ = [
     "with_points",
     "without_points",
 ]
-
-
-def find_neighbors(
-    X: object,
-    n_neighbors: int = 10,
-    *,
-    method: str | Method = "auto",
-    metric: str = "cosine",
-    backend: str | Backend = "auto",
-    random_state: RandomState = None,
-    progress: Progress | bool | None = None,
-) -> Neighbors:
-    """Find the k nearest other points of each point.
-
-    Parameters
-    ----------
-    X : (n, d) array-like of numbers, PointSet, or (n, n) similarities for ``metric="precomputed"``
-        Never written to; a float32 array or memmap is read in place. That of a device is checked, and kept, on the
-        host, and searched on its device. Points of `point_set` are neither checked nor measured again.
-    n_neighbors : int
-        k neighbours *other than self*, which is removed by id. Cut to n - 1, with a warning.
-    method : str or Method
-        "auto", a name in `METHODS`, or settings such as ``InvertedFile(recall=0.99)``. "auto" is exact where that takes
-        seconds, an inverted file where it takes longer: see `choose_method`, and the `facts` of the result. What is
-        approximate says its measured recall there, and warns of one below 0.9.
-    metric : {"cosine", "inner_product", "euclidean", "precomputed"}
-        See `manifold.neighbors._base` for the similarity each one means; that of a PointSet is its own.
-    backend : {"auto", "scipy", "cupy"} or Backend
-        Where the exact search and the inverted file run; "auto" follows `X`. Neighbours are on the host in any case.
-    random_state : int, numpy.random.Generator or None
-        For "inverted_file", where None is 0, and "nn_descent", where it is another seed each time.
-    progress : bool or callable(done, total), optional
-        Called after each tile of the exact search, each cell of an inverted file. True shows a bar on stderr with the
-        time left, by tqdm where it is installed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For input that is not finite real numbers of the right shape, an unknown name, or a metric that a method, or
-        the points, were not made for.
-    MemoryBudgetError
-        Where the lists would not fit in memory; raised before the search.
-
-    Examples
-    --------
-    >>> find_neighbors([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], 1).indices.tolist()
-    [[1], [0], [1]]
-    """
-    k = check_count(n_neighbors, "n_neighbors")
-    arrays = backend_for(backend, {"X": X.X if isinstance(X, PointSet) else X})
-    check_method(method)
-    if metric == "precomputed" and not isinstance(X, PointSet):
-        if method not in ("auto", "exact"):
-            raise ValueError(f"metric='precomputed' needs no search: leave out method={method!r}")
-        similarities = on_host(X, arrays)
-        shape = np.shape(similarities)
-        return from_precomputed(similarities, _at_most(k, shape[0]) if len(shape) == 2 else k)
-    if metric not in (*METRICS, "precomputed"):
-        raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
-    points = point_set(X if isinstance(X, PointSet) else on_host(X, arrays), metric)
-    n, d = points.X.shape
-    k = _at_most(k, n)
-    settings, why = get_method(method, n=n, d=d, k=k, metric=metric, on_host=arrays.owns(points.X[:0]))
-    forecast = partial(settings.memory_forecast, n, d)
-    fewer = at_most("n_neighbors", k, forecast)
-    require_memory(forecast(k), purpose=f"finding {k} neighbours of {n} points", cure=fewer)
-    if k == 0:
-        nobody = np.empty((n, 0), np.int32), np.empty((n, 0), np.float32)
-        return Neighbors._trusted(*nobody, metric=metric, method="exact")
-    with shown(progress, "neighbours") as report:
-        found = settings.search(points, k, backend=arrays, random_state=random_state, progress=report)
-    if method == "auto" and found.method != "exact":
-        found = found._with_lists(found.indices, found.similarities, facts={**found.facts, "chosen": why})
-    warn_of_awkward_points(points, found)
-    return found
-
-
-def _at_most(k: int, n: int) -> int:
-    if n > 1 and k > n - 1:
-        warn(f"n_neighbors={k} but each of the {n} points has only {n - 1} others: using {n - 1}")
-    return min(k, n - 1)
-
-
-def warn_of_awkward_points(points: PointSet, found: Neighbors, *, first: int = 0) -> None:
-    """Warn of zero vectors, which have no direction, and of points that only see their own copies, from a row on.
-
-    >>> points = point_set([[1.0, 0.0], [0.0, 1.0]])
-    >>> warn_of_awkward_points(points, find_neighbors(points, 1))
-    """
-    if points.metric == "cosine":
-        zeros = first + np.flatnonzero(points.norms[first:] == 0)
-        if zeros.size:
-            warn(f"{zeros.size} zero vectors (first: row {zeros[0]}) have cosine 0 to all: isolated in a graph")
-    if found.n_neighbors == found.n_nodes - 1:  # everyone is listed: no copy can hide another point
-        return
-    last = found.indices[:, -1].astype(np.int64)
-    rows: Ints = first + np.flatnonzero(last[first:] >= 0)
-    unit = points.rows
-    # a point whose k-th neighbour is itself again sees nothing but copies of itself
-    equal = [rows[s][(unit(rows[s]) == unit(last[rows[s]])).all(axis=1)] for s in points.parts(rows.size)]
-    inside = np.concatenate(equal) if equal else rows
-    inside = inside[points.norms[inside] > 0] if points.metric == "cosine" else inside
-    if inside.size:
-        warn(
-            f"n_neighbors={found.n_neighbors} is smaller than a group of duplicates: {inside.size} points (first: "
-            f"row {inside[0]}) have only copies of themselves as neighbours: raise n_neighbors or drop the copies"
-        )
