@@ -52,7 +52,7 @@ def shown(*items):
         encoded(Image.fromarray(COLOUR), "bmp"),
         COLOUR.tolist(),
     ],
-    ids=str,
+    ids=lambda item: type(item).__name__,
 )
 def test_colours_look_as_they_are_meant(item):
     (rgb,) = shown(item)
@@ -72,7 +72,9 @@ def test_paths_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "item", [GREY, GREY[:, :, None], GREY[None], Image.fromarray(GREY), encoded(Image.fromarray(GREY), "bmp")], ids=str
+    "item",
+    [GREY, GREY[:, :, None], GREY[None], Image.fromarray(GREY), encoded(Image.fromarray(GREY), "bmp")],
+    ids=lambda item: type(item).__name__,
 )
 def test_grey_is_brightness_not_a_negative(item):
     (rgb,) = shown(item)

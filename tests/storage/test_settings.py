@@ -41,14 +41,16 @@ CLASSES = by_name(Inner, Outer)
         Outer(Inner(1e-300), ()),
         {"solver": Inner(), "more": (Outer(Inner()),)},
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_settings_come_back_equal_through_json(value):
     text = json.dumps(to_json(value, CLASSES))
     assert from_json(json.loads(text), CLASSES) == value
 
 
-@pytest.mark.parametrize("number", [np.int64(3), np.float32(0.5), np.bool_(True), np.str_("a")], ids=repr)
+@pytest.mark.parametrize(
+    "number", [np.int64(3), np.float32(0.5), np.bool_(True), np.str_("a")], ids=lambda number: type(number).__name__
+)
 def test_numbers_of_numpy_come_back_as_those_of_python(number):
     plain = to_json(number, {})
     assert plain == number
@@ -62,7 +64,9 @@ def test_all_solvers_and_a_filter():
 
 
 @pytest.mark.parametrize(
-    "value", [object(), np.zeros(2), {1: 2}, {"is": "Inner"}, {1, 2}, Inner, (Inner(), b"a")], ids=repr
+    "value",
+    [object(), np.zeros(2), {1: 2}, {"is": "Inner"}, {1, 2}, Inner, (Inner(), b"a")],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_could_not_be_made_again_is_refused(value):
     with pytest.raises(TypeError, match=r"no setting that a save can hold|names of settings must be texts"):
