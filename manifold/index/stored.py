@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
@@ -63,6 +63,10 @@ class StoredColumns(Prepared, Solver):
     stale: Mask | None = None
     _unread: str | None = field(init=False, repr=False, default=None)  # its folder, until looked through
     _renewed: dict[int, tuple[AnyArray, ...]] = field(init=False, repr=False, default_factory=dict)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what follows from the columns: it is found again where it is asked for."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> StoredColumns:
         """Return the index itself, so that a built or loaded one can stand where a solver is asked for.

@@ -109,6 +109,15 @@ class NeighborReach:
     edge: Floats  # (n,)
     lead: Floats  # (n,)
 
+    def __post_init__(self) -> None:
+        for name in ("edge", "lead"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    def __reduce__(self) -> tuple[object, ...]:  # a pickle forgets that arrays are read-only
+        return NeighborReach, (self.edge, self.lead)
+
     @classmethod
     def of(cls, neighbors: Neighbors, k: int) -> NeighborReach:
         """Return the similarities at ranks k and 2 k of each list; -inf where a list is shorter.

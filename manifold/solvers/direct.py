@@ -59,14 +59,14 @@ class Direct(Solver):
         n = graph.n_nodes
         if filter.resolvents is None:
             require_memory(5 * 8 * n * n, purpose=f"all eigenvectors of {n} nodes", cure="use solver='chebyshev'")
-            return PreparedDirect(system, (), graph.dtype, _eigenvector_map(system, filter))
+            return PreparedDirect(system, filter, (), graph.dtype, _eigenvector_map(system, filter))
         factors = []
         for w, a in filter.resolvents:
             matrix = sparse.csr_array(sparse.eye_array(n, format="csr") - a * system.entries)
             least = min(8 * n * n, 4 * 12 * matrix.nnz)
             require_memory(2 * least, purpose=f"factorising {n} nodes", cure="use solver='cg'")
             factors.append((w, a, backend.factorize(backend.csr(matrix, dtype=np.float64)) if n else _identity))
-        return PreparedDirect(system, tuple(factors), graph.dtype)
+        return PreparedDirect(system, filter, tuple(factors), graph.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +74,13 @@ class PreparedDirect(Prepared):
     """The factors, ready for seeds."""
 
     system: NormalizedAffinity
+    filter: Filter
     factors: tuple[tuple[float, float, Callable[[Array], Array]], ...]
     dtype: DType
     spectral: Callable[[Array], Array] | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:  # no pickle takes the factor of a library: it is made again
+        return Direct().prepare, (self.system.graph, self.filter, self.system.backend)
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; a direct solve has no use for `x0` and nothing to show a `callback`.

@@ -36,6 +36,7 @@ class _KeptNodes(NormalizedAffinity):
 
     def __init__(self, graph: Graph, backend: Backend, kept: Mask) -> None:
         super().__init__(graph, backend, np.float64)
+        self.kept = kept
         self.whole = self.host  # sources at other nodes reach the kept ones by its edges
         S, kept = self.entries, kept if self.order is None else kept[self.order]
         rows = np.repeat(kept, np.diff(S.indptr))
@@ -43,6 +44,9 @@ class _KeptNodes(NormalizedAffinity):
         data = np.where(rows & kept[S.indices], S.data, 0)
         self.entries = sparse.csr_array((data, S.indices, S.indptr), shape=S.shape)
         self.matrix = backend.csr(self.entries, dtype=self.dtype)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _KeptNodes, (self.graph, self.backend, self.kept)
 
 
 @dataclass(frozen=True, eq=False)

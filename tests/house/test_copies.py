@@ -1,0 +1,359 @@
+"""Every public object, however it is copied, kept or sent to another process, gives the same answers."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import io
+import multiprocessing
+import pickle
+import tempfile
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from functools import cache, partial
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from cases import LABELS, NEIGHBORS, SOLVERS
+from saves import MADE, USES
+from scipy import sparse
+
+import manifold as mf
+from manifold import datasets, errors, evaluation, explorer, labels, neighbors, plotting, ranking, solvers, storage
+from manifold.backends import get_backend
+from manifold.explorer._shared_basis import SharedBasis
+from manifold.labels.few_shot import sample_episodes
+from manifold.ranking import Adaptation, SearchSettings, Setting
+
+FILTERS = {
+    "diffusion": mf.Diffusion(0.9),
+    "regularized": mf.RegularizedDiffusion(0.9),
+    "heat": mf.Heat(3.0),
+    "polynomial": mf.Polynomial((0.25, 0.75)),
+    "low pass": mf.LowPass(),
+}
+
+
+@cache
+def points() -> np.ndarray:
+    return datasets.digits().features[:60]
+
+
+@cache
+def classes() -> np.ndarray:
+    y = datasets.digits().labels[:60].astype(int)
+    y[-5:] = -1
+    return y
+
+
+@cache
+def graph(dtype: str = "float64") -> mf.Graph:
+    return mf.build_graph(points(), 4).astype(dtype)
+
+
+def path(n: int) -> mf.Graph:
+    one = np.ones(n - 1)
+    return mf.graph_from_affinity(sparse.diags_array((one, one), offsets=(-1, 1)))
+
+
+def itself(made: Any) -> Any:
+    return made
+
+
+def solved(prepared: Any) -> Any:
+    solution = prepared.solve(np.eye(prepared.system.n_nodes, 3))
+    return {part.name: getattr(solution, part.name) for part in fields(solvers.Solution)}
+
+
+def searched(search: Any) -> Any:
+    found = search.search(points()[:3] + 1, k=5)
+    return found.ids, found.scores, found.slack, search.get_params(), repr(search)
+
+
+def told(made: Any) -> Any:
+    """All that a result holds, by name."""
+    return {name: value for name, value in vars(made).items() if not name.startswith("_")}
+
+
+def predicted(model: Any) -> Any:
+    return model.predict(points()[:3] + 1), model.predict_proba(points()[:3] + 1), model.get_params()
+
+
+def listed(found: Any) -> Any:
+    return told(found), found.n_nodes, found.to_scipy() if hasattr(found, "to_scipy") else None
+
+
+def opened(kind: str) -> Any:
+    """A save of that kind, mapped from its folder, which is gone when this returns."""
+    with tempfile.TemporaryDirectory() as folder:
+        MADE[kind]().save(f"{folder}/saved")
+        return mf.load(f"{folder}/saved")
+
+
+def fitted(**settings: Any) -> mf.ManifoldSearch:
+    return mf.ManifoldSearch(**{"n_neighbors": 5, "n_seeds": 3, "on_failure": "ignore", **settings}).fit(
+        points(), [f"p{i}" for i in range(60)]
+    )
+
+
+def prepared(case: Any, filter: mf.Diffusion, dtype: str) -> Any:
+    solver = case.exact(np.dtype(dtype))
+    return solver.prepare(graph(dtype), filter, get_backend())
+
+
+@dataclass(frozen=True)
+class Case:
+    """How an object is made, and what it is asked."""
+
+    make: Callable[[], Any]
+    ask: Callable[[Any], Any] = itself
+
+
+CASES: dict[str, Case] = {
+    "neighbours": Case(lambda: mf.find_neighbors(points(), 4), listed),
+    "points": Case(lambda: neighbors.point_set(points()), lambda made: (made.X, made.norms, made.rows(slice(3)))),
+    "points, far": Case(
+        lambda: neighbors.point_set(points() + 1e9, "euclidean"),
+        lambda made: (made.X, made.norms, made.asked(points()[0] + 1e9)[0].X),
+    ),
+    "graph": Case(graph, lambda made: (made.affinity, made.degrees, made.components, dict(made.facts), repr(made))),
+    "graph, float32": Case(partial(graph, "float32"), lambda made: (made.affinity, made.degrees, made.components)),
+    "affinity": Case(lambda: mf.graph.Affinity("power", 3.0, "cosine")),
+    "backend": Case(get_backend, lambda made: made.name),
+    "snapshot": Case(lambda: solvers.Snapshot(np.arange(2), 3, np.ones(2)), told),
+    "status": Case(lambda: solvers.Status.MAX_ITER),
+    "solution": Case(lambda: mf.diffuse(graph(), np.eye(60, 2)), told),
+    "solution of a path": Case(lambda: mf.diffuse(path(2500), np.eye(2500, 2), solver="direct"), told),
+    "bases": Case(
+        lambda: mf.diffuse(graph(), np.eye(60, 2), solver="lanczos"),
+        lambda made: [vars(made.refilter(mf.Heat(2.0), certify=yes))["scores"] for yes in (False, True)],
+    ),
+    "spectrum": Case(MADE["spectrum"], USES["spectrum"]),
+    "stored columns": Case(MADE["index"], USES["index"]),
+    "pooled columns": Case(MADE["pooled_index"], USES["pooled_index"]),
+    "intervals": Case(lambda: MADE["index"]()._merged(np.array([3, 17]), np.array([1.0, 0.5])), told),
+    "shortlist": Case(lambda: MADE["index"]().shortlist(np.array([3]), np.ones(1), 5), told),
+    "adaptive search on stored columns": Case(MADE["search"], USES["search"]),
+    "regional search on stored columns": Case(MADE["regional_search"], USES["regional_search"]),
+    "regional search": Case(
+        lambda: mf.RegionalSearch(n_neighbors=5).fit(points(), np.arange(60) // 3),
+        lambda made: told(made.search(points()[:4], [0, 0, 1, 1], k=5)),
+    ),
+    "tuned search": Case(partial(fitted, n_neighbors=3), searched),
+    "search of a graph": Case(
+        lambda: mf.ManifoldSearch(n_neighbors=None).fit(graph=graph()),
+        lambda made: told(made.rerank([[1, 2]], [[0.9, 0.8]], k=4)),
+    ),
+    "search, not fitted": Case(lambda: mf.ManifoldSearch(alpha=0.5), lambda made: (made.get_params(), repr(made))),
+    "settings of a search": Case(
+        lambda: SearchSettings(
+            n_neighbors=7, n_seeds=3, filter=mf.Diffusion(0.9), affinity=mf.graph.Affinity("power", 3.0, "cosine")
+        )
+    ),
+    "fitted state": Case(lambda: fitted().fitted_, lambda made: (made.explain(), made.points.X, made.graph.affinity)),
+    "ranking": Case(lambda: fitted().search(points()[:3], k=4), told),
+    "explanation": Case(lambda: ranking.explain(fitted(), points()[0], "p0"), told),
+    "walk": Case(lambda: ranking.explain(fitted(), points()[0], "p0").paths[0]),
+    "tuning": Case(lambda: ranking.tune(points(), settings=[Setting(3), Setting(5)]), told),
+    "setting": Case(lambda: Setting(3)),
+    "adaptation": Case(Adaptation),
+    "propagation": Case(lambda: mf.propagate(graph(), classes()), told),
+    "propagation of texts": Case(MADE["propagation"], USES["propagation"]),
+    "model": Case(MADE["label_propagation"], USES["label_propagation"]),
+    "model of classes": Case(lambda: mf.LabelPropagation(n_neighbors=4).fit(points(), classes()), predicted),
+    "model, not fitted": Case(lambda: mf.LabelPropagation(alpha=0.5), lambda made: made.get_params()),
+    "pseudo-labels": Case(lambda: labels.pseudo_labels(points(), classes()), told),
+    "episodes": Case(lambda: sample_episodes(datasets.digits().labels, 3, n_way=2, n_queries=2, random_state=3), told),
+    "data set": Case(
+        datasets.digits, lambda made: (told(made), [list(map(int, made.relevant[0]))[:5]], made.truth.n_queries)
+    ),
+    "data set, made": Case(lambda: datasets.two_moons(60), lambda made: (made.features, made.labels)),
+    "ground truth": Case(lambda: datasets.GroundTruth("one", {"relevant": [["a"], ["b"]]}), told),
+    "published": Case(lambda: datasets.published("instre")[0]),
+    "explorer": Case(
+        lambda: mf.Explorer(mf.ManifoldSearch(n_neighbors=5).fit(points()), points(), labels=classes(), k=3),
+        lambda made: (made.answer().ranking.ids, made.answer().ranking.scores, made.label(0)),
+    ),
+    "exploration": Case(
+        lambda: explorer.Exploration(mf.ManifoldSearch(n_neighbors=5).fit(points()), points(), k=3),
+        lambda made: (made.answer(made.first).ranking.ids, made.answer(made.first).ranking.scores),
+    ),
+    "settings shown": Case(lambda: explorer.Settings(query=3)),
+    "answer": Case(
+        lambda: explorer.Exploration(mf.ManifoldSearch(n_neighbors=5).fit(points()), points(), k=3).answer(
+            explorer.Settings(query=3)
+        ),
+        lambda made: (made.ranking.ids, made.ranking.scores, made.nearest),
+    ),
+    "trace": Case(
+        lambda: plotting.trace_convergence(graph(), np.eye(60, 1), solvers={"cg": solvers.ConjugateGradient()}, k=5)[0],
+        told,
+    ),
+    "outcome": Case(lambda: evaluation.Outcome({"all": {"mAP": 0.5}}, 1.0)),
+    "shared basis": Case(
+        SharedBasis,
+        lambda made: vars(made.prepare(graph(), mf.Heat(2.0), get_backend()).solve(sparse.csc_array(np.eye(60, 2))))[
+            "scores"
+        ],
+    ),
+    "stored": Case(lambda: storage.Stored("ranks", {"r": np.arange(3)}, {"k": 3}), told),
+    **{f"opened {kind}": Case(partial(opened, kind), USES[kind]) for kind in MADE},
+    **{f"filter {name}": Case(partial(itself, filter)) for name, filter in FILTERS.items()},
+    **{f"settings {case.name}": Case(partial(case.exact, np.dtype(np.float64))) for case in SOLVERS},
+    **{
+        f"prepared {case.name}, {name}, {dtype}": Case(partial(prepared, case, filter, dtype), solved)
+        for case in SOLVERS
+        for name, filter in FILTERS.items()
+        for dtype in ("float64", "float32")
+        if case.serves(filter)
+    },
+    "prepared direct, of many nodes": Case(
+        lambda: solvers.Direct().prepare(path(2500), mf.Diffusion(), get_backend()), solved
+    ),
+    "prepared cg, in an order of its own": Case(
+        lambda: solvers.ConjugateGradient().prepare(path(9000), mf.Diffusion(), get_backend()), solved
+    ),
+    **{
+        f"search by {name}": Case(partial(fitted, solver=name), searched)
+        for name in ("auto", "index", *solvers.SOLVERS)
+    },
+    **{f"search, preset {name}": Case(partial(fitted, preset=name), searched) for name in ranking.PRESETS},
+    **{f"neighbour method {case.name}": Case(partial(itself, case.settings)) for case in NEIGHBORS},
+    **{f"label method {name}": Case(partial(itself, method)) for name, method in LABELS.items()},
+}
+
+
+def pickled(made: Any) -> Any:
+    return pickle.loads(pickle.dumps(made))
+
+
+def kept(made: Any) -> Any:
+    file = io.BytesIO()
+    joblib.dump(made, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+ERRORS = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)]
+COPIES = {"pickle": pickled, "joblib": kept, "copy": copy.copy, "deepcopy": copy.deepcopy}
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two answers are the same to the last bit, types and dtypes included."""
+    if type(a) is not type(b):
+        return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and equal(np.asarray(a), np.asarray(b))  # a map
+    if isinstance(a, np.ndarray):
+        same = a.dtype == b.dtype and a.shape == b.shape
+        return same and (a.tolist() == b.tolist() if a.dtype == object else a.tobytes() == b.tobytes())
+    if isinstance(a, Mapping):
+        return list(a) == list(b) and all(equal(a[name], b[name]) for name in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    if sparse.issparse(a) or (type(a).__eq__ is object.__eq__ and hasattr(a, "__dict__") and not isinstance(a, Enum)):
+        return equal(vars(a), vars(b))
+    return a is b or bool(a == b) or repr(a) == repr(b) == "nan"
+
+
+def arrays(made: Any, where: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    """Every array that an object holds, with the way to it."""
+    seen = set() if seen is None else seen
+    if id(made) in seen or isinstance(made, str | bytes | type | types.FunctionType | types.ModuleType | np.dtype):
+        return
+    seen.add(id(made))
+    if isinstance(made, np.ndarray):
+        yield where, made
+    elif isinstance(made, Mapping):
+        for name, value in made.items():
+            yield from arrays(value, f"{where}[{name!r}]", seen)
+    elif isinstance(made, list | tuple):
+        for i, value in enumerate(made):
+            yield from arrays(value, f"{where}[{i}]", seen)
+    elif hasattr(made, "__dict__"):
+        for name, value in vars(made).items():
+            yield from arrays(value, f"{where}.{name}", seen)
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether an array shows a file: then it is the file that may not be written to, not a promise of its owner."""
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return isinstance(array, np.memmap)
+
+
+@cache
+def original(name: str) -> tuple[Any, Any]:
+    made = CASES[name].make()
+    return made, CASES[name].ask(made)
+
+
+@pytest.mark.parametrize("copied", COPIES)
+@pytest.mark.parametrize("name", CASES)
+def test_a_copy_answers_as_the_original(name, copied):
+    made, answer = original(name)
+    again = COPIES[copied](made)
+    assert type(again) is type(made)
+    assert equal(CASES[name].ask(again), answer)
+
+
+@pytest.mark.parametrize("copied", COPIES)
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_read_only_stays_so(name, copied):
+    made, _ = original(name)
+    held = dict(arrays(COPIES[copied](made)))
+    promised = [where for where, array in arrays(made) if not (array.flags.writeable or is_mapped(array))]
+    assert [where for where in promised if where in held and held[where].flags.writeable] == []
+
+
+def ask(name: str, made: Any) -> Any:
+    return CASES[name].ask(made)
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, Any]:
+    """What another process answers, which has imported nothing of this one's, for every object sent to it."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        waiting = {name: pool.apply_async(ask, (name, original(name)[0])) for name in CASES}
+        return {name: given.get(timeout=60) for name, given in waiting.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_another_process_answers_as_this_one(answers, name):
+    assert equal(answers[name], original(name)[1])
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_are_sent_with_what_they_say(name):
+    error = getattr(errors, name)("a cause, and its cure")
+    for again in (pickled(error), copy.copy(error), copy.deepcopy(error)):
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+
+
+def public_classes() -> dict[str, type]:
+    """Every class that a public name is, in the package and in its rooms; what cannot be made is left out."""
+    rooms = [mf, *(importlib.import_module(f"manifold.{room}") for room in mf._ROOMS)]
+    found = {}
+    for room in rooms:
+        for name in room.__all__ if hasattr(room, "__all__") else [n for n in vars(room) if not n.startswith("_")]:
+            made = getattr(room, name)
+            if (
+                inspect.isclass(made)
+                and made.__module__.startswith("manifold")
+                and not getattr(made, "_is_protocol", False)
+            ):
+                found[f"{made.__module__}.{made.__name__}"] = made
+    return found
+
+
+@pytest.mark.parametrize("name", public_classes())
+def test_every_public_class_is_in_the_table(name):
+    made = public_classes()[name]
+    if issubclass(made, Exception):
+        assert made.__name__ in ERRORS
+    else:
+        assert any(type(original(case)[0]) is made for case in CASES)
