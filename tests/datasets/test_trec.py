@@ -272,9 +272,9 @@ def test_qrels_are_read_as_they_were_written(tmp_path_factory, judged):
     assert dict(zip(found.queries, found.lists["relevant"], strict=True)) == judged
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_three_hundred_random_runs_agree_with_trec_eval(seed):
-    """Graded, zero and negative gains, ties, rows of every length, queries that only one side has."""
+@pytest.mark.parametrize("seed", range(20))
+def test_a_thousand_random_runs_agree_with_trec_eval(tmp_path, seed):
+    """Graded, zero and negative gains, ties, rows of every length, queries that only one side has; by way of files."""
     pytrec_eval = pytest.importorskip("pytrec_eval", reason="needs pytrec-eval-terrier")
     rng = np.random.default_rng(seed)
     measures = {"map": "mAP", "recip_rank": "MRR", "ndcg_cut_10": "nDCG@10", "recall_100": "recall@100"}
@@ -294,8 +294,21 @@ def test_three_hundred_random_runs_agree_with_trec_eval(seed):
         ranking = np.array([row + [""] * (m - len(row)) for row in rows])
         truth = datasets.GroundTruth("random", {"relevant": [qrels[q] for q in asked]})
         found = metrics.evaluate_queries(ranking, truth, figures=list(measures.values()))["all"]
+        judged = datasets.GroundTruth("random", {"relevant": list(qrels.values())}, queries=tuple(qrels))
+        datasets.write_qrels(tmp_path / "a.qrels", judged)
+        scores = np.array([[run[q].get(d, 0.0) for d in row] for q, row in zip(asked, ranking, strict=True)])
+        datasets.write_run(tmp_path / "a.run", ranking, scores, queries=asked)
+        with open(tmp_path / "a.qrels") as file:
+            assert pytrec_eval.parse_qrel(file) == qrels
+        with open(tmp_path / "a.run") as file:
+            written = pytrec_eval.parse_run(file)
+        assert {q: set(of) for q, of in written.items()} == {q: set(run[q]) for q in asked}
         official = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recip_rank", "ndcg_cut.10", "recall.100"}).evaluate(
             run
         )
+        again = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recip_rank", "ndcg_cut.10", "recall.100"}).evaluate(
+            written
+        )
         for name, figure in measures.items():
             assert found[figure].tolist() == pytest.approx([official[q][name] for q in asked], abs=1e-9), name
+            assert found[figure].tolist() == pytest.approx([again[q][name] for q in asked], abs=1e-9), name
