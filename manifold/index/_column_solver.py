@@ -34,6 +34,8 @@ class ColumnSolver:
         self.graph, self.filter, self.backend, self.rtol = graph, filter, backend, rtol
         self.width = backend.column_block
         single = NormalizedAffinity(graph, backend, np.float32)  # of any weights: S fits float32 where W may not
+        if 1 - self.a <= 4 * single.rounding:  # to float32 the system may be singular: no step would correct another
+            single = NormalizedAffinity(graph, backend, np.float64)
         self._single = PreparedConjugateGradient(ConjugateGradient(rtol=5e-5), filter, single)
         self._system = NormalizedAffinity(graph, backend, np.float64)
         W, n = graph.affinity, graph.n_nodes

@@ -25,7 +25,7 @@ class Status(Enum):
     MAX_ITER = "iterations ran out: raise max_iter or rtol; the bound still holds"
     APPROXIMATE = "truncated by design: raise the rank or the number of entries; the bound still holds"
     BREAKDOWN = "rounding stopped the progress: raise rtol, or solve on graph.astype('float64')"
-    NONFINITE = "NaN or infinity in the seeds of this column: repair them; other columns are unaffected"
+    NONFINITE = "NaN or infinity in the seeds of this column, or in its scores: repair, rescale; others are unaffected"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Solution:
     Attributes
     ----------
     scores : (n, q), or (n,) for 1-D seeds
-        F, in the graph's dtype, on the device of the solve.
+        F, in the graph's dtype, on the device of the solve; in float64 where seeds are of a size, beyond 2^100 or below
+        2^-100, whose scores float32 would not hold.
     status : tuple of Status (q,)
     n_iter : (q,) int
         Iterations; 0 for a zero column and for direct solves.

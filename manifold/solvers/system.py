@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from types import ModuleType
 from typing import TypeAlias
 
@@ -17,134 +16,18 @@ from scipy import sparse
 
 from manifold._arrays import as_array
 from manifold._resources import require_memory
-from manifold._typing import AnyArray, DType, Floats, Ints
+from manifold._typing import Floats, Ints
 from manifold._weights import check_indices
 from manifold.backends import Array, Backend, in_blocks, place, rounding_unit
-from manifold.graph import Graph
-from manifold.solvers._node_order import inverse, node_order, reordered
+from manifold.solvers._normalized import NormalizedAffinity
 from manifold.solvers.base import Callback, Solution, Status
-from manifold.storage.checkpoint import fingerprint
 
+__all__ = ["COLUMN_BLOCK", "NormalizedAffinity", "Seeds", "check_seeds", "error_bound", "solve_in_blocks"]
+
+_PLAIN = 100  # octaves on either side of 1 within which columns of seeds have scores that float32 holds
+_FAR = 2.0**40  # entries of a start that are beyond this much of the largest seed are of no use
 COLUMN_BLOCK = 32  # columns that a forecast of memory counts as solved together
 _BLOCKS = 8  # (n, q) arrays that a block of q columns holds at once, at most
-
-
-class NormalizedAffinity:
-    """S = D^-1/2 W D^-1/2 on a backend, with rows and columns of isolated nodes zero.
-
-    Entries are formed in float64 from W and its degrees, so that weights of any range are safe, then rounded to
-    the dtype of the solve; S is symmetric to the last bit.
-
-    The nodes of a large graph stand in an `order` of their own, in which neighbours are near each other in memory:
-    `entries`, its copy `matrix` on the backend, `weights` and `components` are in that order, and so is all that a
-    solver computes. `inside` and `outside` take rows there and back; whoever calls a solver never meets it.
-    """
-
-    def __init__(self, graph: Graph, backend: Backend, dtype: DTypeLike | None = None) -> None:
-        self.graph, self.backend, self.n_nodes = graph, backend, graph.n_nodes
-        self.dtype: DType = np.dtype(dtype or graph.dtype)
-        self.order = node_order(graph)
-        self.position = None if self.order is None else inverse(self.order)
-        ids = (None if x is None else x.astype(np.intp) for x in (self.order, self.position))
-        self._gather, self._scatter = (None if x is None else backend.asarray(x) for x in ids)
-        W, degrees, self.components = graph.affinity, graph.degrees, graph.components
-        if self.order is not None:
-            W, degrees, self.components = reordered(W, self.order), degrees[self.order], self.components[self.order]
-        self.entries = _normalized(W, degrees, self.dtype)
-        self.matrix = backend.csr(self.entries, dtype=self.dtype)
-        # v = sqrt(degree), 1 for isolated nodes, has S v <= v: the weights of the max-norm bound
-        self.weights = backend.asarray(np.where(degrees > 0, np.sqrt(degrees), 1.0)[:, None])
-        self.largest_weight = float(np.sqrt(degrees.max(initial=1.0)))
-        # of a sum of m products whose entries hold the rounding of a degree, itself a sum of m; b, x and a rounded
-        self.rounding = float(2 * np.diff(self.entries.indptr).max(initial=0) + 8) * rounding_unit(self.dtype)
-
-    def __reduce__(self) -> tuple[object, ...]:  # all of it follows from the graph, whose arrays it shares
-        return type(self), (self.graph, self.backend, self.dtype)
-
-    def __matmul__(self, block: Array) -> Array:
-        return self.backend.spmm(self.matrix, block)
-
-    def residual(self, b: Array, x: Array, a: float) -> Array:
-        """Return b - (I - a S) x.
-
-        >>> from manifold import graph_from_affinity
-        >>> from manifold.backends import get_backend
-        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]).astype("float64"), get_backend())
-        >>> S.residual(np.array([[1.0], [0.0]]), np.array([[1.0], [1.0]]), 0.5).ravel().tolist()
-        [0.5, -0.5]
-        """
-        return self.backend.spmm(self.matrix, x, a=a, b=-1.0, other=b)
-
-    def inside(self, rows: Array) -> Array:
-        """Return rows (n, q) on the device, given in the order of the graph, in that of S.
-
-        >>> from manifold import graph_from_affinity
-        >>> from manifold.backends import get_backend
-        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]), get_backend())
-        >>> S.inside(np.array([[1.0], [2.0]])).ravel().tolist()  # a small graph keeps its order
-        [1.0, 2.0]
-        """
-        return rows if self._gather is None else self.backend.xp.take(rows, self._gather, axis=0)
-
-    def outside(self, rows: Array) -> Array:
-        """Return rows (n, q) on the device, given in the order of S, in that of the graph.
-
-        >>> from manifold import graph_from_affinity
-        >>> from manifold.backends import get_backend
-        >>> n, one = 10_000, np.ones(9999)  # a path of so many nodes is put in another order
-        >>> path = graph_from_affinity(sparse.diags_array((one, one), offsets=(-1, 1)))
-        >>> S, rows = NormalizedAffinity(path, get_backend()), np.arange(n)[:, None]
-        >>> bool((S.outside(S.inside(rows)) == rows).all())
-        True
-        """
-        return rows if self._scatter is None else self.backend.xp.take(rows, self._scatter, axis=0)
-
-    def places(self, nodes: AnyArray) -> AnyArray:
-        """Return where nodes of the graph stand in S.
-
-        >>> from manifold import graph_from_affinity
-        >>> from manifold.backends import get_backend
-        >>> NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]), get_backend()).places(np.array([1])).tolist()
-        [1]
-        """
-        return nodes if self.position is None else self.position[nodes]
-
-    @cached_property
-    def host(self) -> sparse.csr_array:
-        """S on the host in the order of the graph.
-
-        >>> from manifold import graph_from_affinity
-        >>> from manifold.backends import get_backend
-        >>> star = graph_from_affinity([[0, 1, 1], [1, 0, 0], [1, 0, 0]]).astype("float64")
-        >>> NormalizedAffinity(star, get_backend()).host.toarray()[0].round(6).tolist()  # 1 / sqrt(2)
-        [0.0, 0.707107, 0.707107]
-        """
-        if self.order is None:
-            return self.entries
-        return _normalized(self.graph.affinity, self.graph.degrees, self.dtype)
-
-    @cached_property
-    def digest(self) -> str:
-        """Of the entries of S in the order of the graph: what was computed from it belongs to it alone.
-
-        >>> from manifold import graph_from_affinity
-        >>> from manifold.backends import get_backend
-        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
-        >>> once, again = (NormalizedAffinity(pair, get_backend(), dtype).digest for dtype in ("float32", "float64"))
-        >>> once == again, once == NormalizedAffinity(pair, get_backend()).digest
-        (False, True)
-        """
-        return fingerprint(self.host.indptr, self.host.indices, self.host.data)
-
-
-def _normalized(W: sparse.csr_array, degrees: Floats, dtype: DType) -> sparse.csr_array:
-    inverse = np.zeros(degrees.size)
-    np.divide(1, np.sqrt(degrees), out=inverse, where=degrees > 0)
-    with np.errstate(under="ignore"):
-        factors = inverse[W.indices]
-        factors *= np.repeat(inverse, np.diff(W.indptr))
-        factors *= W.data
-    return sparse.csr_array((factors.astype(dtype, copy=False), W.indices, W.indptr), shape=W.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +70,9 @@ class Seeds:
         ([[0.75, 0.0], [0.0, 0.0]], [True, False])
         """
         xp = system.backend.xp
-        largest = xp.maximum(values.max(axis=0), -values.min(axis=0)).astype(np.float64)
-        finite = largest <= _limit(values.dtype, system)  # False for NaN
+        with np.errstate(over="ignore"):  # what is wider than float64
+            largest = xp.maximum(values.max(axis=0), -values.min(axis=0)).astype(np.float64)
+        finite = xp.isfinite(largest)
         scale = _power_of_two(xp.where(finite, largest, 0.0), xp)
         with np.errstate(all="ignore"):  # columns that are not finite; entries far below the largest of theirs
             block = (values / xp.where(scale > 0, scale, 1.0)).astype(system.dtype, order="C")
@@ -205,7 +89,7 @@ class Seeds:
         columns = np.repeat(np.arange(q), np.diff(seeds.indptr))
         largest = np.zeros(q)
         np.maximum.at(largest, columns, np.abs(values).astype(np.float64))  # NaN where there is one
-        finite = largest <= _limit(values.dtype, system)
+        finite = np.isfinite(largest)
         scale = _power_of_two(np.where(finite, largest, 0.0), np)
         with np.errstate(all="ignore"):
             entries = (values / np.where(scale > 0, scale, 1.0)[columns]).astype(system.dtype)
@@ -216,14 +100,9 @@ class Seeds:
         return cls(parts[0], parts[1], parts[2], np.unique(rows).astype(np.int64))
 
 
-def _limit(dtype: DType, system: NormalizedAffinity) -> float:
-    """Return the largest seed taken: beyond a quarter of the largest number, scores could not be written down."""
-    return min(float(np.finfo(system.dtype).max) / 4, float(np.finfo(dtype).max))
-
-
 def _power_of_two(largest: Array, xp: ModuleType) -> Array:
-    """Return the least power of two above a size, 0 for 0."""
-    return xp.where(largest > 0, xp.ldexp(xp.ones_like(largest), xp.frexp(largest)[1]), 0.0)
+    """Return the least power of two above a size, or the largest of all powers; 0 for 0."""
+    return xp.where(largest > 0, xp.ldexp(xp.ones_like(largest), xp.minimum(xp.frexp(largest)[1], 1023)), 0.0)
 
 
 BlockSolve: TypeAlias = Callable[[Seeds, Array | None, Ints, Callback | None], tuple[Array, ...]]
@@ -254,12 +133,13 @@ def error_bound(
     lengths = [xp.sqrt(size[0]) * (1 + 1024 * rounding_unit(system.dtype)) for size in sizes]
     norm, gap = lengths[0], 1 - abs(a) * (1 + 4 * u)
     if gap <= 0:
-        return norm, xp.full(norm.shape, np.inf)
+        return norm, xp.where(lengths[0] + lengths[1] + lengths[2] > 0, np.inf, 0.0)
     left = 1.0
     if walked is not None:
         left, u = xp.where(walked, abs(a), 1.0), u * xp.where(walked, 3.0, 1.0)
     euclidean = (left * norm + u * (lengths[1] + 2 * lengths[2])) / gap
-    maximum = system.largest_weight * (left * sizes[0][1] + u * (sizes[1][1] + 2 * sizes[2][1])) / gap
+    with np.errstate(over="ignore"):  # beside weights that are far apart: the other bound is the smaller
+        maximum = system.largest_weight * (left * sizes[0][1] + u * (sizes[1][1] + 2 * sizes[2][1])) / gap
     return norm, xp.minimum(euclidean, maximum) + 2 * u * sizes[2][2]
 
 
@@ -330,7 +210,7 @@ def solve_in_blocks(
 
     needed = each * q + working * min(q, COLUMN_BLOCK)
     require_memory(needed, purpose=f"solving {q} columns on {n} nodes", cure=at_most)
-    scores = xp.empty((n, q), dtype=dtype)
+    scores = _Scores(xp.empty((n, q), dtype=dtype), backend)
     reports = [np.zeros((7, 0 if n else q))]
     reports[0][[0, -1]] = 1  # without nodes every column is converged and finite
 
@@ -339,27 +219,68 @@ def solve_in_blocks(
         block = Seeds.take(values[:, part], system)
         begin = None
         if start is not None:
-            inverse = 1 / xp.where(block.scale > 0, block.scale, 1.0)
-            begin = (system.inside(backend.asarray(start[:, part])) * inverse).astype(system.dtype)
+            begin = _unit_start(system.inside(backend.asarray(start[:, part])), block.scale, system)
         with np.errstate(under="ignore"):  # far below the largest entry of a column, which lies in [1/2, 1)
             x, *facts = solve_block(block, begin, np.arange(part.start, part.stop), callback)
-            back = xp.where(block.finite, block.scale, np.nan).astype(x.dtype)
-            xp.multiply(system.outside(x), back, out=scores[:, part])
-        rows = [xp.asarray(fact, dtype=np.float64) for fact in (*facts, block.scale, block.finite)]
-        reports.append(backend.to_host(xp.stack(rows)))
+            rows = [xp.asarray(fact, dtype=np.float64) for fact in (*facts, block.scale, block.finite)]
+            report = backend.to_host(xp.stack(rows))
+            scores.put(part, system.outside(x), report)
+        reports.append(report)
 
     width = _BLOCKS * system.dtype.itemsize * n
     in_blocks(solve_part, q if n else 0, most=backend.column_block, bytes_each=width, backend=backend)
     converged, n_iter, residual, bound, broken, scale, finite = np.concatenate(reports, axis=1)
-    tiny = (scale > 0) * float(np.finfo(dtype).tiny)  # a score below it may have been rounded to 0
+    tiny = float(np.finfo(scores.values.dtype).tiny)  # a score below it may have been rounded to 0
+    with np.errstate(over="ignore"):
+        bound = np.where(scale > 0, bound * np.where(scale > 0, scale, 1.0) + tiny, 0.0)
+    # a residual that was measured, of a matrix that rounding may have made singular, says nothing of the scores
+    broken, converged = (
+        broken + np.isinf(bound) * np.isfinite(residual),
+        converged * (np.isfinite(bound) | np.isinf(residual)),
+    )
     return Solution(
-        scores=scores[:, 0] if single else scores,
+        scores=scores.values[:, 0] if single else scores.values,
         status=tuple(_verdict(*column, otherwise) for column in zip(converged, broken, finite, strict=True)),
         n_iter=n_iter.astype(np.int64),
         residual=np.where(finite, residual, np.nan),
-        error_bound=np.where(finite, bound * scale + tiny, np.inf),
+        error_bound=np.where(finite, bound, np.inf),
         solver=solver,
     )
+
+
+def _unit_start(start: Array, scale: Array, system: NormalizedAffinity) -> Array:
+    """Return a start (n, q) for unit seeds; columns far beyond the seeds, or not finite, begin at zero."""
+    xp = system.backend.xp
+    with np.errstate(all="ignore"):
+        begin = start / xp.where(scale > 0, scale, 1.0)
+        near = (xp.abs(begin) <= _FAR).all(axis=0)  # False for NaN
+        return xp.where(near, begin, 0.0).astype(system.dtype)
+
+
+class _Scores:
+    """The scores (n, q) of all blocks at the caller's scale: in float64 once there are some that float32 cannot hold.
+
+    The host learns the scale of a block with its report: no look at the device is added.
+    """
+
+    def __init__(self, values: Array, backend: Backend) -> None:
+        self.values, self.backend = values, backend
+
+    def put(self, part: slice, x: Array, report: Floats) -> None:
+        """Write down scores (n, q) of unit seeds; `report` ends with scales and which are finite, and is corrected."""
+        xp, (scale, finite) = self.backend.xp, report[-2:]
+        octaves = np.frexp(scale[scale > 0])[1]
+        if abs(octaves).max(initial=0) > _PLAIN:
+            if self.values.dtype != np.float64:
+                wide = self.values.shape[0] * self.values.shape[1] * 8
+                require_memory(wide, purpose="scores in float64", cure="bring the seeds near 1")
+                narrow, self.values = self.values, xp.empty(self.values.shape, dtype=np.float64)
+                self.values[:, : part.start] = narrow[:, : part.start]  # blocks are solved in turn
+            x = x.astype(np.float64)
+            _, above = np.frexp(self.backend.to_host(xp.abs(x).max(axis=0)))
+            finite[above + np.frexp(scale)[1] > 1024] = 0  # scores beyond float64
+        back = np.where(finite > 0, scale, np.nan).astype(x.dtype)
+        xp.multiply(x, self.backend.asarray(back), out=self.values[:, part])
 
 
 def _verdict(converged: float, broken: float, finite: float, otherwise: Status) -> Status:

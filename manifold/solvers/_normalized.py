@@ -1,0 +1,146 @@
+"""S = D^-1/2 W D^-1/2 on a backend, formed so that weights of any range are safe.
+
+In: a graph. Out: S in an order of its own, products with it, and what bounds on its rounding need.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import DTypeLike
+from scipy import sparse
+
+from manifold._typing import AnyArray, DType, Floats
+from manifold.backends import Array, Backend, rounding_unit
+from manifold.graph import Graph
+from manifold.solvers._node_order import inverse, node_order, reordered
+from manifold.storage.checkpoint import fingerprint
+
+_OCTAVES = 1000  # of degrees on either side of 1, within which products of their roots are safe
+
+
+class NormalizedAffinity:
+    """S = D^-1/2 W D^-1/2 on a backend, with rows and columns of isolated nodes zero.
+
+    Entries are formed in float64 from W and its degrees, so that weights of any range are safe, then rounded to
+    the dtype of the solve; S is symmetric to the last bit.
+
+    The nodes of a large graph stand in an `order` of their own, in which neighbours are near each other in memory:
+    `entries`, its copy `matrix` on the backend, `weights` and `components` are in that order, and so is all that a
+    solver computes. `inside` and `outside` take rows there and back; whoever calls a solver never meets it.
+    """
+
+    def __init__(self, graph: Graph, backend: Backend, dtype: DTypeLike | None = None) -> None:
+        self.graph, self.backend, self.n_nodes = graph, backend, graph.n_nodes
+        self.dtype: DType = np.dtype(dtype or graph.dtype)
+        self.order = node_order(graph)
+        self.position = None if self.order is None else inverse(self.order)
+        ids = (None if x is None else x.astype(np.intp) for x in (self.order, self.position))
+        self._gather, self._scatter = (None if x is None else backend.asarray(x) for x in ids)
+        W, degrees, self.components = graph.affinity, graph.degrees, graph.components
+        if self.order is not None:
+            W, degrees, self.components = reordered(W, self.order), degrees[self.order], self.components[self.order]
+        self.entries = _normalized(W, degrees, self.dtype)
+        self.matrix = backend.csr(self.entries, dtype=self.dtype)
+        # v = sqrt(degree), 1 for isolated nodes, has S v <= v: the weights of the max-norm bound
+        self.weights = backend.asarray(np.where(degrees > 0, np.sqrt(degrees), 1.0)[:, None])
+        self.largest_weight = float(np.sqrt(degrees.max(initial=1.0)))
+        # of a sum of m products whose entries hold the rounding of a degree, itself a sum of m; b, x and a rounded
+        self.rounding = float(2 * np.diff(self.entries.indptr).max(initial=0) + 8) * rounding_unit(self.dtype)
+
+    def __reduce__(self) -> tuple[object, ...]:  # all of it follows from the graph, whose arrays it shares
+        return type(self), (self.graph, self.backend, self.dtype)
+
+    def __matmul__(self, block: Array) -> Array:
+        return self.backend.spmm(self.matrix, block)
+
+    def residual(self, b: Array, x: Array, a: float) -> Array:
+        """Return b - (I - a S) x.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]).astype("float64"), get_backend())
+        >>> S.residual(np.array([[1.0], [0.0]]), np.array([[1.0], [1.0]]), 0.5).ravel().tolist()
+        [0.5, -0.5]
+        """
+        return self.backend.spmm(self.matrix, x, a=a, b=-1.0, other=b)
+
+    def inside(self, rows: Array) -> Array:
+        """Return rows (n, q) on the device, given in the order of the graph, in that of S.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]), get_backend())
+        >>> S.inside(np.array([[1.0], [2.0]])).ravel().tolist()  # a small graph keeps its order
+        [1.0, 2.0]
+        """
+        return rows if self._gather is None else self.backend.xp.take(rows, self._gather, axis=0)
+
+    def outside(self, rows: Array) -> Array:
+        """Return rows (n, q) on the device, given in the order of S, in that of the graph.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> n, one = 10_000, np.ones(9999)  # a path of so many nodes is put in another order
+        >>> path = graph_from_affinity(sparse.diags_array((one, one), offsets=(-1, 1)))
+        >>> S, rows = NormalizedAffinity(path, get_backend()), np.arange(n)[:, None]
+        >>> bool((S.outside(S.inside(rows)) == rows).all())
+        True
+        """
+        return rows if self._scatter is None else self.backend.xp.take(rows, self._scatter, axis=0)
+
+    def places(self, nodes: AnyArray) -> AnyArray:
+        """Return where nodes of the graph stand in S.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]), get_backend()).places(np.array([1])).tolist()
+        [1]
+        """
+        return nodes if self.position is None else self.position[nodes]
+
+    @cached_property
+    def host(self) -> sparse.csr_array:
+        """S on the host in the order of the graph.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> star = graph_from_affinity([[0, 1, 1], [1, 0, 0], [1, 0, 0]]).astype("float64")
+        >>> NormalizedAffinity(star, get_backend()).host.toarray()[0].round(6).tolist()  # 1 / sqrt(2)
+        [0.0, 0.707107, 0.707107]
+        """
+        if self.order is None:
+            return self.entries
+        return _normalized(self.graph.affinity, self.graph.degrees, self.dtype)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the entries of S in the order of the graph: what was computed from it belongs to it alone.
+
+        >>> from manifold import graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+        >>> once, again = (NormalizedAffinity(pair, get_backend(), dtype).digest for dtype in ("float32", "float64"))
+        >>> once == again, once == NormalizedAffinity(pair, get_backend()).digest
+        (False, True)
+        """
+        return fingerprint(self.host.indptr, self.host.indices, self.host.data)
+
+
+def _normalized(W: sparse.csr_array, degrees: Floats, dtype: DType) -> sparse.csr_array:
+    inverse = np.zeros(degrees.size)
+    np.divide(1, np.sqrt(degrees), out=inverse, where=degrees > 0)
+    exponents = np.frexp(degrees[degrees > 0])[1]
+    with np.errstate(under="ignore"):
+        if abs(exponents).max(initial=0) < _OCTAVES:
+            factors = inverse[W.indices]
+            factors *= np.repeat(inverse, np.diff(W.indptr))
+            factors *= W.data
+        else:  # the product of two inverses may leave the range of float64: mantissas and exponents each by themselves
+            mantissa, exponent = np.frexp(inverse)
+            rows = np.repeat(np.arange(degrees.size), np.diff(W.indptr))
+            weights, octaves = np.frexp(W.data.astype(np.float64, copy=False))
+            factors = mantissa[W.indices] * mantissa[rows] * weights
+            factors = np.ldexp(factors, octaves + exponent[W.indices] + exponent[rows])
+    return sparse.csr_array((factors.astype(dtype, copy=False), W.indices, W.indptr), shape=W.shape)
