@@ -155,7 +155,7 @@ class Exploration:
             ranking = search.search(query, k=self.k + 1)
             others = ranking.ids != self._fitted.ids_[settings.query]
             if not others.all():
-                return replace(ranking, ids=ranking.ids[others], scores=ranking.scores[others], kept=None)
+                return replace(ranking, ids=ranking.ids[others], scores=ranking.scores[others], kept=None, diffusion=None)
         return search.search(query, k=self.k)
 
     def why(self, settings: Settings, item: int | str) -> Explanation:

@@ -70,16 +70,17 @@ class Adaptation:
 
     def in_order(
         self, rows: Rows, scores: NDArray[np.float64], asked: Asked, *, reach: NeighborReach
-    ) -> tuple[Rows, NDArray[np.float64], Rows]:
+    ) -> tuple[Rows, NDArray[np.float64], NDArray[np.float64], Rows]:
         """Put lists (q, k) in order: the run of reciprocal nearest items, then the others by score x closeness^fusion.
 
-        Returns the rows, their scores, which stay those of the diffusion, and the length (q,) of the run.
+        Returns the rows; scores that fall along each list, what keeps its place being worth no less than what follows
+        it; the scores of the diffusion; and the length (q,) of the run.
 
         >>> reach = NeighborReach(np.zeros(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
         >>> asked = Asked(np.array([[0]]), np.array([[0.9]], dtype=np.float32), lambda rows: np.ones(rows.shape))
         >>> rows, scores = np.array([[2, 1, 0]]), np.array([[4.0, 2.0, 1.0]])
         >>> [part.tolist() for part in Adaptation(lead=1).in_order(rows, scores, asked, reach=reach)]
-        [[[0, 2, 1]], [[1.0, 4.0, 2.0]], [1]]
+        [[[0, 2, 1]], [[4.0, 4.0, 2.0]], [[1.0, 4.0, 2.0]], [1]]
         """
         near, similarities = asked.near[:, : self.lead], asked.similarities[:, : self.lead]
         run = np.logical_and.accumulate(is_reciprocal(near, similarities, reach.lead), axis=1)
@@ -90,7 +91,9 @@ class Adaptation:
         worth = scores * np.maximum(asked.closeness(rows), 0.0) ** self.fusion if self.fusion else scores
         # stable: items worth the same, such as those that were not reached, stay in the order they came in
         order = np.lexsort((-np.where(led, 0.0, worth), place, rows < 0), axis=1)
-        return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1), led.sum(axis=1)
+        scores, worth = (np.take_along_axis(x, order, axis=1) for x in (scores, worth))
+        falling = np.maximum.accumulate(worth[:, ::-1], axis=1)[:, ::-1]
+        return np.take_along_axis(rows, order, axis=1), falling, scores, led.sum(axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,8 @@ class Ranking:
     ids : (q, k), or (k,) for one 1-D query
         External ids, best first; -1 (or "", or None among UUIDs) pads a row that has fewer.
     scores : (q, k) float
-        Diffusion scores; 0 for items the diffusion does not reach, which follow in the order of the baseline.
+        Never rising along a list. Diffusion scores; 0 for items the diffusion does not reach, which follow in the order
+        of the baseline. Where an `Adaptation` chose the order, the fused scores that it chose by.
     slack : (q,) float
         It is proved that no item left out has an exact score above (1 + slack) times the exact score of any item
         returned; ``inf`` where nothing is proved, or where nothing is to be proved: a query without a seed (zero, or
@@ -39,6 +40,10 @@ class Ranking:
         Status, iterations, residual and error bound of each query's solve (its scores are left out).
     kept : (q,) int, optional
         How many of the first places are those of the nearest items, left alone by an `Adaptation`.
+    diffusion : (q, k) float, optional
+        The scores of the diffusion itself, where an `Adaptation` fused them.
+    pool_slack : (q,) float, optional
+        The slack of the best 100 by diffusion, which an `Adaptation` chose fewer of; of those fewer, nothing is proved.
     n_unknown : (q,) int, optional
         How many of the last places are ids that the collection does not hold, put there by
         ``rerank(unknown="behind")``; the slack speaks of the others.
@@ -57,6 +62,8 @@ class Ranking:
     diagnostics: Solution
     kept: Ints | None = None
     n_unknown: Ints | None = None
+    diffusion: Floats | None = None
+    pool_slack: Floats | None = None
 
     @property
     def certified(self) -> Mask:

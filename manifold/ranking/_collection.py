@@ -14,6 +14,7 @@ from uuid import UUID
 
 import numpy as np
 
+from manifold._arrays import as_array, is_tensor
 from manifold._typing import AnyArray, DType, Ints, Mask
 
 INTEGERS, TEXTS, UUIDS = "integers", "strings", "UUIDs"
@@ -225,6 +226,8 @@ def as_names(ids: object) -> tuple[AnyArray, str | None]:
     if isinstance(ids, np.ma.MaskedArray):  # what is masked is missing
         mask, ids = np.ma.getmaskarray(ids), np.array(ids.data, dtype=object)
         ids[mask] = None
+    if is_tensor(ids):
+        ids = as_array(ids, "ids")
     given = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, dtype=object)
     if given.dtype.kind == "f" and not isinstance(ids, np.ndarray):  # integers of a frame, some of them missing
         given = np.asarray(ids, dtype=object)

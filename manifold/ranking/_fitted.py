@@ -212,13 +212,30 @@ class Fitted:
         rows, scores, slack, diagnostics = self.ranker.rank(seeds, task)
         report_failures(diagnostics, self.settings.on_failure)
         kept, adaptation = np.zeros(rows.shape[0], dtype=np.int64), self.settings.adaptation
+        diffusion = pool_slack = None
         if asked is not None and adaptation is not None and self.reach is not None:
             fused = adaptation if self.settings.affinity.kind == "power" else replace(adaptation, fusion=0.0)
-            rows, scores, kept = fused.in_order(rows, scores, asked, reach=self.reach)
+            rows, scores, diffusion, kept = fused.in_order(rows, scores, asked, reach=self.reach)
+            diffusion = diffusion[:, :k]
+            if rows.shape[1] > k:  # what is proved is proved of the pool, and another order chose of it
+                pool_slack, slack = slack, np.full_like(slack, np.inf)
         rows, scores, kept = rows[:, :k], scores[:, :k], np.minimum(kept, k)
         if bad is not None:
             rows[bad], scores[bad], slack[bad], kept[bad] = -1, 0, np.inf, 0
-        return self.named(rows, scores, slack=slack, diagnostics=diagnostics, kept=kept, single=single)
+            if diffusion is not None:
+                diffusion[bad] = 0
+            if pool_slack is not None:
+                pool_slack[bad] = np.inf
+        return self.named(
+            rows,
+            scores,
+            slack=slack,
+            diagnostics=diagnostics,
+            diffusion=diffusion,
+            pool_slack=pool_slack,
+            kept=kept,
+            single=single,
+        )
 
     def named(
         self,
@@ -227,6 +244,8 @@ class Fitted:
         *,
         slack: Floats,
         diagnostics: Solution,
+        diffusion: Floats | None = None,
+        pool_slack: Floats | None = None,
         kept: Ints | None = None,
         single: bool = False,
     ) -> Ranking:
@@ -239,7 +258,9 @@ class Fitted:
         [[2, -1]]
         """
         ids = self.ids.names(rows)
-        return Ranking(ids[0] if single else ids, scores[0] if single else scores, slack, diagnostics, kept)
+        if single:
+            ids, scores, diffusion = ids[0], scores[0], None if diffusion is None else diffusion[0]
+        return Ranking(ids, scores, slack, diagnostics, kept, diffusion=diffusion, pool_slack=pool_slack)
 
 
 def check_scale(graph: Graph, exponent: float) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from manifold._arrays import as_numbers
 from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import joined, refuse_unknown
@@ -114,7 +115,7 @@ def _rectangular(ids: object, values: object, name: str) -> tuple[object, object
 
 def _as_lists(table: object) -> list[list[object] | tuple[object, ...] | AnyArray] | None:
     """Return the rows of a table that has rows of different lengths; None for any other."""
-    if isinstance(table, np.ndarray) or hasattr(table, "__array__"):
+    if isinstance(table, np.ndarray) or hasattr(table, "to_numpy"):
         array = np.asarray(table)
         table = array.tolist() if array.dtype.kind == "O" and array.ndim == 1 else None
     if not isinstance(table, list | tuple) or not table:
@@ -124,12 +125,9 @@ def _as_lists(table: object) -> list[list[object] | tuple[object, ...] | AnyArra
 
 
 def _numbers(given: object, name: str) -> Floats:
-    try:
-        if isinstance(given, np.ma.MaskedArray):  # no number: refused beside an id, of no matter beside a missing one
-            return np.where(np.ma.getmaskarray(given), np.nan, np.asarray(given.data, dtype=np.float64))
-        return np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be numbers (q, m), got {type(given).__name__} of others") from None
+    if isinstance(given, np.ma.MaskedArray):  # no number: refused beside an id, of no matter beside a missing one
+        return np.where(np.ma.getmaskarray(given), np.nan, as_numbers(given.data, name))
+    return as_numbers(given, name)
 
 
 def _of_distances(distances: Floats, rows: Ints, fitted: Fitted) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from manifold._arrays import as_array
+from manifold._arrays import as_array, as_numbers
 from manifold._typing import Floats, Ints
 from manifold.backends import Array, Backend
 from manifold.neighbors import PointSet
@@ -53,7 +53,7 @@ def pooling_weights(regions: ArrayLike, *, regularization: float = 1.0) -> Float
     """
     if not regularization > 0:
         raise ValueError(f"regularization must be positive, got {regularization!r}")
-    Phi = np.asarray(regions, dtype=np.float64)
+    Phi = as_numbers(regions, "regions")
     m = Phi.shape[-2]
     gram = Phi @ Phi.swapaxes(-1, -2) + regularization * np.eye(m)
     return np.asarray(np.linalg.solve(gram, np.ones((*gram.shape[:-1], 1)))[..., 0], dtype=np.float64)

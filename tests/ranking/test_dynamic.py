@@ -428,7 +428,12 @@ TEXTS, NUMBERS = list("abcd"), [0, 1, 2, 3]
         (NUMBERS, lambda s, X: s.add(X, ids=[7]), ValueError, "each of the 2 items"),
         (NUMBERS, lambda s, X: s.add(X, ids=[7, -1]), ValueError, "must not be -1"),
         (NUMBERS, lambda s, X: s.add(X, ids=[0.5, 7]), TypeError, "integers or strings"),
-        (NUMBERS, lambda s, X: s.add(X[:, :3]), ValueError, r"X must have the 4 features of the fitted points, got shape \(2, 3\)"),
+        (
+            NUMBERS,
+            lambda s, X: s.add(X[:, :3]),
+            ValueError,
+            r"X must have the 4 features of the fitted points, got shape \(2, 3\)",
+        ),
         (NUMBERS, lambda s, X: s.add(X[0]), ValueError, "2 dimensions"),
         (NUMBERS, lambda s, X: s.add(X[:0]), ValueError, "holds no points"),
         (NUMBERS, lambda s, X: s.add(X * np.nan), ValueError, "NaN"),

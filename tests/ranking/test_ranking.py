@@ -132,3 +132,63 @@ def test_a_degree_exponent_that_would_underflow_is_refused():
         mf.RegionalSearch(degree_exponent=1e6, n_neighbors=6).fit(X)
     with pytest.warns(ManifoldWarning, match="zero vectors"):  # nothing to scale: no degree above 0
         mf.ManifoldSearch(degree_exponent=1e6, n_neighbors=1).fit(np.zeros((3, 2)))
+
+
+# ---- lists fall, and certificates speak of the list
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X = datasets.digits().features
+    return X[100:700], X[:60]
+
+
+WAYS = {
+    "default": {},
+    "paper": {"preset": "paper"},
+    "adaptive": {"preset": "adaptive"},
+    "tuned": {"tune": True},
+    "index": {"solver": mf.DiffusionIndex(40)},
+    "hubs": {"degree_exponent": 1.0},
+    "euclidean": {"metric": "euclidean", "preset": "adaptive"},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("k", [1, 10, 150])
+def test_scores_never_rise_along_a_list(name, k, digits):
+    X, Q = digits
+    search = mf.ManifoldSearch(**WAYS[name]).fit(X)
+    near = np.argsort(-(Q @ X.T), axis=1, kind="stable")[:, :30]
+    similarities = np.clip(np.linspace(0.99, 0.5, 30), 0, 1) * np.ones((len(Q), 1))
+    if search.affinity.metric == "euclidean":
+        similarities = similarities - 1
+    lists = [search.search(Q, k=k), search.similar(np.arange(40), k=k)]
+    lists += [search.rerank(near, similarities, k=k, candidates=c) for c in ("shortlist", "subgraph", "all")]
+    for ranking in lists:
+        assert (np.diff(ranking.scores, axis=1) <= 0).all()
+        if ranking.diffusion is not None:
+            assert ranking.diffusion.shape == ranking.scores.shape
+
+
+def test_regional_lists_fall_too(digits):
+    X, Q = digits
+    search = mf.RegionalSearch(n_neighbors=10, n_seeds=10).fit(X, np.arange(600) // 4)
+    ranking = search.search(Q, np.arange(60) // 2, k=40)
+    assert (np.diff(ranking.scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("options", [{"preset": "adaptive"}, {"tune": True}], ids=["adaptive", "tuned"])
+def test_what_was_chosen_of_a_proved_pool_is_not_called_proved(options, digits):
+    X, Q = digits
+    search = mf.ManifoldSearch(**options).fit(X)
+    whole, some = search.search(Q, k=100, slack=0.0), search.search(Q, k=10, slack=0.0)
+    assert whole.certified.all()  # the pool itself
+    assert whole.pool_slack is None
+    assert not some.certified.any()
+    assert (some.pool_slack == 0).all()
+    order = np.argsort(-whole.diffusion, axis=1, kind="stable")
+    best = np.take_along_axis(whole.ids, order, axis=1)[:, :10]
+    assert any(set(a) != set(b) for a, b in zip(best.tolist(), some.ids.tolist(), strict=True))  # it would be false
+    assert np.array_equal(some.ids, whole.ids[:, :10])

@@ -257,11 +257,12 @@ def test_order_is_the_run_then_the_fused_scores():
     close = np.array([[0.5, 1.0, 0.5, 0.9, 0.8, 0.0]])
     reach = NeighborReach(np.zeros(5, np.float32), np.array([0.7, 0.7, 0.9, 0.0, 0.0], np.float32))
     asked = Asked(np.array([[1, 0, 2]]), np.array([[0.9, 0.8, 0.5]], np.float32), lambda rows: close)
-    listed, values, kept = Adaptation(fusion=2.0, lead=3).in_order(rows, scores, asked, reach=reach)
+    listed, fused, values, kept = Adaptation(fusion=2.0, lead=3).in_order(rows, scores, asked, reach=reach)
     assert listed.tolist() == [[1, 0, 3, 4, 2, -1]]  # 1 and 0 are reciprocal; then 4 x 1, 8 / 4, 2 / 4
     assert values.tolist() == [[1.0, 0.0, 4.0, 8.0, 2.0, 0.0]]
+    assert fused.tolist() == [[4.0, 4.0, 4.0, 2.0, 0.5, 0.0]]  # places that are kept are worth what follows
     assert kept.tolist() == [2]
-    plain, _, none = Adaptation(fusion=0.0, lead=0).in_order(rows, scores, asked, reach=reach)
+    plain, _, _, none = Adaptation(fusion=0.0, lead=0).in_order(rows, scores, asked, reach=reach)
     assert plain.tolist() == rows.tolist()
     assert none.tolist() == [0]
 
@@ -322,7 +323,7 @@ def test_adaptation_works_on_every_kind_of_answer(solver):
     search = mf.ManifoldSearch(preset="adaptive", solver=solver).fit(X[30:])
     ranking = search.search(X[:30], k=50, slack=0.01)
     assert np.mean(y[30:][ranking.ids] == y[:30, None]) > 0.95
-    assert (ranking.slack <= 0.01).all()
+    assert (ranking.pool_slack <= 0.01).all()
 
 
 def test_euclidean_collections_are_tuned_without_fusion():
