@@ -35,6 +35,8 @@ class Asking:
         """Check the regions that a user hands in, and say whether they are one query."""
         points, _ = fitted.require_points("no query can be asked").asked(Q)
         n = len(points.X)
+        if owners is None and not n:
+            raise ValueError(f"Q holds no region of the one query, got shape {points.X.shape}: queries=[] asks nothing")
         own = np.zeros(n, dtype=np.int64) if owners is None else check_owners(owners, n, name="queries")
         return cls(fitted, points, own), owners is None
 

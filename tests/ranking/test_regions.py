@@ -205,6 +205,15 @@ class TestSearch:
             assert search.search(Q[:0], queries[:0], k=7, shortlist=shortlist).ids.shape == (0, 7)
         assert search.search(np.zeros(6), k=7).ids.shape == (7,)  # near nothing: the baseline alone
 
+    def test_a_query_without_regions_is_refused_with_the_cure(self):
+        X, images, Q, _ = photos()
+        search = RegionalSearch(**SETTINGS).fit(X, images)
+        for shortlist in (None, 5):
+            with pytest.raises(ValueError, match=r"Q holds no region .* \(0, 6\): queries=\[\] asks nothing"):
+                search.search(np.empty((0, 6)), k=7, shortlist=shortlist)
+            assert search.search(np.empty((0, 6)), [], k=7, shortlist=shortlist).ids.shape == (0, 7)
+            assert search.search(Q[:1], k=7, shortlist=shortlist).ids.shape == (7,)
+
     def test_says_what_it_is(self):
         X, images, _, _ = photos()
         said = repr(RegionalSearch(pooling="sum", **SETTINGS).fit(X, images))
