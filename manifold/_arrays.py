@@ -5,13 +5,14 @@ In: whatever a user holds. Out: a NumPy array by place, or our words about what 
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Protocol
 
 import numpy as np
 from scipy import sparse
 
 from manifold._columns import FRAMES, Table, read_columns, stacked
-from manifold._typing import AnyArray
+from manifold._typing import AnyArray, Floats
 
 
 class _Tensor(Protocol):
@@ -50,10 +51,54 @@ def as_array(x: object, name: str) -> AnyArray:
     [3, 1]
     """
     if _package(x) in FRAMES:
-        read = read_columns(x, name)
+        read = read_columns(x, name, texts=True)
         if read is not None:
             return read if isinstance(read, np.ndarray) else read.values
     return _plain(x, name)
+
+
+def as_numbers(x: object, name: str) -> Floats:
+    """Return real numbers of any shape as float64, read by place; a missing one is NaN.
+
+    Raises
+    ------
+    TypeError
+        As `as_array`, and for what holds no numbers: texts that look like some are none.
+
+    Examples
+    --------
+    >>> as_numbers([[1, None]], "scores").tolist()
+    [[1.0, nan]]
+    """
+    values = as_array(x, name)
+    if values.dtype.kind == "O" and all(value is None or isinstance(value, Real) for value in values.flat):
+        values = values.astype(np.float64)
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}: convert them to float64")
+    return values.astype(np.float64, copy=False)
+
+
+def as_integers(x: object, name: str) -> AnyArray:
+    """Return whole numbers of any shape in their own dtype, read by place; floats are refused even when whole.
+
+    Raises
+    ------
+    TypeError
+        As `as_array`, and for what holds no integers; a missing one makes floats of all others.
+
+    Examples
+    --------
+    >>> as_integers([[2, -1]], "ids").tolist(), as_integers([], "ids").dtype
+    ([[2, -1]], dtype('int64'))
+    """
+    values = as_array(x, name)
+    if values.dtype.kind == "O" and all(isinstance(value, Integral) for value in values.flat):
+        values = np.array(values.tolist()).reshape(values.shape)
+    if not values.size:
+        return values.astype(np.int64)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers, got dtype {values.dtype}: convert them to int64")
+    return values
 
 
 def as_table(x: object, name: str) -> Table:
@@ -83,6 +128,15 @@ def as_table(x: object, name: str) -> Table:
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}: convert it to float32")
     return Table(values)
+
+
+def is_tensor(x: object) -> bool:
+    """Return whether x is a tensor of PyTorch, without importing it.
+
+    >>> is_tensor([1.0])
+    False
+    """
+    return _package(x) == "torch"
 
 
 def _package(x: object) -> str:

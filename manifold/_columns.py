@@ -26,8 +26,10 @@ class Table(NamedTuple):
     names: tuple[str, ...] | None = None
 
 
-def read_columns(x: object, name: str) -> AnyArray | Table | None:
+def read_columns(x: object, name: str, *, texts: bool = False) -> AnyArray | Table | None:
     """Return a column as an array, a frame as a table; None for what narwhals does not know.
+
+    Columns of a frame hold numbers, or, all of them where `texts` may be, texts.
 
     >>> import pandas as pd
     >>> read_columns(pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}), "X").values.ravel().tolist()
@@ -49,6 +51,8 @@ def read_columns(x: object, name: str) -> AnyArray | Table | None:
         raise TypeError(
             f"{name} has a column of lists, {lists[0].name!r}, beside others: pass {name}[{lists[0].name!r}]"
         )
+    if texts and columns and all(c.dtype == nw.String for c in columns):
+        return Table(np.column_stack([c.to_numpy().astype(object) for c in columns]))
     if wrong:
         named = ", ".join(f"{c.name!r} ({c.dtype})" for c in wrong[:5])
         raise TypeError(f"{name} must hold real numbers, and has {len(wrong)} other columns, {named}: leave them out")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
 
+from manifold._arrays import as_array
 from manifold._typing import Floats
 from manifold.errors import warn
 
@@ -27,12 +28,12 @@ def canonical_csr(W: object) -> tuple[sparse.csr_array, np.dtype[np.generic]]:
     >>> canonical_csr(twice)[0].toarray().tolist()
     [[0.0, 300.0], [0.0, 0.0]]
     """
-    if isinstance(W, np.ma.MaskedArray) and np.ma.is_masked(W):
-        raise TypeError("W is a masked array with masked entries: fill them, W.filled(...), first")
-    matrix: sparse.sparray = W if sparse.issparse(W) else np.asarray(W)
+    matrix: sparse.sparray = W if sparse.issparse(W) else as_array(W, "W")
     dtype = matrix.dtype
     if dtype.kind not in "biuf":
         raise TypeError(f"W must hold real numbers, got dtype {dtype}")
+    if not dtype.isnative:  # which SciPy does not take
+        matrix, dtype = matrix.astype(dtype.newbyteorder("=")), dtype.newbyteorder("=")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"W must be square (n, n), got shape {matrix.shape}")
     if dtype == np.float16:  # which SciPy has not

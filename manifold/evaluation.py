@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from manifold import metrics
-from manifold._checks import check_queries
 from manifold._progress import Progress
 from manifold._typing import AnyArray, Facts, Floats, Ints
 from manifold.backends import get_backend
@@ -124,7 +123,7 @@ def compare(
     if BASELINE in searches:
         raise ValueError(f"searches has the name {BASELINE!r}, which is that of the nearest neighbours: choose another")
     points = point_set(X, metric)
-    asked = points if queries is None else PointSet(check_queries(queries, points.X.shape[1], "queries")[0], metric)
+    asked = points if queries is None else points.asked(queries, "queries")[0]
     n, q = len(points.X), len(asked.X)
     if truth.has_names or (truth.n_items or 0) > n or truth.n_queries != q:
         how = "names" if truth.has_names else "rows"

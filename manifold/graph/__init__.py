@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._resources import at_most, require_memory
@@ -19,8 +18,8 @@ from manifold.backends import Backend
 from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight, symmetric_affinity
 from manifold.graph._given import graph_from_affinity
 from manifold.graph._graph import Graph
-from manifold.graph.affinity import Affinity
-from manifold.neighbors import Neighbors, Progress, find_neighbors, from_faiss, from_sklearn
+from manifold.graph.affinity import Affinity, default_gamma
+from manifold.neighbors import Neighbors, Progress, find_neighbors, from_distances, from_faiss, from_sklearn
 
 __all__ = [
     "EDGE_RULES",
@@ -58,7 +57,7 @@ def build_graph(
     method: str = "auto",
     metric: str = "cosine",
     affinity: str = "auto",
-    gamma: float = 3.0,
+    gamma: float | None = None,
     edges: str = "mutual",
     bridge: int = 1,
     one_sided: float | None = 0.0,
@@ -77,7 +76,8 @@ def build_graph(
     method, metric, backend, random_state, progress
         See `manifold.neighbors.find_neighbors`.
     affinity, gamma
-        The kernel, see `manifold.graph.affinity.Affinity`.
+        The kernel, see `manifold.graph.affinity.Affinity`; by default gamma is 3, and 1 for precomputed similarities,
+        which are weights as they are.
     edges : {"mutual", "union", "sum"}
         Keep pairs that list each other (for retrieval), pairs of which one lists the other, or add both
         directions (for label propagation).
@@ -108,6 +108,7 @@ def build_graph(
     2
     """
     check_edges(edges, bridge, one_sided)
+    gamma = default_gamma(metric) if gamma is None else gamma
     Affinity(affinity, gamma, metric)  # a wrong kernel is refused before the search, not after it
     neighbors = find_neighbors(
         X,
@@ -124,12 +125,13 @@ def build_graph(
 
 
 def graph_from_neighbors(
-    D: ArrayLike | Neighbors | sparse.csr_array,
-    I: ArrayLike | None = None,  # noqa: E741 -- FAISS's own name
+    D: object = None,
+    I: object = None,  # noqa: E741 -- FAISS's own name
     *,
+    distances: object = None,
     metric: str | None = None,
     affinity: str = "auto",
-    gamma: float = 3.0,
+    gamma: float | None = None,
     edges: str = "mutual",
     bridge: int = 1,
     one_sided: float | None = 0.0,
@@ -141,8 +143,10 @@ def graph_from_neighbors(
     D, I : (n, k) arrays
         What a FAISS index returned for its own points, see `manifold.neighbors.from_faiss`; or, without `I`, D
         is a `Neighbors` object or a scikit-learn distance graph, see `manifold.neighbors.from_sklearn`.
+    distances : (n, k) array, optional
+        In place of D: what scikit-learn's `kneighbors` returned beside I, see `manifold.neighbors.from_distances`.
     metric : str, optional
-        What D holds; by default "cosine" for (D, I) and "euclidean" for a distance graph.
+        What D holds; by default "cosine" for (D, I) and "euclidean" for a distance graph. Distances need it said.
     affinity, gamma, edges, bridge, one_sided
         See `build_graph`.
 
@@ -153,7 +157,12 @@ def graph_from_neighbors(
     0.125
     """
     check_edges(edges, bridge, one_sided)
-    if isinstance(D, Neighbors):
+    neighbors: Neighbors
+    if distances is not None:
+        if D is not None or I is None or metric is None:
+            raise TypeError("pass I, distances and their metric by name, and no D: it holds similarities")
+        neighbors = from_distances(distances, I, metric=metric)
+    elif isinstance(D, Neighbors):
         if I is not None:
             raise TypeError("pass (D, I), or Neighbors alone: they hold their ids")
         if metric not in (None, D.metric):
@@ -165,7 +174,7 @@ def graph_from_neighbors(
         neighbors = from_sklearn(D, metric=metric or "euclidean")
     else:
         raise TypeError(f"pass (D, I), Neighbors or a sparse distance graph, got {type(D).__name__} and no I")
-    kernel = Affinity(affinity, gamma, neighbors.metric)
+    kernel = Affinity(affinity, default_gamma(neighbors.metric) if gamma is None else gamma, neighbors.metric)
     n, k = neighbors.n_nodes, neighbors.n_neighbors
     forecast = partial(memory_forecast, n, edges=edges, bridge=bridge, one_sided=one_sided)
     require_memory(forecast(k), purpose=f"a graph of {n} nodes", cure=at_most("n_neighbors", k, forecast))
@@ -175,7 +184,7 @@ def graph_from_neighbors(
         "method": neighbors.method,
         "metric": neighbors.metric,
         "n_neighbors": k,
-        "affinity": f"{kernel.kind}, gamma={gamma:g}" if kernel.kind == "power" else kernel.kind,
+        "affinity": f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind,
         "edges": (f"mutual, bridge={bridge}" if edges == "mutual" else edges) + (f", one_sided={b:g}" if b else ""),
         **({"clipped": n_clipped} if n_clipped else {}),
         **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 from scipy import sparse
 
+from manifold._arrays import as_integers
 from manifold._resources import format_bytes
 from manifold._typing import AnyArray, Facts, Floats, Ints
 from manifold._weights import check_affinity, make_canonical, row_sums, small_indices
@@ -226,7 +227,7 @@ class Graph:
             components=self._components if kept else None,
         )
 
-    def subgraph(self, nodes: ArrayLike) -> Graph:
+    def subgraph(self, nodes: object) -> Graph:
         """Return the induced graph on `nodes` (in that order), with degrees of its own: early truncation.
 
         Raises ValueError for ids (m,) that are no integers, out of range, or not distinct.
@@ -235,8 +236,8 @@ class Graph:
         >>> graph_from_affinity([[0, 1, 0], [1, 0, 2], [0, 2, 0]]).subgraph([2, 1]).degrees.tolist()
         [2.0, 2.0]
         """
-        ids = np.asarray(nodes)
-        if ids.ndim != 1 or ids.dtype.kind not in "iu" or np.unique(ids).size != ids.size:
+        ids = as_integers(nodes, "nodes")
+        if ids.ndim != 1 or np.unique(ids).size != ids.size:
             raise ValueError(f"nodes must be distinct integer ids (m,), got {ids.dtype} {ids.shape}")
         if ids.size and (ids.min() < 0 or ids.max() >= self.n_nodes):
             raise ValueError(f"nodes must lie in 0..{self.n_nodes - 1}, got {ids.min()}..{ids.max()}")

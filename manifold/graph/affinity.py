@@ -18,6 +18,15 @@ from manifold._typing import AnyArray, Floats
 SCALE_RANK = 7  # sigma_i is the distance to the 7th neighbour, as in the paper
 
 
+def default_gamma(metric: str) -> float:
+    """Return the exponent that doors take where none is given: similarities made elsewhere are weights as they are.
+
+    >>> default_gamma("cosine"), default_gamma("precomputed")
+    (3.0, 1.0)
+    """
+    return 1.0 if metric == "precomputed" else 3.0
+
+
 @dataclass(frozen=True)
 class Affinity:
     """A kernel that turns similarities of one metric into weights.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from manifold._arrays import as_array
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold._weights import checked_csr
@@ -79,7 +80,7 @@ class Fitted:
 
     def given_weights(self, X: object) -> sparse.csr_array:
         """Return affinities (m, n) to the fitted points, checked."""
-        affinity = X.affinity if isinstance(X, Graph) else X if sparse.issparse(X) else np.asarray(X)
+        affinity = X.affinity if isinstance(X, Graph) else X if sparse.issparse(X) else as_array(X, "X")
         n = self.graph.n_nodes
         shape: tuple[int, ...] = getattr(affinity, "shape", ())
         if len(shape) != 2 or shape[1] != n:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import chdtri
 
+from manifold._arrays import as_array, as_numbers
 from manifold._checks import check_stopping
 from manifold._typing import AnyArray, Floats
 from manifold.errors import ConvergenceWarning, warn
@@ -136,7 +137,7 @@ def estimated_priors(label_counts: ArrayLike) -> Floats:
     >>> estimated_priors([3, 1]).tolist(), estimated_priors([300, 100]).round(3).tolist()
     ([0.5, 0.5], [0.74, 0.26])
     """
-    counts = np.asarray(label_counts, dtype=np.float64)
+    counts = as_numbers(label_counts, "label_counts")
     if counts.ndim != 1 or not counts.size or not (np.isfinite(counts).all() and (counts >= 0).all() and counts.any()):
         raise ValueError(f"label_counts must be finite numbers >= 0, not all 0, got {label_counts!r}")
     c, m = counts.size, counts.sum()
@@ -165,7 +166,7 @@ def check_priors(priors: ArrayLike, n_classes: int) -> Floats:
     >>> check_priors([3, 1], 2).tolist()
     [0.75, 0.25]
     """
-    values = np.array(priors, dtype=np.float64)
+    values = as_numbers(priors, "priors")
     if values.shape != (n_classes,):
         raise ValueError(f"priors must have one share for each of the {n_classes} classes, got shape {values.shape}")
     if not (np.isfinite(values).all() and (values > 0).all()):
@@ -174,8 +175,8 @@ def check_priors(priors: ArrayLike, n_classes: int) -> Floats:
 
 
 def _checked(P: ArrayLike, priors: ArrayLike) -> tuple[AnyArray, Floats]:
-    Q = np.asarray(P)
-    Q = Q if Q.dtype.kind == "f" else Q.astype(np.float64)
+    Q = as_array(P, "P")
+    Q = Q if Q.dtype.kind == "f" else as_numbers(Q, "P")
     if Q.ndim < 2:
         raise ValueError(f"distributions must have shape (n, classes), got {Q.shape}")
     return Q, check_priors(priors, Q.shape[-1])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr
 
+from manifold._arrays import as_array, as_integers, as_numbers
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats
 
@@ -37,7 +38,9 @@ def certainty(distributions: ArrayLike) -> AnyArray:
     >>> certainty([[0.9, *[0.1 / 9] * 9], [0.1] * 10]).round(6).tolist()
     [0.763394, 0.0]
     """
-    P = np.asarray(distributions)
+    P = as_array(distributions, "distributions")
+    if P.dtype.kind == "O" or not P.dtype.isnative or P.dtype.itemsize > 8:
+        P = as_numbers(P, "distributions")
     if P.ndim != 2 or P.dtype.kind != "f":
         raise ValueError(f"distributions must be (n, classes) floats, got {P.dtype} of shape {P.shape}")
     c = P.shape[1]
@@ -69,8 +72,8 @@ def class_weights(columns: ArrayLike, n_classes: int, *, mode: str = "paper") ->
     """
     if mode not in ("paper", "code"):
         raise ValueError(f"mode must be 'paper' or 'code', got {mode!r}")
-    ids, c = np.asarray(columns), check_count(n_classes, "n_classes")
-    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu") or ids.max(initial=0) >= c:
+    ids, c = as_integers(columns, "columns"), check_count(n_classes, "n_classes")
+    if ids.ndim != 1 or ids.max(initial=0) >= c:
         raise ValueError(
             f"columns must be integers (n,) below n_classes={c}, -1 for none, got {ids.dtype} {ids.shape} up to "
             f"{ids.max(initial=0)}"

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import expit
 
+from manifold._arrays import as_array, as_integers, as_numbers
 from manifold._checks import check_count, check_features
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, RandomState
@@ -100,7 +101,7 @@ def clean_labels(
     if relevance not in RELEVANCES:
         raise ValueError(f"relevance must be one of {RELEVANCES}, got {relevance!r}")
     X = check_features(features, "features")
-    given, sure = _integers(labels, len(X)), np.asarray(clean)
+    given, sure = _integers(labels, len(X)), as_array(clean, "clean")
     if sure.shape != (len(X),) or sure.dtype != bool:
         raise ValueError(f"clean must be booleans ({len(X)},), got {sure.dtype} {sure.shape}")
     check_count(n_neighbors, "n_neighbors")
@@ -252,8 +253,8 @@ def weighted_prototypes(features: object, labels: ArrayLike, relevance: ArrayLik
     [[1.0, 0.0], [0.0, 1.0]]
     """
     X = check_features(features, "features")
-    given, weights = _integers(labels, len(X)), np.asarray(relevance)
-    if weights.shape != given.shape or weights.dtype.kind not in "biuf":
+    given, weights = _integers(labels, len(X)), as_numbers(relevance, "relevance")
+    if weights.shape != given.shape:
         raise ValueError(f"relevance must be numbers ({len(X)},), got {weights.dtype} {weights.shape}")
     # in Python: an int8 label 127 plus one would be -128
     c = int(given.max()) + 1 if given.size and (given >= 0).any() else 0
@@ -264,8 +265,8 @@ def weighted_prototypes(features: object, labels: ArrayLike, relevance: ArrayLik
 
 
 def _integers(labels: ArrayLike, n: int) -> AnyArray:
-    given = np.asarray(labels)
-    if given.shape != (n,) or given.dtype.kind not in "iu":
+    given = as_integers(labels, "labels")
+    if given.shape != (n,):
         raise ValueError(f"labels must be integers ({n},), got {given.dtype} {given.shape}")
     return given
 
@@ -325,7 +326,7 @@ def _row_normalized(graph: Graph) -> sparse.csr_array:
 
 
 def _check_clean(clean: ArrayLike, n: int) -> BoolArray:
-    known: BoolArray = np.asarray(clean)
+    known: BoolArray = as_array(clean, "clean")
     if known.shape != (n,) or known.dtype != bool or not known.any():
         raise ValueError(f"clean must be booleans ({n},), one of them true at least, got {known.dtype} {known.shape}")
     return known

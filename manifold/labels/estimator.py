@@ -20,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from manifold._arrays import as_numbers
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Mask, RandomState
 from manifold.errors import warn
@@ -297,7 +298,11 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y = _one_column(y)
         labelled = encode(y, y.size, unlabeled=self.unlabeled).labelled
         right = np.asarray(self.predict(X) == y, dtype=np.float64)[labelled]
-        return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[labelled]))
+        return float(
+            np.average(
+                right, weights=None if sample_weight is None else as_numbers(sample_weight, "sample_weight")[labelled]
+            )
+        )
 
     def _mean_distributions(self, state: Fitted, X: object) -> tuple[Floats, Mask]:
         if state.near is None:
@@ -342,7 +347,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(self.random_state, int | np.integer):
             settings["random_state"] = None
         if not isinstance(self.priors, str):
-            arrays["priors"], settings["priors"] = np.asarray(self.priors, dtype=np.float64), None
+            arrays["priors"], settings["priors"] = as_numbers(self.priors, "priors"), None
         parameters["settings"] = to_json(settings, _KNOWN)
         return save_arrays(path, kind="label_propagation", arrays=arrays, parameters=parameters)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from manifold._arrays import as_integers, as_numbers
 from manifold._checks import check_count, check_features
 from manifold._typing import RandomState
 from manifold.labels._stacked import (
@@ -128,8 +129,8 @@ def sample_episodes(
     """
     for name, count in (("n_episodes", n_episodes), ("n_way", n_way), ("n_shots", n_shots), ("n_queries", n_queries)):
         check_count(count, name)
-    given = np.asarray(labels)
-    if given.ndim != 1 or given.dtype.kind not in "iu":
+    given = as_integers(labels, "labels")
+    if given.ndim != 1:
         raise ValueError(f"labels must be integers (n,), got {given.dtype} {given.shape}")
     if concentration is not None and not 0 < concentration < np.inf:
         raise ValueError(f"concentration must be a positive number, got {concentration!r}: 2 is usual")
@@ -237,7 +238,7 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     >>> round(mean, 1), round(interval, 2)
     (58.6, 0.18)
     """
-    given = np.asarray(values, dtype=np.float64)
+    given = as_numbers(values, "values")
     if given.ndim != 1 or given.size < 2 or np.isnan(given).any():
         raise ValueError(f"values must be at least 2 numbers (n,), got shape {given.shape}: draw more episodes")
     quantile = stdtrit(given.size - 1, 0.975)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from manifold._arrays import as_numbers
 from manifold._resources import at_most, require_memory
 from manifold._typing import AnyArray, Floats, Mask
 from manifold.backends import Backend, backend_for, on_host
@@ -142,7 +143,7 @@ def propagate(
     if not isinstance(graph, Graph):
         raise TypeError(f"graph must be a Graph, got {type(graph).__name__}: manifold.build_graph(X, edges='sum')")
     arrays = backend_for(backend, {"labels": labels, "x0": x0})
-    labels, start = on_host(labels, arrays), None if x0 is None else np.asarray(on_host(x0, arrays))
+    labels, start = on_host(labels, arrays), None if x0 is None else as_numbers(on_host(x0, arrays), "x0")
     targets = encode(labels, graph.n_nodes, unlabeled=unlabeled, kind=kind)
     q = targets.Y.shape[1]
     chosen = get_method(method)

@@ -206,7 +206,7 @@ def pseudo_labels(
     """
     if previous is not None:
         _check_previous(previous, labels, unlabeled)
-    graph = build_graph(features, n_neighbors, metric=metric, gamma=gamma, edges="sum")
+    graph = build_graph(point_set(features, metric, name="features"), n_neighbors, metric=metric, gamma=gamma, edges="sum")
     result = propagate(
         graph,
         labels,

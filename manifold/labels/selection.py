@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_array, as_table
 from manifold._checks import check_count, check_features
 from manifold._typing import AnyArray, Floats, Ints, Mask, RandomState
 from manifold.backends import get_backend
@@ -158,7 +159,7 @@ def _least(values: AnyArray, graph: Graph, known: Mask) -> int:
 
 
 def _mask(labelled: ArrayLike, n: int) -> Mask:
-    ids = np.asarray(labelled)
+    ids = as_array(labelled, "labelled")
     if ids.dtype == bool and ids.shape == (n,):
         ids = np.flatnonzero(ids)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
@@ -171,7 +172,7 @@ def _mask(labelled: ArrayLike, n: int) -> Mask:
 
 
 def _require(values: ArrayLike | None, graph: Graph, name: str, *, cure: str) -> AnyArray:
-    rows = None if values is None else np.asarray(values)
+    rows = None if values is None else as_table(values, name).values
     if rows is None or rows.shape[:1] != (graph.n_nodes,):
         size = None if rows is None else rows.shape[0] if rows.ndim else rows.shape
         raise ValueError(f"this strategy needs {name} of {graph.n_nodes} rows, got {size}: pass {cure}")

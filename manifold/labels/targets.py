@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from scipy import sparse
 
+from manifold._arrays import as_array
 from manifold._typing import AnyArray, Floats, Ints, Mask
 
 KINDS = ("auto", "classes", "soft", "multilabel", "values")
@@ -136,13 +137,11 @@ def label_array(labels: object) -> AnyArray:
     >>> label_array([1, None, 2]).tolist()
     [1, None, 2]
     """
-    if sparse.issparse(labels):
-        raise TypeError(f"labels are a sparse {type(labels).__name__}: pass labels.toarray()")
-    if isinstance(labels, np.ma.MaskedArray):
-        raise TypeError("labels are a masked array: pass labels.filled(-1)")
+    if isinstance(labels, np.ma.MaskedArray) and np.ma.is_masked(labels):
+        raise TypeError("labels are a masked array with masked entries: pass labels.filled(-1)")
     if not isinstance(labels, list | tuple):
         labels = _listed(labels)
-    values = np.asarray(labels)
+    values = as_array(labels, "labels")
     if values.dtype.kind == "T":  # its missing entries have a value of their own
         return values.astype(object)
     if isinstance(labels, list | tuple) and values.ndim == 1 and not _kept(values, labels):

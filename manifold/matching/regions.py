@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from manifold._arrays import as_array, as_integers
 from manifold._checks import check_count
 from manifold._typing import Ints
 from manifold.matching.descriptors import DESCRIPTORS, Descriptor
@@ -105,13 +106,13 @@ def region_vectors(
     >>> region_vectors(np.ones((6, 6, 4)), [[0, 0, 2, 2]]).tolist()
     [[0.5, 0.5, 0.5, 0.5]]
     """
-    x = np.asarray(activations)
+    x = as_array(activations, "activations")
     if x.ndim != 3 or not x.size:
         raise ValueError(f"activations must have shape (H, W, K), got {x.shape}")
     if not (np.isfinite(x).all() and x.min() >= 0):
         raise ValueError("activations must be finite and >= 0: take them after the rectifier")
-    cells = rmac_regions(*x.shape[:2]) if boxes is None else np.asarray(boxes)
-    if cells.ndim != 2 or cells.shape[1] != 4 or cells.dtype.kind not in "iu":
+    cells = rmac_regions(*x.shape[:2]) if boxes is None else as_integers(boxes, "boxes")
+    if cells.ndim != 2 or cells.shape[1] != 4:
         raise ValueError(f"boxes must be integers (r, 4), got {cells.dtype} {cells.shape}")
     inside = (cells[:, :2] >= 0) & (cells[:, :2] < cells[:, 2:]) & (cells[:, 2:] <= np.array(x.shape[:2]))
     if not inside.all():

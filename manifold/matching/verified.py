@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from manifold._arrays import as_integers, as_numbers
 from manifold._checks import check_count
 
 
@@ -55,9 +56,9 @@ def verified_seeds(
     >>> verified_seeds([[2, 0, 1]], [[0.9, 0.8, 0.7]], [[10, 0, 40]], n_nodes=3).toarray().ravel().round(3).tolist()
     [0.0, 0.7, 0.225]
     """
-    rows = np.asarray(ids)
-    s, v = (np.array(x, dtype=np.float64) for x in (similarities, verification))
-    if rows.ndim != 2 or not rows.shape == s.shape == v.shape or rows.dtype.kind not in "iu":
+    rows = as_integers(ids, "ids")
+    s, v = as_numbers(similarities, "similarities").copy(), as_numbers(verification, "verification").copy()
+    if rows.ndim != 2 or not rows.shape == s.shape == v.shape:
         raise ValueError(f"ids, similarities, verification must share (q, m), got {rows.shape}, {s.shape}, {v.shape}")
     if rows.size and not (rows.min() >= -1 and rows.max() < n_nodes):
         raise ValueError(f"ids must lie in -1..{n_nodes - 1}, got {rows.min()}..{rows.max()}")

@@ -130,12 +130,16 @@ def as_ids(values: object, *, name: str) -> AnyArray:
     >>> as_ids([2**63, 5], name="ids").dtype, as_ids(["a", None], name="ids").tolist()
     (dtype('uint64'), ['a', ''])
     """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise TypeError(f"{name} is a masked array with masked entries: fill them, {name}.filled(-1), first")
     try:
         ids: AnyArray = np.asarray(values)
         if ids.dtype.kind in "fUST" and not (isinstance(values, np.ndarray) and ids.dtype.kind == "U"):
             ids = np.asarray(values, dtype=object)  # what NumPy made one kind of may have been several
     except ValueError:
         raise TypeError(f"{name} has rows of different lengths: pad the short ones with -1 or ''") from None
+    except (TypeError, RuntimeError) as error:  # tensors of what NumPy has not, or with a gradient
+        raise TypeError(f"{name} is {type(values).__name__}, which is no array of ids ({error})") from None
     if ids.dtype.kind == "O" or not ids.size:
         ids = _of_one_kind(ids)
     # one kind of integers where they fit: NumPy compares signed with unsigned ones as floats

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manifold._progress import Progress
-from manifold.neighbors._adapters import from_faiss, from_precomputed, from_sklearn
+from manifold.neighbors._adapters import from_distances, from_faiss, from_precomputed, from_sklearn
 from manifold.neighbors._all_pairs import Exact
 from manifold.neighbors._base import METRICS, Neighbors
 from manifold.neighbors._exact import exact_search
@@ -29,6 +29,7 @@ __all__ = [
     "choose_method",
     "exact_search",
     "find_neighbors",
+    "from_distances",
     "from_faiss",
     "from_precomputed",
     "from_sklearn",

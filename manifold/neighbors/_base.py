@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from manifold._arrays import as_array, as_integers, as_numbers
 from manifold._checks import check_count
 from manifold._typing import Facts
 
@@ -73,10 +74,8 @@ class Neighbors:
     facts: Facts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        given = np.asarray(self.indices)
-        if given.dtype.kind not in "iu":
-            raise TypeError(f"indices must be integer ids, got dtype {given.dtype}")
-        similarities = np.array(self.similarities, dtype=np.float32)
+        given = as_integers(self.indices, "indices")
+        similarities = _single(self.similarities)
         if given.ndim != 2 or given.shape != similarities.shape:
             raise ValueError(
                 f"indices and similarities must share one shape (n, k), got {given.shape} and {similarities.shape}"
@@ -216,7 +215,7 @@ class Neighbors:
         """
         if metric not in (*METRICS, "precomputed"):
             raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
-        values = np.array(similarities, dtype=np.float32)
+        values = _single(similarities)
         if values.shape != self.indices.shape:
             raise ValueError(f"similarities must be one a pair, {self.indices.shape}, got {values.shape}")
         values[self.indices < 0] = -np.inf
@@ -272,6 +271,14 @@ def _read_only(array: NDArray[Number]) -> NDArray[Number]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _single(similarities: object) -> NDArray[np.float32]:
+    """Return a float32 copy of similarities of any kind."""
+    values = as_array(similarities, "similarities")
+    if values.dtype.kind not in "biuf":
+        values = as_numbers(values, "similarities")
+    return values.astype(np.float32)
 
 
 def sort_rows(

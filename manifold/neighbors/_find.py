@@ -70,9 +70,9 @@ def find_neighbors(
     if metric == "precomputed" and not isinstance(X, PointSet):
         if method not in ("auto", "exact"):
             raise ValueError(f"metric='precomputed' needs no search: leave out method={method!r}")
-        similarities = on_host(X, arrays)
-        shape = np.shape(similarities)
-        return from_precomputed(similarities, _at_most(k, shape[0]) if len(shape) == 2 else k)
+        found = from_precomputed(on_host(X, arrays), k, name="X")
+        _at_most(k, found.n_nodes)  # says so where there are not as many
+        return found
     if metric not in (*METRICS, "precomputed"):
         raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
     points = point_set(X if isinstance(X, PointSet) else on_host(X, arrays), metric)

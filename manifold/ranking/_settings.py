@@ -12,7 +12,7 @@ from manifold._checks import check_count
 from manifold._typing import Facts, RandomState
 from manifold.backends import Backend
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
-from manifold.graph.affinity import Affinity
+from manifold.graph.affinity import Affinity, default_gamma
 from manifold.index import DiffusionIndex
 from manifold.neighbors import InvertedFile
 from manifold.ranking._adaptation import Adaptation
@@ -163,7 +163,10 @@ def search_settings(given: Facts) -> SearchSettings:
         refuse_chosen(chosen)
     preset = "adaptive" if chosen.get("tune") else chosen.get("preset", "default")
     chosen |= preset_setting(preset, {name: chosen.get(name) for name in _OF_PRESETS})
-    kernel = Affinity(affinity, chosen.pop("gamma"), metric)
+    gamma = chosen.pop("gamma")
+    if metric == "precomputed" and given.get("gamma") is None:
+        gamma = default_gamma(metric)
+    kernel = Affinity(affinity, gamma, metric)
     return SearchSettings(filter=Diffusion(chosen.pop("alpha")), affinity=kernel, **chosen)
 
 

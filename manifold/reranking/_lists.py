@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from manifold._arrays import as_integers, as_numbers
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.neighbors import Neighbors
@@ -21,15 +22,13 @@ from manifold.reranking._sparse import sparse_rows
 Lists: TypeAlias = tuple[Ints, Floats]
 
 
-def check_lists(ids: ArrayLike, similarities: ArrayLike, n: int) -> Lists:
+def check_lists(ids: object, similarities: object, n: int) -> Lists:
     """Return lists (q, m) as int64 and float64, best first, ``-inf`` beside -1; raise for what is no such lists.
 
     >>> check_lists([[1, -1]], [[0.5, 0.0]], 2)[1].tolist()
     [[0.5, -inf]]
     """
-    rows, values = np.asarray(ids), np.asarray(similarities, dtype=np.float64)
-    if rows.dtype.kind not in "iu" and rows.size:
-        raise TypeError(f"ids must be integer rows of the collection, got dtype {rows.dtype}")
+    rows, values = as_integers(ids, "ids"), as_numbers(similarities, "similarities")
     if rows.ndim != 2 or rows.shape != values.shape:
         raise ValueError(f"ids and similarities must share a shape (q, m), got {rows.shape} and {values.shape}")
     if rows.size and not (rows.min() >= -1 and rows.max() < n):
@@ -163,7 +162,7 @@ def _measure(
         return None, None
     r, known = similarities.shape[0], neighbors.similarities[neighbors.indices >= 0]
     top = {"cosine": 1.0, "euclidean": 0.0}.get(neighbors.metric, float(known.max(initial=0)))
-    divisor = np.asarray((top - known.min(initial=top)) or 1.0 if scale is None else scale, dtype=np.float64)
+    divisor = as_numbers((top - known.min(initial=top)) or 1.0 if scale is None else scale, "scale")
     if divisor.shape not in ((), (r,)) or not ((divisor > 0) & np.isfinite(divisor)).all():
         raise ValueError(f"scale must be positive, one number or one a list ({r}), got {scale!r}")
     # a query outside may be more similar than any two points are; its own largest then has distance 0

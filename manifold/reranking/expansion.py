@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from manifold._checks import check_count, check_features, check_queries
+from manifold._checks import check_count
 from manifold._typing import AnyArray
 from manifold.backends import get_backend
-from manifold.neighbors import Neighbors, PointSet, exact_search
+from manifold.neighbors import Neighbors, PointSet, exact_search, point_set
 from manifold.reranking._lists import check_lists
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -76,10 +76,9 @@ def expand_queries(
     >>> expand_queries([1.0, 0.0], [[0.6, 0.8], [0.0, 1.0]], n_expand=1, alpha=0).astype(float).round(4).tolist()
     [0.8944, 0.4472]
     """
-    points = PointSet(check_features(X), "cosine")
-    rows, single = check_queries(Q, points.X.shape[1])
+    points = point_set(X, "cosine")
+    queries, single = points.asked(Q)
     n_expand, alpha = check_count(n_expand, "n_expand", minimum=0), _check_alpha(alpha)
-    queries = PointSet(rows, "cosine")
     near: AnyArray
     close: AnyArray
     if (ids is None) != (similarities is None):
@@ -89,8 +88,8 @@ def expand_queries(
         near, close = exact_search(queries, points, k=k, backend=get_backend("scipy"))
     else:
         near, close = check_lists(ids, similarities, points.X.shape[0])
-    if near.shape[0] != rows.shape[0]:
-        raise ValueError(f"ids hold {near.shape[0]} lists for {rows.shape[0]} queries: give one a query")
+    if near.shape[0] != len(queries.X):
+        raise ValueError(f"ids hold {near.shape[0]} lists for {len(queries.X)} queries: give one a query")
     expanded = _joined(queries, points, near[:, :n_expand], close[:, :n_expand], alpha=alpha)
     return expanded[0] if single else expanded
 
@@ -136,7 +135,7 @@ def augment_database(X: ArrayLike, neighbors: Neighbors, *, alpha: float = 0.0, 
     >>> augment_database(X, find_neighbors(X, 1))[0].astype(float).round(4).tolist()
     [0.9487, 0.3162]
     """
-    points = PointSet(check_features(X), "cosine")
+    points = point_set(X, "cosine")
     if neighbors.metric != "cosine":
         raise ValueError(f"neighbors must be of metric 'cosine', got {neighbors.metric!r}")
     if neighbors.n_nodes != points.X.shape[0]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_array, as_numbers
 from manifold._checks import check_count
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, Floats, Mask
@@ -78,7 +79,7 @@ def fuse_rankings(
         raise ValueError(f"constant must be positive, got {constant!r}: 60 is the published one")
     k = check_count(k, "k")
     lists = [_checked(*ranking) for ranking in rankings]
-    factors = np.ones(len(lists)) if weights is None else np.asarray(weights, dtype=np.float64)
+    factors = np.ones(len(lists)) if weights is None else as_numbers(weights, "weights")
     if not lists or factors.shape != (len(lists),) or not ((factors >= 0) & np.isfinite(factors)).all():
         raise ValueError(f"give rankings, and one weight >= 0 each: got {len(lists)} and weights={weights!r}")
     q, kinds = lists[0][0].shape[0], {"text" if ids.dtype.kind == "U" else "number" for ids, _ in lists}
@@ -108,7 +109,7 @@ def fuse_rankings(
 
 
 def _checked(ids: ArrayLike, scores: ArrayLike) -> tuple[AnyArray, Floats]:
-    names, values = np.atleast_2d(np.asarray(ids)), np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    names, values = np.atleast_2d(as_array(ids, "ids")), np.atleast_2d(as_numbers(scores, "scores"))
     if names.dtype.kind == "O" and all(isinstance(name, str) for name in names.flat):
         names = names.astype(str)
     if names.dtype.kind not in "iuU" or names.shape != values.shape or names.ndim != 2:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_array, as_numbers
 from manifold._checks import check_count
 from manifold._resources import require_memory
 from manifold._typing import Floats
@@ -55,8 +56,8 @@ def hub_offsets(ids: ArrayLike, similarities: ArrayLike, *, n_items: int, beta: 
     """
     if not (np.isfinite(beta) and beta > 0):
         raise ValueError(f"beta must be a positive number, got {beta!r}")
-    _require(np.size(ids), check_count(n_items, "n_items"))
-    rows, values = check_lists(ids, similarities, n_items)
+    rows, values = check_lists(ids, similarities, check_count(n_items, "n_items"))
+    _require(rows.size, n_items)
     valid = rows >= 0
     if not valid.any():
         raise ValueError("the bank holds no list: give the neighbours of at least one query")
@@ -109,14 +110,14 @@ def remove_hubs(ids: ArrayLike, similarities: ArrayLike, *, offsets: ArrayLike, 
     >>> remove_hubs([[0, 1]], [[0.7, 0.6]], offsets=[0.5, 0.1])[0].tolist()
     [[1, 0]]
     """
-    o = np.asarray(offsets, dtype=np.float64)
+    o = as_numbers(offsets, "offsets")
     if o.ndim != 1 or not np.isfinite(o).all():
         raise ValueError(f"offsets must be finite, one an item (n,), got shape {o.shape}")
-    _require(np.size(ids), o.size)
     rows, values = check_lists(ids, similarities, o.size)
+    _require(rows.size, o.size)
     held = values - np.where(rows >= 0, o[rows], 0)
     if hubs is not None:
-        marked = np.asarray(hubs)
+        marked = as_array(hubs, "hubs")
         if marked.shape != o.shape or marked.dtype != bool:
             raise ValueError(f"hubs must be a mask {o.shape} of booleans, got {marked.dtype} {marked.shape}")
         held = np.where((marked[rows[:, :1]] & (rows[:, :1] >= 0)), held, values)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from manifold._arrays import as_array, as_numbers
 from manifold._checks import check_count
 from manifold._resources import require_memory
 from manifold._typing import AnyArray
@@ -122,11 +123,13 @@ def score_profiles(scores: ArrayLike | StoredColumns, *, n_entries: int = 200) -
     [[0.75, 0.25, 0.0], [0.0, 0.67, 0.33]]
     """
     T = check_count(n_entries, "n_entries")
+    values: AnyArray
     if isinstance(scores, StoredColumns):
         n, ids, values = scores.graph.n_nodes, scores.ids.astype(np.int64), scores.values.astype(np.float32)
     else:
-        values = np.asarray(scores).T
-        if values.ndim != 2 or values.dtype.kind != "f" or np.isnan(values).any():
+        given = as_array(scores, "scores")
+        values = given.T if given.dtype == np.float32 else as_numbers(given, "scores").T
+        if values.ndim != 2 or np.isnan(values).any():
             raise ValueError(f"scores must be numbers (n, q), not NaN, got {values.dtype} {values.T.shape}")
         n = values.shape[1]
         ids = np.broadcast_to(np.arange(n), values.shape)

@@ -420,7 +420,7 @@ def test_row_28_malformed_indices_never_reach_a_product(kind):
             mf.graph_from_affinity(W)
         with pytest.raises(ValueError, match="graph is a malformed"):
             mf.graph_from_neighbors(W)
-        with pytest.raises(ValueError, match="similarities is a malformed"):
+        with pytest.raises(ValueError, match="X is a malformed"):
             mf.build_graph(W, 1, metric="precomputed")
 
 

@@ -14,6 +14,7 @@ from scipy import sparse
 from sklearn.neighbors import KNeighborsTransformer, kneighbors_graph, radius_neighbors_graph
 from threadpoolctl import threadpool_limits
 
+import manifold as mf
 from manifold.backends import get_backend
 from manifold.errors import ManifoldWarning
 from manifold.neighbors import (
@@ -23,6 +24,7 @@ from manifold.neighbors import (
     _exact,
     exact_search,
     find_neighbors,
+    from_distances,
     from_faiss,
     from_precomputed,
     from_sklearn,
@@ -312,7 +314,7 @@ class TestNeighbors:
             Neighbors(np.array(ids), np.array(similarities), metric="cosine", method="by hand")
 
     def test_ids_that_are_no_integers_are_refused(self):
-        with pytest.raises(TypeError, match="integer ids"):
+        with pytest.raises(TypeError, match="indices must hold integers"):
             Neighbors(np.array([[1.7], [0.0]]), np.ones((2, 1)), metric="cosine", method="by hand")
 
 
@@ -354,8 +356,8 @@ class TestFaiss:
         assert from_faiss(D, I).indices.tolist() == [[1, 2], [0, 2], [0, 1]]
 
     def test_of_an_id_listed_twice_the_nearer_stays(self):
-        D = np.array([[0.5, 0.9, 0.7], [0.9, 0.1, 0.2], [0.7, 0.2, 0.1]])
-        I = np.array([[1, 1, 2], [0, 2, 2], [0, 1, -1]])  # noqa: E741
+        D = np.array([[0.9, 0.7, 0.5], [0.9, 0.2, 0.1], [0.7, 0.2, 0.9]])
+        I = np.array([[1, 2, 1], [0, 2, 2], [0, 1, -1]])  # noqa: E741
         found = from_faiss(D, I)
         assert found.indices.tolist() == [[1, 2], [0, 2], [0, 1]]
         np.testing.assert_allclose(found.similarities, [[0.9, 0.7], [0.9, 0.2], [0.7, 0.2]], rtol=1e-6)
@@ -375,13 +377,37 @@ class TestFaiss:
         with pytest.raises(ValueError, match="row 0"):
             from_faiss(D * np.nan, I)
         with pytest.raises(ValueError, match="more than float32"):
-            from_faiss(D * 1e300, I)
+            from_faiss(D * 1e300, I, metric="inner_product")
         with pytest.raises(ValueError, match="metric must be one of"):
             from_faiss(D, I, metric="l2")
         with pytest.raises(ValueError, match="squared distances"):
             from_faiss(-D, I, metric="euclidean")
         with pytest.raises(TypeError, match="real numbers"):
             from_faiss(D.astype(str), I)
+        with pytest.raises(ValueError, match=r"D must hold cosines, in \[-1, 1\], got up to 1.01: .* distances=D"):
+            from_faiss(D * 1.01, I)
+
+    @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+    def test_distances_of_scikit_learn_are_taken_by_name_and_refused_as_similarities(self, metric):
+        from sklearn.neighbors import NearestNeighbors
+
+        X = np.random.default_rng(5).standard_normal((60, 6))
+        distances, I = NearestNeighbors(n_neighbors=6, metric=metric).fit(X).kneighbors(X)  # noqa: E741
+        found, ours = from_distances(distances, I, metric=metric), find_neighbors(X, 5, metric=metric)
+        np.testing.assert_array_equal(found.indices, ours.indices)
+        np.testing.assert_allclose(found.similarities, ours.similarities, rtol=1e-5, atol=1e-6)
+        graph = mf.graph_from_neighbors(I=I, distances=distances, metric=metric)
+        np.testing.assert_allclose(graph.degrees, mf.build_graph(X, 5, metric=metric).degrees, rtol=1e-4)
+        with pytest.raises(ValueError, match="D must be best first.* first row 0: .* distances=D"):
+            from_faiss(distances / 3, I)
+        with pytest.raises(ValueError, match="distances must be .*: pass D, if they are similarities"):
+            from_distances(-distances, I, metric=metric)
+        with pytest.raises(TypeError, match="distances and their metric by name, and no D"):
+            mf.graph_from_neighbors(distances, I, distances=distances, metric=metric)
+
+    def test_squared_distances_fall_nowhere(self):
+        with pytest.raises(ValueError, match="best first, as FAISS lists neighbours by metric='euclidean', but 1 rows"):
+            from_faiss([[0.5, 0.25], [0.25, 0.5]], [[1, 0], [0, 1]], metric="euclidean")
 
     def test_unsigned_hamming_distances_do_not_wrap(self):
         D, I = np.array([[3, 7], [3, 9], [7, 9]], dtype=np.uint8), np.array([[1, 2], [0, 2], [0, 1]])  # noqa: E741
