@@ -18,6 +18,7 @@ from manifold.solvers.base import Callback, Snapshot
 from manifold.solvers.system import NormalizedAffinity
 
 _CHUNK = 16  # basis vectors allocated together
+_MOST = 1e200  # of what is stopped on, far above any tolerance: beside a pole at 1 rounding lets it grow without end
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +198,8 @@ class BasisGrowth:
         coupling = self.poles * self.beta if self.m else xp.ones_like(self.pivot)
         pivot = 1 - self.poles * alpha - (self.poles * self.beta) ** 2 / self.pivot
         self.pivot = xp.maximum(pivot, (1 - xp.abs(self.poles)) / 2)
-        self.tail = coupling * self.tail / self.pivot  # |w z_m|: elimination from the top ends with it
+        tail = coupling * self.tail / self.pivot  # w z_m but for its sign: elimination from the top ends with it
+        self.tail = xp.clip(tail, -_MOST, _MOST)
         shortfall = xp.zeros(beta.shape)
         if self.poles.size:
             shortfall = (xp.abs(self.poles * self.tail) * beta).max(axis=0)

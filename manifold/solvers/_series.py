@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial.chebyshev import poly2cheb as polynomial_in_chebyshev
 from scipy import fft
 
 from manifold._typing import Floats
 from manifold.backends import rounding_unit
-from manifold.filters import Filter
+from manifold.filters import Filter, Polynomial
 from manifold.solvers.system import NormalizedAffinity
 
+MOST_TERMS = 1 << 16  # of a series: so many products with S are days on a large graph
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -94,7 +96,7 @@ def expand(filter: Filter, solver: str) -> tuple[Series, ...]:
         return tuple(_expand_resolvent(w, a) for w, a in filter.resolvents)
     if not filter.smooth:
         raise ValueError(f"solver {solver!r} needs a smooth filter, {filter} has a step: use solver='direct'")
-    return (_expand_function(filter),)
+    return (_expand_polynomial(filter) if isinstance(filter, Polynomial) else _expand_function(filter),)
 
 
 @np.errstate(under="ignore")
@@ -112,6 +114,20 @@ def _expand_resolvent(w: float, a: float) -> Series:
 
 
 @np.errstate(under="ignore")
+def _expand_polynomial(h: Polynomial) -> Series:
+    """Coefficients of a polynomial in another basis: of its own degree, however much its values cancel."""
+    given = np.array(h.coefficients)
+    if given.size > MOST_TERMS:
+        raise ValueError(
+            f"a polynomial of degree {given.size - 1:,} has more than {MOST_TERMS:,} terms, which a series holds at "
+            f"most: give fewer coefficients, or use solver='direct'"
+        )
+    c = polynomial_in_chebyshev(given)
+    # each step of the conversion adds halves of earlier numbers, whose sizes add up to no more than those given
+    return Series(c, 4 * _EPS * given.size * float(np.abs(given).sum()))
+
+
+@np.errstate(under="ignore")
 def _expand_function(h: Filter) -> Series:
     """Coefficients by a discrete cosine transform of h, as float64 evaluates it, at the Chebyshev points.
 
@@ -120,14 +136,21 @@ def _expand_function(h: Filter) -> Series:
     """
     n = 512  # no polynomial of fewer terms can hide between the points
     while True:
-        values = h(np.cos(np.pi * np.arange(n + 1) / n))
+        x = np.cos(np.pi * np.arange(n + 1) / n)
+        values = h(x)
         c = fft.dct(values, type=1) / n
         c[[0, -1]] /= 2
-        noise = 16 * _EPS * float(np.abs(values).max())
+        slope = float(np.abs(np.diff(values) / np.diff(x)).max())  # the points are rounded, too
+        noise = _EPS * (16 * float(np.abs(values).max()) + 2 * slope)
         size = int(np.flatnonzero(np.abs(c) > noise).max(initial=0)) + 1
-        if size <= n // 2 or n >= 1 << 22:
+        if size <= n // 2:
             break
         n *= 2
+        if n > 2 * MOST_TERMS:
+            raise ValueError(
+                f"{h} needs a series of degree {MOST_TERMS:,} or more, which is too much work: "
+                f"choose a filter that changes less steeply, or solver='direct'"
+            )
     k = np.arange(size)
     points = _EPS * float((k * k * np.abs(c[:size])).sum())  # |h'| eps: the points are rounded
     transform = 4 * _EPS * np.log2(n) * np.sqrt(n) * float(np.abs(values).max())

@@ -158,9 +158,10 @@ def check_seeds(seeds: object, n_nodes: int, name: str = "seeds") -> tuple[Array
     else:
         out = as_array(given, name) if place(given) == "cpu" else given
         single = out.ndim == 1
-        out = out[:, None] if single else out
+    shape = out.shape
+    out = out[:, None] if single else out
     if out.ndim != 2 or out.shape[0] != n_nodes:
-        raise ValueError(f"{name} must have one row for each of the {n_nodes} nodes, got shape {out.shape}")
+        raise ValueError(f"{name} must have one row for each of the {n_nodes} nodes, got shape {shape}")
     if np.dtype(out.dtype).kind not in "biuf":
         raise TypeError(f"{name} must be real numbers, got dtype {out.dtype}")
     return out, single
