@@ -23,6 +23,19 @@ def _read_bytes(paths: tuple[str, ...]) -> int | None:
     return None
 
 
+def _read_cache(paths: tuple[str, ...]) -> int:
+    """Return the bytes of files that a control group holds and gives back when asked: they count as used there."""
+    for path in paths:
+        try:
+            lines = Path(path).with_name("memory.stat").read_text().splitlines()
+        except OSError:
+            continue
+        told = dict(line.split()[:2] for line in lines if len(line.split()) == 2)
+        text = told.get("total_inactive_file", told.get("inactive_file", ""))
+        return int(text) if text.isdigit() else 0
+    return 0
+
+
 def available_memory() -> int:
     """Return the bytes this process may still take: the smaller of free RAM and the control group's rest.
 
@@ -37,8 +50,8 @@ def available_memory() -> int:
             free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         except (AttributeError, ValueError, OSError):  # no sysconf on this system: nothing can be promised
             return 2**62
-    limit, used = _read_bytes(_CGROUP_LIMITS), _read_bytes(_CGROUP_USAGES)
-    return free if limit is None else max(0, min(free, limit - (used or 0)))
+    limit, used = _read_bytes(_CGROUP_LIMITS), _read_bytes(_CGROUP_USAGES) or 0
+    return free if limit is None else max(0, min(free, limit - max(0, used - _read_cache(_CGROUP_USAGES))))
 
 
 def require_memory(n_bytes: int, *, purpose: str, cure: str | Callable[[int], str]) -> None:

@@ -176,6 +176,11 @@ def test_row_51_the_control_group_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(_resources, "_CGROUP_LIMITS", (str(tmp_path / "max"),))
     monkeypatch.setattr(_resources, "_CGROUP_USAGES", (str(tmp_path / "current"),))
     assert _resources.available_memory() == 100_000
+    for said, free in (("inactive_file 300000\nother 1\n", 400_000), ("no number\n\n", 100_000)):
+        (tmp_path / "memory.stat").write_text(said)  # pages of files that were read are given back when asked for
+        assert _resources.available_memory() == free
+    (tmp_path / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 500000\n")  # of version 1
+    assert _resources.available_memory() == 600_000
     monkeypatch.setattr(_resources, "_CGROUP_LIMITS", (str(tmp_path / "unlimited"),))
     assert _resources.available_memory() > 100_000
 
