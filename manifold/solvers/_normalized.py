@@ -6,6 +6,7 @@ In: a graph. Out: S in an order of its own, products with it, and what bounds on
 from __future__ import annotations
 
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -29,7 +30,11 @@ class NormalizedAffinity:
     The nodes of a large graph stand in an `order` of their own, in which neighbours are near each other in memory:
     `entries`, its copy `matrix` on the backend, `weights` and `components` are in that order, and so is all that a
     solver computes. `inside` and `outside` take rows there and back; whoever calls a solver never meets it.
+
+    Systems I - a S have |a| < 1, so that they are regular: a bound that rounding has made infinite is a failure.
     """
+
+    is_regular: ClassVar[bool] = True
 
     def __init__(self, graph: Graph, backend: Backend, dtype: DTypeLike | None = None) -> None:
         self.graph, self.backend, self.n_nodes = graph, backend, graph.n_nodes

@@ -234,11 +234,9 @@ def solve_in_blocks(
     tiny = float(np.finfo(scores.values.dtype).tiny)  # a score below it may have been rounded to 0
     with np.errstate(over="ignore"):
         bound = np.where(scale > 0, bound * np.where(scale > 0, scale, 1.0) + tiny, 0.0)
-    # a residual that was measured, of a matrix that rounding may have made singular, says nothing of the scores
-    broken, converged = (
-        broken + np.isinf(bound) * np.isfinite(residual),
-        converged * (np.isfinite(bound) | np.isinf(residual)),
-    )
+    # a measured residual of a matrix that rounding may have made singular says nothing of the scores
+    lost = np.isinf(bound) & np.isfinite(residual) & system.is_regular
+    broken, converged = np.where(lost, 1, broken), np.where(lost, 0, converged)
     return Solution(
         scores=scores.values[:, 0] if single else scores.values,
         status=tuple(_verdict(*column, otherwise) for column in zip(converged, broken, finite, strict=True)),
