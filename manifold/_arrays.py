@@ -50,7 +50,7 @@ def as_array(x: object, name: str) -> AnyArray:
     >>> as_array(pd.Series([3, 1], index=[9, 4]), "ids").tolist()
     [3, 1]
     """
-    if _package(x) in FRAMES:
+    if is_frame(x):
         read = read_columns(x, name, texts=True)
         if read is not None:
             return read if isinstance(read, np.ndarray) else read.values
@@ -119,7 +119,7 @@ def as_table(x: object, name: str) -> Table:
     """
     if isinstance(x, Table):  # read already
         return x
-    read = read_columns(x, name) if _package(x) in FRAMES else None
+    read = read_columns(x, name) if is_frame(x) else None
     if isinstance(read, Table):
         return read
     values = _plain(x, name) if read is None else read
@@ -137,6 +137,15 @@ def is_tensor(x: object) -> bool:
     False
     """
     return _package(x) == "torch"
+
+
+def is_frame(x: object) -> bool:
+    """Return whether x is of a library of frames and columns.
+
+    >>> is_frame([1.0])
+    False
+    """
+    return _package(x) in FRAMES
 
 
 def _package(x: object) -> str:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from manifold._typing import Floats
+from manifold._typing import AnyArray, Floats
 from manifold.datasets._ground_truth import GroundTruth
 from manifold.errors import warn
 
@@ -191,7 +191,13 @@ def run_lines(ids: ArrayLike, scores: ArrayLike, *, queries: Iterable[object], t
     >>> list(run_lines([[7, -1]], [[0.5, float("nan")]], queries=["q"], tag="x"))
     ['q Q0 7 1 0.5 x\\n']
     """
-    names, values, words = np.asarray(ids), np.asarray(scores, dtype=np.float32), _words(queries, "queries")
+    names, words = _table(ids, "ids"), _words(queries, "queries")
+    if names.dtype.kind not in "iuUTO":
+        raise TypeError(f"ids must be integers or texts, got dtype {names.dtype}: 7.0 is the name of no item")
+    values = _table(scores, "scores")
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"scores must be numbers (q, m), got dtype {values.dtype}")
+    values = values.astype(np.float32)
     if names.shape != values.shape or names.ndim != 2 or len(names) != len(words):
         raise ValueError(
             f"ids {names.shape}, scores {values.shape} and {len(words)} queries: give (q, m) twice, and q names"
@@ -206,6 +212,15 @@ def run_lines(ids: ArrayLike, scores: ArrayLike, *, queries: Iterable[object], t
         descending = _strictly_descending(kept[None])[0]
         for rank, (item, score) in enumerate(zip(_words(row, f"ids of query {query!r}"), descending, strict=True), 1):
             yield f"{query} Q0 {item} {rank} {score!s} {tag}\n"
+
+
+def _table(given: object, name: str) -> AnyArray:
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise TypeError(f"{name} is a masked array with masked entries: fill them, {name}.filled(...), first")
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors of what NumPy has not
+        raise TypeError(f"{name} is {type(given).__name__}, which is no array (q, m): {error}") from None
 
 
 def _is_pad(item: object) -> bool:

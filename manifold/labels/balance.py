@@ -176,10 +176,10 @@ def check_priors(priors: ArrayLike, n_classes: int) -> Floats:
 
 def _checked(P: ArrayLike, priors: ArrayLike) -> tuple[AnyArray, Floats]:
     Q = as_array(P, "P")
-    Q = Q if Q.dtype.kind == "f" else as_numbers(Q, "P")
+    Q = Q if Q.dtype in (np.float32, np.float64) and Q.dtype.isnative else as_numbers(Q, "P")
     if Q.ndim < 2:
         raise ValueError(f"distributions must have shape (n, classes), got {Q.shape}")
-    return Q, check_priors(priors, Q.shape[-1])
+    return np.ascontiguousarray(Q), check_priors(priors, Q.shape[-1])
 
 
 def _means(P: AnyArray) -> Floats:

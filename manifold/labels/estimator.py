@@ -20,7 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from manifold._arrays import as_numbers
+from manifold._arrays import as_array, as_numbers, as_table, is_frame, is_tensor
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Mask, RandomState
 from manifold.errors import warn
@@ -240,7 +240,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             columns.n_features_in_ = graph.n_nodes
             return graph, None, columns
         # float64 first: whole numbers far from the origin are centred before they are rounded
-        points = point_set(validate_data(columns, X, dtype=(np.float64, np.float32)), self.metric)
+        points = point_set(validate_data(columns, _for_scikit_learn(X), dtype=(np.float64, np.float32)), self.metric)
         k = check_count(self.n_neighbors, "n_neighbors")
         others = min(k, max(points.X.shape[0] - 1, 1))
         neighbors = find_neighbors(
@@ -307,7 +307,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _mean_distributions(self, state: Fitted, X: object) -> tuple[Floats, Mask]:
         if state.near is None:
             return state.distributions(state.given_weights(X))
-        rows = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        rows = validate_data(self, _for_scikit_learn(X), dtype=(np.float64, np.float32), reset=False)
         return state.distributions(state.near.weights(state.near.points.asked(rows, "X")[0]))
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -362,6 +362,15 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model = cls(**settings)
         model._fitted = fitted
         return model
+
+
+def _for_scikit_learn(X: object) -> object:
+    """Return tensors, masked arrays and columns of lists as arrays; the others scikit-learn reads by itself."""
+    if is_tensor(X) or isinstance(X, np.ma.MaskedArray):
+        return as_array(X, "X")
+    table = as_table(X, "X") if is_frame(X) else None
+    # the names of columns are scikit-learn's to compare, and those of a frame of one column of lists are no names
+    return X if table is None or table.names is not None else table.values
 
 
 def _one_column(y: object) -> AnyArray:

@@ -26,6 +26,7 @@ from manifold.labels.certainty import class_weights
 from manifold.labels.propagation import propagate
 from manifold.labels.result import Propagation
 from manifold.labels.targets import encode, label_array
+from manifold.neighbors import point_set
 from manifold.solvers import Solver
 from manifold.storage import write_atomically
 
@@ -206,7 +207,8 @@ def pseudo_labels(
     """
     if previous is not None:
         _check_previous(previous, labels, unlabeled)
-    graph = build_graph(point_set(features, metric, name="features"), n_neighbors, metric=metric, gamma=gamma, edges="sum")
+    points = features if metric == "precomputed" else point_set(features, metric, name="features")
+    graph = build_graph(points, n_neighbors, metric=metric, gamma=gamma, edges="sum")
     result = propagate(
         graph,
         labels,

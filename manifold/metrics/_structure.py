@@ -58,7 +58,7 @@ def hubness(counts: ArrayLike) -> float:
     >>> round(hubness([0, 0, 1, 1, 2, 6]), 4)
     1.3746
     """
-    deviation = np.asarray(counts, dtype=np.float64)
+    deviation = _values(counts, name="counts").astype(np.float64)
     if deviation.size == 0:
         raise ValueError("counts is empty: give the count of at least one item, see k_occurrences")
     deviation = deviation - deviation.mean()
@@ -84,11 +84,12 @@ def normalized_mutual_information(
     >>> round(normalized_mutual_information([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]), 4)
     0.5158
     """
-    if np.shape(a) != np.shape(b) or np.ndim(a) != 1 or np.size(a) == 0:
-        raise ValueError(f"a {np.shape(a)} and b {np.shape(b)}: give two (n,) labellings of the same items")
+    one, other = _values(a, name="a"), _values(b, name="b")
+    if one.shape != other.shape or one.ndim != 1 or one.size == 0:
+        raise ValueError(f"a {one.shape} and b {other.shape}: give two (n,) labellings of the same items")
     if average not in ("arithmetic", "geometric"):
         raise ValueError(f"average={average!r} is unknown: use 'arithmetic' or 'geometric'")
-    rows, columns = _numbered(a, name="a"), _numbered(b, name="b")
+    rows, columns = _numbered(one, name="a"), _numbered(other, name="b")
     joint = np.unique(np.stack([rows, columns]), axis=1, return_counts=True)[1]
     h_a, h_b, h_ab = (_entropy(counts) for counts in (np.bincount(rows), np.bincount(columns), joint))
     if h_a == 0 or h_b == 0:
@@ -97,12 +98,21 @@ def normalized_mutual_information(
     return min(max((h_a + h_b - h_ab) / mean, 0.0), 1.0)  # rounding
 
 
-def _numbered(labels: ArrayLike, *, name: str) -> Ints:
+def _numbered(labels: AnyArray, *, name: str) -> Ints:
     """Return the number of each item's class."""
     try:
-        return np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int64)
+        return np.unique(labels, return_inverse=True)[1].astype(np.int64)
     except TypeError:
         raise TypeError(f"{name} holds labels of several kinds: give integers alone, or texts alone") from None
+
+
+def _values(given: ArrayLike, *, name: str) -> AnyArray:
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise TypeError(f"{name} is a masked array with masked entries: fill them, {name}.filled(...), first")
+    try:
+        return np.asarray(given)
+    except (TypeError, RuntimeError) as error:  # tensors of what NumPy has not, or with a gradient
+        raise TypeError(f"{name} is {type(given).__name__}, which is no array ({error})") from None
 
 
 def _entropy(counts: AnyArray) -> float:

@@ -67,7 +67,7 @@ class Shortlists:
             if name == "distances":
                 values = _of_distances(values, rows, fitted)
             values = np.where(rows >= 0, values.astype(np.float32), np.float32(-np.inf))
-        _check_similarities(values, fitted)
+        _check_similarities(values, fitted, name)
         stale = (np.atleast_2d(names), strange) if unknown == "behind" and strange.any() else None
         return cls(*_best_first(rows, values), single, stale)
 
@@ -142,11 +142,11 @@ def _of_distances(distances: Floats, rows: Ints, fitted: Fitted) -> Floats:
     return 1 - distances if metric == "cosine" else -distances * distances
 
 
-def _check_similarities(values: AnyArray, fitted: Fitted) -> None:
+def _check_similarities(values: AnyArray, fitted: Fitted, name: str) -> None:
     """Raise ValueError for NaN and infinity, and for what the metric of the collection cannot give: distances, say."""
     bad = np.flatnonzero((np.isnan(values) | (values == np.inf)).any(axis=1))
     if bad.size:
-        raise ValueError(f"similarities hold NaN or infinity in query {bad[0]}")
+        raise ValueError(f"{name} hold NaN or infinity in query {bad[0]}")
     listed, metric = values[np.isfinite(values)], fitted.settings.affinity.metric
     known = fitted.points is not None or fitted.neighbors is not None or fitted.graph.facts.get("metric") == metric
     if not known or not listed.size:  # of a graph made elsewhere, similarities are what they are

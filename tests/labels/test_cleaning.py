@@ -154,7 +154,6 @@ def test_unlabelled_and_wholly_clean_classes(rng):
     [
         ({"relevance": "magic"}, "relevance must be one of"),
         ({"labels": np.zeros(5, dtype=int)}, r"labels must be integers \(20,\)"),
-        ({"labels": np.zeros(20)}, "labels must be integers"),
         ({"clean": np.zeros(20)}, "clean must be booleans"),
         ({"clean": np.zeros(20, dtype=bool)}, "class 0 has no clean example"),
         ({"noise_weight": 0.0}, "noise_weight must be a positive number"),
@@ -164,6 +163,11 @@ def test_what_cannot_be_cleaned_is_refused(rng, change, match):
     settings = {"labels": np.zeros(20, dtype=int), "clean": np.arange(20) < 3} | change
     with pytest.raises(ValueError, match=match):
         clean_labels(rng.standard_normal((20, 4)), **settings)
+
+
+def test_classes_of_clean_labels_are_whole_numbers(rng):
+    with pytest.raises(TypeError, match="labels must hold integers, got dtype float64"):
+        clean_labels(rng.standard_normal((20, 4)), np.zeros(20), np.arange(20) < 3)
 
 
 def three_clusters(rng, n=60):

@@ -81,7 +81,7 @@ def test_small_classes_are_left_out():
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"labels": [0.5, 1.0]}, ValueError, "labels must be integers"),
+        ({"labels": [0.5, 1.0]}, TypeError, "labels must hold integers"),
         ({"labels": [[0, 1]]}, ValueError, "labels must be integers"),
         ({"n_episodes": 0}, ValueError, "n_episodes must be at least 1"),
         ({"n_shots": 1.0}, TypeError, "n_shots must be an integer"),
