@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from manifold._resources import require_memory
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import Backend, get_backend
 from manifold.graph import Graph
@@ -27,6 +28,7 @@ from manifold.ranking.seeds import query_seeds
 from manifold.ranking.tuning import Tuning
 from manifold.solvers import Prepared, Solution, get_solver, report_failures
 
+_ANSWER, _ADAPTED = 24, 64  # bytes that an answer takes at the peak, beside its name
 _OCTAVES = 511  # that degree^p may span on either side of 1: half of float64's, the other half is for the scores
 
 Similarities = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -209,6 +211,10 @@ class Fitted:
     ) -> Ranking:
         """Rank for seeds, put the lists in the order that the settings ask for, and name the items."""
         check_slack(task.slack)
+        q, adapted = seeds.shape[1], self.settings.adaptation is not None
+        each = (_ADAPTED if adapted else _ANSWER) + self.ids.values.itemsize
+        purpose, cure = f"{task.k} answers to each of {q} queries", "ask for fewer, or for some queries at a time"
+        require_memory(q * task.k * each, purpose=purpose, cure=cure)
         rows, scores, slack, diagnostics = self.ranker.rank(seeds, task)
         report_failures(diagnostics, self.settings.on_failure)
         kept, adaptation = np.zeros(rows.shape[0], dtype=np.int64), self.settings.adaptation

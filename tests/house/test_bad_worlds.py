@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import GRAPHS, SOLVERS, dense_scores, make_graph, some_seeds
+from memory import peak_over_forecast
 from threadpoolctl import threadpool_limits
 
 import manifold as mf
@@ -22,6 +23,7 @@ from manifold.backends import get_backend
 from manifold.backends._scipy import ScipyBackend
 from manifold.datasets import digits
 from manifold.errors import ManifoldWarning, MemoryBudgetError
+from manifold.ranking import _fitted
 from manifold.solvers import Status
 
 SEARCHES = {
@@ -146,6 +148,21 @@ def test_row_51_what_would_not_fit_is_refused_with_the_block_that_would(monkeypa
     ):
         with pytest.raises(MemoryBudgetError, match=what):
             work()
+
+
+@pytest.mark.parametrize("ids", [None, [f"document {i:012}" for i in range(190)]], ids=["integers", "texts"])
+@pytest.mark.parametrize("settings", [{}, {"preset": "adaptive"}, {"solver": "index"}], ids=str)
+def test_row_51_the_forecast_of_answers_is_near_their_peak(monkeypatch, collection, settings, ids):
+    X, _ = collection
+    search = mf.ManifoldSearch(n_neighbors=5, on_failure="ignore", **settings).fit(X[:190], ids)
+    Q = np.tile(X[:190], (20, 1))
+    search.search(Q[:3], k=3)
+    spent = peak_over_forecast(lambda: search.search(Q, k=190), monkeypatch, _fitted)
+    assert 0.5 < spent < 1.6  # a few MB of the search stand beside these 722,000 answers
+    monkeypatch.undo()
+    monkeypatch.setattr(_resources, "available_memory", lambda: 10_000_000)
+    with pytest.raises(MemoryBudgetError, match=r"190 answers to each of 3800 queries needs about .*: ask for fewer"):
+        search.search(Q, k=190)
 
 
 def test_row_51_the_setting_that_is_named_fits_and_the_next_does_not(monkeypatch, collection):
