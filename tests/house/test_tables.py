@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -93,3 +94,17 @@ def test_figures_of_one_list(row):
     name, value = FIGURE_CASES[row]
     truth = mf.datasets.GroundTruth("one", {"relevant": [["b", "d", "f"]]})
     assert metrics.evaluate([list("abcde")], truth, figures=[name])["all"][name] == pytest.approx(value, abs=1e-12)
+
+
+def test_every_fault_that_strangers_met_has_tests():
+    folder = Path(__file__).parents[1]
+    table = (folder / "README.md").read_text().split("## Faults that strangers met")[1]
+    rows = re.findall(r"^\| ([a-z].*) \| (`.*`) \|$", table, re.MULTILINE)
+    assert len(rows) >= 30
+    assert len(rows) == table.count("\n| ") - 2  # all but the head of the table
+    assert len({kind for kind, _ in rows}) == len(rows)
+    for kind, named in rows:
+        pairs = re.findall(r"`(\w+/test_\w+\.py)` `(test_\w+)`", named)
+        assert len(pairs) == named.count(", ") + 1, kind
+        for file, prefix in pairs:
+            assert re.search(rf"^ *def {prefix}", (folder / file).read_text(), re.MULTILINE), (kind, file, prefix)
