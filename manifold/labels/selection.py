@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from manifold._arrays import as_array, as_table
-from manifold._checks import check_count, check_features
+from manifold._checks import check_count, read_features
 from manifold._typing import AnyArray, Floats, Ints, Mask, RandomState
 from manifold.backends import get_backend
 from manifold.errors import ManifoldDeprecationWarning, warn
@@ -132,8 +132,10 @@ def _greedy_reach(graph: Graph, known: Mask, budget: int, *, filter: Filter, sol
     return chosen
 
 
+@np.errstate(under="ignore")
 def _greedy_cover(graph: Graph, known: Mask, budget: int, features: ArrayLike | None) -> Ints:
-    X = check_features(_require(features, graph, "features", cure="the points of the graph"), "features")
+    given = _require(features, graph, "features", cure="the points of the graph")
+    X = _comparable(read_features(given, "features", centred=True).rows)
     squares = np.einsum("nd,nd->n", X, X)
 
     def distances(i: int) -> AnyArray:
@@ -149,6 +151,14 @@ def _greedy_cover(graph: Graph, known: Mask, budget: int, features: ArrayLike | 
         known[chosen[t]] = True
         np.minimum(nearest, distances(chosen[t]), out=nearest)
     return chosen
+
+
+def _comparable(X: AnyArray) -> AnyArray:
+    """Return points around their mean in a unit of their own size: squares keep what differs, and stay in range."""
+    around = X - X.mean(axis=0, dtype=np.float64)
+    exponent = int(np.frexp(np.abs(around).max(initial=0))[1])
+    scaled: AnyArray = np.ldexp(around, -exponent)
+    return scaled.astype(np.float32)
 
 
 def _least(values: AnyArray, graph: Graph, known: Mask) -> int:

@@ -157,7 +157,9 @@ def _listed(labels: object) -> object:
         labels = labels[labels.columns[0]]
     exact = {"pandas": "tolist", "polars": "to_list", "pyarrow": "to_pylist"}.get(library, "")
     plain = library == "pandas" and isinstance(getattr(labels, "dtype", None), np.dtype)
-    return labels if plain or not hasattr(labels, exact) else list(getattr(labels, exact)())
+    if plain or not hasattr(labels, exact) or (library == "pyarrow" and hasattr(labels, "columns")):
+        return labels  # tables are read as such
+    return list(getattr(labels, exact)())
 
 
 def _kept(values: AnyArray, given: Sequence[object]) -> bool:

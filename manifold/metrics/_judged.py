@@ -120,7 +120,10 @@ def as_rows(ranking: ArrayLike, *, name: str) -> AnyArray:
 def _ids(collection: object, name: str) -> AnyArray:
     """Return the ids (r,) of one query; one text or one number is one id."""
     if isinstance(collection, Iterable) and not isinstance(collection, str | np.ndarray):
-        collection = list(collection)  # a set, a view of a mapping, a frame's column: by place
+        to_list = getattr(collection, "to_pylist", None)  # a column of Arrow holds scalars of its own
+        collection = list(
+            collection if to_list is None else to_list()
+        )  # a set, a view of a mapping, a column: by place
     return as_ids(collection, name=name).ravel()
 
 
@@ -134,6 +137,14 @@ def as_ids(values: object, *, name: str) -> AnyArray:
         raise TypeError(f"{name} is a masked array with masked entries: fill them, {name}.filled(-1), first")
     try:
         ids: AnyArray = np.asarray(values)
+        if (
+            ids.dtype.kind == "O"
+            and ids.ndim == 1
+            and all(isinstance(row, list | np.ndarray) for row in ids)
+            and ids.size
+        ):
+            values = ids.tolist()  # a column of lists
+            ids = np.asarray(values)
         if ids.dtype.kind in "fUST" and not (isinstance(values, np.ndarray) and ids.dtype.kind == "U"):
             ids = np.asarray(values, dtype=object)  # what NumPy made one kind of may have been several
     except ValueError:

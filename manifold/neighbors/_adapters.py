@@ -100,9 +100,18 @@ def from_distances(distances: object, I: object, *, metric: str) -> Neighbors:  
     if least < -_BEYOND or (metric == "cosine" and most > 2 + _BEYOND):
         allowed = "at least 0" if metric == "euclidean" else "in [0, 2], as 1 - cosine"
         raise ValueError(f"distances must be {allowed}, got {least:.4g}..{most:.4g}: pass D, if they are similarities")
-    with np.errstate(over="ignore", under="ignore"):  # what float32 does not hold is refused with its row
+    if metric == "euclidean":
+        _check_squares(most, "distances")
+    with np.errstate(under="ignore"):  # of small ones beside large
         similarities = 1 - values if metric == "cosine" else -(values**2)
     return _from_lists(ids, similarities, metric=metric, method="given (distances, I)")
+
+
+def _check_squares(most: float, name: str) -> None:
+    """Raise ValueError where squares of distances up to `most` are all lost to float32, or beyond it."""
+    least, largest = 1e-12, 1e19
+    if most and not least <= most <= largest:
+        raise ValueError(f"{name} holds distances up to {most:.1e}, whose squares leave float32: rescale them")
 
 
 def _pair(values: object, ids: object, name: str, metric: str) -> tuple[Floats, AnyArray]:
@@ -149,6 +158,8 @@ def from_sklearn(graph: sparse.csr_array, *, metric: str = "euclidean") -> Neigh
     csr = _real_csr(graph, "graph")
     if csr.nnz and not csr.data.min() >= 0:
         raise ValueError(f"graph holds a distance of {csr.data.min()}: distances are >= 0 and not NaN")
+    if metric == "euclidean":
+        _check_squares(csr.data.max(initial=0), "graph")
     csr.data = -(csr.data**2) if metric == "euclidean" else 1 - csr.data
     return _from_csr(csr, metric=metric, method="given scikit-learn graph")
 

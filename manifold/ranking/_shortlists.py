@@ -104,6 +104,8 @@ def _rectangular(ids: object, values: object, name: str) -> tuple[object, object
     names, numbers = _as_lists(ids), _as_lists(values)
     if names is None and numbers is None:
         return ids, values
+    if names is None or numbers is None:  # one side is a column of lists, the other a table
+        names, numbers = _as_lists(ids, always=True), _as_lists(values, always=True)
     if names is None or numbers is None or list(map(len, names)) != list(map(len, numbers)):
         raise ValueError(f"ids and {name} must share a shape (q, m), or the length of each list where those differ")
     longest = max(map(len, names))
@@ -113,15 +115,16 @@ def _rectangular(ids: object, values: object, name: str) -> tuple[object, object
     )
 
 
-def _as_lists(table: object) -> list[list[object] | tuple[object, ...] | AnyArray] | None:
-    """Return the rows of a table that has rows of different lengths; None for any other."""
+def _as_lists(table: object, *, always: bool = False) -> list[list[object] | tuple[object, ...] | AnyArray] | None:
+    """Return the rows of a column of lists, or of a table whose rows differ in length; None for any other."""
     if isinstance(table, np.ndarray) or hasattr(table, "to_numpy"):
         array = np.asarray(table)
-        table = array.tolist() if array.dtype.kind == "O" and array.ndim == 1 else None
+        column = array.dtype.kind == "O" and array.ndim == 1
+        always, table = always or column, array.tolist() if column or always else None
     if not isinstance(table, list | tuple) or not table:
         return None
     rows = [row for row in table if isinstance(row, list | tuple | np.ndarray)]
-    return rows if len(rows) == len(table) and len(set(map(len, rows))) > 1 else None
+    return rows if len(rows) == len(table) and (always or len(set(map(len, rows))) > 1) else None
 
 
 def _numbers(given: object, name: str) -> Floats:

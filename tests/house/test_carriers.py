@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import manifold as mf
-from manifold import datasets, evaluation, labels, matching, metrics, neighbors, plotting, ranking, reranking
+from manifold import datasets, evaluation, labels, matching, metrics, neighbors, ranking, reranking
 from manifold.errors import ManifoldWarning
 from manifold.labels import few_shot
 
@@ -98,9 +98,9 @@ def by_pandas(values, convert=lambda x: x, index=None):
 
 
 def arrow_backed(made):
-    names = {np.dtype("i8"): "int64[pyarrow]", np.dtype("f8"): "double[pyarrow]", np.dtype("f4"): "float[pyarrow]"}
+    names = {np.dtype("i8"): "int64[pyarrow]", np.dtype("f8"): "double[pyarrow]", np.dtype("?"): "bool[pyarrow]"}
     kinds = [made.dtype] if made.ndim == 1 else list(made.dtypes)
-    return made.astype("string[pyarrow]" if kinds[0].kind not in "iuf" else names[kinds[0]])
+    return made.astype(names.get(kinds[0], "string[pyarrow]"))
 
 
 def by_polars(values):
@@ -308,7 +308,7 @@ DOORS = {
     "rerank distances": ("distances", 1 - CLOSE, lambda x: ranked(SEARCH.rerank(SHORT, distances=x, k=3))),
     "similar": ("ids", NAMES[:4], lambda x: ranked(SEARCH.similar(x, 5))),
     "similar texts": ("ids", TEXTS[:4], lambda x: ranked(TEXT_SEARCH.similar(x, 5))),
-    "add X": ("X", X[:2], lambda x: grown(x)),
+    "add X": ("X", X[:2], grown),
     "add ids": ("ids", np.array([7, 9]), lambda x: grown(ids=x)),
     "remove": ("ids", NAMES[:3], without),
     "explain": ("query", X[2], explained),
@@ -420,7 +420,7 @@ DOORS = {
     "verified ids": ("ids", RANKED, lambda x: (verified(x),)),
     "verified similarities": ("similarities", RANKED * 0.25, lambda x: (verified(similarities=x),)),
     "verified scores": ("verification", RANKED * 2, lambda x: (verified(scores=x),)),
-    "compare X": ("X", X, lambda x: compared(x)),
+    "compare X": ("X", X, compared),
     "compare queries": ("queries", X[:4], lambda x: compared(queries=x)),
     "run_lines ids": ("ids", RANKED, lambda x: (lines(x),)),
     "run_lines text ids": ("ids", TEXTS[RANKED], lambda x: (lines(x),)),
@@ -437,13 +437,27 @@ def cells():
                 yield pytest.param(door, carrier, carried, id=f"{door}-{carrier}")
 
 
-PLAIN, REFUSED = {}, set()
+PLAIN = {}
 # what is masked in lists of ids is no id; beside an id it is refused, or its number is not looked at
 MISSING = {
     "rerank ids": lambda x: np.where(masked(x).mask, -1, x),
     "rerank one list of ids": lambda x: np.where(masked(x).mask, -1, x),
     "rerank text ids": lambda x: np.where(masked(x).mask, "", x),
 }
+
+
+def may_be_refused(door, carrier, kind):
+    """Return whether a refusal is what a door says of a carrier: all others are to be read."""
+    inexact = any(carrier.endswith(end) for end in (" f2", " f4", " f8", ">f8", " g", " bf16", " grad"))
+    return (
+        carrier == "masked"
+        or (kind in "iu" and inexact)  # floats are no ids, and no classes of those who count from 0
+        or (carrier == "object" and kind != "U")  # what may hold anything is no array of numbers
+        or (door.startswith("run_lines") and ("of lists" in carrier or carrier in NO_TABLES))
+    )
+
+
+NO_TABLES = ("pandas nullable", "pandas arrow", "tensor bf16", "tensor grad", "torch bf16", "torch grad")
 
 
 @pytest.mark.parametrize(("door", "carrier", "carried"), list(cells()))
@@ -456,8 +470,9 @@ def test_a_carrier_gives_the_plain_answer_or_is_refused(door, carrier, carried):
             warnings.filterwarnings("ignore", "[a-zA-Z]+ has dtype", ManifoldWarning)
             found = call(carried)
     except (TypeError, ValueError) as error:
-        assert re.match(rf"{name}\b", str(error)), f"{type(error).__name__}: {error}"
-        REFUSED.add((door, carrier))
+        words = str(error)
+        if not (re.match(rf"{name}\b", words) and may_be_refused(door, carrier, values.dtype.kind)):
+            raise
         return
     assert carrier != "masked" or door in MISSING, "what is masked was read"
     expected = call(MISSING[door](values)) if carrier == "masked" else PLAIN[door]
