@@ -145,6 +145,8 @@ class ScipyBackend(Sweeps):
         if kernels is not None:
             compiled: Floats = kernels.column_dots(x, y)
             return compiled
+        if x.shape[1] == 1:
+            return _one_column_dot(x, y)
         n, q = x.shape
         head = n - n % _DOT_BLOCK
         shape = (-1, _DOT_BLOCK, q)
@@ -202,6 +204,20 @@ class ScipyBackend(Sweeps):
         True
         """
         return _resources.available_memory()
+
+
+def _one_column_dot(x: AnyArray, y: AnyArray) -> Floats:
+    """Return the inner product of single columns, added up as beside others: NumPy adds up one alone in another order.
+
+    Blocks of rows stand side by side as columns do; what fills no two blocks is met twice.
+    """
+    head = len(x) - len(x) % _DOT_BLOCK
+    sides = [np.ascontiguousarray(z[:head].reshape(-1, _DOT_BLOCK).T) for z in (x, y)]
+    sides = [np.repeat(z, 2, axis=1) if z.shape[1] == 1 else z for z in sides]
+    blocks = np.einsum("ib,ib->b", *sides)[: head // _DOT_BLOCK]
+    rest = np.einsum("ij,ij->j", np.repeat(x[head:], 2, axis=1), np.repeat(y[head:], 2, axis=1))[:1]
+    total: Floats = np.cumsum(np.append(0.0, blocks))[-1:] + rest  # one after another, as rows of a table are
+    return total
 
 
 @cache

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from manifold._typing import Floats, Ints
+from manifold._typing import Floats, Ints, Mask
 from manifold.backends import Array, Backend, rounding_unit
 from manifold.solvers._series import Series
 from manifold.solvers.base import Callback, Snapshot
@@ -35,30 +35,29 @@ class Basis:
     def combine(self, weights: Floats, backend: Backend) -> Array:
         """Return, for each column, the sum of basis vectors weighted by a column of (m, q): (n, q)."""
         (_, _, vectors), needed = self.chunks[0], int(np.flatnonzero(weights.any(axis=1)).max(initial=0)) + 1
-        out = None
+        out = backend.xp.zeros((self.length.size, vectors.shape[2]), dtype=vectors.dtype)
         for columns, first, vectors in self.chunks:
             if first >= needed:
                 break
-            z = weights[first : min(first + vectors.shape[1], needed), columns].T[:, None, :]
+            z = weights[first : min(first + vectors.shape[1], needed), columns].T
             z = backend.asarray(np.ascontiguousarray(z), dtype=vectors.dtype)
-            part = backend.xp.matmul(z, vectors[:, : z.shape[2]])[:, 0]
-            if out is None:  # the first chunk holds all columns
-                out = part
-            elif columns.size == self.length.size:
+            # vector after vector: a matrix product adds them up in an order that depends on how many there are
+            part = backend.xp.einsum("qm,qmn->qn", z, vectors[:, : z.shape[1]])
+            if columns.size == self.length.size:
                 out += part
             else:
                 out[backend.asarray(columns)] += part
-        return backend.xp.asarray(out).T
+        return out.T
 
     def cut(self, z: Floats, unit: float) -> tuple[Floats, Floats]:
-        """Return weights without the last vectors, where they all are below rounding, and the sum that was cut.
+        """Return weights without the last ones of each column, below rounding together, and the sum that was cut.
 
         A filter smoother than the one a basis was grown for needs fewer vectors: this is what makes it cheaper.
         """
         beyond = np.cumsum(np.abs(z)[::-1], axis=0)[::-1]
-        keep = (beyond > unit * beyond[0]).any(axis=1)
-        lost: Floats = np.where(keep[:, None], 0.0, np.abs(z)).sum(axis=0)
-        return np.where(keep[:, None], z, 0.0), lost
+        keep = beyond > unit * beyond[0]  # each column by itself, whatever stands beside it
+        lost: Floats = np.where(keep, 0.0, np.abs(z)).sum(axis=0)
+        return np.where(keep, z, 0.0), lost
 
     def times_tridiagonal(self, z: Floats) -> Floats:
         """Return T z for each column of z (m, q)."""
@@ -159,7 +158,7 @@ class BasisGrowth:
             if callback is not None:
                 callback(Snapshot(columns[self.which], self.m, backend.to_host(shortfall)))
             if 2 * going.sum() <= going.size:  # half of the block is done: go on with the other half alone
-                self._close()
+                self._part(going)
                 if not going.any():
                     break
                 kept = backend.asarray(np.flatnonzero(going))
@@ -180,10 +179,20 @@ class BasisGrowth:
         _, first, vectors = self.chunks[-1]
         vectors[:, self.m - first] = self.v.T
 
-    def _close(self) -> None:
-        """Cut the chunk in work to what is filled."""
-        columns, first, vectors = self.chunks[-1]
-        self.chunks[-1] = (columns, first, vectors[:, : self.m - first])
+    def _part(self, going: Mask) -> None:
+        """Split the chunk in work: columns that are done leave with what is filled, the others take theirs along.
+
+        So every column has the same chunks in any company, and is added up in the same order.
+        """
+        columns, first, vectors = self.chunks.pop()
+        done, kept = (self.backend.asarray(np.flatnonzero(which)) for which in (~going, going))
+        filled = vectors[:, : self.m - first]
+        self.chunks.append((columns[~going], first, self.xp.take(filled, done, axis=0)))
+        if going.any():
+            self.require(_CHUNK * int(going.sum()))
+            chunk = self.xp.empty((int(going.sum()), *vectors.shape[1:]), dtype=vectors.dtype)
+            chunk[:, : self.m - first] = self.xp.take(filled, kept, axis=0)
+            self.chunks.append((columns[going], first, chunk))
 
     def _step(self, budget: int) -> Array:
         """Add a vector to every basis; return what the columns are stopped on."""

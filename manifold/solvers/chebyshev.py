@@ -121,7 +121,9 @@ class PreparedChebyshev(Prepared):
             if callback is not None and k % self.system.backend.check_every == 0:
                 callback(Snapshot(columns, k, np.full(columns.size, promise[k])))
 
-        for series, first in zip(self.parts, _expansions(self.system, self.parts, y, self.degree, show), strict=True):
+        for series, first in zip(
+            self.parts, _expansions(self.system, self.parts, y, self.degree, show=show), strict=True
+        ):
             x, enough = first, self.degree >= series.least_degree(self.settings.rtol)
             relative, part = self._theory(series, length)
             if series.a is not None:
@@ -166,14 +168,17 @@ def corrected(
         return norm / xp.where(length > 0, length, 1.0), bound, residual
 
     relative, bound, residual = judge(x)
-    steps, before = xp.zeros(length.shape, dtype=np.int64), np.inf
+    steps, before = xp.zeros(length.shape, dtype=np.int64), np.full(length.shape, np.inf)
     for _ in range(_REFINEMENTS):
-        short = eligible & (relative > rtol)
-        worst = float(S.backend.to_host(xp.where(short, relative, 0.0).max()))
-        if not rtol < worst < before:
+        now = S.backend.to_host(xp.where(eligible, relative, 0.0))
+        going = (rtol < now) & (now < before)
+        if not going.any():
             break
-        degree, before = series.least_degree(rtol / (2 * worst)), worst
-        (more,) = _expansions(S, (series,), residual / kind(series.w), degree)
+        # each column by its own degree, whatever stands beside it
+        needed = [series.least_degree(rtol / (2 * r)) if go else 0 for r, go in zip(now, going, strict=True)]
+        degrees, before = np.array(needed), np.where(going, now, 0.0)
+        short, degree = S.backend.asarray(going), S.backend.asarray(degrees)
+        (more,) = _expansions(S, (series,), residual / kind(series.w), degrees.max(), degrees=degrees)
         better = x + xp.where(short, more, 0)
         fresh, closer, left = judge(better)
         take = fresh < relative
@@ -184,14 +189,24 @@ def corrected(
 
 
 def _expansions(
-    S: NormalizedAffinity, parts: tuple[Series, ...], y: Array, degree: int, show: Callable[[int], None] | None = None
+    S: NormalizedAffinity,
+    parts: tuple[Series, ...],
+    y: Array,
+    degree: int,
+    *,
+    show: Callable[[int], None] | None = None,
+    degrees: Ints | None = None,
 ) -> list[Array]:
-    """Return, for each series, the sum of c_k T_k(S) y, k <= degree: one recurrence serves them all."""
+    """Return, for each series, the sum of c_k T_k(S) y, k <= degree: one recurrence serves them all.
+
+    With `degrees` (q,) each column has an end of its own.
+    """
     backend, coefficients = S.backend, [series.coefficients[: degree + 1] for series in parts]
     q = y.shape[1]
     width = backend.block_width(S.n_nodes, q)
     if width > q:  # a block of more columns costs no more
         y = backend.xp.take(y, backend.asarray(np.resize(np.arange(q), width)), axis=1)
+    ends = None if degrees is None else np.resize(degrees, width)
     sums = [y.dtype.type(c[0]) * y for c in coefficients]
     before, T = None, y
     for k in range(1, degree + 1):
@@ -199,7 +214,7 @@ def _expansions(
         before, T = T, backend.spmm(S.matrix, T, a=1.0 if k == 1 else 2.0, c=-1.0, other=before, out=out)
         for total, c in zip(sums, coefficients, strict=True):
             if k < len(c) and c[k]:
-                backend.axpy(total, T, c[k])
+                backend.axpy(total, T, c[k] if ends is None else backend.asarray(np.where(k <= ends, c[k], 0.0)))
         if show is not None:
             show(k)
     return sums if width == q else [backend.xp.ascontiguousarray(total[:, :q]) for total in sums]

@@ -9,9 +9,10 @@ from cases import SOLVERS as CASES
 from hunt import exact_scores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from scipy.special import ive
 
-from manifold import Diffusion, DiffusionIndex, Heat, Polynomial, diffuse, graph_from_affinity
+from manifold import Diffusion, DiffusionIndex, Heat, Polynomial, RegularizedDiffusion, diffuse, graph_from_affinity
 from manifold.backends import get_backend
 from manifold.errors import ConvergenceWarning, ManifoldWarning
 from manifold.solvers import (
@@ -202,3 +203,38 @@ def test_work_without_an_end_is_refused_by_name():
         expand(Polynomial((1.0,) * 70_000), "chebyshev")
     with pytest.raises(ValueError, match=r"Heat\(t=1000000000000.0\) needs a series of degree .*solver='direct'"):
         expand(Heat(1e12), "lanczos")
+
+
+SAME_BITS = [ConjugateGradient, PowerIteration, Chebyshev, Lanczos]
+
+
+@pytest.mark.parametrize("solver", SAME_BITS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("n", [40, 512, 700, 5000, 9000])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_column_has_the_same_bits_in_any_company(solver, n, dtype):
+    """Single precision at a tolerance that only corrections reach, columns that are done early and late."""
+    rng = np.random.default_rng(n)
+    i = np.repeat(np.arange(n), 4)
+    A = sparse.csr_array((rng.random(i.size), (i, (i + rng.integers(1, 30, i.size)) % n)), shape=(n, n))
+    graph = graph_from_affinity(A + A.T).astype(DTYPES[dtype])
+    Y = np.zeros((n, 24))
+    Y[rng.integers(0, n, 24), np.arange(24)] = 1
+    Y[:, 3] = np.sqrt(graph.degrees)  # done at once
+    Y[:, 7] = rng.random(n)
+    Y[:, 9] = 0
+    for rtol, filter in ((1e-2, Diffusion(0.9)), (1e-5, Diffusion(0.99)), (1e-5, RegularizedDiffusion(0.9))):
+        prepared = solver(rtol=rtol).prepare(graph, filter, get_backend("scipy"))
+        together = prepared.solve(Y)
+        for part in ([0], [3], [7], [23], [5, 6], [3, 9, 11]):
+            some = prepared.solve(Y[:, part])
+            np.testing.assert_array_equal(some.scores, together.scores[:, part])
+            np.testing.assert_array_equal(some.n_iter, together.n_iter[part])
+
+
+def test_an_inner_product_is_added_up_alike_alone_and_beside_others(rng):
+    backend = get_backend("scipy")
+    for n in (1, 5, 300, 512, 513, 1024, 4000, 8191):
+        for dtype in DTYPES.values():
+            x, y = (rng.standard_normal((n, 9)).astype(dtype) for _ in range(2))
+            alone = [backend.column_dots(x[:, j : j + 1].copy(), y[:, j : j + 1].copy())[0] for j in range(9)]
+            assert alone == backend.column_dots(x, y).tolist()
