@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from manifold._typing import Facts, Floats
+from manifold._typing import AnyArray, Facts, Floats
 from manifold.metrics import _figures as table
 from manifold.metrics._judged import Relevance, judge, known_mean
 from manifold.metrics._retrieval import Interpolation
@@ -33,15 +33,29 @@ class Judgements(Protocol):
         """Return (relevant, junk) of each query."""
 
 
+@runtime_checkable
+class Named(Protocol):
+    """Lists with the names of their queries, as `datasets.read_run` returns them."""
+
+    @property
+    def queries(self) -> Sequence[object]:
+        """Names (q,), one a list."""
+
+    @property
+    def ids(self) -> AnyArray:
+        """Lists (q, m), best first."""
+
+
 def evaluate(
-    ranking: ArrayLike, truth: Judgements, *, figures: Sequence[str] | None = None
+    ranking: ArrayLike | Named, truth: Judgements, *, figures: Sequence[str] | None = None
 ) -> dict[str, dict[str, float]]:
     """Return the figures of a ranking by a ground truth, as means over the queries that have relevant items.
 
     Parameters
     ----------
     ranking : (q, m) ids
-        Best first; -1 or "" pads a short row. Items asked with are left out of their own rows.
+        Best first; -1 or "" pads a short row. Items asked with are left out of their own rows. A run of
+        `datasets.read_run` is put in the order of the queries of the truth, by name.
     truth : GroundTruth
         See `datasets.ground_truth`. Its interpolation is that of the mAP.
     figures : names, optional
@@ -56,7 +70,7 @@ def evaluate(
     Raises
     ------
     ValueError, TypeError
-        For an unknown figure, and for a ranking that does not fit the truth.
+        For an unknown figure, and for a ranking that does not fit the truth, or a run of other queries.
 
     Notes
     -----
@@ -82,7 +96,7 @@ if evaluate.__doc__:  # python -OO has none
 
 
 def evaluate_queries(
-    ranking: ArrayLike, truth: Judgements, *, figures: Sequence[str] | None = None
+    ranking: ArrayLike | Named, truth: Judgements, *, figures: Sequence[str] | None = None
 ) -> dict[str, dict[str, Floats]]:
     """Return the figures of every query, (q,) each, NaN without relevant items; arguments and errors as for `evaluate`.
 
@@ -92,17 +106,34 @@ def evaluate_queries(
     >>> evaluate_queries([[7, 1, 2], [1, 7, 2]], GroundTruth("two", {"relevant": [[7], [7]]}))
     {'all': {'mAP': array([1. , 0.5])}}
     """
+    lists = _in_order(ranking, truth) if isinstance(ranking, Named) else ranking
     names = truth.figures if figures is None else [figures] if isinstance(figures, str) else figures
     chosen = {name: table.parse(name) for name in names}
     values = {}
     for setting in truth.settings:
         relevant, junk = truth.judgements(setting)
-        judged = list(judge(ranking, relevant, junk))  # lists are looked up once for all figures
+        judged = list(judge(lists, relevant, junk))  # lists are looked up once for all figures
         values[setting] = {
             name: np.array([asked.of_query(j, truth.interpolation) for j in judged], dtype=np.float64)
             for name, asked in chosen.items()
         }
     return values
+
+
+def _in_order(run: Named, truth: Judgements) -> AnyArray:
+    """Return the lists of a run in the order of the queries of the truth; by place where the truth has no names."""
+    wanted = list(getattr(truth, "queries", ()))
+    if not wanted:
+        return run.ids
+    rows = {name: row for row, name in enumerate(run.queries)}
+    for names, known, what in ((wanted, rows, "lacks"), (rows, {*wanted}, "has, and the truth does not,")):
+        strange = [name for name in names if name not in known]
+        if strange:
+            raise ValueError(
+                f"the run {what} {len(strange)} of the queries, first {strange[0]!r}: evaluate those that both have, "
+                "run.ids[rows] and truth.take(rows)"
+            )
+    return run.ids[[rows[name] for name in wanted]]
 
 
 def list_depth(figures: Sequence[str]) -> int | None:

@@ -394,3 +394,19 @@ class TestMutualInformation:
     def test_labels_of_two_kinds_are_named(self):
         with pytest.raises(TypeError, match="b holds labels of several kinds"):
             metrics.normalized_mutual_information([1, 2], ["a", None])
+
+
+def test_a_run_is_judged_by_the_names_of_its_queries():
+    """Lists by place would be judged by what other queries should find."""
+    truth = datasets.GroundTruth("two", {"relevant": [["b"], ["c"]]}, queries=("q1", "q2"))
+    run = datasets.trec.Run(("q2", "q1"), np.array([["c", "b"], ["a", "b"]]), np.array([[2.0, 1.0], [2.0, 1.0]]))
+    assert metrics.evaluate_queries(run, truth, figures=["mAP"])["all"]["mAP"].tolist() == [0.5, 1.0]
+    assert metrics.evaluate(run, truth, figures=["hit@1"]) == {"all": {"hit@1": 0.5}}
+    unnamed = datasets.GroundTruth("two", {"relevant": [["b"], ["c"]]})
+    assert metrics.evaluate_queries(run, unnamed, figures=["mAP"])["all"]["mAP"].tolist() == [0.5, 0.0]
+    other = datasets.trec.Run(("q1", "q3"), run.ids, run.scores)
+    with pytest.raises(ValueError, match=r"the run lacks 1 of the queries, first 'q2': evaluate those that both have"):
+        metrics.evaluate(other, truth)
+    more = datasets.trec.Run(("q1", "q2", "q3"), np.array([["a"], ["b"], ["c"]]), np.ones((3, 1)))
+    with pytest.raises(ValueError, match=r"the run has, and the truth does not, 1 of the queries, first 'q3'"):
+        metrics.evaluate(more, truth)
