@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from manifold.backends._base import Array, Backend, SparseMatrix, rounding_unit
 from manifold.backends._blocks import in_blocks
-from manifold.backends._scipy import ScipyBackend
+from manifold.backends._scipy import DENSE_LIMIT, ScipyBackend
 
 __all__ = [
+    "DENSE_LIMIT",
     "Array",
     "Backend",
     "ScipyBackend",

@@ -190,7 +190,8 @@ class ScipyBackend(Sweeps):
         [[0.5]]
         """
         if matrix.shape[0] <= DENSE_LIMIT:
-            factor = linalg.cho_factor(matrix.toarray(), lower=True, overwrite_a=True, check_finite=False)
+            # in the order of LAPACK, which would copy it otherwise
+            factor = linalg.cho_factor(matrix.toarray(order="F"), lower=True, overwrite_a=True, check_finite=False)
             return lambda block: linalg.cho_solve(factor, block, check_finite=False)
         lu = sparse.linalg.splu(
             matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from manifold._resources import require_memory
 from manifold._typing import DType, Ints
-from manifold.backends import Array, Backend
+from manifold.backends import DENSE_LIMIT, Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.solvers.base import Callback, Prepared, Solution, Solver
@@ -63,8 +63,9 @@ class Direct(Solver):
         factors = []
         for w, a in filter.resolvents:
             matrix = sparse.csr_array(sparse.eye_array(n, format="csr") - a * system.entries)
-            least = min(8 * n * n, 4 * 12 * matrix.nnz)
-            require_memory(2 * least, purpose=f"factorising {n} nodes", cure="use solver='cg'")
+            # a dense factor takes the place of its matrix; the fill-in of a sparse one is known once it is there
+            least = 8 * n * n + 64 * matrix.nnz if n <= DENSE_LIMIT else 2 * 4 * 12 * matrix.nnz
+            require_memory(least, purpose=f"factorising {n} nodes", cure="use solver='cg'")
             factors.append((w, a, backend.factorize(backend.csr(matrix, dtype=np.float64)) if n else _identity))
         return PreparedDirect(system, filter, tuple(factors), graph.dtype)
 

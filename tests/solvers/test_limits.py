@@ -9,6 +9,7 @@ from cases import SOLVERS as CASES
 from hunt import exact_scores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from memory import peak_over_forecast
 from scipy import sparse
 from scipy.special import ive
 
@@ -24,6 +25,7 @@ from manifold.solvers import (
     Lanczos,
     PowerIteration,
     Status,
+    direct,
 )
 from manifold.solvers._series import expand
 from manifold.solvers.system import NormalizedAffinity
@@ -238,3 +240,14 @@ def test_an_inner_product_is_added_up_alike_alone_and_beside_others(rng):
             x, y = (rng.standard_normal((n, 9)).astype(dtype) for _ in range(2))
             alone = [backend.column_dots(x[:, j : j + 1].copy(), y[:, j : j + 1].copy())[0] for j in range(9)]
             assert alone == backend.column_dots(x, y).tolist()
+
+
+@pytest.mark.parametrize("filter", [Diffusion(0.9), RegularizedDiffusion(0.9), Heat(3.0)], ids=repr)
+def test_a_direct_solve_says_what_a_dense_factor_takes(filter, monkeypatch):
+    n = 800
+    ring = sparse.diags_array([1.0, 1.0, 1.0, 1.0], offsets=[1, -1, n - 1, 1 - n], shape=(n, n))
+    graph = graph_from_affinity(ring)
+    Direct().prepare(graph, filter, get_backend("scipy"))  # what is imported is no memory of the solve
+    share = peak_over_forecast(lambda: Direct().prepare(graph, filter, get_backend("scipy")), monkeypatch, direct)
+    n_factors = len(filter.resolvents or (1,))
+    assert 0.3 * n_factors < share < 1.05 * n_factors
