@@ -12,12 +12,12 @@ from time import perf_counter
 
 import numpy as np
 
-from manifold._checks import check_count, check_features
+from manifold._checks import check_count
 from manifold._typing import AnyArray
 from manifold.backends import get_backend
 from manifold.explorer._shared_basis import SharedBasis
 from manifold.filters import Diffusion, Filter
-from manifold.neighbors import PointSet, exact_search
+from manifold.neighbors import exact_search, point_set
 from manifold.ranking import Explanation, ManifoldSearch, Ranking, explain
 from manifold.solvers import SOLVERS, FastSpectralRanking, Hybrid, Solver
 from manifold.solvers.spectrum import Spectrum
@@ -111,11 +111,11 @@ class Exploration:
         if not hasattr(search, "graph_"):
             raise ValueError("search is not fitted: call fit(X) first")
         n, metric = search.graph_.n_nodes, search.affinity.metric
-        self._points = PointSet(check_features(X), metric)
+        self._points = point_set(X, metric)
         if len(self._points.X) != n:
             raise ValueError(f"X has {len(self._points.X)} rows, but search was fitted to {n} items")
         self._inside = Q is None
-        self._queries = self._points if Q is None else PointSet(check_features(Q, "Q"), metric)
+        self._queries = self._points if Q is None else self._points.joining(Q, "Q")
         self.n_queries, self.k = len(self._queries.X), min(check_count(k, "k"), n - self._inside)
         self._fitted, self._shared = copy(search), SharedBasis()  # items may join or leave the original meanwhile
         solver = "lanczos" if search.filter.smooth else "fsr"
@@ -155,7 +155,9 @@ class Exploration:
             ranking = search.search(query, k=self.k + 1)
             others = ranking.ids != self._fitted.ids_[settings.query]
             if not others.all():
-                return replace(ranking, ids=ranking.ids[others], scores=ranking.scores[others], kept=None, diffusion=None)
+                return replace(
+                    ranking, ids=ranking.ids[others], scores=ranking.scores[others], kept=None, diffusion=None
+                )
         return search.search(query, k=self.k)
 
     def why(self, settings: Settings, item: int | str) -> Explanation:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from manifold._typing import AnyArray, Mask
 from manifold.explorer._exploration import Answer, Exploration
+from manifold.labels.targets import label_array
 from manifold.ranking import Explanation, ManifoldSearch
 
 if TYPE_CHECKING:  # not loaded before there is something to draw
@@ -92,9 +93,9 @@ class Explorer:
             query_items, query_labels = items, labels
         n, n_queries = search.graph_.n_nodes, self.exploration.n_queries
         self._items, self._query_items = _rows(items, n, "items"), _rows(query_items, n_queries, "query_items")
-        self._labels = _rows(None if labels is None else np.asarray(labels), n, "labels")
+        self._labels = _rows(None if labels is None else label_array(labels), n, "labels")
         self._query_labels = _rows(
-            None if query_labels is None else np.asarray(query_labels), n_queries, "query_labels"
+            None if query_labels is None else label_array(query_labels, "query_labels"), n_queries, "query_labels"
         )
         if (self._labels is None) != (self._query_labels is None):
             raise ValueError("labels and query_labels say together what is right: give both, or neither")

@@ -129,7 +129,7 @@ def encode(labels: object, n: int, *, unlabeled: object = -1, kind: str = "auto"
     return targets
 
 
-def label_array(labels: object) -> AnyArray:
+def label_array(labels: object, name: str = "labels") -> AnyArray:
     """Return what a user calls labels as an array, exact: whatever is missing in its library is None or NaN in it.
 
     Raises TypeError for sparse and masked arrays, and for ragged lists ValueError.
@@ -138,10 +138,10 @@ def label_array(labels: object) -> AnyArray:
     [1, None, 2]
     """
     if isinstance(labels, np.ma.MaskedArray) and np.ma.is_masked(labels):
-        raise TypeError("labels are a masked array with masked entries: pass labels.filled(-1)")
+        raise TypeError(f"{name} are a masked array with masked entries: pass {name}.filled(-1)")
     if not isinstance(labels, list | tuple):
         labels = _listed(labels)
-    values = as_array(labels, "labels")
+    values = as_array(labels, name)
     if values.dtype.kind == "T":  # its missing entries have a value of their own
         return values.astype(object)
     if isinstance(labels, list | tuple) and values.ndim == 1 and not _kept(values, labels):

@@ -18,6 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_array
 from manifold._typing import AnyArray
 from manifold.plotting._pixels import share_grey_scale
 from manifold.plotting._written import short, warn_of_scripts
@@ -172,7 +173,7 @@ def as_rows(values: ArrayLike, name: str) -> AnyArray:
     >>> as_rows([1, 2, 3], "values").shape
     (1, 3)
     """
-    rows = np.atleast_2d(np.asarray(values))
+    rows = np.atleast_2d(as_array(values, name))
     if rows.ndim != 2:
-        raise ValueError(f"{name} must be (m,) or (q, m), got shape {np.shape(values)}")
+        raise ValueError(f"{name} must be (m,) or (q, m), got shape {rows.shape}")
     return rows

@@ -14,6 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_array
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.filters import Diffusion
@@ -67,7 +68,7 @@ def diffusion_steps(
     >>> diffusion_steps(pair, [0], alpha=0.5, iterations=(0, 1, 2)).tolist()
     [[1.0, 0.0], [0.5, 0.5], [0.75, 0.25]]
     """
-    steps = np.asarray(iterations)
+    steps = as_array(iterations, "iterations")
     if steps.ndim != 1 or steps.dtype.kind not in "iu" or (np.diff(steps, prepend=0) < 0).any():
         raise ValueError(f"iterations must ascend from 0 or more, got {iterations!r}")
     y = seed_column(graph, seeds)
@@ -238,7 +239,7 @@ def seed_column(graph: Graph, seeds: ArrayLike) -> Floats:
     >>> seed_column(graph_from_affinity([[0, 1], [1, 0]]), [1]).tolist()
     [0.0, 1.0]
     """
-    given = np.asarray(seeds)
+    given = as_array(seeds, "seeds")
     if given.ndim == 1 and given.dtype.kind in "iu":
         if not given.size or given.min() < 0 or given.max() >= graph.n_nodes:
             raise ValueError(f"seeds must be nodes 0..{graph.n_nodes - 1}, got {given.tolist()}")

@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 from manifold._typing import AnyArray, Floats
 from manifold.backends import get_backend
 from manifold.graph import Graph
+from manifold.labels.targets import label_array
 from manifold.plotting._canvas import (
     FAINT,
     HEAT,
@@ -182,7 +183,7 @@ def node_size(n: int) -> float:
 
 def per_node(values: ArrayLike, graph: Graph, name: str, *, shape: tuple[int, ...] = ()) -> AnyArray:
     """Return one entry a node; raise ValueError for another shape."""
-    array = np.asarray(values)
+    array = label_array(values, name)
     if array.shape != (graph.n_nodes, *shape):
         raise ValueError(f"{name} must have the shape {(graph.n_nodes, *shape)} of the nodes, got {array.shape}")
     return array

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_numbers
 from manifold._checks import check_count
 from manifold._typing import Floats, Ints
 from manifold.index import StoredColumns
@@ -70,7 +71,7 @@ def stored_intervals(index: StoredColumns, seeds: ArrayLike) -> tuple[Floats, Fl
     >>> lower.round(3).tolist(), upper.round(3).tolist()
     ([0.583, 0.0, 0.0], [0.583, 0.236, 0.236])
     """
-    y = np.asarray(seeds, dtype=np.float64)
+    y = as_numbers(seeds, "seeds")
     if y.shape != (index.graph.n_nodes,) or not (y >= 0).all():
         raise ValueError(f"seeds must be {index.graph.n_nodes} numbers >= 0, got shape {y.shape}")
     nodes = np.flatnonzero(y)
@@ -110,7 +111,7 @@ def certified_intervals(
     >>> ax.get_title(loc="right")
     'certified'
     """
-    low, high = (np.asarray(bound, dtype=np.float64) for bound in (lower, upper))
+    low, high = as_numbers(lower, "lower"), as_numbers(upper, "upper")
     if low.ndim != 1 or low.shape != high.shape or not (low <= high).all():
         raise ValueError(f"lower <= upper must hold one number an item (n,), got shapes {low.shape} and {high.shape}")
     if check_count(k, "k") > low.size:

@@ -9,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_array, as_numbers
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Ints
+from manifold.labels.targets import label_array
 from manifold.plotting._canvas import (
     INK,
     PALETTE,
@@ -50,7 +52,7 @@ def reliability(certainty: ArrayLike, correct: ArrayLike, *, n_bins: int = 10) -
     >>> counts.tolist(), right.tolist()
     ([1, 2], [0, 1])
     """
-    sure, good = np.asarray(certainty, dtype=np.float64), np.asarray(correct)
+    sure, good = as_numbers(certainty, "certainty"), as_array(correct, "correct")
     if sure.ndim != 1 or good.shape != sure.shape or good.dtype != bool:
         raise ValueError(
             f"certainty (n,) and correct (n,) bool must match, got {sure.shape}, {good.dtype} {good.shape}"
@@ -123,7 +125,7 @@ def confusion_counts(truth: ArrayLike, predicted: ArrayLike) -> tuple[AnyArray, 
     >>> counts.tolist()
     [[1, 1], [0, 1]]
     """
-    given, made = np.asarray(truth), np.asarray(predicted)
+    given, made = label_array(truth, "truth"), label_array(predicted, "predicted")
     if given.ndim != 1 or given.shape != made.shape:
         raise ValueError(f"truth and predicted must be (n,) labels of the same points, got {given.shape}, {made.shape}")
     both = [side if side.dtype.kind in "iubf" else side.astype(object) for side in (given, made)]

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_numbers
 from manifold.plotting._canvas import FAINT, HIGHLIGHT, INK, RIGHT, WRONG, bare_axes, finished
 from manifold.plotting._thumbnails import Items, frame, item_of, mark, one_list, right_ids, thumbnail
 
@@ -98,7 +99,7 @@ def regional_matches(
 
 def _boxes(ax: Axes, boxes: ArrayLike, adds: ArrayLike, *, extent: tuple[float, ...], n: int) -> None:
     """Draw the n boxes that add most, the largest on top, and write their shares of all that is added."""
-    places, values = np.asarray(boxes, dtype=np.float64), np.maximum(np.asarray(adds, dtype=np.float64), 0)
+    places, values = as_numbers(boxes, "regions"), np.maximum(as_numbers(adds, "regions"), 0)
     if places.shape != (values.size, 4):
         raise ValueError(f"regions must hold boxes (r, 4) and what each adds (r,), got {places.shape} {values.shape}")
     left, right, low, high = extent

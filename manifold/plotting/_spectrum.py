@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_numbers
 from manifold._typing import Floats
 from manifold.backends import get_backend
 from manifold.filters import Diffusion, Filter
@@ -70,7 +71,7 @@ def eigenvalues_of(graph: Graph | Spectrum | ArrayLike, rank: int) -> Floats:
         system = NormalizedAffinity(graph, get_backend("scipy"))
         rank = min(rank, graph.n_nodes)
         return leading_eigenpairs(system, rank).eigenvalues[:rank]  # of all components together, none is missing
-    values = np.asarray(graph.eigenvalues if isinstance(graph, Spectrum) else graph, dtype=np.float64)
+    values = as_numbers(graph.eigenvalues if isinstance(graph, Spectrum) else graph, "graph")
     if values.ndim != 1:
         raise ValueError(f"graph must be a Graph, a Spectrum or eigenvalues (r,), got shape {values.shape}")
     return np.sort(values)[::-1]

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from manifold._arrays import as_array
 from manifold._typing import AnyArray
 from manifold.graph import Graph
 from manifold.metrics import hubness as skewness
@@ -72,7 +73,7 @@ def hubness(neighbors: Neighbors | ArrayLike, *, title: str = "", ax: Axes | Non
         counts: AnyArray = k_occurrences(neighbors.indices, neighbors.n_nodes)
         listed = f"lists of the {neighbors.n_neighbors} nearest"
     else:
-        counts = np.asarray(neighbors)
+        counts = as_array(neighbors, "neighbors")
     if counts.ndim != 1 or not counts.size:
         raise ValueError(f"neighbors must be Neighbors or counts (n,) of at least one item, got shape {counts.shape}")
     ax = one_axes(ax)

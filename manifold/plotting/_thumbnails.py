@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
+from manifold._arrays import as_array
 from manifold.plotting._canvas import INK, RIGHT, WRONG
 from manifold.plotting._pixels import draw_pixels, pixels_of
 
@@ -44,7 +45,7 @@ def one_list(pair: Iterable[object], *, name: str, k: int) -> tuple[list[object]
     >>> one_list(([4, 7, -1], [0.9, 0.8, 0.0]), name="before", k=5)
     ([4, 7], [0.9, 0.8])
     """
-    parts = [np.asarray(part) for part in pair]
+    parts = [as_array(part, name) for part in pair]
     if len(parts) != 2 or parts[0].ndim != 1 or parts[0].shape != parts[1].shape:
         got = f"shapes {parts[0].shape} and {parts[1].shape}" if len(parts) == 2 else f"{len(parts)} parts"
         raise ValueError(

@@ -111,13 +111,17 @@ class TestRegionVectors:
             (np.full((4, 4, 2), np.nan), {}, "finite and >= 0"),
             (np.ones((4, 4, 2)), {"boxes": [[0, 0, 5, 4]]}, r"box \[0, 0, 5, 4\] .*4 x 4 map"),
             (np.ones((4, 4, 2)), {"boxes": [[2, 0, 2, 4]]}, r"box \[2, 0, 2, 4\] .*holds no cell"),
-            (np.ones((4, 4, 2)), {"boxes": [[0.0, 0, 1, 1]]}, "boxes must be integers"),
             (np.ones((4, 4, 2)), {"descriptor": "vlad"}, "descriptor must be one of .*got 'vlad'"),
         ],
     )
     def test_bad_arguments_are_named(self, x, more, message):
         with pytest.raises(ValueError, match=message):
             region_vectors(x, **more)
+
+
+def test_boxes_are_counted_in_whole_cells():
+    with pytest.raises(TypeError, match="boxes must hold integers"):
+        region_vectors(np.ones((4, 4, 2)), boxes=[[0.0, 0, 1, 1]])
 
 
 def test_whitening_has_unit_covariance_before_the_last_step(rng):

@@ -84,7 +84,7 @@ class TestVerifiedEdges:
     def test_precomputed_scores_are_the_same_graph(self, data):
         """A matrix of scores, as an aggregated match kernel gives it, stands for the features it comes from."""
         X = unit(data[0])
-        a, b = mf.build_graph(X, 8), mf.build_graph(X @ X.T, 8, metric="precomputed")
+        a, b = mf.build_graph(X, 8), mf.build_graph(X @ X.T, 8, metric="precomputed", gamma=3)
         A, B = a.affinity.toarray(), b.affinity.toarray()
         np.testing.assert_array_equal(A > 0, B > 0)
         ratio = A[A > 0] / B[A > 0]  # weights are relative to the largest, which S does not see

@@ -127,7 +127,7 @@ def test_lists_of_different_lengths_are_padded(candidates, small):
     [
         ([["a", "b"], ["c"]], [[0.9], [0.8, 0.7]], ValueError, "or the length of each list where those differ"),
         ([["a", "b"], ["c"]], [[0.9, 0.8], [0.7, 0.6]], ValueError, "or the length of each list where those differ"),
-        ([["a", "b"]], [["x", "y"]], TypeError, "similarities must be numbers"),
+        ([["a", "b"]], [["x", "y"]], TypeError, "similarities must hold real numbers"),
         ("a", 0.5, ValueError, r"share a shape \(q, m\), got \(\) and \(\)"),
         ([[["a"]]], [[[0.5]]], ValueError, r"share a shape \(q, m\), got \(1, 1, 1\)"),
         ([["a", "a"], ["b"]], [[0.9, 0.8], [0.7]], ValueError, "shortlist of query 0 names an item twice"),

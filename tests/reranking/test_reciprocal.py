@@ -372,7 +372,7 @@ class TestWhoAsks:
             rerank(neighbors, [[1, 2]], [[0.5, 0.6]])
         with pytest.raises(ValueError, match="NaN or infinity"):
             rerank(neighbors, [[1, 2]], [[0.5, np.nan]])
-        with pytest.raises(TypeError, match="integer rows"):
+        with pytest.raises(TypeError, match="ids must hold integers"):
             rerank(neighbors, [[1.0]], [[0.5]])
         with pytest.raises(ValueError, match="one number where queries are outside"):
             rerank(neighbors, [[1]], [[0.5]], scale=np.ones(50))
