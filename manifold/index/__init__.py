@@ -8,9 +8,20 @@ every node, from a few hundred numbers per seed (offline diffusion, Yang et al.,
 
 from manifold.index._build import DiffusionIndex
 from manifold.index._intervals import Intervals, Shortlist
+from manifold.index._kinds import of_images, of_nodes
 from manifold.index._refine import refine
 from manifold.index._update import updated_columns
 from manifold.index.pooled import PooledColumns
 from manifold.index.stored import StoredColumns
 
-__all__ = ["DiffusionIndex", "Intervals", "PooledColumns", "Shortlist", "StoredColumns", "refine", "updated_columns"]
+__all__ = [
+    "DiffusionIndex",
+    "Intervals",
+    "PooledColumns",
+    "Shortlist",
+    "StoredColumns",
+    "of_images",
+    "of_nodes",
+    "refine",
+    "updated_columns",
+]

@@ -90,6 +90,8 @@ class Method(Protocol):
 
     #: whether the method takes a filter and a solver
     diffuses: ClassVar[bool]
+    #: whether the scores of several labels a point, or of real values, are means of them
+    averages: ClassVar[bool]
 
     def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Return scores (n, c) with a verdict for each column; a row of zeros, of a method that diffuses, says

@@ -30,6 +30,7 @@ class LocalGlobalConsistency:
     """
 
     diffuses: ClassVar[bool] = True
+    averages: ClassVar[bool] = True
 
     def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Diffuse the seeds."""

@@ -50,6 +50,7 @@ class Harmonic:
     max_iter: int = 10_000
 
     diffuses: ClassVar[bool] = False
+    averages: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_stopping(self.rtol, self.max_iter)

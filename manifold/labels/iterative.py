@@ -49,6 +49,7 @@ class IterativeCleaning:
     n_rounds: int = 5
 
     diffuses: ClassVar[bool] = True
+    averages: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_count(self.n_rounds, "n_rounds")

@@ -140,6 +140,7 @@ class PoissonMBO:
     fidelity: float = 1.0
 
     diffuses: ClassVar[bool] = False
+    averages: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_count(self.n_rounds, "n_rounds")
@@ -204,6 +205,7 @@ class ResolventMBO:
     n_rounds: int = 15
 
     diffuses: ClassVar[bool] = True
+    averages: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_count(self.n_rounds, "n_rounds")

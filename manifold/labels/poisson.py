@@ -49,6 +49,7 @@ class Poisson:
     max_iter: int = 10_000
 
     diffuses: ClassVar[bool] = False
+    averages: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_stopping(self.rtol, self.max_iter)

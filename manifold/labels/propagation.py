@@ -24,7 +24,6 @@ from manifold.labels._far import heard
 from manifold.labels._methods import LocalGlobalConsistency, get_method
 from manifold.labels.balance import BALANCES, check_priors, estimated_priors
 from manifold.labels.certainty import certainty
-from manifold.labels.harmonic import Harmonic
 from manifold.labels.result import Propagation
 from manifold.labels.targets import Targets, encode
 from manifold.solvers import ConjugateGradient, Solution, Solver, get_solver, report_failures
@@ -150,7 +149,7 @@ def propagate(
     needed = partial(propagation_memory, graph, method=chosen)
     require_memory(needed(q), purpose=f"propagating {q} columns", cure=at_most("the columns at a time", q, needed))
     averaging = targets.kind in ("multilabel", "values")
-    if averaging and not (isinstance(chosen, LocalGlobalConsistency | Harmonic) and balance is None):
+    if averaging and not (chosen.averages and balance is None):
         raise ValueError(
             f"kind={targets.kind!r} needs a method that averages, 'lgc' or 'harmonic', and no balance, "
             f"got method={method!r}, balance={balance!r}"

@@ -16,7 +16,7 @@ import numpy as np
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, Ints
 from manifold.backends import on_host
-from manifold.index import DiffusionIndex, PooledColumns, StoredColumns, updated_columns
+from manifold.index import DiffusionIndex, StoredColumns, of_images, of_nodes, updated_columns
 from manifold.neighbors import Neighbors, PointSet, warn_of_awkward_points, with_points, without_points
 from manifold.ranking._collection import Ids
 from manifold.ranking._fit import of_lists, without_reserve
@@ -110,14 +110,14 @@ def _with_columns(changed: Fitted, before: Fitted, rows: Ints) -> Fitted:
     """Take over stored columns: those of nodes follow the graph, those of images are solved again."""
     columns, solver = before.ranker.prepared, before.settings.solver
     after: StoredColumns | DiffusionIndex
-    if isinstance(columns, StoredColumns):
+    if of_nodes(columns):
         settings = solver if isinstance(solver, DiffusionIndex) else None
         after = updated_columns(columns, changed.graph, rows, settings=settings)
         changed = replace(changed, prepared=after)
-    elif isinstance(solver, PooledColumns):  # P h(S) is no symmetric matrix: its columns cannot follow
+    elif of_images(solver):  # P h(S) is no symmetric matrix: its columns cannot follow
         after = DiffusionIndex(n_entries=max(solver.ids.shape[1], 1), dtype=str(solver.values.dtype))
     else:
         return changed
-    if isinstance(solver, StoredColumns | PooledColumns):
+    if of_nodes(solver) or of_images(solver):  # it was given, already built
         changed = replace(changed, settings=replace(changed.settings, solver=after))
     return changed

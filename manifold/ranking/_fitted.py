@@ -15,7 +15,7 @@ from manifold._resources import require_memory
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import Backend, get_backend
 from manifold.graph import Graph
-from manifold.index import DiffusionIndex, PooledColumns
+from manifold.index import DiffusionIndex, of_images
 from manifold.neighbors import Neighbors, PointSet, exact_search
 from manifold.ranking._adaptation import DEPTH, Asked, NeighborReach, reciprocal_seeds
 from manifold.ranking._base import Ranking
@@ -301,7 +301,7 @@ def _prepared(fitted: Fitted) -> Prepared:
     if isinstance(solver, DiffusionIndex) and not pooling.maximum:
         return solver.build_pooled(graph, folded.matrix, filter=s.filter, backend=backend)
     prepared = solver.prepare(graph, s.filter, backend)
-    if isinstance(prepared, PooledColumns):
+    if of_images(prepared):
         if pooling.maximum:
             raise ValueError("a pooled index holds sums of regions, not max pooling: solver='index' serves that")
         prepared.check_pooling(folded.matrix)

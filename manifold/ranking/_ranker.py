@@ -16,7 +16,7 @@ from manifold._typing import AnyArray, Floats
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.index import PooledColumns, StoredColumns, refine
+from manifold.index import of_images, of_nodes, refine
 from manifold.ranking._base import proved_slack
 from manifold.ranking._select import (
     Baseline,
@@ -149,18 +149,18 @@ class Ranker:
     def _look_up(self, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
         """Answer from the stored columns; a list they do not fill has infinite slack and -1 in its place."""
         index, q = self.prepared, queries.size
-        assert isinstance(index, StoredColumns | PooledColumns)
+        assert of_nodes(index) or of_images(index)  # `_looks_up` has asked
         rows, scores = np.full((q, task.k), -1, dtype=np.int64), np.zeros((q, task.k))
         slack, bound = np.full(q, np.inf), np.empty(q)
-        if isinstance(index, StoredColumns):
+        if of_nodes(index):
             index.renew(block.indices.astype(np.int64))
         for j in range(q):
             part = slice(block.indptr[j], block.indptr[j + 1])
             nodes, weights = block.indices[part].astype(np.int64), block.data[part].astype(np.float64)
             left_out = None if task.own is None else task.own[queries[j] : queries[j] + 1]
-            if isinstance(index, PooledColumns):
+            if of_images(index):
                 found = index.shortlist(nodes, weights, task.k, left_out=left_out)
-            else:
+            elif of_nodes(index):
                 found = index.shortlist(nodes, weights, task.k, scale=self._scale, left_out=left_out)
                 wanted = np.inf if task.slack is None else task.slack
                 if found.rows.size == task.k and found.outside > found.lower * (1 + wanted):
@@ -202,7 +202,7 @@ class Ranker:
         if solution.scores.size:
             return solution.scores[:, self.backend.asarray(todo)]
         index = self.prepared
-        assert isinstance(index, StoredColumns)  # what else looks up answers has no scores
+        assert of_nodes(index)  # what else looks up answers has no scores
         parts = [slice(block.indptr[j], block.indptr[j + 1]) for j in todo]
         return np.stack([index.estimate(block.indices[part], block.data[part]) for part in parts], axis=1)
 

@@ -19,7 +19,7 @@ from manifold.errors import CorruptFileError
 from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
 from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
-from manifold.index import DiffusionIndex, PooledColumns, StoredColumns
+from manifold.index import DiffusionIndex, PooledColumns, StoredColumns, of_images, of_nodes
 from manifold.index.stored import described
 from manifold.neighbors import METHODS, Neighbors, PointSet
 from manifold.ranking._adaptation import Adaptation, NeighborReach
@@ -59,7 +59,7 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
     if fitted.reach is not None:
         arrays |= {"reach_edge": fitted.reach.edge, "reach_lead": fitted.reach.lead}
     settings = fitted.settings
-    given = isinstance(settings.solver, StoredColumns | PooledColumns)
+    given = of_nodes(settings.solver) or of_images(settings.solver)  # already built
     seed = settings.random_state
     plain = replace(
         settings,
@@ -76,9 +76,9 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
 def _system(fitted: Fitted) -> tuple[dict[str, AnyArray], Facts]:
     """Return the graph, within the stored columns where there are some."""
     prepared = fitted.ranker.prepared
-    if isinstance(prepared, StoredColumns):
+    if of_nodes(prepared):
         return described(prepared)
-    return prepared._described() if isinstance(prepared, PooledColumns) else fitted.graph._described()
+    return prepared._described() if of_images(prepared) else fitted.graph._described()
 
 
 def restored(stored: Stored) -> Fitted:
@@ -119,7 +119,7 @@ def restored(stored: Stored) -> Fitted:
 def _check_pooling(fitted: Fitted) -> None:
     """Raise ValueError where stored columns of images were made with other weights than those beside them."""
     prepared, pooling = fitted.prepared, fitted.pooling
-    if isinstance(prepared, PooledColumns) and pooling is not None:
+    if of_images(prepared) and pooling is not None:
         prepared.check_pooling(pooling.scaled(fitted.graph.scale(fitted.settings.degree_exponent)).matrix)
 
 

@@ -19,7 +19,7 @@ from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import get_backend, on_host
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
-from manifold.index import StoredColumns
+from manifold.index import of_nodes
 from manifold.index.entries import entry_bounds
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import same_place
@@ -189,7 +189,7 @@ def _explained(fitted: Fitted, seeds: sparse.csc_array, item: int, n_paths: int)
     flows = factor * a * S.data[around] * from_seeds[near]
     order, by_flow = (np.argsort(-x, kind="stable") for x in (parts, flows))
     stored = None
-    if isinstance(ranker.prepared, StoredColumns):
+    if of_nodes(ranker.prepared):
         bounds = np.stack(entry_bounds(ranker.prepared, np.array([item]), nodes), axis=-1)[0]
         stored = (factor * y[:, None] * bounds)[order]
     found = strongest_paths(S, item, nodes, a=a, stride=stride)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from manifold._arrays import as_array, as_integers
 from manifold._typing import AnyArray, Floats
 from manifold.graph.affinity import Affinity
 
@@ -41,6 +42,7 @@ def query_seeds(
     >>> query_seeds(np.array([[2, 0]]), np.array([[1.0, 0.5]]), n_nodes=3).toarray().ravel().tolist()
     [0.125, 0.0, 1.0]
     """
+    ids, similarities = as_integers(ids, "ids"), as_array(similarities, "similarities")
     weights = _weights(ids, similarities, affinity or Affinity(), node_scales)
     kept = (ids >= 0) & (weights > 0)
     columns = np.broadcast_to(np.arange(ids.shape[0])[:, None], ids.shape)[kept]
@@ -53,6 +55,7 @@ def unit_seeds(nodes: AnyArray, n_nodes: int) -> sparse.csc_array:
     >>> unit_seeds(np.array([2]), 3).toarray().ravel().tolist()
     [0.0, 0.0, 1.0]
     """
+    nodes = as_integers(nodes, "nodes")
     q = nodes.size
     return sparse.csc_array((np.ones(q), (nodes, np.arange(q))), shape=(n_nodes, q))
 
@@ -91,7 +94,8 @@ def regional_seeds(
     """
     if y_mode not in Y_MODES:
         raise ValueError(f"y_mode must be one of {Y_MODES}, got {y_mode!r}")
-    owners = np.asarray(owners)
+    owners = as_integers(owners, "owners")
+    ids, similarities = as_integers(ids, "ids"), as_array(similarities, "similarities")
     values = np.where(ids >= 0, similarities, 0).astype(np.float64)
     if y_mode == "sum_of_powers":
         values = np.maximum(values, 0) ** gamma

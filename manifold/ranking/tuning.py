@@ -16,7 +16,7 @@ from manifold._progress import Progress, shown
 from manifold._typing import Facts, Floats
 from manifold.backends import Backend, get_backend
 from manifold.graph.affinity import Affinity
-from manifold.neighbors import Neighbors, find_neighbors, point_set
+from manifold.neighbors import Neighbors, PointSet, find_neighbors, point_set
 from manifold.ranking._held_out import HeldOut
 from manifold.ranking._settings import Setting, grid
 
@@ -115,8 +115,8 @@ def tune(
     if isinstance(X, Neighbors):
         neighbors = X
     else:
-        points = point_set(X, metric)
-        width = max(1, min(width, points.X.shape[0] - 1))
+        points = X if metric == "precomputed" else point_set(X, metric)
+        width = max(1, min(width, (len(points.X) if isinstance(points, PointSet) else np.shape(points)[0]) - 1))
         neighbors = find_neighbors(
             points, width, metric=metric, method=method, backend=backend, random_state=random_state, progress=progress
         )
