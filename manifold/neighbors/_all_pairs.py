@@ -14,6 +14,7 @@ from manifold._progress import Progress
 from manifold._typing import Ints, RandomState
 from manifold.backends import Backend
 from manifold.neighbors._base import Neighbors
+from manifold.neighbors._doubt import doubt
 from manifold.neighbors._exact import SPARE, exact_search, tiles_forecast
 from manifold.neighbors._shortlists import Shortlists, lists_forecast, plain_rows
 from manifold.neighbors.points import Floats, PointSet, slices
@@ -96,8 +97,10 @@ def all_pairs_search(
         if progress is not None:
             progress(tile.stop, n)
     # as in `exact_search`: where the last candidate is as good as the k-th within rounding, one left out may be better
-    doubt = np.concatenate([points.doubt(points.rows(part)) for part in points.parts(n)])
-    doubtful = np.flatnonzero(lists.scores[:, -1] >= lists.scores[:, k - 1] - doubt)
+    kth = lists.scores[:, k - 1].astype(np.float64)
+    # lists hold halves of the scores of distances
+    doubts = np.concatenate([doubt(points, points.rows(part), kth=2 * kth[part]) for part in points.parts(n)])
+    doubtful = np.flatnonzero(lists.scores[:, -1] >= kth - doubts)
     lists.rank(k, every)
     ids, similarities = lists.ids.astype(np.int64), lists.scores
     if doubtful.size:

@@ -13,6 +13,7 @@ import numpy as np
 from manifold._progress import Progress
 from manifold._typing import Ints
 from manifold.backends import Array, Backend, in_blocks
+from manifold.neighbors._doubt import contenders, doubt
 from manifold.neighbors.points import GATHER, Floats, PointSet, slices
 
 QUERY_TILE = 2048  # tall, since each tile of points is normalised anew for each tile of queries
@@ -128,11 +129,23 @@ def _search_tile(queries: Floats, placed: Placed, *, k: int, own: Ints | None) -
     chosen, similarities = (backend.to_host(x) for x in lists)
     if scores.shape[1] == n:
         return chosen, similarities
-    # where the last candidate is as good as the k-th within rounding, one left out may be better: look at all
-    doubtful = backend.to_host(scores[:, -1] >= scores[:, k - 1] - backend.asarray(points.doubt(queries)))
+    # where the last candidate is as good as the k-th within rounding, one left out may be better: look at each pair
+    kth = backend.to_host(scores[:, k - 1]).astype(np.float64)
+    doubts = doubt(points, queries, kth=kth)
+    doubtful = backend.to_host(scores[:, -1] >= scores[:, k - 1] - backend.asarray(doubts))
     for i in np.flatnonzero(doubtful):
+        one, least = queries[i : i + 1], similarities[i, -1:].astype(np.float64)
+        among = []
+        for tile in slices(n, POINT_TILE):
+            scores = points.propose(asked[i : i + 1], tile, backend, rows=placed.rows(tile))
+            some = contenders(points, scores, one, tile=tile, least=least, backend=backend)
+            among.append(tile.start + np.flatnonzero(backend.to_host(some)[0]))
         lists = rank_candidates(
-            xp.arange(n)[None, :], asked[i : i + 1], placed, k=k, own=None if own is None else own[i : i + 1]
+            backend.asarray(np.concatenate(among))[None, :],
+            asked[i : i + 1],
+            placed,
+            k=k,
+            own=None if own is None else own[i : i + 1],
         )
         chosen[i], similarities[i] = (backend.to_host(x)[0] for x in lists)
     return chosen, similarities

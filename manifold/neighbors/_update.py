@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from manifold._typing import Ints
 from manifold.backends import Backend
 from manifold.neighbors._base import Neighbors, sort_rows
+from manifold.neighbors._doubt import doubt
 from manifold.neighbors._exact import POINT_TILE, exact_search
 from manifold.neighbors.points import GATHER, Floats, PointSet, slices
 
@@ -149,7 +150,7 @@ def _perhaps_entering(points: PointSet, new: Ints, old: slice, *, last: Floats, 
     """Return the pairs of new and old points that a product finds as near as the last neighbour, up to rounding."""
     queries = points.rows(new)
     own = points.norms[new] ** 2 if points.metric == "euclidean" else 0.0  # what a score lacks of a similarity
-    least = last + (own - 2 * points.doubt(queries))[:, None]
+    least = last + (own - 2 * doubt(points, queries))[:, None]
     scores = points.propose(backend.asarray(queries), old, backend)
     near = scores >= backend.asarray(least.astype(np.float32))
     j, i = backend.xp.nonzero(near)

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from manifold._checks import check_features, check_queries, read_features
 from manifold._typing import AnyArray, Ints, Mask
-from manifold.backends import Array, Backend, get_backend, rounding_unit
+from manifold.backends import Array, Backend, get_backend
 from manifold.neighbors._base import METRICS
 from manifold.storage import Stored
 
 Floats = NDArray[np.float32]
 
 GATHER = 1 << 22  # numbers of candidates, or of rows under conversion, held at a time: 16 MiB
+_SAMPLE = 1024  # points whose median is asked whether the mean is among them
+_DRAWN = 8  # distances of a usual point from the median, beyond which the mean is not
 _LEAST = 1e-24  # similarities of sets whose largest is below this lose their small ones to underflow
 _TINY = 1e-30  # norms beyond this, or its inverse, are divided by in float64
 _HOST = get_backend("scipy")
@@ -120,7 +122,7 @@ class PointSet:
 
     @cached_property
     def centre(self) -> Floats | None:
-        """The mean of the points, (d,), for distances; None for products.
+        """The mean of the points, (d,), for distances; None for products. Where a few far ones draw it away, a median.
 
         It keeps distances exact where all points lie far from the origin.
 
@@ -129,8 +131,22 @@ class PointSet:
         """
         if self.metric != "euclidean" or not self.X.shape[0]:
             return None
+        n = self.X.shape[0]
         centre: Floats = self.X.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return centre
+        some = self.X[:: -(-n // _SAMPLE)].astype(np.float64)
+        median = np.median(some, axis=0)
+        usual = float(np.median(np.sqrt(((some - median) ** 2).sum(axis=1))))
+        drawn = float(np.sqrt(((centre - median) ** 2).sum()))
+        return median.astype(np.float32) if drawn > _DRAWN * usual > 0 else centre
+
+    @property
+    def largest(self) -> np.float32:
+        """No similarity is larger: 1 for cosines, 0 for negated squared distances, inf for inner products.
+
+        >>> float(point_set([[0.0]], "euclidean").largest)
+        0.0
+        """
+        return np.float32({"cosine": 1, "euclidean": 0}.get(self.metric, np.inf))
 
     @cached_property
     def norms(self) -> NDArray[np.float64]:
@@ -139,7 +155,7 @@ class PointSet:
         >>> point_set([[3.0, 4.0], [3.0, 2.0]], "euclidean").norms.tolist()
         [1.0, 1.0]
         """
-        squares = [self._squares(self.X[rows]) for rows in self.parts(self.X.shape[0])]
+        squares = [self.squares(self.X[rows]) for rows in self.parts(self.X.shape[0])]
         norms: NDArray[np.float64] = np.sqrt(np.concatenate([np.empty(0), *squares]))
         return norms
 
@@ -264,7 +280,8 @@ class PointSet:
         points.names, points.offset = self.names, self.offset
         return points
 
-    def _squares(self, rows: Floats) -> NDArray[np.float64]:
+    def squares(self, rows: Floats) -> NDArray[np.float64]:
+        """Return the squared lengths of rows, less the centre where the metric has one, each summed in one order."""
         # float64: 1e30 is a valid float32 feature and its square is not
         rows = np.ascontiguousarray(rows if self.centre is None else rows - self.centre)  # one order of every sum
         squares: NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
@@ -328,7 +345,9 @@ class PointSet:
         [[0.0, -25.0]]
         """
         if self.metric != "euclidean":
-            return backend.row_dots(points, queries[:, None, :])
+            products = backend.row_dots(points, queries[:, None, :])
+            # rounding takes the cosine of copies beyond 1: the distance would be negative, the angle no number
+            return products if self.metric != "cosine" else backend.xp.clip(products, -self.largest, self.largest)
         difference = points - queries[:, None, :]
         return np.float32(0) - backend.row_dots(difference, difference)
 
@@ -344,7 +363,7 @@ class PointSet:
             return
         here = there = float(self.norms.max())
         if queries is not self:
-            there = max(float(np.sqrt(self._squares(queries.X[rows])).max()) for rows in self.parts(len(queries.X)))
+            there = max(float(np.sqrt(self.squares(queries.X[rows])).max()) for rows in self.parts(len(queries.X)))
         largest = here * there if self.metric == "inner_product" else (here + there) ** 2
         if 0 < largest < _LEAST:
             raise ValueError(
@@ -354,17 +373,6 @@ class PointSet:
             raise ValueError(
                 f"features of norm {max(here, there):.1e} overflow float32 under metric={self.metric!r}: rescale them"
             )
-
-    def doubt(self, queries: Floats) -> NDArray[np.float64]:
-        """Return (b,) how far two scores must lie apart for rounding not to have changed their order.
-
-        Eight standard deviations of the rounding error of a float32 inner product of d terms.
-        """
-        unit = 8 * rounding_unit(np.float32) * np.sqrt(queries.shape[1])
-        largest = 1.0 if self.metric == "cosine" else float(self.norms.max())
-        own = np.sqrt(self._squares(queries))
-        doubt: NDArray[np.float64] = 2 * unit * largest * (own + largest if self.metric == "euclidean" else own)
-        return doubt
 
 
 def slices(n: int, step: int) -> Iterator[slice]:
