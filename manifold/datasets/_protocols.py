@@ -162,6 +162,8 @@ def _by_labels(labels: object) -> RawTruth:
 
 def _read_labels(side: object) -> tuple[AnyArray, Mask]:
     """Return labels (n,) as whole numbers or texts, by place, and which of them are none."""
+    if isinstance(side, np.ma.MaskedArray) and np.ma.is_masked(side):
+        raise TypeError("labels are a masked array with masked entries: pass labels.filled(-1)")
     values: AnyArray = np.asarray(side)
     refused = ValueError(f"labels are {values.dtype} of shape {values.shape}: give (n,) integers or texts")
     if values.dtype.kind == "f" and values.ndim == 1:  # frames hold whole numbers so, where some are missing

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from manifold._typing import Floats, Ints
-from manifold.metrics._judged import Judged, Relevance, check_k, judge, known_mean
+from manifold.metrics._judged import Judged, Relevance, as_ids, check_k, judge, known_mean
 
 Interpolation: TypeAlias = Literal["trapezoid", "step"]
 
@@ -48,8 +48,11 @@ def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Inter
     """
     if interpolation not in ("trapezoid", "step"):
         raise ValueError(f"interpolation={interpolation!r} is unknown: use 'trapezoid' or 'step'")
-    r = np.unique(np.asarray(ranks, dtype=np.int64))
-    if r.size != np.size(ranks) or (r.size and r[0] < 0) or r.size > n_relevant:
+    given = as_ids(ranks, name="ranks")
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"ranks must be whole numbers, got {given.dtype}")
+    r = np.unique(given.astype(np.int64))
+    if r.size != given.size or (r.size and r[0] < 0) or r.size > n_relevant:
         raise ValueError(f"ranks={ranks!r} with n_relevant={n_relevant}: give at most n_relevant distinct ranks >= 0")
     if n_relevant == 0:
         return float("nan")

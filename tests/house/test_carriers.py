@@ -412,6 +412,17 @@ DOORS = {
     ),
     "augment_database": ("X", X, lambda x: (reranking.augment_database(x, LISTS),)),
     "score_profiles": ("scores", DISTRIBUTIONS, lambda x: (reranking.score_profiles(x).toarray(),)),
+    "query_seeds ids": (
+        "ids",
+        RANKED,
+        lambda x: (ranking.query_seeds(x, RANKED * 0.25, n_nodes=4).toarray(),),
+    ),
+    "query_seeds similarities": (
+        "similarities",
+        RANKED * 0.25,
+        lambda x: (ranking.query_seeds(RANKED, x, n_nodes=4).toarray(),),
+    ),
+    "unit_seeds": ("nodes", np.array([3, 1]), lambda x: (ranking.unit_seeds(x, 4).toarray(),)),
     "pooling_weights": ("regions", X[:3], lambda x: (ranking.pooling_weights(x),)),
     "certainty": ("distributions", DISTRIBUTIONS, lambda x: (labels.certainty(x),)),
     "class_weights": ("columns", TRUTH, lambda x: (labels.class_weights(x, 2),)),
@@ -481,3 +492,40 @@ def test_a_carrier_gives_the_plain_answer_or_is_refused(door, carrier, carried):
             np.testing.assert_allclose(one, plain, rtol=4 * np.finfo(one.dtype).eps, atol=4 * np.finfo(one.dtype).eps)
         else:
             np.testing.assert_array_equal(one, plain)
+
+
+def frames(names):
+    """Return the same points with their columns in another order, or under another name."""
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    return frame[list(names)] if set(names) == set("abcd") else frame.rename(columns={"d": "e"})
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_columns_go_by_their_names_at_every_query(tmp_path, saved):
+    search = mf.ManifoldSearch(n_neighbors=K).fit(frames("abcd"))
+    regions = mf.RegionalSearch(n_neighbors=K).fit(frames("abcd"))
+    if saved:
+        search, regions = (mf.load(one.save(tmp_path / name)) for name, one in (("s", search), ("r", regions)))
+    turned, other = frames("dbca"), frames("abce")
+    for call in (
+        lambda Q: ranked(search.search(Q, 5)),
+        lambda Q: ranked(search.search(Q, 5, on_bad="skip")),
+        lambda Q: ranked(regions.search(Q.head(2), k=5)),
+        lambda Q: (regions.region_scores(Q.head(2)),),
+    ):
+        for one, plain in zip(call(turned), call(frames("abcd")), strict=True):
+            np.testing.assert_array_equal(one, plain)
+        with pytest.raises(ValueError, match=r"must have the columns of the fitted points; it lacks \['d'\]"):
+            call(other)
+    with pytest.raises(ValueError, match="X must have the columns of the fitted points"):
+        search.add(other)
+    for one in (search, regions):
+        one.add(turned.head(2))
+        np.testing.assert_array_equal(one.fitted_.points.X[-2:], X[:2].astype(np.float32))
+
+
+def test_scikit_learn_compares_the_columns_of_a_classifier():
+    model = mf.LabelPropagation(n_neighbors=K).fit(frames("abcd"), Y)
+    np.testing.assert_array_equal(model.predict(frames("abcd")), MODEL.predict(X))
+    with pytest.raises(ValueError, match="feature names should match those that were passed during fit"):
+        model.predict(frames("dbca"))
