@@ -179,7 +179,15 @@ def _closeness(x, X, i, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def rank(X, norms, euclidean, order, best, ids, first, last):  # type: ignore[no-untyped-def]
+def _similarity(x, X, i, norm, largest, sums):  # type: ignore[no-untyped-def]
+    """Return the similarity of x and X[i] under the metric whose `largest` is 0, of distances, 1, or inf."""
+    if largest == 0:
+        return _closeness(x, X, i, sums)
+    return max(-largest, min(largest, _product(x, X, i, norm, sums)))
+
+
+@compiled
+def rank(X, norms, largest, order, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Replace the scores in the lists of points order[first:last] by similarities, and sort the lists by them."""
     m, x, sums = best.shape[1], np.empty(X.shape[1], X.dtype), np.empty(LANES)
     others = np.empty(m, ids.dtype)
@@ -192,12 +200,12 @@ def rank(X, norms, euclidean, order, best, ids, first, last):  # type: ignore[no
             if others[e] == NOBODY:
                 break
             j = np.uint64(others[e])
-            score = _closeness(x, X, j, sums) if euclidean else _product(x, X, j, norms[j], sums)
+            score = _similarity(x, X, j, norms[j], largest, sums)
             insert(best, ids, i, score, others[e])
 
 
 @compiled
-def expand(X, norms, euclidean, order, lists, width, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
+def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Offer to points order[first:last] the first `width` neighbours of their first ones whom they have not met."""
     x, sums, seen = np.empty(X.shape[1], X.dtype), np.empty(LANES), np.full(X.shape[0], -1, np.int32)
     end = best.shape[1] - 1
@@ -225,6 +233,6 @@ def expand(X, norms, euclidean, order, lists, width, cell, probes, best, ids, fi
                     met |= probes[i, p] == cell[j] or probes[j, p] == here
                 if met:
                     continue
-                score = _closeness(x, X, j, sums) if euclidean else _product(x, X, j, norms[j], sums)
+                score = _similarity(x, X, j, norms[j], largest, sums)
                 if score > best[i, end] or (score == best[i, end] and other < ids[i, end]):
                     insert(best, ids, i, score, other)

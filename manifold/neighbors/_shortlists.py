@@ -149,10 +149,10 @@ class Shortlists:
         """Replace scores by similarities, sort by them, and keep the first k; points are looked at in some order."""
         xp = self.backend.xp
         if (kernels := self._kernels) is not None:
-            X, norms, euclidean = self._plain
+            X, norms, largest = self._plain
 
             def work(first: int, last: int) -> None:
-                kernels.rank(X, norms, euclidean, order, self.scores, self.ids, first, last)
+                kernels.rank(X, norms, largest, order, self.scores, self.ids, first, last)
 
             in_threads(work, order.size, step=_RANKED)
         else:
@@ -173,11 +173,11 @@ class Shortlists:
             for part in slices(order.size, _RANKED):
                 self._expand(order[part], lists, width)
             return
-        X, norms, euclidean = self._plain
+        X, norms, largest = self._plain
         given = (lists, width, self.cell, self.probes, self.scores, self.ids)
 
         def work(first: int, last: int) -> None:
-            kernels.expand(X, norms, euclidean, order, *given, first, last)
+            kernels.expand(X, norms, largest, order, *given, first, last)
 
         in_threads(work, order.size, step=4 * _RANKED)
 
@@ -231,9 +231,9 @@ def compiled_kernels(points: PointSet) -> ModuleType | None:
     return compiled_lists
 
 
-def _plain(points: PointSet) -> tuple[Floats, Floats, bool]:
-    """Return rows, divisors and whether to take distances, of one type for every array, so as to be compiled once."""
+def _plain(points: PointSet) -> tuple[Floats, Floats, np.float32]:
+    """Return rows, divisors and the largest similarity, of one type for every array, so as to be compiled once."""
     X = np.asarray(points.X).view()
     X.flags.writeable = False
     ordinary = (points.norms > 0) & (points.metric == "cosine")
-    return X, np.where(ordinary, points.norms, 1).astype(np.float32), points.metric == "euclidean"
+    return X, np.where(ordinary, points.norms, 1).astype(np.float32), points.largest

@@ -500,3 +500,13 @@ class TestPrecomputed:
     def test_a_search_method_makes_no_sense(self):
         with pytest.raises(ValueError, match="needs no search"):
             find_neighbors(np.eye(4), 1, metric="precomputed", method="nn_descent")
+
+
+@pytest.mark.parametrize("name", ["exact", "inverted_file", "faiss"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_cosine_is_beyond_1(name, sign, rng):
+    """Rounding makes 1.0000001 of copies: its distance is negative, its angle no number."""
+    X = rng.random((300, 128)).astype(np.float32)
+    found = find_neighbors(np.concatenate([X, sign * X]), 599, method=name)
+    assert np.abs(found.similarities).max() == 1
+    assert np.arccos(found.similarities.astype(np.float64)).min() >= 0
