@@ -206,9 +206,11 @@ def test_class_weights_of_paper_and_code():
     np.testing.assert_array_equal(class_weights([], 2), [0, 0])
     with pytest.raises(ValueError, match="'paper' or 'code'"):
         class_weights([0], 1, mode="book")
-    for columns in ([0, 3], [0.5], [[0]]):
+    for columns in ([0, 3], [[0]]):
         with pytest.raises(ValueError, match=r"columns must be integers \(n,\) below n_classes=3"):
             class_weights(columns, 3)
+    with pytest.raises(TypeError, match="columns must hold integers, got dtype float64"):
+        class_weights([0.5], 3)
 
 
 def test_class_weights_of_a_propagation(digits):
