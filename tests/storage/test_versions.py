@@ -21,7 +21,10 @@ SEEDS = np.eye(24)[:, :2]
 def searched(search, kept):
     found = search.search(kept["Q"], k=8)
     alike = search.similar(search.ids_[:2], k=5).ids
-    return {"ids": found.ids, "scores": found.scores, "slack": found.slack, "similar": alike}
+    # where items are put in another order, version 0.1 gave the scores of the diffusion, and the slack of its pool
+    scores = found.scores if found.diffusion is None else found.diffusion
+    slack = found.slack if found.pool_slack is None else found.pool_slack
+    return {"ids": found.ids, "scores": scores, "slack": slack, "similar": alike}
 
 
 def ranked(search, kept, k):
