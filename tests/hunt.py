@@ -3,7 +3,8 @@
     python tests/hunt.py 100000      # so many certified lists, by hand; the suite looks at 2,000
 
 The graphs are those on which bounds are tempted: chains, many small components, stars, near ties, weights over many
-orders of magnitude; the settings those that strain them: loose tolerances, narrow columns, float16, alpha near 1.
+orders of magnitude, near-bipartite ones; the settings those that strain them: loose tolerances, narrow columns,
+float16, alpha near 1, degree exponents up to 2, columns that have followed a change of their graph.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from scipy import sparse
 
 from manifold import Diffusion, DiffusionIndex, graph_from_affinity
 from manifold.backends import get_backend
-from manifold.index import StoredColumns
+from manifold.index import StoredColumns, _update, updated_columns
 from manifold.ranking._ranker import Ranker, Task
 from manifold.solvers import Chebyshev, ConjugateGradient, Direct, FastSpectralRanking, Hybrid, Lanczos, PowerIteration
 
@@ -27,7 +28,7 @@ RTOLS = (1e-1, 1e-2, 1e-3, 1e-6, 1e-10)
 
 def components(rng):
     """Blocks of a graph: some of one kind, or of all."""
-    kinds = ["chain", "ring", "star", "clique", "random", "pair", "isolated"]
+    kinds = ["chain", "ring", "star", "clique", "random", "pair", "isolated", "bipartite"]
     kind = str(rng.choice(["chain", *kinds, "mixed"]))
     blocks, size = [], int(rng.integers(2, 14))
     for _ in range(int(rng.integers(1, 6))):
@@ -43,6 +44,11 @@ def components(rng):
             A = np.triu(np.ones((m, m)), 1)
         elif shape == "random":
             A = np.triu(rng.random((m, m)) < 0.3, 1).astype(float)
+        elif shape == "bipartite":  # an eigenvalue near -1, where it is one or nearly so
+            side = rng.random(m) < 0.5
+            A = np.triu(side[:, None] != side, 1) + np.triu(side[:, None] == side, 1) * float(
+                rng.choice([0, 1e-6, 1e-2])
+            )
         elif shape == "pair":
             A = np.array([[0.0, 1.0], [0.0, 0.0]])
         else:
@@ -84,6 +90,36 @@ def random_solver(rng, graph):
         Hybrid(rank=rank, rtol=rtol),
         FastSpectralRanking(rank=rank),
     ][int(rng.integers(7))]
+
+
+def followed(rng, graph, settings, filter):
+    """Stored columns of a graph that was otherwise: nodes have come and gone, edges have changed; they follow it."""
+    n, W = graph.n_nodes, graph.affinity.toarray()
+    gone = int(rng.integers(0, 3))
+    before = np.zeros((n + gone, n + gone))
+    places = np.sort(rng.permutation(n + gone)[:n])
+    before[np.ix_(places, places)] = W
+    some = W.max(initial=0) or 1.0
+    for i in np.setdiff1d(np.arange(n + gone), places):  # nodes that leave, with edges to some of those that stay
+        before[i, places[rng.random(n) < 0.1]] = some
+    before = np.triu(np.maximum(before, before.T))
+    i, j = np.nonzero(before)
+    changed = np.flatnonzero(rng.random(i.size) < rng.choice([0, 0.05, 0.2]))
+    before[i[changed], j[changed]] *= rng.choice([0, 0.5, 3.0], changed.size)
+    known = np.ones(n + gone, dtype=bool)
+    known[rng.permutation(n + gone)[: int(rng.integers(0, 3))]] = False  # nodes that come
+    if not known.any():
+        known[0] = True
+    old = np.flatnonzero(known)
+    rows = np.where(known[places], np.cumsum(known)[places] - 1, -1)
+    earlier = graph_from_affinity((before + before.T)[np.ix_(old, old)]).astype(graph.dtype)
+    columns = settings.build(earlier, filter=filter)
+    share = _update._MOST_TOUCHED
+    _update._MOST_TOUCHED = 1.0  # so that small graphs are followed, not built anew
+    try:
+        return updated_columns(columns, graph, rows, settings=settings)
+    finally:
+        _update._MOST_TOUCHED = share
 
 
 def exact_scores(graph, alpha, Y):
@@ -130,10 +166,11 @@ def certified_lists(rng, *, queries=8):
     graph, alpha = random_graph(rng), float(rng.choice(ALPHAS, p=[0.3, 0.3, 0.2, 0.1, 0.1]))
     n = graph.n_nodes
     solver, filter, backend = random_solver(rng, graph), Diffusion(alpha), get_backend("scipy")
-    exponent = float(rng.choice([0.0, 0.5, 1.0]))
+    exponent = float(rng.choice([0.0, 0.5, 1.0, 1.5, 2.0]))
     slack = 0.0 if rng.random() < 0.3 else None
     Y = seeds_of(rng, n, queries)
-    prepared = solver.prepare(graph, filter, backend)
+    follows = isinstance(solver, DiffusionIndex) and rng.random() < 0.4
+    prepared = followed(rng, graph, solver, filter) if follows else solver.prepare(graph, filter, backend)
     ranker = Ranker(graph, filter, prepared, backend, exponent)
     k = int(rng.integers(1, n + 1)) if rng.random() < 0.5 else int(rng.integers(n // 2, n + 1)) or 1
     none = np.empty((0, k), dtype=np.int64)
@@ -142,7 +179,7 @@ def certified_lists(rng, *, queries=8):
     exact = exact_scores(graph, alpha, Y)
     if exponent:
         exact = exact * graph.scale(exponent)[:, None].astype(np.longdouble)
-    what = f"{graph!r} {solver} alpha={alpha} p={exponent} k={k} slack={slack}"
+    what = f"{graph!r} {solver} follows={follows} alpha={alpha} p={exponent} k={k} slack={slack}"
     if isinstance(prepared, StoredColumns):
         false = false_columns(prepared, alpha)
         if false.size:
