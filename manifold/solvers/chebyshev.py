@@ -43,9 +43,9 @@ class Chebyshev(Solver):
 
     Notes
     -----
-    No inner products: all columns take the same degree, none is frozen, an `x0` is of no use, and the same seeds give
-    the same bits in any batch. The host looks once, at the end, whether rounding asks for a correction. A column of
-    zeros counts 0 iterations.
+    No inner products: all columns take the same degree, none is frozen, and an `x0` is of no use. The host looks once,
+    at the end, whether rounding asks for corrections, each of a degree that its own residual asks for: the same seeds
+    give the same bits in any batch. A column of zeros counts 0 iterations.
     Bound: min(the true residual of each resolvent, one product, in `error_bound`; the coefficients left out and
     `Series.rounding`). Where no resolvent says more, `Solution.residual` is this bound, relative.
     Cost: a product with S and three passes over (n, q) an iteration; memory 5 n q, n q more for a second resolvent.

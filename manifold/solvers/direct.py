@@ -34,8 +34,9 @@ class Direct(Solver):
 
     Notes
     -----
-    Cost: n^3 / 3 operations and 8 n^2 bytes below 2,000 nodes; above, what the fill-in of the factor costs, which
-    grows fast on kNN graphs (4 to 40 times the edges): a reference up to some 20,000 nodes.
+    The last digits follow the number of threads of the linear algebra, and the columns solved together.
+    Cost: n^3 / 3 operations and 8 n^2 bytes a resolvent up to 2,000 nodes; above, what the fill-in of the factor costs,
+    which grows fast on kNN graphs (4 to 40 times the edges): a reference up to some 20,000 nodes.
 
     Examples
     --------

@@ -83,6 +83,7 @@ class FastSpectralRanking(Solver):
 
     Notes
     -----
+    The last digits follow the number of threads of the linear algebra, and the columns solved together.
     Offline: see `leading_eigenpairs`; memory n rank. Online, a column: rank (n + nnz(Y)) operations for sparse seeds,
     twice n rank for dense ones and with steps, and the products.
 

@@ -53,6 +53,7 @@ class Hybrid(Solver):
 
     Notes
     -----
+    The last digits follow the number of threads of the linear algebra, and the columns solved together.
     Offline: see `leading_eigenpairs`. The start costs 4 n rank operations a column, an iteration that of CG;
     memory n rank.
 

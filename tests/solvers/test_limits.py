@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from memory import peak_over_forecast
 from scipy import sparse
 from scipy.special import ive
+from threadpoolctl import threadpool_limits
 
 from manifold import Diffusion, DiffusionIndex, Heat, Polynomial, RegularizedDiffusion, diffuse, graph_from_affinity
 from manifold.backends import get_backend
@@ -231,6 +232,19 @@ def test_a_column_has_the_same_bits_in_any_company(solver, n, dtype):
             some = prepared.solve(Y[:, part])
             np.testing.assert_array_equal(some.scores, together.scores[:, part])
             np.testing.assert_array_equal(some.n_iter, together.n_iter[part])
+
+
+@pytest.mark.parametrize("solver", SAME_BITS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("n", [700, 9000])
+def test_the_number_of_threads_leaves_bits_alone(solver, n):
+    rng = np.random.default_rng(n)
+    i = np.repeat(np.arange(n), 4)
+    A = sparse.csr_array((rng.random(i.size), (i, (i + rng.integers(1, 30, i.size)) % n)), shape=(n, n))
+    graph, Y = graph_from_affinity(A + A.T), rng.random((n, 20))
+    prepared = solver(rtol=1e-5).prepare(graph, Diffusion(0.99), get_backend("scipy"))
+    scores = prepared.solve(Y).scores
+    with threadpool_limits(1):
+        np.testing.assert_array_equal(prepared.solve(Y).scores, scores)
 
 
 def test_an_inner_product_is_added_up_alike_alone_and_beside_others(rng):
