@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._typing import AnyArray, Floats, Mask
@@ -97,3 +98,17 @@ class Method(Protocol):
         """Return scores (n, c) with a verdict for each column; a row of zeros, of a method that diffuses, says
         that nothing of a label arrived there.
         """
+
+
+def label_means(seeds: sparse.csc_array, components: NDArray[np.int32]) -> Floats:
+    """Return the mean seed of each component (m, c): rows of sum 1, or 0 in components without a label.
+
+    >>> seeds = sparse.csc_array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    >>> label_means(seeds, np.array([0, 0, 1])).tolist()
+    [[0.5, 0.5], [0.0, 0.0]]
+    """
+    n, m = components.size, int(components.max(initial=-1)) + 1
+    gather = sparse.csr_array((np.ones(n), (components, np.arange(n))), shape=(m, n))
+    sums = (gather @ seeds).toarray()
+    mass = sums.sum(axis=1, keepdims=True)
+    return np.asarray(sums / np.where(mass > 0, mass, 1))

@@ -13,11 +13,10 @@ import numpy as np
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.errors import ConvergenceWarning, warn
-from manifold.labels._base import Problem, rows_to_one
+from manifold.labels._base import Problem, label_means, rows_to_one
 from manifold.labels._far import heard
 from manifold.labels.poisson import Poisson, poisson_sources
 from manifold.solvers import Solution
-from manifold.solvers.laplacian import label_means
 
 _SWEEPS = 30
 _TOLERANCE = 1e-3  # of the points: how far from its due the size of a class may be

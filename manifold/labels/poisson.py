@@ -13,9 +13,9 @@ import numpy as np
 from manifold._checks import check_stopping
 from manifold._typing import AnyArray, Floats
 from manifold.graph import Graph
-from manifold.labels._base import Problem
+from manifold.labels._base import Problem, label_means
 from manifold.solvers import ConjugateGradient, Solution
-from manifold.solvers.laplacian import Laplacian, label_means
+from manifold.solvers.laplacian import Laplacian
 
 
 @dataclass(frozen=True)

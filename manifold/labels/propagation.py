@@ -19,7 +19,7 @@ from manifold.errors import warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.labels._averages import averages, moments
-from manifold.labels._base import Method, Problem, rows_to_one
+from manifold.labels._base import Method, Problem, label_means, rows_to_one
 from manifold.labels._far import heard
 from manifold.labels._methods import LocalGlobalConsistency, get_method
 from manifold.labels.balance import BALANCES, check_priors, estimated_priors
@@ -28,7 +28,6 @@ from manifold.labels.result import Propagation
 from manifold.labels.targets import Targets, encode
 from manifold.solvers import ConjugateGradient, Solution, Solver, get_solver, report_failures
 from manifold.solvers.base import Callback
-from manifold.solvers.laplacian import label_means
 
 
 def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "lgc") -> int:

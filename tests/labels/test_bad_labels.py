@@ -115,7 +115,11 @@ def test_row_48_refused(square):
         ([np.inf, 1, -1, -1], "inf, which is continuous or infinite", ValueError),
         ([0, "a", None, 1], "classes of different types", TypeError),
         (np.zeros(4, dtype=complex), "numbers, strings or objects", TypeError),
-        (np.ma.array([0, 1, 0, 1], mask=[0, 0, 1, 1]), "masked array with masked entries: pass labels.filled", TypeError),
+        (
+            np.ma.array([0, 1, 0, 1], mask=[0, 0, 1, 1]),
+            "masked array with masked entries: pass labels.filled",
+            TypeError,
+        ),
         (sparse.csr_array(np.eye(4)), r"sparse csr_array, .* pass labels.toarray", TypeError),
         (-np.eye(4), "must not be negative, got -1: pass kind='values'", ValueError),
         (np.where(np.eye(4), np.inf, 0), "infinity in row 0", ValueError),

@@ -35,6 +35,7 @@ from manifold.labels import (
     propagation_memory,
     sinkhorn,
 )
+from manifold.labels._base import label_means
 from manifold.labels.mbo import prices
 
 EXACT = mf.solvers.ConjugateGradient(rtol=1e-12)
@@ -562,3 +563,11 @@ def test_memory_is_linear(rng):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak <= propagation_memory(graph, c, method=method) <= 80e6
+
+
+def test_means_of_labels_are_those_of_their_component():
+    graph = make_graph("disconnected")
+    seeds = np.zeros((12, 2))
+    seeds[[0, 1, 2, 5], [0, 0, 1, 1]] = 1
+    means = label_means(sparse.csc_array(seeds), graph.components)
+    np.testing.assert_allclose(means, [[2 / 3, 1 / 3], [0, 1], [0, 0]], atol=1e-15)

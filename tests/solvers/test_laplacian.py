@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import GRAPHS, make_graph
-from scipy import sparse
 from strict_backend import StrictBackend
 
 from manifold.backends import get_backend
 from manifold.solvers import ConjugateGradient, Status
-from manifold.solvers.laplacian import Laplacian, label_means
+from manifold.solvers.laplacian import Laplacian
 
 SETTINGS = ConjugateGradient(rtol=1e-12, max_iter=1000)
 # with weights from 1e-12 to 1e12 a dense solve is no reference either
@@ -71,11 +70,3 @@ def test_a_column_of_zeros_is_exact_and_of_others_no_bound_is_known():
 def test_without_a_limit_of_iterations_it_is_refused():
     with pytest.raises(ValueError, match=r"settings must have a max_iter, got ConjugateGradient\(rtol=0.001"):
         Laplacian.of(make_graph("ring"), get_backend(), kept=np.ones(8, bool), settings=ConjugateGradient())
-
-
-def test_means_of_labels_are_those_of_their_component():
-    graph = make_graph("disconnected")
-    seeds = np.zeros((12, 2))
-    seeds[[0, 1, 2, 5], [0, 0, 1, 1]] = 1
-    means = label_means(sparse.csc_array(seeds), graph.components)
-    np.testing.assert_allclose(means, [[2 / 3, 1 / 3], [0, 1], [0, 0]], atol=1e-15)
