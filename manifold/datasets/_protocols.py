@@ -164,7 +164,10 @@ def _read_labels(side: object) -> tuple[AnyArray, Mask]:
     """Return labels (n,) as whole numbers or texts, by place, and which of them are none."""
     if isinstance(side, np.ma.MaskedArray) and np.ma.is_masked(side):
         raise TypeError("labels are a masked array with masked entries: pass labels.filled(-1)")
-    values: AnyArray = np.asarray(side)
+    try:
+        values: AnyArray = np.asarray(side)
+    except (TypeError, RuntimeError) as error:  # tensors of what NumPy has not, or with a gradient
+        raise TypeError(f"labels are {type(side).__name__}, which is no array ({error})") from None
     refused = ValueError(f"labels are {values.dtype} of shape {values.shape}: give (n,) integers or texts")
     if values.dtype.kind == "f" and values.ndim == 1:  # frames hold whole numbers so, where some are missing
         values = np.array([int(one) if one.is_integer() else one for one in values.tolist()], dtype=object)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from manifold._arrays import as_array, as_integers
+from manifold._arrays import as_integers, as_numbers
 from manifold._checks import check_count
 from manifold._typing import Ints
 from manifold.matching.descriptors import DESCRIPTORS, Descriptor
@@ -106,7 +106,7 @@ def region_vectors(
     >>> region_vectors(np.ones((6, 6, 4)), [[0, 0, 2, 2]]).tolist()
     [[0.5, 0.5, 0.5, 0.5]]
     """
-    x = as_array(activations, "activations")
+    x = as_numbers(activations, "activations")
     if x.ndim != 3 or not x.size:
         raise ValueError(f"activations must have shape (H, W, K), got {x.shape}")
     if not (np.isfinite(x).all() and x.min() >= 0):

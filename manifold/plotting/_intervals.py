@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from manifold._arrays import as_numbers
+from manifold._arrays import as_array, as_numbers
 from manifold._checks import check_count
 from manifold._typing import Floats, Ints
 from manifold.index import StoredColumns
@@ -144,7 +144,7 @@ def certified_intervals(
     if ids is None:
         integer_ticks(ax)
     else:
-        names = [short(name, 20) for name in np.asarray(ids)[order][window]]
+        names = [short(name, 20) for name in as_array(ids, "ids")[order][window]]
         ax.set_xticks(ranks[window], names, rotation=90, fontsize=7, parse_math=False)
         ax.set_xlabel("item, best first")
     legend(ax, outside=True)

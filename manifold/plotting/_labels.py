@@ -53,10 +53,10 @@ def reliability(certainty: ArrayLike, correct: ArrayLike, *, n_bins: int = 10) -
     ([1, 2], [0, 1])
     """
     sure, good = as_numbers(certainty, "certainty"), as_array(correct, "correct")
-    if sure.ndim != 1 or good.shape != sure.shape or good.dtype != bool:
-        raise ValueError(
-            f"certainty (n,) and correct (n,) bool must match, got {sure.shape}, {good.dtype} {good.shape}"
-        )
+    if good.dtype != bool:
+        raise ValueError(f"correct must hold booleans, got dtype {good.dtype}: pass predicted == truth")
+    if sure.ndim != 1 or good.shape != sure.shape:
+        raise ValueError(f"certainty and correct must both be (n,), got {sure.shape} and {good.shape}")
     if sure.size and not (sure.min() >= 0 and sure.max() <= 1):
         raise ValueError(f"certainty must lie in [0, 1], got {sure.min()}..{sure.max()}")
     n_bins = check_count(n_bins, "n_bins")

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pytest
 
 import manifold as mf
-from manifold import datasets, evaluation, labels, matching, metrics, neighbors, ranking, reranking
+from manifold import datasets, evaluation, labels, matching, metrics, neighbors, plotting, ranking, reranking
 from manifold.errors import ManifoldWarning
 from manifold.labels import few_shot
+from manifold.labels.cleaning import weighted_prototypes
 
 DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", ">i4", ">f8", "g")
 
@@ -189,6 +190,7 @@ DESCENDING = np.array([[3, 2, 1.0]] * 4)
 TRUTH = np.arange(N) % 2
 CLEAN = np.arange(N) < 8
 W = GRAPH.affinity.toarray().astype(np.float64)
+CELLS = np.arange(48.0).reshape(4, 4, 3)
 DISTRIBUTIONS = MODEL.label_distributions_.astype(np.float64)
 
 
@@ -250,6 +252,17 @@ def compared(x=X, queries=X[:4]):
     truth = datasets.GroundTruth("by hand", {"relevant": RELEVANT}, n_items=N)
     found = evaluation.compare(x, truth, {"search": {"n_neighbors": K}}, queries=queries)
     return tuple(figures(outcome.figures["all"]["mAP"]) for outcome in found.values())
+
+
+def judged(labels):
+    truth = datasets.ground_truth("labels", labels)
+    return tuple(np.sort(np.array(list(items))) for items in truth.judgements(next(iter(truth.settings)))[0])
+
+
+def shown(x=X, Q=None, labels=TRUTH):
+    explorer = mf.Explorer(SEARCH, x, Q=Q, labels=labels, query_labels=None if Q is None else TRUTH[:3], k=3)
+    answer = explorer.answer()
+    return (answer.nearest[0], *ranked(answer.ranking))
 
 
 def lines(ids=RANKED, scores=DESCENDING):
@@ -431,6 +444,22 @@ DOORS = {
     "verified ids": ("ids", RANKED, lambda x: (verified(x),)),
     "verified similarities": ("similarities", RANKED * 0.25, lambda x: (verified(similarities=x),)),
     "verified scores": ("verification", RANKED * 2, lambda x: (verified(scores=x),)),
+    "weighted_prototypes": ("relevance", CLEAN * 0.5, lambda r: (weighted_prototypes(X, TRUTH, r),)),
+    "region_vectors": ("activations", CELLS, lambda x: (matching.region_vectors(x, [[0, 0, 2, 2]]),)),
+    "region_vectors boxes": (
+        "boxes",
+        np.array([[0, 0, 2, 2], [1, 1, 4, 4]]),
+        lambda x: (matching.region_vectors(CELLS, x),),
+    ),
+    "ground_truth labels": ("labels", TRUTH, judged),
+    "reliability": ("certainty", DISTRIBUTIONS[:, 0], lambda x: plotting.reliability(x, CLEAN)),
+    "reliability correct": ("correct", CLEAN, lambda x: plotting.reliability(DISTRIBUTIONS[:, 0], x)),
+    "confusion": ("truth", TRUTH, lambda x: plotting.confusion_counts(x, TRUTH[::-1])),
+    "confusion texts": ("predicted", TEXTS, lambda x: plotting.confusion_counts(TEXTS[::-1], x)),
+    "diffusion_steps": ("seeds", SEEDS[:, 0] / 2, lambda x: (plotting.diffusion_steps(GRAPH, x),)),
+    "Explorer X": ("X", X, shown),
+    "Explorer Q": ("Q", X[:3] + 1, lambda x: shown(Q=x)),
+    "Explorer labels": ("labels", TRUTH, lambda x: shown(labels=x)),
     "compare X": ("X", X, compared),
     "compare queries": ("queries", X[:4], lambda x: compared(queries=x)),
     "run_lines ids": ("ids", RANKED, lambda x: (lines(x),)),

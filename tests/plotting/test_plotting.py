@@ -306,7 +306,8 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("work", "message"),
         [
-            (lambda: label_certainty([0.5], [1.0]), "must match, got"),
+            (lambda: label_certainty([0.5], [1.0]), "correct must hold booleans, got dtype float64"),
+            (lambda: label_certainty([0.5], [True, False]), r"both be \(n,\), got \(1,\) and \(2,\)"),
             (lambda: label_certainty([1.5]), r"certainty must lie in \[0, 1\]"),
             (lambda: confusion([1], [1, 2]), "labels of the same points"),
             (lambda: confusion([1], [2], classes=["a"]), "classes must name the 2 classes"),
