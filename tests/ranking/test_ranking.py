@@ -192,3 +192,23 @@ def test_what_was_chosen_of_a_proved_pool_is_not_called_proved(options, digits):
     best = np.take_along_axis(whole.ids, order, axis=1)[:, :10]
     assert any(set(a) != set(b) for a, b in zip(best.tolist(), some.ids.tolist(), strict=True))  # it would be false
     assert np.array_equal(some.ids, whole.ids[:, :10])
+
+
+@pytest.mark.parametrize("settings", [{"preset": "adaptive"}, {"tune": True}, {}])
+def test_certified_means_that_the_set_is_that_of_the_exact_scores(settings):
+    X = datasets.digits().features
+    search = mf.ManifoldSearch(**settings).fit(X[:900])
+    ranking = search.search(X[1000:1040], k=10, slack=0)
+    fitted = search.fitted_
+    found = fitted.points.asked(X[1000:1040])[0]
+    Y = fitted.seeds(*fitted.nearest(found, 20)).toarray()
+    alpha, root = fitted.settings.filter.alpha, np.sqrt(np.maximum(fitted.graph.degrees, 1e-300))
+    S = fitted.graph.affinity.toarray() / root / root[:, None]
+    F = np.linalg.solve(np.eye(900) - alpha * S, (1 - alpha) * Y)
+    if fitted.settings.degree_exponent:
+        F = F * fitted.graph.scale(fitted.settings.degree_exponent)[:, None]
+    for j in np.flatnonzero(ranking.certified):
+        inside = np.isin(np.arange(900), ranking.ids[j])
+        assert F[inside, j].min() >= F[~inside, j].max() * (1 - 1e-12)
+    if not settings:
+        assert ranking.certified.all()
