@@ -101,9 +101,7 @@ def ours(n: int) -> list[Row]:
     from manifold.solvers import ConjugateGradient
 
     X, surface, Q = collection(n)
-    search = mf.ManifoldSearch(
-        n_neighbors=K, n_seeds=SEEDS, alpha=ALPHA, solver=ConjugateGradient(rtol=1e-2)
-    )
+    search = mf.ManifoldSearch(n_neighbors=K, n_seeds=SEEDS, alpha=ALPHA, solver=ConjugateGradient(rtol=1e-2))
     taken, neighbors = _timed(lambda: mf.neighbors.find_neighbors(X, K))
     building, graph = _timed(lambda: mf.graph_from_neighbors(neighbors, edges="mutual", bridge=1))
     rows = [_row("graph", "build_graph", n, taken + building, _recall(X, neighbors.indices))]

@@ -133,9 +133,11 @@ class Life:
         n_best = 10 if self.search.adaptation is None else min(100, len(rows))
         for slack in SLACKS:
             ranking = self.search.search(Q, k=10, slack=slack)
-            for j, proved in enumerate(ranking.slack):
+            for j, proved in enumerate(ranking.slack if ranking.pool_slack is None else ranking.pool_slack):
                 tied = _is_tied(scores[:, j], n_best)
-                wrong = _is_wrong(self.search.fitted_.ids.rows(ranking.ids[j]), scores[:, j], n_best=n_best, slack=proved)
+                wrong = _is_wrong(
+                    self.search.fitted_.ids.rows(ranking.ids[j]), scores[:, j], n_best=n_best, slack=proved
+                )
                 self.counts["wrong"] += bool(wrong or (slack is not None and proved > slack and not tied))
                 self.counts["tied"] += bool(slack == 0.0 and proved > 0 and tied)
                 self.counts["certified"] += bool(proved == 0)
