@@ -120,7 +120,7 @@ def _pair(values: object, ids: object, name: str, metric: str) -> tuple[Floats, 
         raise ValueError(f"metric must be one of {METRICS}, got {metric!r}")
     given, rows = as_array(values, name), as_array(ids, "I")
     if rows.dtype.kind == "f" and given.dtype.kind in "iu":
-        raise TypeError(f"I must hold integers, got dtype {rows.dtype} (were {name} and I swapped?)")
+        raise TypeError(f"I must hold integer ids, got dtype {rows.dtype} (were {name} and I swapped?)")
     numbers, rows = as_numbers(given, name), as_integers(rows, "I")
     if numbers.ndim != 2 or numbers.shape != rows.shape:
         raise ValueError(f"{name} and I must share one shape (n, k), got {numbers.shape} and {rows.shape}")
