@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from manifold._arrays import as_array, as_numbers
+from manifold._arrays import as_numbers
 from manifold._checks import check_count
 from manifold._resources import require_memory
-from manifold._typing import AnyArray, Floats, Mask
+from manifold._typing import AnyArray, Floats
+from manifold.reranking._listed import MISSING, Listed, refuse_repeated
 
 RULES = ("min_max", "reciprocal_rank", "sum")
 _HUGE = 2.0**1022  # scores whose differences may exceed float64
@@ -33,7 +34,8 @@ def fuse_rankings(
     Parameters
     ----------
     rankings : sequence of (ids, scores), or of Ranking
-        Each (q, m), best first; m may differ. Ids are integers (-1 pads) or strings ("" pads), each once in a row.
+        Each (q, m), best first; m may differ. Ids are integers (-1 pads), strings ("" pads) or UUIDs (None pads), each
+        once in a row.
     weights : sequence of float, optional
         One >= 0 a ranking; all 1 by default.
     rule : {"min_max", "reciprocal_rank", "sum"}
@@ -48,13 +50,13 @@ def fuse_rankings(
     Returns
     -------
     ids, scores : (q, k)
-        Best first, equal scores by ascending id; -1 (or "") and 0 pad.
+        Best first, equal scores by ascending id; -1 (or "", or None) and 0 pad.
 
     Raises
     ------
     ValueError
-        For no rankings, other numbers of queries, ids of different kinds, twice in a row or beyond 63 bits, scores that
-        are not finite, or whose sum is not.
+        For no rankings, other numbers of queries, ids of different kinds or twice in a row, scores that are not finite,
+        or whose sum is not.
     MemoryBudgetError
         Where the lists would not fit; raised before the work.
 
@@ -78,23 +80,24 @@ def fuse_rankings(
     if not constant > 0:
         raise ValueError(f"constant must be positive, got {constant!r}: 60 is the published one")
     k = check_count(k, "k")
-    lists = [_checked(*ranking) for ranking in rankings]
+    lists = [Listed.of(*ranking) for ranking in rankings]
     factors = np.ones(len(lists)) if weights is None else as_numbers(weights, "weights")
     if not lists or factors.shape != (len(lists),) or not ((factors >= 0) & np.isfinite(factors)).all():
         raise ValueError(f"give rankings, and one weight >= 0 each: got {len(lists)} and weights={weights!r}")
-    q, kinds = lists[0][0].shape[0], {"text" if ids.dtype.kind == "U" else "number" for ids, _ in lists}
-    if len(kinds) > 1 or any(ids.shape[0] != q for ids, _ in lists):
-        raise ValueError("rankings must be of the same queries, with ids that are all integers or all strings")
-    missing: str | int = "" if kinds == {"text"} else -1
-    entries = sum(ids.size for ids, _ in lists)
+    q, kinds = lists[0].names.shape[0], {of.kind for of in lists}
+    if len(kinds) > 1 or any(of.names.shape[0] != q for of in lists):
+        raise ValueError(f"rankings must be of the same queries, with ids of one kind, got {sorted(kinds)}")
+    missing = MISSING[kinds.pop()]
+    entries = sum(of.names.size for of in lists)
     require_memory(_BYTES * entries, purpose=f"fusing {entries} entries", cure="fuse shorter lists, or some queries")
-    names, codes = np.unique(np.concatenate([ids.ravel() for ids, _ in lists]), return_inverse=True)
-    queries = np.concatenate([np.repeat(np.arange(q), ids.shape[1]) for ids, _ in lists])
+    names, codes = np.unique(np.concatenate([of.names[of.valid] for of in lists]), return_inverse=True)
+    queries = np.concatenate([np.nonzero(of.valid)[0] for of in lists])
     with np.errstate(over="ignore", under="ignore"):
-        parts = [w * _scaled(ids != missing, s, rule, constant) for w, (ids, s) in zip(factors, lists, strict=True)]
-    valid = names[codes] != missing
-    pairs, where = np.unique(queries[valid] * names.size + codes[valid], return_inverse=True)
-    weighed = np.concatenate([part.ravel() for part in parts])[valid]
+        parts = [w * _scaled(of, rule, constant) for w, of in zip(factors, lists, strict=True)]
+    keys = queries * names.size + codes
+    refuse_repeated(keys, lists)
+    pairs, where = np.unique(keys, return_inverse=True)
+    weighed = np.concatenate(parts)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         total = np.bincount(where, weights=weighed, minlength=pairs.size)
     if not np.isfinite(total).all():
@@ -103,42 +106,24 @@ def fuse_rankings(
     order = np.lexsort((code, -total, query))
     rank = np.arange(query.size) - np.searchsorted(query, query)
     kept = rank < k
-    best, scores = np.full((q, k), missing, dtype=names.dtype), np.zeros((q, k))
+    dtype = names.dtype if names.size else lists[0].names.dtype
+    best, scores = np.full((q, k), missing, dtype=dtype), np.zeros((q, k))
     best[query[kept], rank[kept]], scores[query[kept], rank[kept]] = names[code[order][kept]], total[order][kept]
     return best, scores
 
 
-def _checked(ids: ArrayLike, scores: ArrayLike) -> tuple[AnyArray, Floats]:
-    names, values = np.atleast_2d(as_array(ids, "ids")), np.atleast_2d(as_numbers(scores, "scores"))
-    if names.dtype.kind == "O" and all(isinstance(name, str) for name in names.flat):
-        names = names.astype(str)
-    if names.dtype.kind not in "iuU" or names.shape != values.shape or names.ndim != 2:
-        raise ValueError(f"ids (integers or strings) and scores must share (q, m), got {names.shape}, {values.shape}")
-    if names.dtype.kind == "u":  # beside -1 NumPy would make floats of them
-        if names.size and names.max() >= 2**63:
-            raise ValueError(f"ids hold {names.max()}, beyond 2^63 - 1: write such ids as strings")
-        names = names.astype(np.int64)
-    missing = names == ("" if names.dtype.kind == "U" else -1)
-    if not np.isfinite(values[~missing]).all():
-        raise ValueError("scores hold NaN or infinity beside an id")
-    together = np.sort(names, axis=1)
-    twice = (together[:, 1:] == together[:, :-1]) & (together[:, 1:] != ("" if names.dtype.kind == "U" else -1))
-    if twice.any():
-        raise ValueError(f"ids of query {np.flatnonzero(twice.any(axis=1))[0]} name an item twice")
-    return names, values
-
-
-def _scaled(valid: Mask, scores: Floats, rule: str, constant: float) -> Floats:
-    """Return g (q, m), 0 beside padding."""
+def _scaled(listed: Listed, rule: str, constant: float) -> Floats:
+    """Return g of all that is no pad, list after list."""
+    valid, scores = listed.valid, listed.scores
     if rule == "reciprocal_rank":
-        return np.where(valid, 1 / (constant + np.cumsum(valid, axis=1)), 0.0)
+        return np.asarray((1 / (constant + np.cumsum(valid, axis=1)))[valid])
     scores = np.where(valid, scores, 0)
     if rule == "sum":
-        return scores
+        return scores[valid]
     # half of such a score is exact, and a difference of halves is finite
     scores = scores * np.where(np.abs(scores).max(axis=1, initial=0) >= _HUGE, 0.5, 1.0)[:, None]
     least = np.where(valid, scores, np.inf).min(axis=1, initial=np.inf, keepdims=True)
     largest = np.where(valid, scores, -np.inf).max(axis=1, initial=-np.inf, keepdims=True)
     span = np.where(valid.any(axis=1, keepdims=True), largest, 0) - np.where(np.isfinite(least), least, 0)
     above = np.where(valid, scores - np.where(np.isfinite(least), least, 0), 0)
-    return np.where(span > 0, above / np.where(span > 0, span, 1), valid)
+    return np.where(span > 0, above / np.where(span > 0, span, 1), 1.0)[valid]

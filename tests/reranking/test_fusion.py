@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import numpy as np
 import pytest
 from memory import peak_over_forecast
@@ -92,8 +94,19 @@ class TestFusion:
             [(np.array([[a, b]], np.uint64), [[0.9, 0.8]]), (np.array([[b, -1]]), [[0.5, 0.0]])], k=3
         )
         assert ids.tolist() == [[a, b, -1]]
-        with pytest.raises(ValueError, match=r"ids hold 18446744073709551615, beyond 2\^63 - 1: write such ids as str"):
-            fuse_rankings([(np.array([[2**64 - 1]], np.uint64), [[1.0]])])
+        largest = np.array([[2**64 - 1]], np.uint64)
+        ids, _ = fuse_rankings([(largest, [[1.0]]), (np.array([[-1, 7]]), [[0.0, 0.5]])], k=3)
+        assert ids.tolist() == [[7, 2**64 - 1, -1]]  # equal scores by ascending id
+
+    def test_ids_of_every_kind_that_a_search_answers_with(self):
+        one, other, third = sorted(uuid.uuid4() for _ in range(3))
+        ids, scores = fuse_rankings([([[one, other]], [[0.9, 0.1]]), ([[other, None, third]], [[0.8, 0.0, 0.4]])], k=4)
+        assert ids.tolist() == [[one, other, third, None]]
+        assert scores.tolist() == [[1.0, 1.0, 0.0, 0.0]]
+        texts = np.array([["b", "a"]], np.dtypes.StringDType())
+        assert fuse_rankings([(texts, [[0.9, 0.1]])], k=2)[0].tolist() == [["b", "a"]]
+        with pytest.raises(ValueError, match="ids must be integers, strings or UUIDs, got dtype float64"):
+            fuse_rankings([([[0.5]], [[1.0]])])
 
     def test_rows_that_list_nothing(self):
         ids, scores = fuse_rankings([([[-1, -1], [3, -1]], [[0.0, 0.0], [-2.0, 0.0]])], k=1)
@@ -114,7 +127,7 @@ class TestFusion:
             fuse_rankings([good], weights=[-1])
         with pytest.raises(ValueError, match="name an item twice"):
             fuse_rankings([([[1, 1]], [[0.5, 0.4]])])
-        with pytest.raises(ValueError, match="all integers or all strings"):
+        with pytest.raises(ValueError, match="with ids of one kind"):
             fuse_rankings([good, ([["a"]], [[1.0]])])
         with pytest.raises(ValueError, match="NaN or infinity"):
             fuse_rankings([([[1]], [[np.nan]])])
