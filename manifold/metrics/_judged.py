@@ -172,6 +172,8 @@ def _of_one_kind(objects: AnyArray) -> AnyArray:
     # a UUID is its text, so that those of a file and those of a program are the same
     if all(missing) or _are(known, str) or _are(known, UUID):
         texts = ["" if no else str(one) for one, no in zip(values, missing, strict=True)]
+        if any(text.endswith("\0") for text in texts):  # NumPy's texts have no end of their own
+            raise ValueError("ids end with NUL, which a text of NumPy cannot: write them without it")
         return np.array(texts, dtype=np.str_).reshape(objects.shape)
     if not _are(known, (int, np.integer)) or any(isinstance(one, bool) for one in known):
         return objects

@@ -46,16 +46,16 @@ class Listed(NamedTuple):
 
 def _kind_of(names: AnyArray) -> tuple[str, AnyArray]:
     """Return what ids are, and ids that NumPy can sort: integers beyond int64 and UUIDs stay objects."""
-    if names.dtype.kind == "T":  # NumPy has no cast of them without a width
-        return "strings", np.array(names.tolist(), dtype=str).reshape(names.shape)
     if names.dtype.kind == "U":
         return "strings", names
     if names.dtype.kind in "iu":
         beyond = names.dtype.kind == "u" and names.size and names.max() >= 2**63  # beside -1 they would be floats
         return "integers", names.astype(object if beyond else np.int64)
-    flat = names.ravel().tolist() if names.dtype.kind == "O" else []
+    flat = names.ravel().tolist() if names.dtype.kind in "OT" else []
     if not names.size or (flat and all(isinstance(name, str) for name in flat)):
-        return "strings", names.astype(str)
+        if any(name.endswith("\0") for name in flat):  # NumPy's texts have no end of their own
+            raise ValueError("ids end with NUL, which a text of NumPy cannot: write them without it")
+        return "strings", np.array(flat, dtype=str).reshape(names.shape)
     if flat and all(isinstance(name, Integral) and not isinstance(name, bool) for name in flat):
         return "integers", names if max(map(abs, flat)) >= 2**63 else names.astype(np.int64)
     if flat and all(name is None or isinstance(name, UUID) for name in flat):

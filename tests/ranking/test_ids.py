@@ -1,4 +1,5 @@
-"""Ids of every kind come back as they were given: from a fit, a search, a shortlist, a change and a file."""
+"""Ids of every kind come back as they were given: from a fit, a search, a shortlist,
+a change, a file, a fusion, and figures."""
 
 from __future__ import annotations
 
@@ -79,6 +80,17 @@ def test_ids_round_trip_through_every_door(rows, monkeypatch, data, name):
         assert_alike(changed.search(X[0], k=7), rows[-1])
     missing = None if name == "UUIDs" else "" if "tring" in name else -1
     assert loaded.rerank([names[3], missing], [0.5, 0.0]).ids.tolist() == [names[3], missing]
+    if any(str(one).endswith("\0") for one in loaded.ids_.tolist()):
+        with pytest.raises(ValueError, match="ids end with NUL"):
+            mf.reranking.fuse_rankings([loaded.search(X[:2], k=7)] * 2)
+        return
+    ranking = loaded.search(X[:2], k=3)
+    first = [[row[0]] for row in ranking.ids.tolist()]
+    assert mf.metrics.hit_rate_at_k(ranking.ids, first, k=1) == 1
+    found = [names[0] in row for row in ranking.ids.tolist()]
+    assert mf.metrics.recall_at_k(ranking.ids, [{names[0]: 1}] * 2, k=3) == np.mean(found)
+    fused, _ = mf.reranking.fuse_rankings([ranking, ranking], rule="reciprocal_rank", k=3)
+    assert fused.tolist() == ranking.ids.tolist()
 
 
 def test_integers_at_their_limits_are_found():
