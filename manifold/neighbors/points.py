@@ -131,9 +131,10 @@ class PointSet:
         """
         if self.metric != "euclidean" or not self.X.shape[0]:
             return None
-        n = self.X.shape[0]
+        n, d = self.X.shape
         centre: Floats = self.X.mean(axis=0, dtype=np.float64).astype(np.float32)
-        some = self.X[:: -(-n // _SAMPLE)].astype(np.float64)
+        sampled = max(1, min(_SAMPLE, GATHER // (4 * d)))  # in float64, and once more while it is worked on
+        some = self.X[:: -(-n // sampled)].astype(np.float64)
         median = np.median(some, axis=0)
         usual = float(np.median(np.sqrt(((some - median) ** 2).sum(axis=1))))
         drawn = float(np.sqrt(((centre - median) ** 2).sum()))

@@ -102,6 +102,17 @@ def test_builder_equals_the_dense_reference(metric, kernel, gamma, edges, bridge
         np.testing.assert_allclose([W[i, 195 + i] for i in range(5)], 1, rtol=1e-6)
 
 
+def test_precomputed_similarities_are_weights_as_they_are():
+    """Up to one factor, to which S is blind: a graph of such similarities divides its weights by the largest."""
+    inliers = np.array([[0, 40, 3], [40, 0, 12], [3, 12, 0]])
+    by_matrix = mf.build_graph(inliers, 2, metric="precomputed")
+    np.testing.assert_allclose(by_matrix.affinity.toarray(), inliers / 40, rtol=1e-6)
+    lists = find_neighbors(np.eye(3) + 0.5, 2).with_similarities([[40, 3], [40, 12], [3, 12]])
+    np.testing.assert_array_equal(mf.graph_from_neighbors(lists).affinity.toarray(), by_matrix.affinity.toarray())
+    cubed = mf.build_graph(inliers, 2, metric="precomputed", gamma=3)
+    np.testing.assert_allclose(cubed.affinity.toarray(), (inliers / 40) ** 3, rtol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:.*zero vectors")
 @pytest.mark.parametrize("k", [4, 9])
 class TestAgreement:
@@ -141,15 +152,6 @@ class TestAgreement:
         assert (eigenvalues > 1 - 1e-10).sum() == with_edges
         assert graph.isolated.size
         assert not S[graph.isolated].any()
-
-    def test_precomputed_similarities_are_weights_as_they_are(self):
-        inliers = np.array([[0, 40, 3], [40, 0, 12], [3, 12, 0]])
-        by_matrix = mf.build_graph(inliers, 2, metric="precomputed")
-        np.testing.assert_array_equal(by_matrix.affinity.toarray(), inliers)
-        lists = find_neighbors(np.eye(3) + 0.5, 2).with_similarities([[40, 3], [40, 12], [3, 12]])
-        np.testing.assert_array_equal(mf.graph_from_neighbors(lists).affinity.toarray(), inliers)
-        cubed = mf.build_graph(inliers, 2, metric="precomputed", gamma=3)
-        np.testing.assert_array_equal(cubed.affinity.toarray(), inliers**3)
 
     def test_subgraph(self, graph):
         nodes = np.array([7, 3, 150, 0, 195, 42])

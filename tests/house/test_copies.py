@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -316,9 +317,11 @@ def ask(name: str, made: Any) -> Any:
 @pytest.fixture(scope="module")
 def answers() -> dict[str, Any]:
     """What another process answers, which has imported nothing of this one's, for every object sent to it."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        waiting = {name: pool.apply_async(ask, (name, original(name)[0])) for name in CASES}
-        return {name: given.get(timeout=60) for name, given in waiting.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[2]))  # by which the other process finds this module
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            waiting = {name: pool.apply_async(ask, (name, original(name)[0])) for name in CASES}
+            return {name: given.get(timeout=60) for name, given in waiting.items()}
 
 
 @pytest.mark.parametrize("name", CASES)

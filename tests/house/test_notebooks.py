@@ -84,7 +84,7 @@ def strangers(module: ast.Module) -> Iterator[str]:
     [
         ("import manifold as mf\nmf.bulid_graph(X)", "bulid_graph"),
         ("import manifold as mf\nmf.datasets.mnist()", "mnist"),
-        ("import manifold as mf\nmf.ConjugateGradient.preset('x', y=1)", "preset(y=)"),
+        ("import manifold as mf\nmf.solvers.ConjugateGradient.preset('x', y=1)", "preset(y=)"),
         ("from manifold import plotting\nplotting.ranking_comparison(a, b, relevnt=c)", "relevnt="),
         ("from manifold.ranking import remove_hub", "remove_hub"),
         ("import manifold as mf\nmf.ManifoldSearch(alhpa=1).fit(X)", "ManifoldSearch(alhpa=)"),
