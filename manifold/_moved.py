@@ -21,6 +21,7 @@ def moved(old: str, names: Mapping[str, str]) -> Callable[[str], object]:
     """
 
     def lookup(name: str) -> object:
+        """Return what has moved, with a warning that says where to; raise AttributeError for any other name."""
         if name not in names:
             raise AttributeError(f"module {old!r} has no attribute {name!r}")
         new = f"{names[name]}.{name}"
