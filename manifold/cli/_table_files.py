@@ -58,6 +58,7 @@ def _arrow_column(values: object, what: str) -> Column:
         return Column("text" if text else str(kind), column.to_numpy, names)
 
     def rows() -> AnyArray:
+        """Return the lists as rows (n, d); raise ValueError where one is missing or of another length."""
         lengths = np.array([-1 if x is None else x for x in compute.list_value_length(column).to_pylist()])
         other = np.flatnonzero(lengths != lengths[0]) if lengths.size and lengths[0] >= 0 else np.arange(lengths.size)
         if other.size:

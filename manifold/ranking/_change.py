@@ -19,7 +19,7 @@ from manifold.backends import on_host
 from manifold.index import DiffusionIndex, StoredColumns, of_images, of_nodes, updated_columns
 from manifold.neighbors import Neighbors, PointSet, warn_of_awkward_points, with_points, without_points
 from manifold.ranking._collection import Ids
-from manifold.ranking._fit import of_lists, without_reserve
+from manifold.ranking._fit import Collection, of_lists, without_reserve
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import same_place
 from manifold.ranking.pooling import check_owners
@@ -91,16 +91,8 @@ def _of_collection(
     fitted: Fitted, points: PointSet, names: Ids, neighbors: Neighbors, *, rows: Ints, images: Ints | None
 ) -> Fitted:
     """Make all of the lists that `fit` makes of them; `rows` says which row of before each point had, or -1."""
-    changed = of_lists(
-        fitted.settings,
-        neighbors,
-        names,
-        points=points,
-        backend=fitted.backend,
-        home=fitted.home,
-        images=images,
-        tuning=fitted.tuning,
-    )
+    given = Collection(backend=fitted.backend, home=fitted.home, points=points, images=images)
+    changed = of_lists(fitted.settings, neighbors, names, given=given, tuning=fitted.tuning)
     changed = _with_columns(changed, fitted, rows)
     _ = changed.ranker
     return changed

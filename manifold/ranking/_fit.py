@@ -114,16 +114,7 @@ def _tuned(
     if settings.tune:
         tuning = tune(neighbors, affinity=settings.affinity.kind, backend=given.backend, progress=progress)
         settings = settings.tuned(tuning.setting)
-    return of_lists(
-        settings,
-        without_reserve(neighbors, settings),
-        ids,
-        points=given.points,
-        backend=given.backend,
-        home=given.home,
-        images=given.images,
-        tuning=tuning,
-    )
+    return of_lists(settings, without_reserve(neighbors, settings), ids, given=given, tuning=tuning)
 
 
 def of_lists(
@@ -131,17 +122,14 @@ def of_lists(
     neighbors: Neighbors,
     ids: Ids,
     *,
-    backend: Backend,
-    home: str,
-    points: PointSet | None,
-    images: Ints | None = None,
+    given: Collection,
     tuning: Tuning | None = None,
 ) -> Fitted:
     """Return the state that lists of neighbours make; its solver is prepared when it is first asked for."""
     lists = without_reserve(neighbors, settings)
     nearest, adaptation = lists.first(settings.n_neighbors), settings.adaptation
-    given = 0.0 if adaptation is None else adaptation.one_sided
-    one_sided = one_sided_weight(nearest) if given is None else given
+    one_sided = 0.0 if adaptation is None else adaptation.one_sided
+    one_sided = one_sided_weight(nearest) if one_sided is None else one_sided
     graph = soft_mutual_graph(
         nearest, affinity=settings.affinity, edges=settings.edges, bridge=settings.bridge, one_sided=one_sided
     )
@@ -149,15 +137,15 @@ def of_lists(
         settings=settings,
         ids=ids,
         graph=graph,
-        backend=backend,
-        home=home,
-        points=points,
+        backend=given.backend,
+        home=given.home,
+        points=given.points,
         neighbors=neighbors,
         one_sided=one_sided,
         scales=settings.affinity.scales(nearest.similarities),
         reach=NeighborReach.of(lists, settings.n_neighbors),
         tuning=tuning,
-        pooling=region_pooling(settings, points, images, backend=backend),
+        pooling=region_pooling(settings, given.points, given.images, backend=given.backend),
     )
 
 
