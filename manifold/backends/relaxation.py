@@ -1,0 +1,327 @@
+"""Relaxation of residuals, compiled: (I - a S) x = b for a sparse b, at the cost of what x touches.
+
+In: W or S in CSR, v = sqrt(degree), some nodes and their b. Out: nodes that were touched, their x and their residual r.
+
+A `Relaxation` is the workspace of one thread: of the size of the graph it holds one number a node, all else is of the
+size of what a solve touches, and is laid down in the order in which it is met, so that it stays in the nearest caches.
+Kernels let the interpreter go. First in, first out: the answer depends on nothing but the system and the thresholds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from manifold._typing import AnyArray, Floats, Ints
+from manifold.backends._compiled import compiled
+
+_NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; doubled where they run out
+_MET, _KEPT, _HEAD, _TAIL, _WORK = range(5)  # of `Patch.counts`: nodes, edges, ends of the queue, edges relaxed
+_UNIT = 2.0**-53
+
+
+class Matrix(NamedTuple):
+    """S in CSR, or W and v to form it from: S_ij = W_ij / (v_i v_j)."""
+
+    indptr: AnyArray
+    indices: AnyArray
+    data: AnyArray
+    roots: Floats
+    is_normalized: bool
+
+
+class Patch(NamedTuple):
+    """What a solve has met: nodes by the place at which they were met first, rows that were opened, and a queue."""
+
+    place: NDArray[np.int32]  # (n,) of each node of the graph; -1: not met
+    nodes: Ints  # (m,) the node at each place
+    b: Floats
+    x: Floats
+    r: Floats
+    v: Floats
+    start: Ints  # (m,) where the row of a node begins; -1: its row was not opened, and its x is 0
+    stop: Ints
+    queued: NDArray[np.bool_]
+    ring: NDArray[np.int32]  # (m,) places, first in, first out; m is a power of two
+    ids: NDArray[np.int32]  # (e,) places of neighbours
+    values: Floats  # (e,) entries of S
+    counts: Ints
+
+
+class Relaxation:
+    """Solve (I - a S) x = b around the nodes where b is: one solve after another, each where it touches the graph.
+
+    Relaxing node i takes its residual along: ``x_i += w r_i`` and, for its neighbours, ``r_j += a S_ij w r_i``, which
+    leaves r = b - (I - a S) x as it was, but for rounding. With w = 2 / (1 + sqrt(1 - a^2)) residuals change sign and
+    fall faster than with w = 1 (successive over-relaxation). S symmetric, |a| < 1: any 0 < w < 2 converges.
+
+    Parameters
+    ----------
+    affinity : (n, n) CSR
+        W; with `normalized`, S itself, for degrees so far apart that their products leave float64.
+    roots : (n,) float64
+        v = sqrt(degree); 1 for isolated nodes.
+    a : float
+        |a| < 1.
+    omega : float, optional
+        w; by default the accelerated one.
+    normalized : bool
+
+    Attributes
+    ----------
+    edges : int
+        Entries of S that were passed over since `start`: the cost.
+
+    Examples
+    --------
+    >>> W = sparse.csr_array(np.array([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]]))
+    >>> solve = Relaxation(W, np.sqrt([1.0, 2.0, 1.0]), a=0.5)
+    >>> solve.start(np.array([0]), np.array([1.0]))
+    >>> solve.relax(1e-9)
+    True
+    >>> solve.nodes.tolist(), solve.x.round(6).tolist()
+    ([0, 1, 2], [1.166667, 0.471405, 0.166667])
+    """
+
+    def __init__(
+        self,
+        affinity: sparse.csr_array,
+        roots: Floats,
+        *,
+        a: float,
+        omega: float | None = None,
+        normalized: bool = False,
+    ) -> None:
+        self.matrix = Matrix(affinity.indptr, affinity.indices, affinity.data, roots, normalized)
+        self.a = float(a)
+        self.omega = 2 / (1 + float(np.sqrt(1 - a * a))) if omega is None else float(omega)
+        n = affinity.shape[0]
+        self.patch = Patch(
+            place=np.full(n, -1, np.int32),
+            nodes=np.empty(_NODES, np.int64),
+            b=np.empty(_NODES),
+            x=np.empty(_NODES),
+            r=np.empty(_NODES),
+            v=np.empty(_NODES),
+            start=np.empty(_NODES, np.int64),
+            stop=np.empty(_NODES, np.int64),
+            queued=np.empty(_NODES, np.bool_),
+            ring=np.empty(_NODES, np.int32),
+            ids=np.empty(_EDGES, np.int32),
+            values=np.empty(_EDGES),
+            counts=np.zeros(5, np.int64),
+        )
+
+    def start(self, nodes: AnyArray, values: AnyArray) -> None:
+        """Forget the last solve, at the cost of what it touched, and begin with x = 0 and r = b.
+
+        Parameters
+        ----------
+        nodes : (s,) int
+            Where b is; the values of one that is named twice are added up.
+        values : (s,) float
+            b there.
+        """
+        _forget(self.patch)
+        while self.patch.nodes.size < nodes.size:
+            self._grow(nodes=True, edges=False)
+        _begin(self.matrix, self.patch, nodes.astype(np.int64), values.astype(np.float64))
+
+    def relax(self, eps: float, *, inner: float | None = None, budget: float = np.inf) -> bool:
+        """Relax until |r_i| <= eps v_i for every node, touched or not; go on from where the last call ended.
+
+        Parameters
+        ----------
+        eps : float
+            > 0: what a row is opened for.
+        inner : float, optional
+            The same for rows that are open already; by default `eps`. A smaller one solves more exactly where x is
+            not 0, without touching more nodes.
+        budget : float
+            Edges that may be relaxed since `start`, over which it ends early (by one row at most).
+
+        Returns
+        -------
+        bool
+            Whether it ended by `eps`, not by the budget. The invariant between x and r holds in both cases.
+        """
+        while True:
+            within = eps if inner is None else inner
+            code = _relax(self.matrix, self.patch, self.a, self.omega, within, eps, budget)
+            if code <= 1:
+                return bool(code == 0)
+            self._grow(nodes=code == 2, edges=code == 3)
+
+    def refresh(self) -> Floats:
+        """Compute r = b - (I - a S) x afresh from x; return what rounding may have hidden of it, for touched nodes.
+
+        The bound counts, as unit round-offs, twice the entries of the longest row that was met and 8 (of a sum of m
+        products whose entries hold the rounding of a degree, itself a sum of m) of |b| + |x| + |a| S |x|.
+        """
+        hidden: Floats = np.empty(self.nodes.size)
+        _refresh(self.matrix, self.patch, self.a, hidden)
+        return hidden
+
+    @property
+    def nodes(self) -> Ints:
+        """The touched nodes (m,), in the order in which they were met; a view that the next solve overwrites."""
+        return self.patch.nodes[: self.patch.counts[_MET]]
+
+    @property
+    def x(self) -> Floats:
+        """x (m,) of `nodes`, 0 elsewhere; a view."""
+        return self.patch.x[: self.patch.counts[_MET]]
+
+    @property
+    def r(self) -> Floats:
+        """r (m,) of `nodes`, 0 elsewhere; a view, whose rounding grows with the work: see `refresh`."""
+        return self.patch.r[: self.patch.counts[_MET]]
+
+    @property
+    def v(self) -> Floats:
+        """sqrt(degree) (m,) of `nodes`; a view."""
+        return self.patch.v[: self.patch.counts[_MET]]
+
+    @property
+    def opened(self) -> NDArray[np.bool_]:
+        """Of which `nodes` the row was opened (m,): x is 0 at the others."""
+        return np.asarray(self.patch.start[: self.patch.counts[_MET]] >= 0)
+
+    @property
+    def edges(self) -> int:
+        """Entries of S that were passed over since `start`."""
+        return int(self.patch.counts[_WORK])
+
+    def _grow(self, *, nodes: bool, edges: bool) -> None:
+        """Double the places for nodes, or those for edges; the queue begins at the first place of its ring."""
+        old = self.patch
+        head, tail = old.counts[_HEAD], old.counts[_TAIL]
+        waiting = old.ring[np.arange(head, tail) & (old.ring.size - 1)]
+        longer = {"ids", "values"} if edges else set()
+        longer |= {"nodes", "b", "x", "r", "v", "start", "stop", "queued", "ring"} if nodes else set()
+        self.patch = old._replace(
+            **{
+                name: np.concatenate([part, np.empty_like(part)])
+                for name, part in old._asdict().items()
+                if name in longer
+            }
+        )
+        self.patch.ring[: waiting.size] = waiting
+        old.counts[[_HEAD, _TAIL]] = 0, waiting.size
+
+
+@compiled
+def _forget(patch):  # type: ignore[no-untyped-def]
+    for i in range(patch.counts[_MET]):
+        patch.place[patch.nodes[i]] = -1
+    patch.counts[:] = 0
+
+
+@compiled
+def _meet(matrix, patch, node):  # type: ignore[no-untyped-def]
+    """Return the place of a node, a new one where it is met for the first time."""
+    at = patch.place[node]
+    if at < 0:
+        at = np.int32(patch.counts[_MET])
+        patch.counts[_MET] += 1
+        patch.place[node], patch.nodes[at], patch.v[at] = at, node, matrix.roots[node]
+        patch.b[at] = patch.x[at] = patch.r[at] = 0.0
+        patch.start[at] = patch.stop[at] = -1
+        patch.queued[at] = False
+    return at
+
+
+@compiled
+def _begin(matrix, patch, nodes, values):  # type: ignore[no-untyped-def]
+    for node, value in zip(nodes, values):
+        at = _meet(matrix, patch, node)
+        patch.b[at] += value
+        patch.r[at] += value
+
+
+@compiled
+def _open(matrix, patch, i):  # type: ignore[no-untyped-def]
+    """Write the row of a node down by places, its entries those of S; return 2 or 3 where places run out."""
+    node = patch.nodes[i]
+    first, last = np.int64(matrix.indptr[node]), np.int64(matrix.indptr[node + 1])
+    if patch.counts[_MET] + last - first > patch.nodes.size:
+        return 2
+    at = patch.counts[_KEPT]
+    if at + last - first > patch.ids.size:
+        return 3
+    patch.start[i] = at
+    for e in range(first, last):
+        j = _meet(matrix, patch, np.int64(matrix.indices[e]))
+        patch.ids[at] = j
+        value = np.float64(matrix.data[e])
+        patch.values[at] = value if matrix.is_normalized else value / (patch.v[i] * patch.v[j])
+        at += 1
+    patch.stop[i] = patch.counts[_KEPT] = at
+    return 0
+
+
+@compiled
+def _relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-untyped-def]
+    """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
+    x, r, v, start, queued, ring = patch.x, patch.r, patch.v, patch.start, patch.queued, patch.ring
+    mask = ring.size - 1
+    head, tail, work = patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[_WORK]
+    for i in range(patch.counts[_MET]):
+        if not queued[i] and abs(r[i]) > (outer if start[i] < 0 else inner) * v[i]:
+            queued[i] = True
+            ring[tail & mask] = i
+            tail += 1
+    code = 0
+    while head < tail:
+        if work > budget:
+            code = 1
+            break
+        i = ring[head & mask]
+        if start[i] < 0 and abs(r[i]) > outer * v[i]:
+            code = _open(matrix, patch, i)
+            if code > 0:
+                break
+        head += 1
+        queued[i] = False
+        if start[i] < 0 or abs(r[i]) <= inner * v[i]:  # it has fallen since it was queued
+            continue
+        first, last = start[i], patch.stop[i]
+        step = r[i] * omega if first < last else r[i]  # without neighbours it is solved at once
+        x[i] += step
+        r[i] -= step
+        step *= a
+        for e in range(first, last):
+            j = patch.ids[e]
+            r[j] += step * patch.values[e]
+            if not queued[j] and abs(r[j]) > (outer if start[j] < 0 else inner) * v[j]:
+                queued[j] = True
+                ring[tail & mask] = j
+                tail += 1
+        work += last - first + 1
+        if abs(r[i]) > inner * v[i]:  # beyond: with omega > 1 some of it comes back, of the other sign
+            queued[i] = True
+            ring[tail & mask] = i
+            tail += 1
+    patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[_WORK] = head, tail, work
+    return code
+
+
+@compiled
+def _refresh(matrix, patch, a, hidden):  # type: ignore[no-untyped-def]
+    b, x, r, longest = patch.b, patch.x, patch.r, np.int64(0)
+    for i in range(hidden.size):
+        node = patch.nodes[i]
+        longest = max(longest, np.int64(matrix.indptr[node + 1] - matrix.indptr[node]))
+        r[i], hidden[i] = b[i] - x[i], abs(b[i]) + abs(x[i])
+    for i in range(hidden.size):
+        first, last = patch.start[i], patch.stop[i]
+        for e in range(first, last):  # none where the row was not opened: x is 0 there
+            j, term = patch.ids[e], a * x[i] * patch.values[e]
+            r[j] += term
+            hidden[j] += abs(term)
+    patch.counts[_WORK] += patch.counts[_KEPT]
+    for i in range(hidden.size):
+        hidden[i] *= (2 * longest + 8) * _UNIT

@@ -1,0 +1,111 @@
+"""Relaxation of residuals beside a dense solve: the invariant, the threshold, the cost, one workspace for many solves."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from manifold.backends.relaxation import Relaxation
+
+
+def graph(n, *, seed, dtype=np.float64, octaves=0):
+    """Return W of a random graph with one isolated node, its roots, and S in float64, dense."""
+    rng = np.random.default_rng(seed)
+    upper = np.triu(rng.random((n, n)) < 6 / n, 1) * 2.0 ** rng.uniform(-octaves, octaves, (n, n))
+    upper[:, 5] = upper[5] = 0
+    W = (upper + upper.T).astype(dtype)
+    degrees = W.astype(np.float64).sum(axis=1)
+    roots = np.sqrt(np.where(degrees > 0, degrees, 1))
+    return sparse.csr_array(W), roots, W / np.outer(roots, roots)
+
+
+def spread(solve, values, n):
+    out = np.zeros(n)
+    out[solve.nodes] = values
+    return out
+
+
+@pytest.mark.parametrize("a", [0.0, 0.5, 0.95, 0.99, -0.9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_residuals_fall_below_the_threshold_and_x_is_the_solution(a, dtype):
+    n = 300
+    W, v, S = graph(n, seed=11, dtype=dtype, octaves=10)
+    solve = Relaxation(W, v, a=a)
+    for seeds in ([0], [5], [7, 8, 9], [3, 3, 250]):  # 5 has no neighbours; 3 is named twice
+        b = np.zeros(n)
+        np.add.at(b, seeds, 0.5)
+        solve.start(np.array(seeds), np.full(len(seeds), 0.5))
+        assert solve.relax(1e-10)
+        x, r = spread(solve, solve.x, n), spread(solve, solve.r, n)
+        assert (np.abs(r) <= 1e-10 * v).all()
+        np.testing.assert_allclose(r, b - x + a * S @ x, atol=1e-13)
+        np.testing.assert_array_less(np.abs(x - np.linalg.solve(np.eye(n) - a * S, b)), 1.001e-10 / (1 - abs(a)) * v)
+
+
+def test_a_coarser_threshold_touches_less_and_goes_on_to_the_same():
+    W = sparse.diags_array((np.ones(9_999), np.ones(9_999)), offsets=(-1, 1), format="csr")  # a path
+    v = np.sqrt(W.sum(axis=1))
+    solve, at_once = Relaxation(W, v, a=0.9), Relaxation(W, v, a=0.9)
+    touched = []
+    solve.start(np.array([5_000]), np.array([0.1]))
+    for eps in (1e-3, 1e-6, 1e-9):
+        assert solve.relax(eps)
+        touched.append(solve.nodes.size)
+    assert touched[0] < touched[1] < touched[2] < 200 and solve.edges < 20_000
+    at_once.start(np.array([5_000]), np.array([0.1]))
+    at_once.relax(1e-9)
+    assert np.abs(spread(solve, solve.x, 10_000) - spread(at_once, at_once.x, 10_000)).max() < 2e-8
+
+
+def test_rows_that_are_open_are_solved_more_exactly_without_touching_more():
+    W, v, S = graph(300, seed=7)
+    solve = Relaxation(W, v, a=0.9)
+    solve.start(np.array([0]), np.array([1.0]))
+    solve.relax(1e-2)
+    before = solve.opened.sum()
+    assert solve.relax(1e-2, inner=1e-9)
+    assert (np.abs(solve.r) <= np.where(solve.opened, 1e-9, 1e-2) * solve.v).all()
+    assert before <= solve.opened.sum() < 295
+
+
+def test_a_budget_ends_early_and_the_invariant_holds():
+    W, v, S = graph(300, seed=7)
+    solve = Relaxation(W, v, a=0.99)
+    solve.start(np.array([0]), np.array([1.0]))
+    assert not solve.relax(1e-9, budget=500)
+    assert 500 < solve.edges < 530
+    x, r = spread(solve, solve.x, 300), spread(solve, solve.r, 300)
+    np.testing.assert_allclose(r, (np.arange(300) == 0) - x + 0.99 * S @ x, atol=1e-13)
+    assert solve.relax(1e-9)  # and on from there
+
+
+def test_what_is_met_beyond_the_first_places_finds_room():
+    n = 20_000  # a star: one row of all nodes, and the queue holds them all
+    spokes = np.arange(1, n)
+    W = sparse.csr_array((np.ones(n - 1), (np.zeros(n - 1, int), spokes)), shape=(n, n))
+    W = sparse.csr_array(W + W.T)
+    v = np.sqrt(W.sum(axis=1))
+    solve = Relaxation(W, v, a=0.5)
+    solve.start(np.array([0]), np.array([1.0]))
+    assert solve.relax(1e-9) and solve.nodes.size == n
+    x = spread(solve, solve.x, n)
+    np.testing.assert_allclose(x[0], 4 / 3, rtol=1e-6)  # hub: 1 / (1 - a^2); spokes: a / sqrt(n - 1) of it
+    np.testing.assert_allclose(x[1:], 2 / 3 / np.sqrt(n - 1), rtol=1e-6)
+
+
+def test_what_rounding_hides_is_counted():
+    W, v, S = graph(200, seed=3, octaves=20)
+    solve = Relaxation(W, v, a=0.95)
+    solve.start(np.array([0, 1]), np.array([1.0, 0.3]))
+    solve.relax(1e-15, budget=10**6)
+    hidden = solve.refresh()
+    wide = np.longdouble
+    exact = W.toarray().astype(wide)
+    roots = np.sqrt(exact.sum(axis=1))
+    roots[roots == 0] = 1
+    x = spread(solve, solve.x, 200).astype(wide)
+    b = np.zeros(200, wide)
+    b[:2] = 1.0, 0.3
+    r = b - x + wide(0.95) * (exact / np.outer(roots, roots)) @ x
+    off = np.abs(r[solve.nodes] - solve.r)
+    assert off.max() > 0
+    assert (off <= hidden).all()
