@@ -236,10 +236,10 @@ def _meet(matrix, patch, node):  # type: ignore[no-untyped-def]
 
 @compiled
 def _begin(matrix, patch, nodes, values):  # type: ignore[no-untyped-def]
-    for node, value in zip(nodes, values):
-        at = _meet(matrix, patch, node)
-        patch.b[at] += value
-        patch.r[at] += value
+    for e in range(nodes.size):
+        at = _meet(matrix, patch, nodes[e])
+        patch.b[at] += values[e]
+        patch.r[at] += values[e]
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Relaxation of residuals beside a dense solve: the invariant, the threshold, the cost, one workspace for many solves."""
+"""Relaxation of residuals beside a dense solve: the invariant, the threshold, the cost, a workspace used again."""
 
 import numpy as np
 import pytest
@@ -50,14 +50,15 @@ def test_a_coarser_threshold_touches_less_and_goes_on_to_the_same():
     for eps in (1e-3, 1e-6, 1e-9):
         assert solve.relax(eps)
         touched.append(solve.nodes.size)
-    assert touched[0] < touched[1] < touched[2] < 200 and solve.edges < 20_000
+    assert touched[0] < touched[1] < touched[2] < 200
+    assert solve.edges < 20_000
     at_once.start(np.array([5_000]), np.array([0.1]))
     at_once.relax(1e-9)
     assert np.abs(spread(solve, solve.x, 10_000) - spread(at_once, at_once.x, 10_000)).max() < 2e-8
 
 
 def test_rows_that_are_open_are_solved_more_exactly_without_touching_more():
-    W, v, S = graph(300, seed=7)
+    W, v, _ = graph(300, seed=7)
     solve = Relaxation(W, v, a=0.9)
     solve.start(np.array([0]), np.array([1.0]))
     solve.relax(1e-2)
@@ -86,14 +87,15 @@ def test_what_is_met_beyond_the_first_places_finds_room():
     v = np.sqrt(W.sum(axis=1))
     solve = Relaxation(W, v, a=0.5)
     solve.start(np.array([0]), np.array([1.0]))
-    assert solve.relax(1e-9) and solve.nodes.size == n
+    assert solve.relax(1e-9)
+    assert solve.nodes.size == n
     x = spread(solve, solve.x, n)
     np.testing.assert_allclose(x[0], 4 / 3, rtol=1e-6)  # hub: 1 / (1 - a^2); spokes: a / sqrt(n - 1) of it
     np.testing.assert_allclose(x[1:], 2 / 3 / np.sqrt(n - 1), rtol=1e-6)
 
 
 def test_what_rounding_hides_is_counted():
-    W, v, S = graph(200, seed=3, octaves=20)
+    W, v, _ = graph(200, seed=3, octaves=20)
     solve = Relaxation(W, v, a=0.95)
     solve.start(np.array([0, 1]), np.array([1.0, 0.3]))
     solve.relax(1e-15, budget=10**6)
