@@ -24,9 +24,9 @@ Rng = np.random.Generator
 _SCIENTIFIC = {
     "scipy": "cluster.hierarchy fft integrate interpolate linalg ndimage optimize signal sparse sparse.csgraph "
     "sparse.linalg spatial spatial.distance special stats",
-    "sklearn": "cluster covariance cross_decomposition datasets decomposition ensemble feature_extraction feature_selection "
-    "impute inspection linear_model manifold metrics model_selection naive_bayes neighbors pipeline preprocessing "
-    "svm tree",
+    "sklearn": "cluster covariance cross_decomposition datasets decomposition ensemble feature_extraction "
+    "feature_selection impute inspection linear_model manifold metrics model_selection naive_bayes neighbors "
+    "pipeline preprocessing svm tree",
 }
 _NETWORKX = {
     "networkx": "algorithms algorithms.approximation algorithms.bipartite algorithms.community algorithms.flow "
