@@ -37,6 +37,7 @@ _NAMES = {
 _ROOMS = (
     "backends",
     "datasets",
+    "discovery",
     "errors",
     "evaluation",
     "explorer",
@@ -66,6 +67,7 @@ __all__ = [*_NAMES, *_ROOMS]  # noqa: PLE0604 -- both hold plain strings
 if TYPE_CHECKING:
     from manifold import backends as backends
     from manifold import datasets as datasets
+    from manifold import discovery as discovery
     from manifold import errors as errors
     from manifold import evaluation as evaluation
     from manifold import explorer as explorer

@@ -25,7 +25,19 @@ from saves import MADE, USES
 from scipy import sparse
 
 import manifold as mf
-from manifold import datasets, errors, evaluation, explorer, labels, neighbors, plotting, ranking, solvers, storage
+from manifold import (
+    datasets,
+    discovery,
+    errors,
+    evaluation,
+    explorer,
+    labels,
+    neighbors,
+    plotting,
+    ranking,
+    solvers,
+    storage,
+)
 from manifold.backends import get_backend
 from manifold.explorer._shared_basis import SharedBasis
 from manifold.labels.few_shot import sample_episodes
@@ -163,6 +175,13 @@ CASES: dict[str, Case] = {
     "tuning": Case(lambda: ranking.tune(points(), settings=[Setting(3), Setting(5)]), told),
     "setting": Case(lambda: Setting(3)),
     "adaptation": Case(Adaptation),
+    "mined": Case(
+        lambda: discovery.mine(graph(), mf.find_neighbors(points(), 20), n_positive=9, n_negative=20, certify=True),
+        lambda made: (told(made), told(made.positives)),
+    ),
+    "pool": Case(
+        lambda: discovery.mine(graph(), mf.find_neighbors(points(), 20), n_positive=9, n_negative=20).negatives, told
+    ),
     "propagation": Case(lambda: mf.propagate(graph(), classes()), told),
     "propagation of texts": Case(MADE["propagation"], USES["propagation"]),
     "model": Case(MADE["label_propagation"], USES["label_propagation"]),

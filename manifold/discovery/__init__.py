@@ -1,0 +1,11 @@
+"""What a graph knows of a collection: hard pairs to learn from, how many things there are, which of them are new.
+
+All of it is F = h(S) Y with other seeds: one node a column for mining, one mode a column for clusters, all labels for
+novelty. Where an answer is a set, error bounds say of which members it is proved.
+"""
+
+from manifold.discovery._mined import Mined
+from manifold.discovery._pool import Pool
+from manifold.discovery.mining import mine
+
+__all__ = ["Mined", "Pool", "mine"]
