@@ -7,5 +7,6 @@ novelty. Where an answer is a set, error bounds say of which members it is prove
 from manifold.discovery._mined import Mined
 from manifold.discovery._pool import Pool
 from manifold.discovery.mining import mine
+from manifold.discovery.negatives import mine_negatives
 
-__all__ = ["Mined", "Pool", "mine"]
+__all__ = ["Mined", "Pool", "mine", "mine_negatives"]
