@@ -221,52 +221,55 @@ def _forget(patch):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _meet(matrix, patch, node):  # type: ignore[no-untyped-def]
-    """Return the place of a node, a new one where it is met for the first time."""
-    at = patch.place[node]
-    if at < 0:
-        at = np.int32(patch.counts[_MET])
-        patch.counts[_MET] += 1
-        patch.place[node], patch.nodes[at], patch.v[at] = at, node, matrix.roots[node]
-        patch.b[at] = patch.x[at] = patch.r[at] = 0.0
-        patch.start[at] = patch.stop[at] = -1
-        patch.queued[at] = False
-    return at
-
-
-@compiled
 def _begin(matrix, patch, nodes, values):  # type: ignore[no-untyped-def]
     for e in range(nodes.size):
-        at = _meet(matrix, patch, nodes[e])
-        patch.b[at] += values[e]
-        patch.r[at] += values[e]
+        node = nodes[e]
+        i = np.int64(patch.place[node])
+        if i < 0:
+            i = patch.counts[_MET]
+            patch.counts[_MET] += 1
+            patch.place[node], patch.nodes[i], patch.v[i] = i, node, matrix.roots[node]
+            patch.b[i] = patch.x[i] = patch.r[i] = 0.0
+            patch.start[i] = patch.stop[i] = -1
+            patch.queued[i] = False
+        patch.b[i] += values[e]
+        patch.r[i] += values[e]
 
 
 @compiled
 def _open(matrix, patch, i):  # type: ignore[no-untyped-def]
     """Write the row of a node down by places, its entries those of S; return 2 or 3 where places run out."""
-    node = patch.nodes[i]
-    first, last = np.int64(matrix.indptr[node]), np.int64(matrix.indptr[node + 1])
-    if patch.counts[_MET] + last - first > patch.nodes.size:
+    place, nodes, v, roots, indices = patch.place, patch.nodes, patch.v, matrix.roots, matrix.indices
+    first, last = np.int64(matrix.indptr[nodes[i]]), np.int64(matrix.indptr[nodes[i] + 1])
+    met, at, own = patch.counts[_MET], patch.counts[_KEPT], v[i]
+    if met + last - first > nodes.size:
         return 2
-    at = patch.counts[_KEPT]
     if at + last - first > patch.ids.size:
         return 3
-    patch.start[i] = at
-    for e in range(first, last):
-        j = _meet(matrix, patch, np.int64(matrix.indices[e]))
-        patch.ids[at] = j
+    patch.start[i], patch.stop[i] = at, at + last - first
+    for e in range(first, last):  # no call: to pass a patch on costs more than an entry
+        node = np.int64(indices[e])
+        j = np.int64(place[node])
+        if j < 0:
+            j = met
+            met += 1
+            place[node], nodes[j], v[j] = j, node, roots[node]
+            patch.b[j] = patch.x[j] = patch.r[j] = 0.0
+            patch.start[j] = patch.stop[j] = -1
+            patch.queued[j] = False
         value = np.float64(matrix.data[e])
-        patch.values[at] = value if matrix.is_normalized else value / (patch.v[i] * patch.v[j])
+        patch.ids[at] = j
+        patch.values[at] = value if matrix.is_normalized else value / (own * v[j])
         at += 1
-    patch.stop[i] = patch.counts[_KEPT] = at
+    patch.counts[_MET], patch.counts[_KEPT] = met, at
     return 0
 
 
 @compiled
 def _relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-untyped-def]
     """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
-    x, r, v, start, queued, ring = patch.x, patch.r, patch.v, patch.start, patch.queued, patch.ring
+    x, r, v, queued, ring = patch.x, patch.r, patch.v, patch.queued, patch.ring
+    start, stop, ids, values = patch.start, patch.stop, patch.ids, patch.values
     mask = ring.size - 1
     head, tail, work = patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[_WORK]
     for i in range(patch.counts[_MET]):
@@ -288,14 +291,14 @@ def _relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-un
         queued[i] = False
         if start[i] < 0 or abs(r[i]) <= inner * v[i]:  # it has fallen since it was queued
             continue
-        first, last = start[i], patch.stop[i]
+        first, last = start[i], stop[i]
         step = r[i] * omega if first < last else r[i]  # without neighbours it is solved at once
         x[i] += step
         r[i] -= step
         step *= a
         for e in range(first, last):
-            j = patch.ids[e]
-            r[j] += step * patch.values[e]
+            j = ids[e]
+            r[j] += step * values[e]
             if not queued[j] and abs(r[j]) > (outer if start[j] < 0 else inner) * v[j]:
                 queued[j] = True
                 ring[tail & mask] = j
