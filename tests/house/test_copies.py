@@ -215,6 +215,11 @@ CASES: dict[str, Case] = {
         told,
     ),
     "outcome": Case(lambda: evaluation.Outcome({"all": {"mAP": 0.5}}, 1.0)),
+    "gain": Case(lambda: evaluation.Gain(0.25, 0.2, 0.3, 100)),
+    "comparison": Case(
+        lambda: evaluation.Comparison({"neighbours": evaluation.Outcome.of({"all": {"mAP": np.arange(4.0)}})}),
+        lambda found: (found.gain("neighbours"), found.advice(), found.per_query()),
+    ),
     "shared basis": Case(
         SharedBasis,
         lambda made: vars(made.prepare(graph(), mf.Heat(2.0), get_backend()).solve(sparse.csc_array(np.eye(60, 2))))[
