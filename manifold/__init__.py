@@ -32,7 +32,9 @@ _NAMES = {
     "graph_from_affinity": "graph",
     "graph_from_neighbors": "graph",
     "load": "_load",
+    "personalized_pagerank": "ranking.pagerank",
     "propagate": "labels",
+    "show_versions": "_versions",
 }
 _ROOMS = (
     "backends",
@@ -42,6 +44,7 @@ _ROOMS = (
     "evaluation",
     "explorer",
     "filters",
+    "glossary",
     "graph",
     "index",
     "labels",
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from manifold import evaluation as evaluation
     from manifold import explorer as explorer
     from manifold import filters as filters
+    from manifold import glossary as glossary
     from manifold import graph as graph
     from manifold import index as index
     from manifold import labels as labels
@@ -84,6 +88,7 @@ if TYPE_CHECKING:
     from manifold import solvers as solvers
     from manifold import storage as storage
     from manifold._load import load as load
+    from manifold._versions import show_versions as show_versions
     from manifold.explorer import Explorer as Explorer
     from manifold.filters import Diffusion as Diffusion
     from manifold.filters import Heat as Heat
@@ -103,6 +108,7 @@ if TYPE_CHECKING:
     from manifold.ranking import ManifoldSearch as ManifoldSearch
     from manifold.ranking import Ranking as Ranking
     from manifold.ranking import RegionalSearch as RegionalSearch
+    from manifold.ranking.pagerank import personalized_pagerank as personalized_pagerank
     from manifold.solvers import Solution as Solution
     from manifold.solvers import diffuse as diffuse
 

@@ -12,7 +12,12 @@ from manifold.graph._networkx import from_networkx, is_networkx
 
 
 def graph_from_affinity(
-    W: object, *, edges: str | None = None, negative: str = "raise", self_loops: str = "remove"
+    W: object,
+    *,
+    edges: str | None = None,
+    negative: str = "raise",
+    self_loops: str = "remove",
+    dtype: str = "float32",
 ) -> Graph:
     """Take an affinity or adjacency matrix made elsewhere, dense or sparse.
 
@@ -28,6 +33,8 @@ def graph_from_affinity(
         Refuse negative weights, or set them to 0 and count them in ``facts``.
     self_loops : {"remove", "keep"}
         The papers' graphs have a zero diagonal.
+    dtype : {"float32", "float64"}
+        The precision of the weights, and of solves on them.
 
     Raises
     ------
@@ -50,10 +57,11 @@ def graph_from_affinity(
         ("edges", edges, (None, *EDGE_RULES)),
         ("negative", negative, ("raise", "clip")),
         ("self_loops", self_loops, ("remove", "keep")),
+        ("dtype", dtype, ("float32", "float64")),
     ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
-    csr, dtype = canonical_csr(from_networkx(W) if is_networkx(W) else W)
+    csr, given = canonical_csr(from_networkx(W) if is_networkx(W) else W)
     facts: dict[str, object] = {"method": "given affinity"}
     below = csr.data < 0
     if below.any():
@@ -68,10 +76,10 @@ def graph_from_affinity(
         facts |= {"self_loops_removed": n_loops} if n_loops else {}
     csr.eliminate_zeros()  # before the rule: a stored zero is no edge that could be asymmetric
     if edges is None:
-        csr, n_averaged = without_rounding(csr, dtype)
+        csr, n_averaged = without_rounding(csr, given)
         facts |= {"averaged": n_averaged} if n_averaged else {}
     else:
         csr, facts["edges"] = EDGE_RULES[edges](csr, csr.T.tocsr()), edges
     # symmetric, canonical and positive by what was done to it: a second look would find nothing; degrees may overflow
-    W = fit_precision(sparse.csr_array(csr))
+    W = fit_precision(sparse.csr_array(csr)) if dtype == "float32" else sparse.csr_array(csr)
     return Graph._trusted(W, facts=facts, self_loops=self_loops == "keep", degrees=row_sums(W))
