@@ -179,6 +179,7 @@ CASES: dict[str, Case] = {
         lambda: discovery.mine(graph(), mf.find_neighbors(points(), 20), n_positive=9, n_negative=20, certify=True),
         lambda made: (told(made), told(made.positives)),
     ),
+    "clusters": Case(lambda: discovery.cluster(graph(), hops=1), told),
     "pool": Case(
         lambda: discovery.mine(graph(), mf.find_neighbors(points(), 20), n_positive=9, n_negative=20).negatives, told
     ),
