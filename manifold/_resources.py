@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from bisect import bisect_right
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from manifold.errors import MemoryBudgetError
 
+_LOG = logging.getLogger(__name__)
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CGROUP_USAGES = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
@@ -62,6 +64,7 @@ def require_memory(n_bytes: int, *, purpose: str, cure: str | Callable[[int], st
     >>> require_memory(1024, purpose="a small table", cure="")
     """
     free = available_memory()
+    _LOG.debug("%s: about %s of %s", purpose, format_bytes(n_bytes), format_bytes(free))
     if n_bytes > free:
         cure = cure if isinstance(cure, str) else cure(free)
         raise MemoryBudgetError(

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import ClassVar
+
+
+class _GuidedError(Exception):
+    """An error that the guide has a part on; a traceback ends with where."""
+
+    guide: ClassVar[str] = ""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(f"see {self.guide}")
 
 
 class ManifoldWarning(UserWarning):
@@ -13,9 +24,13 @@ class ManifoldWarning(UserWarning):
 class ConvergenceWarning(ManifoldWarning):
     """At least one column of a solve did not reach the tolerance that was asked for."""
 
+    guide: ClassVar[str] = "manifold/guide/solvers.md, 'It did not converge'"
 
-class ConvergenceError(RuntimeError):
+
+class ConvergenceError(_GuidedError, RuntimeError):
     """Raised instead of `ConvergenceWarning` when ``on_failure="raise"``."""
+
+    guide = ConvergenceWarning.guide
 
 
 class ManifoldDeprecationWarning(FutureWarning):
@@ -26,20 +41,26 @@ class NotFittedError(ValueError, AttributeError):
     """A fit is needed first; the message says of what."""
 
 
-class BackendError(RuntimeError):
+class BackendError(_GuidedError, RuntimeError):
     """The array backend asked for cannot be used here; the message names the missing piece."""
 
+    guide = "manifold/guide/solvers.md, 'No GPU'"
 
-class MemoryBudgetError(MemoryError):
+
+class MemoryBudgetError(_GuidedError, MemoryError):
     """A forecast exceeds the memory that is available; raised before anything is allocated."""
+
+    guide = "manifold/guide/scale.md, 'It does not fit'"
 
 
 class DatasetNotFoundError(FileNotFoundError):
     """A data set is not on this machine; the message names its source and the folder looked in."""
 
 
-class CorruptFileError(ValueError):
+class CorruptFileError(_GuidedError, ValueError):
     """A saved file is damaged, hostile, or not what was asked for; the message names the file and the array."""
+
+    guide = "manifold/guide/scale.md, 'A save is refused'"
 
 
 def warn(message: str, category: type[Warning] = ManifoldWarning) -> None:
@@ -48,4 +69,5 @@ def warn(message: str, category: type[Warning] = ManifoldWarning) -> None:
     inside = {__package__, "numpy"}  # `np.errstate` stands between a function and its caller
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in inside:
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    guide = getattr(category, "guide", "")
+    warnings.warn(f"{message} (see {guide})" if guide else message, category, stacklevel=level)

@@ -5,6 +5,7 @@ In: a name or settings, and what is known of the points. Out: settings, whose `s
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 from manifold._progress import Progress
@@ -16,6 +17,8 @@ from manifold.neighbors._faiss import Faiss
 from manifold.neighbors._inverted_file import InvertedFile
 from manifold.neighbors._nn_descent import NNDescent
 from manifold.neighbors.points import PointSet
+
+_LOG = logging.getLogger(__name__)
 
 
 class Method(Protocol):
@@ -79,6 +82,7 @@ def get_method(
     if not isinstance(method, str):
         return method, "as given"
     name, why = choose_method(n, d, k, metric=metric, on_host=on_host) if method == "auto" else (method, "as named")
+    _LOG.debug("neighbours of %d x %d, k = %d, by %s: %s", n, d, k, name, why)
     return METHODS[name](), why
 
 
