@@ -18,6 +18,7 @@ KINDS = {
     "regional_search": ("manifold.ranking", "RegionalSearch"),
     "search": ("manifold.ranking", "ManifoldSearch"),
     "propagation": ("manifold.labels", "Propagation"),
+    "pair_whitening": ("manifold.discovery", "PairWhitening"),
     "label_propagation": ("manifold.labels.estimator", "LabelPropagation"),
 }
 

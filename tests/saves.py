@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 import manifold as mf
-from manifold import datasets, storage
+from manifold import datasets, discovery, storage
 from manifold.backends import get_backend
 from manifold.index import refine
 from manifold.ranking import RegionalSearch
@@ -139,6 +139,13 @@ def _label_propagation():
     return mf.LabelPropagation(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], labels)
 
 
+def _pair_whitening():
+    X, _ = datasets.digits()
+    pairs = mf.find_neighbors(X[:60], 3)
+    pairs = np.column_stack([np.repeat(np.arange(60), 3), pairs.indices.ravel()])
+    return discovery.PairWhitening(8).fit(X[:60], pairs)
+
+
 MADE = {
     "graph": _graph,
     "spectrum": _spectrum,
@@ -148,6 +155,7 @@ MADE = {
     "search": _search,
     "propagation": _propagation,
     "label_propagation": _label_propagation,
+    "pair_whitening": _pair_whitening,
 }
 
 
@@ -162,6 +170,7 @@ USES = {
     "regional_search": lambda search: search.search(np.eye(64)[:2] + 1, k=5).scores,
     "search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, slack=0.0).scores,
     "propagation": lambda result: (repr(result), result.columns, result.class_weights),
+    "pair_whitening": lambda made: (made.transform(np.eye(64)[:2] + 1), repr(made)),
     "label_propagation": lambda model: (model.predict(np.eye(64)[:2] + 1), model.predict_proba(np.eye(64)[:2] + 1)),
 }
 

@@ -9,6 +9,7 @@ from manifold.discovery._pool import Pool
 from manifold.discovery.clusters import Clusters, cluster
 from manifold.discovery.mining import mine
 from manifold.discovery.negatives import mine_negatives
+from manifold.discovery.whitening import PairWhitening
 from manifold.graph.modes import graph_modes
 
-__all__ = ["Clusters", "Mined", "Pool", "cluster", "graph_modes", "mine", "mine_negatives"]
+__all__ = ["Clusters", "Mined", "PairWhitening", "Pool", "cluster", "graph_modes", "mine", "mine_negatives"]

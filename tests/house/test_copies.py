@@ -180,6 +180,7 @@ CASES: dict[str, Case] = {
         lambda made: (told(made), told(made.positives)),
     ),
     "clusters": Case(lambda: discovery.cluster(graph(), hops=1), told),
+    "pair whitening": Case(MADE["pair_whitening"], USES["pair_whitening"]),
     "pool": Case(
         lambda: discovery.mine(graph(), mf.find_neighbors(points(), 20), n_positive=9, n_negative=20).negatives, told
     ),
