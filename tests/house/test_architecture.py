@@ -68,7 +68,7 @@ ONLY = {
     "numba": ("backends/",),
     "pynndescent": ("neighbors/_nn_descent.py",),
     "sphinx": ("site/",),
-    "sklearn": ("labels/estimator.py", "datasets/_digits.py", "matching/regions.py", "discovery/whitening.py"),  # each use of it
+    "sklearn": ("labels/estimator.py", "datasets/_digits.py", "matching/regions.py", "discovery/whitening.py"),
     "tqdm": ("_progress.py",),
 }
 
