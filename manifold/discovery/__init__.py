@@ -7,9 +7,21 @@ novelty. Where an answer is a set, error bounds say of which members it is prove
 from manifold.discovery._mined import Mined
 from manifold.discovery._pool import Pool
 from manifold.discovery.clusters import Clusters, cluster
+from manifold.discovery.covering import Cover, cover
 from manifold.discovery.mining import mine
 from manifold.discovery.negatives import mine_negatives
 from manifold.discovery.whitening import PairWhitening
 from manifold.graph.modes import graph_modes
 
-__all__ = ["Clusters", "Mined", "PairWhitening", "Pool", "cluster", "graph_modes", "mine", "mine_negatives"]
+__all__ = [
+    "Clusters",
+    "Cover",
+    "Mined",
+    "PairWhitening",
+    "Pool",
+    "cluster",
+    "cover",
+    "graph_modes",
+    "mine",
+    "mine_negatives",
+]
