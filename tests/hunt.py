@@ -79,7 +79,8 @@ def random_solver(rng, graph):
     if rng.random() < 0.5:
         sizes = np.bincount(graph.components)
         width = int(rng.choice(sizes) + rng.integers(2)) if rng.random() < 0.6 else int(rng.integers(1, n + 3))
-        return DiffusionIndex(width, rtol=rtol, dtype=str(rng.choice(["float16", "float32", "float64"])))
+        dtype, solver = str(rng.choice(["float16", "float32", "float64"])), str(rng.choice(["cg", "local"]))
+        return DiffusionIndex(width, rtol=rtol, dtype=dtype, solver=solver)
     rank = int(rng.integers(1, min(n, 12) + 1))
     return [
         ConjugateGradient(rtol=rtol),

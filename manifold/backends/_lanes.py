@@ -166,6 +166,19 @@ def larger(typing: Node, x: Node, y: Node) -> Node:
 
 
 @_operation
+def exceeds(typing: Node, x: Node, bound: Node) -> Node:
+    """Return whether any |x| is larger than a number; what is NaN is not."""
+
+    def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
+        size, width = _call(builder, "fabs", values[0]), values[0].type.count
+        larger = builder.fcmp_ordered(">", size, _splat(builder, values[1], width))
+        whole = ir.IntType(width)
+        return builder.icmp_unsigned("!=", builder.bitcast(larger, whole), ir.Constant(whole, 0))
+
+    return types.boolean(x, bound), generate
+
+
+@_operation
 def widened(typing: Node, x: Node) -> Node:
     """Return lanes in float64."""
     lanes = Lanes(types.float64, x.width)

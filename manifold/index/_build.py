@@ -14,11 +14,12 @@ from scipy import sparse
 from manifold._checks import check_count, check_stopping
 from manifold._progress import Progress, shown
 from manifold._resources import at_most, require_memory
-from manifold._typing import AnyArray
+from manifold._typing import AnyArray, Ints
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.index._column_solver import ColumnSolver
+from manifold.index._local_columns import LocalColumns
 from manifold.index._saved import DTYPES
 from manifold.index.pooled import PooledColumns
 from manifold.index.stored import StoredColumns
@@ -42,7 +43,11 @@ class DiffusionIndex(Solver):
     dtype : {"float32", "float16", "float64"}
         Of the values; float16 halves them and adds its rounding, 2^-11 of a value, to the intervals.
     rtol : float
-        Relative residual of the columns.
+        Relative residual of the columns; of local ones, the error that is small enough whatever the entries are, as a
+        share of 1 - alpha.
+    solver : {"cg", "local"}
+        By conjugate gradients on the whole graph; or, on the CPU, by relaxation where columns touch the graph, 16 near
+        ones together, until the error is 1/4096 of the least entry kept.
 
     Examples
     --------
@@ -58,12 +63,15 @@ class DiffusionIndex(Solver):
     n_entries: int = 256
     dtype: str = "float32"
     rtol: float = 1e-8
+    solver: str = "cg"
 
     def __post_init__(self) -> None:
         check_count(self.n_entries, "n_entries")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         check_stopping(self.rtol)
+        if self.solver not in ("cg", "local"):
+            raise ValueError(f"solver must be 'cg' or 'local', got {self.solver!r}")
 
     def memory_forecast(self, n_nodes: int) -> int:
         """Return the bytes of an index of n nodes.
@@ -128,8 +136,15 @@ class DiffusionIndex(Solver):
         >>> index.values[0].round(6).tolist(), index.tail[0].round(6)  # 7, 2 sqrt(2) and 1 twelfths
         ([0.583333, 0.235702], np.float64(0.083333))
         """
-        solver = ColumnSolver(graph, filter, get_backend(backend), rtol=self.rtol)
-        stored = self._solve(solver, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
+        on = get_backend(backend)
+        if self.solver == "local":
+            if on.name != "scipy" or checkpoint is not None:
+                raise ValueError("solver='local' builds an index on the CPU, in one go: leave backend and checkpoint")
+            solved = LocalColumns(graph, filter, n_entries=self.n_entries, rtol=self.rtol)
+            stored = self._solve_local(solved, n_jobs=n_jobs, progress=progress)
+        else:
+            solver = ColumnSolver(graph, filter, on, rtol=self.rtol)
+            stored = self._solve(solver, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
         return StoredColumns(
             graph,
             filter,
@@ -137,7 +152,7 @@ class DiffusionIndex(Solver):
             values=stored["values"],
             tail=stored["tail"],
             error=stored["error"],
-            backend=solver.backend,
+            backend=on,
         )
 
     def build_pooled(
@@ -174,6 +189,8 @@ class DiffusionIndex(Solver):
         >>> index.values.round(4).ravel().tolist()
         [0.6667, 0.4714, 0.6667]
         """
+        if self.solver != "cg":
+            raise ValueError(f"columns of images are solved by solver='cg', got {self.solver!r}")
         solver = ColumnSolver(graph, filter, get_backend(backend), rtol=self.rtol, pooling=pooling)
         stored = self._solve(solver, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
         return PooledColumns(
@@ -225,3 +242,37 @@ class DiffusionIndex(Solver):
             finally:  # where the loop is left early, what has not begun is left out
                 pool.shutdown(cancel_futures=True)
         return state.arrays
+
+    def _solve_local(
+        self, solver: LocalColumns, *, n_jobs: int, progress: Progress | bool | None
+    ) -> dict[str, AnyArray]:
+        """Return the arrays of the index, from groups of near columns solved in threads."""
+        n, n_jobs = solver.graph.n_nodes, check_count(n_jobs, "n_jobs")
+        purpose, needed = f"an index of {n} nodes", self.memory_forecast(n) + n_jobs * solver.most_memory()
+        require_memory(needed, purpose=purpose, cure="lower n_entries or n_jobs")
+        arrays: dict[str, AnyArray] = {
+            "ids": np.empty((n, solver.k), np.uint32),
+            "values": np.empty((n, solver.k), self.dtype),
+            "tail": np.empty(n),
+            "error": np.empty(n),
+        }
+        groups = solver.groups()
+        parts = [groups[start : start + solver.width] for start in range(0, n, solver.width)]
+
+        def solve(nodes: Ints) -> int:
+            found = solver.solve(nodes, dtype=self.dtype)
+            with np.errstate(under="ignore"):  # `error` counts what is rounded to 0
+                for name, values in found.items():
+                    arrays[name][nodes] = values
+            return nodes.size
+
+        with ThreadPoolExecutor(n_jobs) as pool, shown(progress, "columns") as report:
+            done = 0
+            try:
+                for size in pool.map(solve, parts):
+                    done += size
+                    if report is not None:
+                        report(done, n)
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return arrays

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from manifold._typing import AnyArray, Floats, Ints
-from manifold.backends import Array, Backend
+from manifold.backends import Array, Backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index._intervals import SUMS
@@ -21,16 +21,37 @@ from manifold.solvers.system import NormalizedAffinity, error_bound
 _SWEEPS = 4  # of refinement, each worth a factor of 2e4; what is left after them stands in the bound
 
 
+def one_resolvent(filter: Filter) -> tuple[float, float]:
+    """Return w and a of a filter w / (1 - a x), a >= 0; raise ValueError for another: its columns may be negative.
+
+    >>> from manifold import Diffusion
+    >>> one_resolvent(Diffusion(0.75))
+    (0.25, 0.75)
+    """
+    resolvents = filter.resolvents
+    if resolvents is None or len(resolvents) != 1 or resolvents[0][1] < 0:
+        raise ValueError(f"an index needs a filter of one resolvent, such as Diffusion; {filter} is not")
+    return resolvents[0]
+
+
+def stored_error(error: Floats, dtype: DTypeLike) -> Floats:
+    """Return bounds on the errors of entries once they are stored in a dtype, beside its rounding of exact entries.
+
+    What is rounded is not the exact entry but one that is off by its error; and a tiny one is rounded to 0.
+
+    >>> stored_error(np.array([0.5]), "float16").round(6).tolist()
+    [0.500488]
+    """
+    return error * (1 + 2 * rounding_unit(dtype)) + float(np.finfo(dtype).smallest_subnormal)
+
+
 class ColumnSolver:
     """Columns of h(S), or of P h(S), by iterative refinement: solved in float32, corrected by residuals in float64."""
 
     def __init__(
         self, graph: Graph, filter: Filter, backend: Backend, *, rtol: float, pooling: sparse.csr_array | None = None
     ) -> None:
-        resolvents = filter.resolvents
-        if resolvents is None or len(resolvents) != 1 or resolvents[0][1] < 0:
-            raise ValueError(f"an index needs a filter of one resolvent, such as Diffusion; {filter} is not")
-        ((self.w, self.a),) = resolvents
+        self.w, self.a = one_resolvent(filter)
         self.graph, self.filter, self.backend, self.rtol = graph, filter, backend, rtol
         self.width = backend.column_block
         single = NormalizedAffinity(graph, backend, np.float32)  # of any weights: S fits float32 where W may not
@@ -85,7 +106,7 @@ class ColumnSolver:
         ([[0]], [[0.583333]], [0.235702])
         """
         ids, values, beyond = largest_entries(scores, n_entries, backend=self.backend, signed=self.signed)
-        error = bound + float(np.finfo(dtype).smallest_subnormal)
+        error = stored_error(bound, dtype)
         # nothing is left out where all rows are stored, or as many positive entries as the column can reach rows: all
         # else is zero, exactly. An entry that the solve put at 0 may have lost its place to a zero out of reach.
         n_found = np.count_nonzero(values, axis=1)

@@ -1,0 +1,138 @@
+"""Columns of h(S) solved where they touch the graph, 16 near ones together, and cut to their largest entries.
+
+In: a graph, a filter of one resolvent w / (1 - a x). Out: of each column what an index keeps, with tail and error.
+
+With x an approximate column, r = w e_j - (I - a S) x its residual, v = sqrt(degree), u = max r / v and l = max -r / v
+over all nodes (both at least 0, for r = 0 where nothing was touched), S v <= v and (I - a S)^-1 >= 0 give
+
+    -l v / (1 - a)  <=  exact - x  <=  u v / (1 - a)
+
+so that x + (u - l) v / (2 (1 - a)) is wrong by at most (u + l) v / (2 (1 - a)); untouched entries are at most
+u v / (1 - a).
+"""
+
+from __future__ import annotations
+
+from queue import Empty, SimpleQueue
+
+import numpy as np
+from numpy.typing import DTypeLike
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from manifold._typing import AnyArray, Floats, Ints
+from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation, near_groups
+from manifold.filters import Filter
+from manifold.graph import Graph
+from manifold.index._column_solver import one_resolvent, stored_error
+
+_SHARE = (
+    2.0**-12
+)  # of the least entry that is kept: an error that leaves all but a hundredth of certified lists certified
+_FIRST = 1 / 64  # of w (1 - a) / degree: the first threshold, at which the least entry is learnt
+_STEP = 2.0**-10  # at most this much of the last threshold
+_MOST = 100  # passes over the graph, times 1 / sqrt(1 - a): more than rounding leaves to gain
+_TINY = 1e-300
+_SLACK = 1 + 1e-12  # more than the rounding of bounds
+
+
+class LocalColumns:
+    """Columns of h(S) by relaxation around their nodes; bits depend on neither threads nor what was solved before.
+
+    Parameters
+    ----------
+    graph : Graph
+    filter : Filter
+        Of one resolvent, with a pole beyond 1.
+    n_entries : int
+        T, kept of each column.
+    rtol : float
+        Of w: errors below rtol w are small enough, whatever the least entry is.
+    """
+
+    width = WIDTH
+
+    def __init__(self, graph: Graph, filter: Filter, *, n_entries: int, rtol: float) -> None:
+        self.w, self.a = one_resolvent(filter)
+        self.graph, self.k, self.rtol = graph, min(n_entries, graph.n_nodes), rtol
+        degrees = graph.degrees
+        self.roots: Floats = np.where(degrees > 0, np.sqrt(degrees), 1.0)
+        self.sizes = np.bincount(graph.components, minlength=graph.n_components)
+        self.widest: Floats = np.zeros(graph.n_components)  # the largest v of each component
+        np.maximum.at(self.widest, graph.components, self.roots)
+        self.budget = _MOST / np.sqrt(1 - self.a) * (graph.affinity.nnz + graph.n_nodes)
+        self._free: SimpleQueue[ColumnRelaxation] = SimpleQueue()
+
+    def most_memory(self) -> int:
+        """Return the bytes that the solve of a group takes where it touches the whole graph.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> LocalColumns(graph_from_affinity([[0, 1], [1, 0]]), Diffusion(), n_entries=1, rtol=1e-8).most_memory()
+        2032
+        """
+        each = 2 * self.width * 8 + self.width * 12 + 48  # x, r; what is looked through for the largest; of a node
+        return 2 * (self.graph.n_nodes * each + self.graph.affinity.nnz * 12)
+
+    def groups(self) -> Ints:
+        """Return the nodes (n,), each 16 in a row near each other: to be solved together.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+        >>> LocalColumns(pair, Diffusion(0.5), n_entries=1, rtol=1e-8).groups().tolist()
+        [1, 0]
+        """
+        W = self.graph.affinity
+        narrow = type(W)((W.data, W.indices.astype(np.int32), W.indptr.astype(np.int32)), shape=W.shape)
+        near = reverse_cuthill_mckee(narrow, symmetric_mode=True) if W.nnz < 2**31 else np.arange(W.shape[0])
+        small = (self.sizes <= self.k)[self.graph.components[near]]  # they need no bound on what is left out
+        return near_groups(W, np.concatenate([near[~small], near[small]]))
+
+    def solve(self, nodes: Ints, *, dtype: DTypeLike) -> dict[str, AnyArray]:
+        """Return the largest entries of the columns of at most 16 nodes, ids ascending, with their tails and errors.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+        >>> solver = LocalColumns(path, Diffusion(0.5), n_entries=2, rtol=1e-9)
+        >>> kept = solver.solve(np.array([0]), dtype="float64")
+        >>> kept["ids"].tolist(), kept["values"].round(4).tolist(), kept["tail"].round(4).tolist()
+        ([[0, 1]], [[0.5833, 0.2357]], [0.0834])
+        >>> bool(kept["error"][0] <= 0.24 / 4096)
+        True
+        """
+        try:
+            work = self._free.get_nowait()
+        except Empty:
+            work = ColumnRelaxation(self.graph.affinity, self.roots, a=self.a, w=self.w)
+        try:
+            return self._cut(work, nodes, dtype)
+        finally:
+            self._free.put(work)
+
+    def _cut(self, work: ColumnRelaxation, nodes: Ints, dtype: DTypeLike) -> dict[str, AnyArray]:
+        """Relax until each entry is known well enough, and cut."""
+        components = self.graph.components
+        sizes, widest = self.sizes[components[nodes]], self.widest[components[nodes]]
+        work.start(nodes)
+        roots, least = self.roots[nodes], np.zeros(nodes.size)
+        work.weigh(roots.max() / roots)  # what a node sends is in proportion to its v
+        eps = _FIRST * self.w * (1 - self.a) / float(roots.max() ** 2)
+        while True:
+            ended = not work.relax(eps, budget=self.budget)
+            up, down = (bound / (1 - self.a) for bound in work.judge())
+            half, shift = (up + down) / 2, (up - down) / 2
+            found = work.largest(self.k, shift, least=least, labels=components)
+            error = half * found.widest * _SLACK
+            kth = found.values.min(axis=1, initial=np.inf, where=found.values > 0)
+            enough = np.maximum(_SHARE * kth, self.rtol * self.w)
+            missed = (found.n_found < np.minimum(self.k, sizes)) | (up * widest > np.maximum(kth, self.rtol * self.w))
+            short = np.where(missed, _STEP, np.clip(0.8 * enough / np.maximum(error, _TINY), _STEP, 1))
+            if ended or short.min() >= 0.8 or eps <= work.rounding * self.w / roots.max():
+                break
+            work.weigh(short.min() / short)
+            eps, least = eps * min(float(short.min()), 0.5), np.where(found.n_found == self.k, kth / 2, 0.0)
+        # all that a column reaches is stored: all else is 0, exactly
+        whole = (found.n_found == sizes) | (self.k == self.graph.n_nodes)
+        unseen = up * widest * _SLACK
+        error = np.where(found.n_labelled < np.minimum(self.k, sizes), np.maximum(error, unseen), error)
+        tail = np.where(whole, 0.0, np.maximum(found.beyond + half * widest, unseen) * _SLACK)
+        error = stored_error(error, dtype)
+        return {"ids": found.ids, "values": found.values, "tail": tail, "error": error}
