@@ -90,7 +90,7 @@ def evaluate(args: argparse.Namespace) -> Answer:
             raise ValueError("--protocol evaluates features of your own: leave NAME and --all out")
         return _protocol.evaluate(args, _progress)
     _protocol.refuse_options(args)
-    return _evaluate.evaluate(_evaluate.NAMES if args.all else args.names, _progress)
+    return _evaluate.evaluate(_evaluate.NAMES if args.all else args.names, _progress, per_query=args.per_query)
 
 
 def info(args: argparse.Namespace) -> Answer:

@@ -1,7 +1,7 @@
 """`manifold evaluate`: nearest neighbours against diffusion on real sets, each by its own protocol.
 
-Names of sets in, one row a figure out: its value for nearest neighbours and for three settings of diffusion. `compare`
-does the work, for any collection and ground truth.
+Names of sets in, one row a figure out: its value for nearest neighbours and for searches along the manifold, and a line
+of advice a protocol. `compare` does the work, for any collection and ground truth.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from manifold import datasets
 from manifold._progress import Progress
 from manifold._typing import Facts
-from manifold.evaluation import Outcome, compare
+from manifold.cli._files import check_output
+from manifold.cli._written import write_queries
+from manifold.evaluation import BASELINE, Comparison, as_code, compare, standard
 
-COLUMNS = ("neighbours", "published", "hand-set", "default")
+COLUMNS = ("neighbours", "published", "hand-set", *standard())
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ CASES = (
 NAMES = tuple(dict.fromkeys(case.name for case in CASES))
 
 
-def evaluate(names: Sequence[str], progress: Callable[[str], Progress | None]) -> tuple[Facts, str]:
+def evaluate(
+    names: Sequence[str], progress: Callable[[str], Progress | None], *, per_query: Path | None = None
+) -> tuple[Facts, str]:
     """Return the figures of the sets as one object and as a table; `progress` makes a callback from a label."""
     unknown = [name for name in names if name not in NAMES]
     if unknown or not names:
@@ -65,43 +70,58 @@ def evaluate(names: Sequence[str], progress: Callable[[str], Progress | None]) -
             f"NAME must be of {', '.join(NAMES)}, got {', '.join(unknown) or 'none'}: or pass --all, or --protocol to "
             "evaluate features of your own"
         )
-    rows = []
+    if per_query is not None:
+        check_output(per_query, suffixes=(".csv",), option="--per-query")
+    rows: list[Facts] = []
+    tables: list[Mapping[str, Sequence[object]]] = []
+    advice: dict[str, str] = {}
     seconds: dict[str, float] = {}
     for case in (case for name in dict.fromkeys(names) for case in CASES if case.name == name):
         start = time.perf_counter()
-        rows += _rows(case, progress(f"{case.name} {case.protocol}"))
+        found = _compared(case, progress(f"{case.name} {case.protocol}"))
+        about = {"set": case.name, "protocol": case.protocol}
+        rows += rows_of(about, found)
+        table = found.per_query()
+        tables.append({**{name: [value] * len(table["query"]) for name, value in about.items()}, **table})
+        advice[f"{case.name} {case.protocol}"] = found.advice(among=standard())  # what was set by hand knows the set
         seconds[case.name] = seconds.get(case.name, 0.0) + time.perf_counter() - start
-    facts = {"rows": rows, "settings": {c: _NOTES[c] for c in COLUMNS}, "seconds": seconds}
-    return facts, _table(rows, seconds)
+    if per_query is not None:
+        write_queries(per_query, tables)
+    facts = {"rows": rows, "settings": {c: _NOTES[c] for c in COLUMNS}, "advice": advice, "seconds": seconds}
+    return facts, _table(facts)
 
 
-def _rows(case: Case, progress: Progress | None) -> list[Facts]:
-    """Return one row a figure of a case, and one that says which share of the columns converged."""
+def _compared(case: Case, progress: Progress | None) -> Comparison:
     data = datasets.load(case.name, protocol=case.protocol)
-    columns = {"published": {"preset": "paper"}, "hand-set": case.hand_set, "default": {"metric": data.metric}}
+    columns = {"published": {"preset": "paper"}, "hand-set": case.hand_set}
     chosen = {column: settings for column, settings in columns.items() if settings is not None}
-    outcomes = compare(
+    return compare(
         data.features,
         data.truth,
-        chosen,
+        {**chosen, **standard(data.metric)},
         queries=data.queries,
         metric=data.metric,
         figures=case.figures,
         progress=progress,
     )
-    return rows_of({"set": case.name, "protocol": case.protocol}, outcomes)
 
 
-def rows_of(about: Facts, outcomes: Mapping[str, Outcome]) -> list[Facts]:
-    """Return one row a figure, and one that says which share of the solves converged.
+def rows_of(about: Facts, found: Comparison) -> list[Facts]:
+    """Return one row a figure, with the gains over nearest neighbours, and one of the share of solves that converged.
 
-    >>> rows = rows_of({"set": "orl"}, {"neighbours": Outcome({"all": {"mAP": 0.5}})})
-    >>> [(row["set"], row["figure"], row["neighbours"], row["default"]) for row in rows]
-    [('orl', 'mAP', 0.5, None), ('orl', 'converged', None, None)]
+    >>> import numpy as np
+    >>> from manifold.evaluation import Outcome
+    >>> one = Outcome.of({"all": {"mAP": np.array([0.5, 0.5])}})
+    >>> rows = rows_of({"set": "orl"}, Comparison({"neighbours": one, "default": one}))
+    >>> [(row["set"], row["figure"], row["default"], row["gains"]) for row in rows]
+    [('orl', 'mAP', 0.5, {'default': [0.0, 0.0, 0.0]}), ('orl', 'converged', None, {})]
     """
-    figures = next(iter(outcomes.values())).figures["all"]
-    rows: dict[str, Facts] = {f: {c: o.figures["all"][f] for c, o in outcomes.items()} for f in figures}
-    rows["converged"] = {c: o.converged for c, o in outcomes.items() if o.converged is not None}
+    rows: dict[str, Facts] = {}
+    for figure in found.figures:
+        gains = {name: found.gain(name, figure=figure) for name in found if name != BASELINE}
+        values = {name: outcome.figures["all"][figure] for name, outcome in found.items()}
+        rows[figure] = {**values, "gains": {name: [gain.mean, gain.low, gain.high] for name, gain in gains.items()}}
+    rows["converged"] = {c: o.converged for c, o in found.items() if o.converged is not None} | {"gains": {}}
     return [{**about, "figure": figure, **dict.fromkeys(COLUMNS), **row} for figure, row in rows.items()]
 
 
@@ -113,15 +133,22 @@ _NOTES = {
         f"{name} " + " ".join(f"{key}={value}" for key, value in found.items())
         for name, found in {case.name: case.hand_set for case in CASES if case.hand_set}.items()
     ),
-    "default": "ManifoldSearch() with the metric of the set",
+    **{name: f"{as_code(search)}, with the metric of the set" for name, search in standard().items()},
 }
 
 
-def _table(rows: list[Facts], seconds: dict[str, float]) -> str:
+def _table(facts: Facts) -> str:
     lines = [f"{'set':<10} {'protocol':<14} {'figure':<15}" + "".join(f"{column:>12}" for column in COLUMNS)]
-    for row in rows:
-        cells = ("-" if row[column] is None else f"{row[column]:.4f}" for column in COLUMNS)
-        lines.append(f"{row['set']:<10} {row['protocol']:<14} {row['figure']:<15}" + "".join(f"{c:>12}" for c in cells))
+    for row in facts["rows"]:
+        cells = (_cell(row[column], row["gains"].get(column, (0.0, 0.0, 0.0))) for column in COLUMNS)
+        lines.append(f"{row['set']:<10} {row['protocol']:<14} {row['figure']:<15}" + "".join(cells).rstrip())
     notes = [f"{column:<11} {_NOTES[column]}" for column in COLUMNS]
-    took = "seconds     " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
-    return "\n".join([*lines, "", *notes, took])
+    notes.append("+ gains, - loses against neighbours, by a 95% interval of paired differences over the queries")
+    took = "seconds     " + ", ".join(f"{name} {value:.0f}" for name, value in facts["seconds"].items())
+    return "\n".join([*lines, "", *(f"{of}: {text}" for of, text in facts["advice"].items()), "", *notes, took])
+
+
+def _cell(value: float | None, gain: Sequence[float]) -> str:
+    if value is None:
+        return f"{'-':>11} "
+    return f"{value:>11.4f}" + ("+" if gain[1] > 0 else "-" if gain[2] < 0 else " ")

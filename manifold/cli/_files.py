@@ -187,7 +187,7 @@ def _only_key(names: list[str], key: str | None, *, what: str) -> str:
     return key
 
 
-def check_output(path: Path, *, suffixes: tuple[str, ...]) -> None:
+def check_output(path: Path, *, suffixes: tuple[str, ...], option: str = "--output") -> None:
     """Refuse, before any work, an output that could not be written after it.
 
     >>> check_output(Path("r.gif"), suffixes=(".png",))
@@ -195,10 +195,10 @@ def check_output(path: Path, *, suffixes: tuple[str, ...]) -> None:
     ValueError: --output r.gif must end in .png
     """
     if path.suffix not in suffixes:
-        raise ValueError(f"--output {path} must end in {', '.join(suffixes)}")
+        raise ValueError(f"{option} {path} must end in {', '.join(suffixes)}")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"--output {path}: the folder {path.parent} does not exist: make it first")
+        raise FileNotFoundError(f"{option} {path}: the folder {path.parent} does not exist: make it first")
     if path.is_dir():
-        raise ValueError(f"--output {path} is a folder: name a file")
+        raise ValueError(f"{option} {path} is a folder: name a file")
     if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"--output {path}: the folder {path.parent} cannot be written to: choose another")
+        raise PermissionError(f"{option} {path}: the folder {path.parent} cannot be written to: choose another")

@@ -103,6 +103,9 @@ def _add_evaluate(one: argparse.ArgumentParser) -> None:
     sets = one.add_argument("names", nargs="*", metavar="NAME", help="sets of the data folder")
     sets.choices = Names("manifold.cli._evaluate:NAMES", listed=True)
     one.add_argument("--all", action="store_true", help="all of them")
+    one.add_argument(
+        "--per-query", type=Path, metavar="FILE", help="write a row a query, csv: every figure of each search"
+    )
     own = one.add_argument_group(
         "features of your own",
         "Published figures of the protocol are printed beside yours. Rows of --features stand in the order of the\n"

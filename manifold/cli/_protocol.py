@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,21 +21,22 @@ from manifold._resources import require_memory
 from manifold._typing import AnyArray, Facts
 from manifold.cli._files import INPUTS, NAMES, Features, check_output, read_features, read_names
 from manifold.cli._labels import read_labels
+from manifold.cli._written import write_queries
 from manifold.datasets import Dataset, GroundTruth
 from manifold.datasets.trec import qrels_lines
-from manifold.evaluation import Outcome, compare
+from manifold.evaluation import BASELINE, Comparison, Outcome, compare, standard
 from manifold.storage import write_atomically
 
 _LABELS = {  # in the order of the rows
     "neighbours": "nearest neighbours",
     "published": "diffusion, published settings",
     "default": "diffusion, default settings",
+    "adaptive": "diffusion, adaptive",
+    "tuned": "diffusion, tuned",
+    "fused": "fused: neighbours and default",
     "run": "run",
 }
-_SETTINGS = {
-    "published": "preset='paper': k=50 mutual, cosine^3, alpha=0.99, 10 seeds, 20 CG iterations",
-    "default": "ManifoldSearch()",
-}
+_PUBLISHED = "preset='paper': k=50 mutual, cosine^3, alpha=0.99, 10 seeds, 20 CG iterations"
 
 
 def evaluate(args: argparse.Namespace, progress: Callable[[str], Progress | None]) -> tuple[Facts, str]:
@@ -43,6 +44,8 @@ def evaluate(args: argparse.Namespace, progress: Callable[[str], Progress | None
     start = time.perf_counter()
     if args.output is not None:
         check_output(args.output, suffixes=(".qrels",))
+    if args.per_query is not None:
+        check_output(args.per_query, suffixes=(".csv",), option="--per-query")
     truth = _read_truth(args)
     if args.figures is not None:
         truth = replace(truth, figures=tuple(args.figures))
@@ -51,16 +54,16 @@ def evaluate(args: argparse.Namespace, progress: Callable[[str], Progress | None
     if args.run is not None:
         if given := _given(args, _FEATURES):
             raise ValueError(f"--run {args.run} is judged instead of features: leave {given} out")
-        outcomes, sizes = _judge_run(args, truth)
+        found, sizes = _judge_run(args, truth)
     else:
         data, truth, n_distractors = _read_features(args, truth)
-        columns: dict[str, Facts] = {"published": {"preset": "paper"}, "default": {"metric": data.metric}}
-        outcomes = compare(
+        found = compare(
             data.features,
             truth,
-            columns,
+            {"published": {"preset": "paper"}, **standard(data.metric)},
             queries=data.queries,
             metric=data.metric,
+            figures=truth.figures,
             progress=progress(args.protocol),
         )
         sizes = {"n_items": len(data.features) - n_distractors, "n_distractors": n_distractors}
@@ -69,16 +72,31 @@ def evaluate(args: argparse.Namespace, progress: Callable[[str], Progress | None
     published = datasets.published(args.protocol, distractors=distracted) or datasets.published(args.protocol)
     if args.output is not None:
         write_atomically(args.output, lambda file: file.write(judgements.encode("utf-8", "surrogateescape")))
+    if args.per_query is not None:
+        write_queries(args.per_query, [found.per_query()])
     facts = {
         "protocol": args.protocol,
         **sizes,
-        "figures": {column: outcome.figures for column, outcome in outcomes.items()},
-        "converged": {column: o.converged for column, o in outcomes.items() if o.converged is not None},
-        "settings": {column: _SETTINGS[column] for column in outcomes if column in _SETTINGS},
+        "figures": {column: outcome.figures for column, outcome in found.items()},
+        "gains": _gains(found),
+        "advice": found.advice(),
+        "converged": {column: o.converged for column, o in found.items() if o.converged is not None},
+        "settings": {column: _PUBLISHED if column == "published" else how for column, how in found.how.items()},
         "published": [asdict(row) for row in published],
         "seconds": time.perf_counter() - start,
     }
-    return facts, "\n".join(_text(facts, truth, outcomes, published))
+    return facts, "\n".join(_text(facts, truth, found, published))
+
+
+def _gains(found: Comparison) -> Facts:
+    """Return mean, low and high of the gains over nearest neighbours, by search, setting and figure."""
+    pairs = [(setting, figure) for setting in found.settings for figure in found.figures]
+    gains: Facts = {name: {} for name in found if name != BASELINE and BASELINE in found}
+    for name, of in gains.items():
+        for setting, figure in pairs:
+            gain = found.gain(name, figure=figure, setting=setting)
+            of.setdefault(setting, {})[figure] = [gain.mean, gain.low, gain.high]
+    return gains
 
 
 _FEATURES = ("features", "queries", "distractors", "ids", "query_ids", "metric")
@@ -111,7 +129,7 @@ def _read_truth(args: argparse.Namespace) -> GroundTruth:
         raise ValueError(f"--truth {' '.join(map(str, paths))}: {error}") from error
 
 
-def _judge_run(args: argparse.Namespace, truth: GroundTruth) -> tuple[dict[str, Outcome], Facts]:
+def _judge_run(args: argparse.Namespace, truth: GroundTruth) -> tuple[Comparison, Facts]:
     run, truth = datasets.read_run(args.run), truth.by_names()
     judged = {str(name) for of in truth.lists.values() for some in of for name in some}
     if judged.isdisjoint(run.ids.ravel().tolist()):
@@ -123,7 +141,8 @@ def _judge_run(args: argparse.Namespace, truth: GroundTruth) -> tuple[dict[str, 
     ids = run.ids[rows]
     if args.protocol == "labels" and len(args.truth) == 1:  # the item asked with is left out by its name
         ids = np.where(ids == np.array(run.queries)[rows, None], "", ids)
-    return {"run": Outcome(metrics.evaluate(ids, truth))}, {"n_queries": len(rows)}
+    run_alone = Comparison({"run": Outcome.of(metrics.evaluate_queries(ids, truth))}, names=truth.queries)
+    return run_alone, {"n_queries": len(rows)}
 
 
 def _read_features(args: argparse.Namespace, truth: GroundTruth) -> tuple[Dataset, GroundTruth, int]:
@@ -214,7 +233,7 @@ def _for_queries(
 def _text(
     facts: Facts,
     truth: GroundTruth,
-    outcomes: Mapping[str, Outcome],
+    outcomes: Comparison,
     published: Sequence[datasets.Published],
 ) -> Iterator[str]:
     """Return the lines of the answer: yours, then what was published, a row a method."""
@@ -242,6 +261,12 @@ def _text(
         yield f"{label:<{width}}" + "".join(f"{text:>{cell}}" for text in cells)
     if theirs:
         yield from (f"[{i}] {source}" for i, source in enumerate(sources, 1))
-    for column, share in facts["converged"].items():
-        yield f"{_LABELS[column]}: {_SETTINGS[column]}; {share:.0%} of its solves converged"
+    for column in facts["gains"]:
+        share = facts["converged"].get(column)
+        gain = outcomes.gain(column)
+        solved = "" if share is None else f"; {share:.0%} of its solves converged"
+        yield f"{_LABELS[column]}: {facts['settings'][column]}; {truth.figures[0]} {gain}{solved}"
+    if facts["gains"]:
+        yield "gains over nearest neighbours, with their 95% intervals over the queries"
+        yield facts["advice"]
     yield f"seconds {facts['seconds']:.1f}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import IO
 
@@ -79,6 +80,22 @@ def _write_json(file: IO[bytes], ranking: Ranking, queries: AnyArray) -> None:
         "certified": ranking.certified,
     }
     file.write(to_json(answer).encode() + b"\n")
+
+
+def write_queries(path: Path, tables: Sequence[Mapping[str, Sequence[object]]]) -> None:
+    """Write tables of queries, columns of equal length each, as one csv; NaN and what a table lacks are empty."""
+
+    def write(file: IO[bytes]) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        rows = csv.DictWriter(text, dict.fromkeys(name for table in tables for name in table), lineterminator="\n")
+        rows.writeheader()
+        for table in tables:
+            for cells in zip(*table.values(), strict=True):
+                named = zip(table, cells, strict=True)
+                rows.writerow({name: cell for name, cell in named if not (isinstance(cell, float) and isnan(cell))})
+        text.detach()
+
+    write_atomically(path, write)
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:

@@ -19,7 +19,7 @@ from manifold._typing import AnyArray, Floats
 from manifold.datasets._ground_truth import GroundTruth
 from manifold.errors import warn
 
-FIGURES = ("mAP", "nDCG@10", "recall@100")
+FIGURES = ("mAP", "MRR", "nDCG@10", "recall@100")
 _INTEGER = re.compile(r"[+-]?[0-9]+")  # int() would take 1_0 for 10, and digits of other scripts
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 

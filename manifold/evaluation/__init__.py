@@ -28,25 +28,34 @@ from manifold.neighbors.points import point_set
 from manifold.ranking import ManifoldSearch
 from manifold.solvers import Status
 
-__all__ = ["STANDARD", "Comparison", "Gain", "Outcome", "Searcher", "compare", "nearest"]
+__all__ = ["BASELINE", "Comparison", "Gain", "Outcome", "Searcher", "as_code", "compare", "nearest", "standard"]
 
 _BLOCK = 128  # queries ranked at a time: full lists of all of them would take n^2 ids
 _ENTRIES = 1 << 24  # of the lists of one block
 _FIRST_AND_LAST = ("MRR", "hit@1", "recall@100")  # beside the usual: where a search helps, and where it harms
 Part: TypeAlias = tuple[dict[str, dict[str, Floats]], tuple[Status, ...]]
 
-STANDARD: dict[str, Facts | tuple[str, ...]] = {
-    "default": {},
-    "adaptive": {"preset": "adaptive"},
-    "tuned": {"tune": True},
-    "fused": (BASELINE, "default"),
-}
+Search: TypeAlias = Facts | Searcher | Sequence[str]
+
+
+def standard(metric: str = "cosine") -> dict[str, Facts | tuple[str, ...]]:
+    """Return the searches that are held against nearest neighbours where none are named, simplest first.
+
+    >>> list(standard())
+    ['default', 'adaptive', 'tuned', 'fused']
+    """
+    return {
+        "default": {"metric": metric},
+        "adaptive": {"preset": "adaptive", "metric": metric},
+        "tuned": {"tune": True, "metric": metric},
+        "fused": (BASELINE, "default"),
+    }
 
 
 def compare(
     X: ArrayLike,
     truth: GroundTruth,
-    searches: Mapping[str, Facts | Searcher | Sequence[str]] | None = None,
+    searches: Mapping[str, Search] | None = None,
     *,
     queries: ArrayLike | None = None,
     metric: str = "cosine",
@@ -68,7 +77,7 @@ def compare(
         Settings are those of `manifold.ManifoldSearch`, fitted here. A search is one that was fitted to X, without ids
         of its own, and has ``search(Q, k)`` (or ``similar(rows, k)`` where items are the queries) with `.ids` in its
         answer; if it is not of this package, it is asked in one thread. Names are those of rows above, "neighbours"
-        among them, to be fused by reciprocal rank. By default `STANDARD`, with the metric of the neighbours.
+        among them, to be fused by reciprocal rank. By default `standard(metric)`.
     queries : (q, d) array-like, optional
         By default every item queries all others, itself left out by its row.
     metric : {"cosine", "inner_product", "euclidean"}
@@ -117,7 +126,7 @@ def compare(
     truth = replace(truth, figures=tuple(chosen))
     listed = metrics.list_depth(truth.figures)  # unknown figures are met before the long work
     if searches is None:
-        searches = {name: of if isinstance(of, tuple) else {"metric": metric, **of} for name, of in STANDARD.items()}
+        searches = standard(metric)
     _check_names(searches)
     points = point_set(X, metric)
     asked = points if queries is None else points.asked(queries, "queries")[0]
@@ -146,11 +155,25 @@ def compare(
             if progress is not None:
                 progress(len(parts), len(blocks))
     outcomes = {name: _outcome([part[name] for part in parts]) for name in (BASELINE, *fitted)}
-    how_made = {name: _code(search) for name, search in searches.items()}
+    how_made = {name: as_code(search) for name, search in searches.items()}
     return Comparison(outcomes, how=how_made, names=truth.queries, confidence=confidence, random_state=random_state)
 
 
-def _check_names(searches: Mapping[str, Facts | Searcher | Sequence[str]]) -> None:
+def as_code(search: Search) -> str:
+    """Say how a search is made, as one would type it.
+
+    >>> as_code({"tune": True, "metric": "cosine"}), as_code(("neighbours", "default"))
+    ('ManifoldSearch(tune=True)', 'fuse_rankings([neighbours, default], rule="reciprocal_rank")')
+    """
+    if isinstance(search, Sequence):
+        return f'fuse_rankings([{", ".join(search)}], rule="reciprocal_rank")'
+    if not isinstance(search, Mapping):
+        return repr(search) if isinstance(search, ManifoldSearch) else type(search).__name__
+    given = {name: value for name, value in search.items() if (name, value) != ("metric", "cosine")}
+    return f"ManifoldSearch({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+
+def _check_names(searches: Mapping[str, Search]) -> None:
     """Raise for a name that is taken, and for rows to fuse that are not there yet."""
     above = [BASELINE]
     for name, search in searches.items():
@@ -163,7 +186,7 @@ def _check_names(searches: Mapping[str, Facts | Searcher | Sequence[str]]) -> No
         above.append(name)
 
 
-def _fitted(name: str, search: Facts | Searcher | Sequence[str], points: PointSet) -> Searcher | Sequence[str]:
+def _fitted(name: str, search: Search, points: PointSet) -> Searcher | Sequence[str]:
     """Return a search whose ids are the rows of the points: made from settings, or as it is given."""
     if isinstance(search, Sequence):
         return search
@@ -177,16 +200,6 @@ def _fitted(name: str, search: Facts | Searcher | Sequence[str], points: PointSe
             "without ids"
         )
     return search
-
-
-def _code(search: Facts | Searcher | Sequence[str]) -> str:
-    """Say how a search is made, as one would type it."""
-    if isinstance(search, Sequence):
-        return f'the fusion of {" and ".join(search)}, rule="reciprocal_rank"'
-    if not isinstance(search, Mapping):
-        return repr(search) if isinstance(search, ManifoldSearch) else type(search).__name__
-    given = {name: value for name, value in search.items() if (name, value) != ("metric", "cosine")}
-    return f"ManifoldSearch({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
 
 def _outcome(parts: Sequence[Part]) -> Outcome:

@@ -5,13 +5,14 @@ gain = mean over queries of (figure of a search - figure of another), its interv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from manifold._typing import AnyArray, Floats
 from manifold.evaluation._lists import BASELINE
+from manifold.metrics import is_error
 
 _COUNTS = 1 << 22  # entries of a block of resamples
 
@@ -161,7 +162,7 @@ class Comparison(Mapping[str, Outcome]):
         return tuple(next(iter(next(iter(self._outcomes.values())).figures.values())))
 
     def gain(self, name: str, *, over: str = BASELINE, figure: str | None = None, setting: str | None = None) -> Gain:
-        """Return by how much the mean of a figure exceeds that of another search, by default nearest neighbours.
+        """Return by how much the mean of a figure exceeds that of another search; of an error, how much it falls short.
 
         Raises KeyError for a name, a figure or a setting that was not compared.
 
@@ -171,27 +172,32 @@ class Comparison(Mapping[str, Outcome]):
         """
         figure, setting = self._chosen(figure, setting)
         pair = [self._outcomes[which].queries[setting][figure] for which in (name, over)]
-        difference = pair[0] - pair[1]
+        sign = -1 if is_error(figure) else 1
+        difference = sign * (pair[0] - pair[1])
         n, means = int(np.count_nonzero(~np.isnan(difference))), self._means(setting)
         at = [self._column(which, figure) for which in (name, over)]
         if not n:
             return Gain(float("nan"), float("nan"), float("nan"), 0)
         tail = (1 - self.confidence) / 2
-        low, high = np.quantile(means[:, at[0]] - means[:, at[1]], [tail, 1 - tail])
+        low, high = np.quantile(sign * (means[:, at[0]] - means[:, at[1]]), [tail, 1 - tail])
         return Gain(float(np.nanmean(difference)), float(low), float(high), n)
 
-    def advice(self, *, figure: str | None = None, setting: str | None = None) -> str:
+    def advice(
+        self, *, among: Iterable[str] | None = None, figure: str | None = None, setting: str | None = None
+    ) -> str:
         """Say in one sentence what to use, going by one figure, and what the others lose by it.
 
         The first search is advised, in their order, that certainly gains over nearest neighbours and does not certainly
-        fall short of the best of those that do; where none gains, to leave the lists as they are.
+        fall short of the best of those that do; where none gains, to leave the lists as they are. Of all searches, or
+        of those `among` which it is to be.
 
         >>> one = Outcome.of({"all": {"mAP": np.array([0.5, 0.25])}})
         >>> Comparison({"neighbours": one}).advice()
         'Nothing was compared with nearest neighbours.'
         """
         figure, setting = self._chosen(figure, setting)
-        gains = {name: self.gain(name, figure=figure, setting=setting) for name in self._outcomes if name != BASELINE}
+        others = [name for name in among or self._outcomes if name != BASELINE and BASELINE in self._outcomes]
+        gains = {name: self.gain(name, figure=figure, setting=setting) for name in others}
         if not gains:
             return "Nothing was compared with nearest neighbours."
         gaining = [name for name, gain in gains.items() if gain.verdict == "gains"]
@@ -251,7 +257,7 @@ class Comparison(Mapping[str, Outcome]):
         return "\n".join([*lines, self.advice()])
 
     def _mark(self, name: str, figure: str, setting: str) -> str:
-        if name == BASELINE:
+        if name == BASELINE or BASELINE not in self._outcomes:
             return " "
         return {"gains": "+", "loses": "-"}.get(self.gain(name, figure=figure, setting=setting).verdict, " ")
 

@@ -8,7 +8,7 @@ that does not fit it, is a ValueError or TypeError that says how to mend it. `ev
 a protocol at once.
 """
 
-from manifold.metrics._evaluate import evaluate, evaluate_queries, list_depth
+from manifold.metrics._evaluate import evaluate, evaluate_queries, is_error, list_depth
 from manifold.metrics._retrieval import (
     average_precision,
     average_precisions,
@@ -30,6 +30,7 @@ __all__ = [
     "evaluate_queries",
     "hit_rate_at_k",
     "hubness",
+    "is_error",
     "k_occurrences",
     "list_depth",
     "mean_average_precision",

@@ -145,3 +145,12 @@ def list_depth(figures: Sequence[str]) -> int | None:
     depths = [table.parse(name).depth for name in figures]
     known = [depth for depth in depths if depth is not None]
     return max(known, default=None) if len(known) == len(depths) else None
+
+
+def is_error(figure: str) -> bool:
+    """Tell whether less of a figure is better; raise ValueError for an unknown one.
+
+    >>> is_error("1-NN error"), is_error("nDCG@10")
+    (True, False)
+    """
+    return table.parse(figure).figure.is_error

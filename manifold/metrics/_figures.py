@@ -21,6 +21,7 @@ class Figure(NamedTuple):
     value: Callable[..., float]  # of one query's `Judged` list, and of what it needs
     depth: Depth  # items of the list that it looks at: one, as many as the number after the @, all
     needs: tuple[Literal["k", "interpolation"], ...] = ("k",)
+    is_error: bool = False  # less of it is better
 
 
 FIGURES: dict[str, Figure] = {
@@ -34,7 +35,7 @@ FIGURES: dict[str, Figure] = {
     "binary nDCG@k": Figure(of.binary_ndcg, "k"),
     "bull's-eye@k": Figure(of.seen_by_bulls_eye, "k"),
     "1-NN accuracy": Figure(of.hit, "first"),
-    "1-NN error": Figure(of.miss, "first"),
+    "1-NN error": Figure(of.miss, "first", is_error=True),
 }
 
 

@@ -16,8 +16,11 @@ def trec_eval(qrels_path, run_path):
         qrels = pytrec_eval.parse_qrel(file)
     with open(run_path) as file:
         run = pytrec_eval.parse_run(file)
-    by_query = pytrec_eval.RelevanceEvaluator(qrels, {"map", "ndcg_cut.10", "recall.100", "P.10"}).evaluate(run)
-    return {name: np.mean([of[name] for of in by_query.values()]) for name in ("map", "ndcg_cut_10", "recall_100")}
+    by_query = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recip_rank", "ndcg_cut.10", "recall.100"}).evaluate(run)
+    return {
+        name: np.mean([of[name] for of in by_query.values()])
+        for name in ("map", "recip_rank", "ndcg_cut_10", "recall_100")
+    }
 
 
 SCORES = st.lists(
@@ -98,6 +101,7 @@ def test_cranfield_through_trec_files(tmp_path):
     assert {name: round(value, 3) for name, value in found.items()} == {
         "mAP": 0.422,
         "nDCG@10": 0.427,
+        "MRR": 0.773,
         "recall@100": 0.791,
     }
     official = trec_eval(tmp_path / "a.qrels", tmp_path / "a.run")

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from manifold import ManifoldSearch, datasets, metrics
-from manifold.evaluation import STANDARD, Comparison, Outcome, compare
+from manifold.evaluation import Comparison, Outcome, compare, standard
 from manifold.reranking.fusion import fuse_rankings
 
 
@@ -95,13 +95,22 @@ def test_advice_prefers_the_first_of_equals_and_not_the_first_of_all():
     rng = np.random.default_rng(3)
     plain, noise = rng.uniform(size=300), 0.05 * rng.normal(size=300)
     rows = {"neighbours": plain, "a little": plain + 0.05, "much": plain + 0.2, "as much": plain + 0.2 + noise}
-    assert made({name: {"mAP": of} for name, of in rows.items()}).advice().startswith("Use much")
+    found = made({name: {"mAP": of} for name, of in rows.items()})
+    assert found.advice().startswith("Use much")
+    assert found.advice(among=["as much", "a little"]).startswith("Use as much")
 
 
 def test_leaving_the_lists_says_what_the_tail_would_gain():
     plain = np.random.default_rng(3).uniform(size=100)
     rows = {"neighbours": {"MRR": plain, "recall@100": plain}, "other": {"MRR": plain, "recall@100": plain + 0.25}}
     assert made(rows).advice().endswith("100 queries), and recall@100 by +0.250.")
+
+
+def test_an_error_gains_by_falling():
+    plain = np.linspace(0.2, 0.8, 50)
+    found = made({"neighbours": {"1-NN error": plain}, "other": {"1-NN error": plain - 0.125}})
+    assert found.gain("other").mean == pytest.approx(0.125)
+    assert found.advice().startswith("Use other: 1-NN error 0.375 against 0.500")
 
 
 def test_settings_have_intervals_of_their_own():
@@ -134,7 +143,7 @@ def test_the_standard_rows_and_their_fusion():
     X, y = (rows[:300] for rows in datasets.digits())
     truth = datasets.ground_truth("labels", (y[60:], y[:60]))
     found = compare(X[60:], truth, queries=X[:60])
-    assert list(found) == ["neighbours", *STANDARD]
+    assert list(found) == ["neighbours", *standard()]
     lists = []
     for settings in ({"alpha": 0.5}, {"alpha": 0.99}):
         search = ManifoldSearch(**settings).fit(X[60:])

@@ -121,13 +121,14 @@ def test_what_the_command_prints_is_what_compare_says(capsys):
     small = datasets.Dataset("digits", data.features[:200], relevant=data.truth.lists["relevant"][:200])
     figures = compare(small.features, small.truth, {"default": {"metric": "cosine"}}, figures=("mAP",))
     rows = _evaluate.rows_of({"set": "digits"}, figures)
+    gain = figures.gain("default")
     assert rows[0] == {
         "set": "digits",
         "figure": "mAP",
+        **dict.fromkeys(_evaluate.COLUMNS),
         "neighbours": figures["neighbours"].figures["all"]["mAP"],
-        "published": None,
-        "hand-set": None,
         "default": figures["default"].figures["all"]["mAP"],
+        "gains": {"default": [gain.mean, gain.low, gain.high]},
     }
     assert rows[1]["figure"] == "converged"
     assert rows[1]["default"] == 1
