@@ -5,7 +5,9 @@ novelty. Where an answer is a set, error bounds say of which members it is prove
 """
 
 from manifold.discovery._mined import Mined
+from manifold.discovery._novelty import novelty, support
 from manifold.discovery._pool import Pool
+from manifold.discovery._unseen import NewClasses, new_classes
 from manifold.discovery.clusters import Clusters, cluster
 from manifold.discovery.covering import Cover, cover
 from manifold.discovery.mining import mine
@@ -17,6 +19,7 @@ __all__ = [
     "Clusters",
     "Cover",
     "Mined",
+    "NewClasses",
     "PairWhitening",
     "Pool",
     "cluster",
@@ -24,4 +27,7 @@ __all__ = [
     "graph_modes",
     "mine",
     "mine_negatives",
+    "new_classes",
+    "novelty",
+    "support",
 ]

@@ -182,6 +182,7 @@ CASES: dict[str, Case] = {
     "clusters": Case(lambda: discovery.cluster(graph(), hops=1), told),
     "pair whitening": Case(MADE["pair_whitening"], USES["pair_whitening"]),
     "cover": Case(lambda: discovery.cover(mf.find_neighbors(points(), 9), 0.9), told),
+    "new classes": Case(lambda: discovery.new_classes(graph(), np.where(classes() < 8, classes(), -1), hops=1), told),
     "pool": Case(
         lambda: discovery.mine(graph(), mf.find_neighbors(points(), 20), n_positive=9, n_negative=20).negatives, told
     ),
