@@ -217,6 +217,9 @@ class Polynomial:
 class LowPass:
     """Keep what varies slowly over the graph, drop the rest: h(x) = 1 for x >= cutoff, else 0.
 
+    The ideal filter of graph signal processing: Shuman et al., *The Emerging Field of Signal Processing on Graphs*,
+    IEEE Signal Processing Magazine 2013, section III.
+
     It has a step, so that only solvers with eigenvectors ("fsr", "direct") serve it.
 
     Parameters

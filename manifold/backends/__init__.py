@@ -129,6 +129,16 @@ def gpu_state() -> str:
     ------
     BackendError
         Where it is not usable, saying what is missing, and the line that fixes it.
+
+    Examples
+    --------
+    >>> from manifold.errors import BackendError
+    >>> try:
+    ...     state = gpu_state()
+    ... except BackendError as error:
+    ...     state = str(error)
+    >>> len(state) > 10  # the device, or what is missing
+    True
     """
     from manifold.backends._cupy import describe_gpu
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a table of a paper."""
+    """One row of a table of a paper.
+
+    >>> published("oxford5k")[0].protocol
+    'oxford5k'
+    """
 
     protocol: str
     distractors: bool  # 100,000 images of Flickr, as in Oxford105k and Paris106k

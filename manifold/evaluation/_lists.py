@@ -33,7 +33,13 @@ class Listed(Protocol):
 
 
 class Searcher(Protocol):
-    """A fitted search, such as `manifold.ManifoldSearch`, whose ids are the rows of the collection."""
+    """A fitted search, such as `manifold.ManifoldSearch`, whose ids are the rows of the collection.
+
+    >>> from manifold import ManifoldSearch
+    >>> fitted: Searcher = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> fitted.search(np.array([[1.0, 0.1]], dtype=np.float32), k=1)[0].tolist()
+    [[1]]
+    """
 
     def search(self, Q: NDArray[np.float32], k: int) -> Listed:
         """Rank for queries (q, d)."""

@@ -71,6 +71,14 @@ class Answer:
         After diffusion, ids (k,), with slack and diagnostics.
     seconds : float
         What the ranking took; nearest neighbours and figure are left out.
+
+    Examples
+    --------
+    >>> from manifold import datasets
+    >>> X, _ = datasets.digits()
+    >>> answer = Exploration(ManifoldSearch().fit(X[:200]), X[:200], k=3).answer(Settings(query=7))
+    >>> answer.nearest[0].size, answer.ranking.ids.size
+    (3, 3)
     """
 
     settings: Settings

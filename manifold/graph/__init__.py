@@ -67,6 +67,9 @@ def build_graph(
 ) -> Graph:
     """Build the kNN graph of a collection: features in, affinity out.
 
+    By default that of Iscen et al., *Efficient Diffusion on Region Manifolds*, CVPR 2017, section 3.1: mutual
+    neighbours, and weights max(s, 0)^gamma.
+
     Parameters
     ----------
     X : (n, d) array-like, or (n, n) similarities for ``metric="precomputed"``

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 class Graph:
     """An undirected weighted graph over the points of a collection; immutable.
 
+    The graph of Zhou et al., *Ranking on Data Manifolds*, NIPS 2003, section 2, steps 1 and 2: W, and what S is made
+    of.
+
     Parameters
     ----------
     affinity : csr_array (n, n), float32 or float64

@@ -32,6 +32,12 @@ class Shortlist:
         No node of `rows` has a smaller exact score.
     outside : float
         No other node has a larger one.
+
+    Examples
+    --------
+    >>> proved = Shortlist(np.array([4, 1]), np.array([0.5, 0.3]), lower=0.29, outside=0.2)
+    >>> proved.lower > proved.outside  # the two are certainly the best
+    True
     """
 
     rows: Ints

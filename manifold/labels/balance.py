@@ -27,6 +27,9 @@ _CHANCE = 0.05  # how often equal shares give counts that are taken for unequal 
 def class_mass(P: ArrayLike, priors: ArrayLike) -> AnyArray:
     """Return p_ij proportional to priors_j p_ij / mean_i p_ij: class-mass normalisation.
 
+    Zhu, Ghahramani and Lafferty, *Semi-Supervised Learning Using Gaussian Fields and Harmonic Functions*, ICML 2003,
+    section 4.
+
     Parameters
     ----------
     P : (n, c) array, or a stack of them
@@ -62,6 +65,9 @@ def sinkhorn(
     P: ArrayLike, priors: ArrayLike, *, rtol: float = 1e-3, max_iter: int = 1000, strict: bool = True
 ) -> AnyArray:
     """Scale rows and columns of P until rows add up to 1 and column means are the priors.
+
+    Sinkhorn and Knopp, *Concerning Nonnegative Matrices and Doubly Stochastic Matrices*, Pacific Journal of Mathematics
+    1967.
 
     Parameters
     ----------

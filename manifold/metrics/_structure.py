@@ -35,6 +35,8 @@ def overlap_at_k(a: ArrayLike, b: ArrayLike, *, k: int | None = None) -> float:
 def k_occurrences(neighbors: ArrayLike, n_items: int) -> Ints:
     """How often each item stands in the neighbour lists, ``N_k(i) = #{q : i in row q}``, (n_items,) int64.
 
+    The N_k of Radovanović, Nanopoulos and Ivanović, *Hubs in Space*, JMLR 2010, section 2.
+
     Examples
     --------
     >>> k_occurrences([[0, 1], [0, -1]], 3)

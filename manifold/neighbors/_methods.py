@@ -22,7 +22,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class Method(Protocol):
-    """Settings of a way to find neighbours: a frozen dataclass, which says itself what it does not serve."""
+    """Settings of a way to find neighbours: a frozen dataclass, which says itself what it does not serve.
+
+    >>> settings: Method = InvertedFile(recall=0.99)
+    >>> settings.memory_forecast(60_000, 784, 50) < 300e6
+    True
+    """
 
     def search(
         self,

@@ -64,6 +64,12 @@ class Trace:
     overlap : (t,)
         Share of the exact best k that are among its best k.
     k : int
+
+    Examples
+    --------
+    >>> made = Trace("cg", *np.array([[1, 2], [0.1, 0.01], [0.2, 0.02], [0.3, 0.03], [0.9, 1.0]]), k=10)
+    >>> bool((made.bound >= made.error).all())
+    True
     """
 
     solver: str

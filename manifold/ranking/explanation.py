@@ -43,6 +43,9 @@ class Path:
         What it adds to the score: ``y_j (1 - a) a^t S..S``.
     share : float
         Of the score.
+
+    >>> print(Path(nodes=("query's seed", "item"), weight=0.2, share=0.4).nodes[-1])
+    item
     """
 
     nodes: tuple[object, ...]
@@ -78,6 +81,15 @@ class Explanation:
         (1 - a) y_i, what the item has as a seed: own and flows add up to the score.
     paths : tuple of Path
         The strongest walk from each of the seeds that reach the item, strongest first.
+
+    Examples
+    --------
+    >>> from manifold import ManifoldSearch
+    >>> X = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]
+    >>> search = ManifoldSearch(n_neighbors=1, alpha=0.5, n_seeds=2).fit(X)
+    >>> made = explain(search, [1.0, 0.0], 1)
+    >>> bool(abs(made.contributions.sum() - made.score) < 1e-6)
+    True
     """
 
     item: object

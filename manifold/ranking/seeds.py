@@ -26,6 +26,9 @@ def query_seeds(
 ) -> sparse.csc_array:
     """Return Y (n, q) with the weights of each query's nearest points.
 
+    Iscen et al., *Efficient Diffusion on Region Manifolds*, CVPR 2017, section 3.2: a query that is not in the
+    collection.
+
     Parameters
     ----------
     ids, similarities : (q, k)
@@ -71,6 +74,9 @@ def regional_seeds(
     y_mode: str = "sum_of_powers",
 ) -> sparse.csc_array:
     """Return Y (n, q) for queries of several vectors, each column cut to its largest entries.
+
+    Iscen et al., *Efficient Diffusion on Region Manifolds*, CVPR 2017, section 4: the vectors of a query enter
+    together.
 
     Parameters
     ----------

@@ -60,6 +60,10 @@ class Stored:
 
     `verified` says whether every byte was read: who looks through all entries of large arrays does so then, or else
     when they are first used, naming the `path`.
+
+    >>> stored = Stored(kind="example", arrays={"ids": np.arange(3)}, parameters={"alpha": 0.9})
+    >>> stored.arrays["ids"].sum(), stored.verified
+    (np.int64(3), True)
     """
 
     kind: str

@@ -35,18 +35,32 @@ def test_a_link_to_a_missing_page_or_heading_is_found(tmp_path):
     assert broken_links(tmp_path) == [f"a.html -> {link}" for link in ("b.html#gone", "c.html", "#nowhere")]
 
 
-def test_every_public_name_has_a_place(pages):
-    anchors = set(re.findall(r'id="(manifold[\w.]*)"', "".join(p.read_text() for p in (pages / "api").glob("*.html"))))
-    top = [name for name in manifold.__all__ if not inspect.ismodule(getattr(manifold, name))]
-    missing = {f"manifold.{name}" for name in top} - anchors
-    values = {id(getattr(manifold, name)) for name in top}
+def public_names():
+    """Yield where each public name has its entry, and what it is; a room does not list again what is at the top."""
+    top = {name: getattr(manifold, name) for name in manifold.__all__}
+    top = {name: value for name, value in top.items() if not inspect.ismodule(value)}
+    yield from ((f"manifold.{name}", value) for name, value in top.items())
     for room in set(manifold.__all__) - set(top):
         module = import_module(f"manifold.{room}")
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
-            if id(value) not in values and not inspect.ismodule(value):
-                missing |= {f"manifold.{room}.{name}"} - anchors
-    assert not missing
+            if not inspect.ismodule(value) and all(value is not known for known in top.values()):
+                yield f"manifold.{room}.{name}", value
+
+
+def test_every_public_name_has_a_place(pages):
+    anchors = set(re.findall(r'id="(manifold[\w.]*)"', "".join(p.read_text() for p in (pages / "api").glob("*.html"))))
+    assert {name for name, _ in public_names()} - anchors == set()
+
+
+def test_every_public_name_has_an_example():
+    def examples(value):
+        members = vars(value).values() if inspect.isclass(value) else ()
+        return any(">>>" in (getattr(part, "__doc__", None) or "") for part in (value, *members))
+
+    callables = [(name, value) for name, value in public_names() if inspect.isclass(value) or inspect.isroutine(value)]
+    errors = {name for name, value in callables if inspect.isclass(value) and issubclass(value, BaseException)}
+    assert [name for name, value in callables if not examples(value) and name not in errors] == []
 
 
 def test_equations_stay_as_they_were_written(pages):
