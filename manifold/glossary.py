@@ -44,7 +44,7 @@ TERMS = MappingProxyType(
         "shortlist": "The ids and similarities that another search found.",
         "slack": "Nothing left out has an exact score above (1 + slack) times any score that was returned.",
         "solver": "How F = h(S) Y is computed.",
-        "status": "How a solve of a column ended: CONVERGED, MAX_ITER, STAGNATED, BREAKDOWN.",
+        "status": "How a solve of a column ended: CONVERGED, MAX_ITER, APPROXIMATE, BREAKDOWN, NONFINITE.",
         "tied": "Scores at the cut of a list that cannot be told apart: either item is right.",
         "transfer function": "See filter.",
     }

@@ -37,7 +37,7 @@ class Searcher(Protocol):
 
     >>> from manifold import ManifoldSearch
     >>> fitted: Searcher = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    >>> fitted.search(np.array([[1.0, 0.1]], dtype=np.float32), k=1)[0].tolist()
+    >>> fitted.search(np.array([[1.0, 0.1]], dtype=np.float32), k=1).ids.tolist()
     [[1]]
     """
 
