@@ -18,6 +18,7 @@ SOLVERS: dict[str, tuple[Any, int]] = {
     "fsr r=100": (mf.solvers.FastSpectralRanking(rank=100, certify=False), 10**6),
     "fsr r=100 + 5 steps": (mf.solvers.FastSpectralRanking(rank=100, n_steps=5, certify=False), 10**6),
     "fsr r=500 + 5 steps": (mf.solvers.FastSpectralRanking(rank=500, n_steps=5, certify=False), 10**6),
+    "local 1e-2": (mf.solvers.Local(rtol=1e-2), 10**7),
     "direct": (mf.solvers.Direct(), 5_000),
     "index T=256": (mf.DiffusionIndex(n_entries=256), 100_000),
 }

@@ -24,7 +24,16 @@ from manifold.labels import (
     ResolventMBO,
 )
 from manifold.neighbors import METRICS, Exact, Faiss, InvertedFile, Method, NNDescent
-from manifold.solvers import Chebyshev, ConjugateGradient, Direct, FastSpectralRanking, Hybrid, Lanczos, PowerIteration
+from manifold.solvers import (
+    Chebyshev,
+    ConjugateGradient,
+    Direct,
+    FastSpectralRanking,
+    Hybrid,
+    Lanczos,
+    Local,
+    PowerIteration,
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,10 @@ def _hybrid(dtype: np.dtype) -> Hybrid:
     return Hybrid(3, rtol=1e-12 if dtype == np.float64 else 1e-5)
 
 
+def _local(dtype: np.dtype) -> Local:
+    return Local(rtol=1e-12 if dtype == np.float64 else 1e-6)  # in float64 in any case, then rounded
+
+
 _LOOSE_FSR = (
     FastSpectralRanking(1),
     FastSpectralRanking(3, identity=False),
@@ -93,6 +106,7 @@ SOLVERS = [
     SolverCase("hybrid", _hybrid, tuple(Hybrid(2, rtol=1e-9, max_iter=m) for m in (1, 3, 10)), rational),
     SolverCase("chebyshev", _chebyshev, tuple(Chebyshev(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
     SolverCase("lanczos", _lanczos, tuple(Lanczos(rtol=1e-9, max_iter=m) for m in (1, 3, 10)), smooth),
+    SolverCase("local", _local, (Local(rtol=1e-1), Local(rtol=1e-2), Local(rtol=1e-6, max_passes=0.1)), rational),
     SolverCase("power", _power, tuple(PowerIteration(rtol=1e-9, max_iter=m) for m in (1, 30)), rational),
 ]
 

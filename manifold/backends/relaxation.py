@@ -155,6 +155,31 @@ class Relaxation:
                 return bool(code == 0)
             self._grow(nodes=code == 2, edges=code == 3)
 
+    def resume(self, nodes: AnyArray, x: AnyArray) -> None:
+        """Put x down at some nodes, once `start` has put b, and compute the residual: go on from an earlier answer.
+
+        Parameters
+        ----------
+        nodes : (s,) int
+            Distinct; their rows are opened.
+        x : (s,) float
+
+        Examples
+        --------
+        >>> W = sparse.csr_array(np.array([[0.0, 1], [1, 0]]))
+        >>> solve = Relaxation(W, np.ones(2), a=0.5)
+        >>> solve.start(np.array([0]), np.array([1.0]))
+        >>> solve.resume(np.array([0, 1]), np.array([4 / 3, 2 / 3]))
+        >>> np.abs(solve.r).round(12).tolist()
+        [0.0, 0.0]
+        """
+        begun, nodes, x = 0, nodes.astype(np.int64), x.astype(np.float64)
+        while begun < nodes.size:
+            code, begun = _resume(self.matrix, self.patch, nodes, x, begun)
+            if code:
+                self._grow(nodes=code == 2, edges=code == 3)
+        self.refresh()
+
     def refresh(self) -> Floats:
         """Compute r = b - (I - a S) x afresh from x; return what rounding may have hidden of it, for touched nodes.
 
@@ -266,6 +291,20 @@ def _open(matrix, patch, i):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _resume(matrix, patch, nodes, x, begun):  # type: ignore[no-untyped-def]
+    for e in range(begun, nodes.size):
+        if patch.counts[_MET] == patch.nodes.size:
+            return 2, e
+        _begin(matrix, patch, nodes[e : e + 1], np.zeros(1))
+        i = np.int64(patch.place[nodes[e]])
+        code = _open(matrix, patch, i) if patch.start[i] < 0 else 0
+        if code > 0:
+            return code, e
+        patch.x[i] = x[e]
+    return 0, nodes.size
+
+
+@compiled
 def _relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-untyped-def]
     """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
     x, r, v, queued, ring = patch.x, patch.r, patch.v, patch.queued, patch.ring
@@ -303,7 +342,7 @@ def _relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-un
                 queued[j] = True
                 ring[tail & mask] = j
                 tail += 1
-        work += last - first + 1
+        work += last - first
         if abs(r[i]) > inner * v[i]:  # beyond: with omega > 1 some of it comes back, of the other sign
             queued[i] = True
             ring[tail & mask] = i

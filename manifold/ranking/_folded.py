@@ -29,6 +29,7 @@ class PooledSpectrum:
 
     holds_columns: ClassVar[bool] = False
     is_pooled: ClassVar[bool] = True
+    proves_lists: ClassVar[bool] = False
 
     @classmethod
     def of(cls, prepared: Prepared, pooling: Pooling) -> PooledSpectrum | None:

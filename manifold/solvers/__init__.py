@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,10 @@ from manifold.solvers.direct import Direct
 from manifold.solvers.fast_spectral_ranking import FastSpectralRanking
 from manifold.solvers.hybrid import Hybrid
 from manifold.solvers.lanczos import Lanczos, LanczosSolution
+from manifold.solvers.local import Local
 from manifold.solvers.power_iteration import PowerIteration
+
+_LOG = logging.getLogger(__name__)
 
 __all__ = [
     "SOLVERS",
@@ -28,6 +32,7 @@ __all__ = [
     "Hybrid",
     "Lanczos",
     "LanczosSolution",
+    "Local",
     "PowerIteration",
     "Prepared",
     "Snapshot",
@@ -48,6 +53,7 @@ SOLVERS: dict[str, type[Solver]] = {
     "fsr": FastSpectralRanking,
     "hybrid": Hybrid,
     "lanczos": Lanczos,
+    "local": Local,
     "power": PowerIteration,
 }
 
@@ -108,6 +114,7 @@ def get_solver(solver: str | Solver, graph: Graph, filter: Filter) -> tuple[Solv
     if not isinstance(solver, str):
         return solver, "as given"
     name, reason = _choose(graph, filter) if solver == "auto" else (solver, "as named")
+    _LOG.debug("solver %s, %s", name, reason.removeprefix(f"{name}, "))
     made: Solver = SOLVERS[name]()
     return made, reason
 
@@ -138,6 +145,9 @@ def diffuse(
     callback: Callback | None = None,
 ) -> Solution:
     """Diffuse seeds over a graph: F = h(S) Y, S = D^-1/2 W D^-1/2.
+
+    Zhou et al., *Ranking on Data Manifolds*, NIPS 2003, for h of one pole; Iscen et al., *Fast Spectral Ranking for
+    Similarity Search*, CVPR 2018, section 4, for any h.
 
     Parameters
     ----------

@@ -19,7 +19,11 @@ from manifold.graph import Graph
 
 
 class Status(Enum):
-    """How the solve of one column ended; the value is the advice."""
+    """How the solve of one column ended; the value is the advice.
+
+    >>> print(Status.MAX_ITER.name, "-", Status.MAX_ITER.value.split(":")[0])
+    MAX_ITER - iterations ran out
+    """
 
     CONVERGED = "the tolerance was reached"
     MAX_ITER = "iterations ran out: raise max_iter or rtol; the bound still holds"
@@ -30,7 +34,12 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a callback is shown, every few iterations: the columns at work and how far they are."""
+    """What a callback is shown, every few iterations: the columns at work and how far they are.
+
+    >>> snapshot = Snapshot(columns=np.array([0, 3]), n_iter=5, residual=np.array([0.1, 0.02]))
+    >>> float(snapshot.residual.max())
+    0.1
+    """
 
     columns: Ints
     n_iter: int
@@ -128,11 +137,14 @@ class Prepared(Protocol):
         Whether it answers from stored columns of h(S), and gives certified lists by ``.shortlist(nodes, weights, k)``.
     is_pooled : bool
         Whether its scores are those of images already, the pooling of their regions being folded in.
+    proves_lists : bool
+        Whether it lists the best of a query by itself, at the cost of what the query touches: ``.lists(scale)``.
     """
 
     # flags, not classes to be asked for: rooms below have prepared solvers of their own
     holds_columns: ClassVar[bool] = False
     is_pooled: ClassVar[bool] = False
+    proves_lists: ClassVar[bool] = False
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds.

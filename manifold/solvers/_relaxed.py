@@ -1,0 +1,134 @@
+"""What local solves stand on: a filter as one resolvent, S on the host, and a workspace for each thread at work.
+
+In: S in float64 and a filter. Out: relaxations that are begun, and how wrong their residuals let them be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from manifold._typing import Floats, Ints
+from manifold.filters import Filter
+from manifold.solvers.base import require_poles
+from manifold.solvers.system import NormalizedAffinity
+
+if TYPE_CHECKING:
+    from manifold.backends.relaxation import Relaxation
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """The system (I - a S) x = w y that a filter means, on the host, in the order of S.
+
+    A pair of resolvents at a and -a is one on twice the nodes, each edge leading from one half to the other: walks of
+    even length end in the half where they began, and h(S) y is what the first half holds of the solution for 2 w y.
+    """
+
+    system: NormalizedAffinity  # in float64
+    w: float
+    a: float
+    doubled: bool
+
+    @classmethod
+    def of(cls, system: NormalizedAffinity, filter: Filter) -> Relaxed:
+        """Raise ValueError for a filter that is neither a resolvent of a >= 0 nor such a pair.
+
+        >>> from manifold import Diffusion, RegularizedDiffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> S = NormalizedAffinity(graph_from_affinity([[0, 1], [1, 0]]), get_backend(), np.float64)
+        >>> [Relaxed.of(S, h).doubled for h in (Diffusion(), RegularizedDiffusion())]
+        [False, True]
+        """
+        require_poles(filter, "local")
+        poles = sorted(filter.resolvents or (), key=lambda pole: -pole[1])
+        (w, a), others = poles[0], poles[1:]
+        if a < 0 or others not in ([], [(w, -a)]):
+            raise ValueError(f"solver 'local' needs a filter of one resolvent, or of a pair, {filter} is none: use cg")
+        return cls(system, w * (1 + len(others)), a, bool(others))
+
+    def __reduce__(self) -> tuple[object, ...]:  # workspaces are made anew
+        return type(self), (self.system, self.w, self.a, self.doubled)
+
+    @cached_property
+    def roots(self) -> Floats:
+        """v = sqrt(degree), 1 for isolated nodes."""
+        degrees = self.system.graph.degrees
+        of_nodes = np.where(degrees > 0, np.sqrt(degrees), 1.0)
+        in_order = of_nodes if self.system.order is None else of_nodes[self.system.order]
+        return np.tile(in_order, 2) if self.doubled else in_order
+
+    @cached_property
+    def matrix(self) -> sparse.csr_array:
+        """S, or the S of twice the nodes."""
+        S = self.system.entries
+        if not self.doubled:
+            return S
+        n = S.shape[0]
+        indices, indptr = np.concatenate([S.indices + n, S.indices]), np.concatenate([S.indptr, S.indptr[1:] + S.nnz])
+        return sparse.csr_array((np.tile(S.data, 2), indices, indptr), shape=(2 * n, 2 * n))
+
+    @cached_property
+    def sizes(self) -> Ints:
+        """How many nodes each component has, in which a walk may end."""
+        return np.bincount(self.system.components, minlength=self.system.graph.n_components)
+
+    @cached_property
+    def _idle(self) -> list[Relaxation]:
+        return []
+
+    @contextmanager
+    def workspace(self) -> Iterator[Relaxation]:
+        """Lend a workspace to this thread alone: one that is idle, or a new one."""
+        from manifold.backends.relaxation import Relaxation  # loads the compiler: only where it is asked for
+
+        try:
+            solve = self._idle.pop()
+        except IndexError:
+            solve = Relaxation(self.matrix, self.roots, a=self.a, normalized=True)
+        try:
+            yield solve
+        finally:
+            self._idle.append(solve)
+
+    def doubt(self, solve: Relaxation) -> tuple[float, float, float]:
+        """Return (high, low, hidden) with -low v <= e <= high v for the error e of x: computed afresh.
+
+        e = (I - a S)^-1 r, S >= 0 and S v <= v, so that r <= rho v means e <= rho v / (1 - a); and from below. Both
+        count `hidden`, what rounding may hide. `inf` where it may have made the system singular.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+        >>> of = Relaxed.of(NormalizedAffinity(pair, get_backend(), np.float64), Diffusion(0.5))
+        >>> with of.workspace() as solve:
+        ...     solve.start(np.array([0]), np.array([0.5]))
+        ...     [round(bound, 9) for bound in of.doubt(solve)]  # r = (0.5, 0)
+        [1.0, 0.0, 0.0]
+        """
+        from manifold.backends.proved_lists import extremes
+
+        rounding = solve.refresh()
+        up, down = extremes(solve.r, solve.v, rounding)
+        hidden = float((rounding / solve.v).max(initial=0.0))
+        return up * self.inverse, down * self.inverse, hidden * self.inverse
+
+    def presumed(self, solve: Relaxation) -> tuple[float, float]:
+        """Return (high, low) as `doubt` does, from the residual as it was kept: without its pass, and its certainty."""
+        from manifold.backends.proved_lists import extremes
+
+        up, down = extremes(solve.r, solve.v, np.zeros(solve.r.size))
+        return up * self.inverse, down * self.inverse
+
+    @cached_property
+    def inverse(self) -> float:
+        """A bound on the norm of (I - a S)^-1 between vectors measured by v, with what rounding does to S and v."""
+        u = self.system.rounding
+        gap = 1 - self.a * (1 + 4 * u)
+        return (1 + 4 * u) / gap if gap > 0 else np.inf

@@ -1,0 +1,257 @@
+"""The best k of one query, proved, at the cost of what the walk touches: relaxed further until the cut is certain.
+
+In: seeds of one query, non-negative. Out: `Found`, nodes and scores with bounds on those listed and those left out.
+
+With e the error of x, -low v_i <= e_i <= high v_i for every node, v = sqrt(degree), see `Relaxed.doubt`. A node that is
+not touched has x = 0, so that none of them exceeds ``high`` times the largest v in the components of the seeds; outside
+those, scores are exactly 0. The cut is certain where no upper bound of what is left out exceeds the lower of the list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from manifold._typing import Floats, Ints, Mask
+from manifold.solvers._relaxed import Relaxed
+
+if TYPE_CHECKING:
+    from manifold.backends.relaxation import Relaxation
+
+_FIRST = 1 / 64  # of the largest seed, over its root of degree and 1 / (1 - a): the first threshold
+_COARSER, _FINER, _AIM = 1 / 2, 1 / 8, 0.7  # by how much a threshold falls, and the share of what would just decide
+_UNKNOWN = 1 / 4  # the same where fewer than k are known
+_ROUNDING = 1e-12  # of the first threshold, from which on rounding may be all that is left of a residual
+LEAST_EDGES = 1 << 16  # edges that any query may relax, on however small a graph
+_LOOKED_AT = 256  # nodes of the largest v that may bound all that are not touched
+_TIE = 2.0**-33  # slack from which on scores count as equal: 1e-10
+_SPENT = 2  # times what rounding hides of a residual, at which relaxing further proves nothing more
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best nodes of one query and what is proved of the rest.
+
+    Attributes
+    ----------
+    rows : (m,) int64
+        Nodes by descending score, equal ones by ascending id; fewer than k where fewer are reached.
+    scores : (m,) float64
+    lower, outside : float
+        No node of `rows` has an exact score below `lower`, no other one above `outside`.
+    decided : bool
+        Whether `outside` <= (1 + slack) `lower`, or what is between them is a tie that rounding cannot tell apart.
+    n_edges, n_touched : int
+        Entries of S that were passed over; nodes that were met.
+    residual : float
+        ||b - A x||_2 / ||b||_2.
+    error_bound : float
+        On max |F - x|, of scores that are not scaled by degrees.
+    nodes, x : (t,)
+        Where x is not 0, and x: what a solve of the whole graph goes on from.
+    """
+
+    rows: Ints
+    scores: Floats
+    lower: float
+    outside: float
+    decided: bool
+    n_edges: int
+    n_touched: int
+    residual: float
+    error_bound: float
+    nodes: Ints
+    x: Floats
+
+
+class ProvedLists:
+    """Lists of the best nodes by ``scale F``, for one query at a time; safe to be asked by several threads.
+
+    Parameters
+    ----------
+    relaxed : Relaxed
+    scale : (n,) float64, optional
+        > 0, such as degree^-p.
+    max_passes : float
+        Edges that one query may relax, over the entries of S.
+
+    Examples
+    --------
+    >>> from manifold import Diffusion, graph_from_affinity
+    >>> from manifold.backends import get_backend
+    >>> from manifold.solvers import Local
+    >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    >>> best = Local().prepare(path, Diffusion(0.5), get_backend()).lists().best([0], [1.0], 2)
+    >>> best.rows.tolist(), best.outside <= best.lower
+    ([0, 1], True)
+    """
+
+    def __init__(self, relaxed: Relaxed, *, scale: Floats | None = None, max_passes: float = 3.0) -> None:
+        self.relaxed, self.scale, self.max_passes = relaxed, scale, max_passes
+        S = relaxed.system
+        v = relaxed.roots[: S.n_nodes]
+        self.factors = np.ones_like(v) if scale is None else (scale if S.order is None else scale[S.order])
+        weights = v * self.factors
+        few = min(_LOOKED_AT, weights.size)
+        top = np.argpartition(-weights, few - 1)[:few] if few else np.empty(0, dtype=np.intp)
+        # of equal ones those of small ids, so that the list is one of many only in its length
+        self.order = top[np.lexsort((top, -weights[top]))]
+        self.weights = weights[self.order]
+        self.budget = max(max_passes * relaxed.matrix.nnz, LEAST_EDGES)
+
+    def best(
+        self,
+        nodes: Ints,
+        weights: Floats,
+        k: int,
+        *,
+        slack: float | None = None,
+        left_out: Ints | None = None,
+    ) -> Found:
+        """Return the k best nodes of one query.
+
+        Parameters
+        ----------
+        nodes, weights : (s,)
+            The seeds, weights finite and > 0.
+        k : int
+        slack : float, optional
+            How far a score that is left out may be above one that is listed, as a share of it. By default 0, but that a
+            tie to ten digits is not looked into further.
+        left_out : (l,) int, optional
+            Nodes that are not to be listed.
+
+        Returns
+        -------
+        Found
+            ``decided`` False where the budget ended first.
+
+        Notes
+        -----
+        Cost: some to some hundred thousand edges, whatever the size of the graph, where walks stay near their seeds;
+        where they fill it, `max_passes` over it.
+        """
+        query = _Query(self, np.asarray(nodes), np.asarray(weights, dtype=np.float64), left_out)
+        with self.relaxed.workspace() as solve:
+            return query.answered(solve, k, slack=slack or 0.0, tie=_TIE if slack is None else 0.0)
+
+
+class _Look(NamedTuple):
+    """A cut of what is known: the k-th score, the next, and bounds on the list, what else is touched, and the rest."""
+
+    kth: float
+    less: float
+    lower: float
+    upper: float
+    unseen: float
+
+    @property
+    def outside(self) -> float:
+        return max(self.upper, self.unseen)
+
+    def share(self) -> float:
+        """Return to what share of itself the doubt should fall for the cut to be certain, if scores stayed."""
+        if self.kth <= 0:
+            return _UNKNOWN
+        least = self.kth / max(self.kth - self.lower + self.unseen, self.kth)
+        if self.less >= 0 and self.upper > 0:
+            gap = self.kth - self.less
+            least = min(least, gap / (self.upper - self.lower + gap) if gap > 0 else 0.0)
+        return min(max(_AIM * least, _FINER), _COARSER)
+
+
+class _Query:
+    """One query on its way: seeds in the order of S at unit scale, and what may be listed."""
+
+    def __init__(self, of: ProvedLists, nodes: Ints, weights: Floats, left_out: Ints | None) -> None:
+        self.of, self.system = of, of.relaxed.system
+        self.seeds = self.system.places(nodes)
+        self.unit = float(np.ldexp(1.0, int(np.frexp(weights.max(initial=0.0))[1])))
+        self.b = weights * (of.relaxed.w / self.unit)
+        self.reached = np.unique(self.system.components[self.seeds])
+        self.n_reached = np.inf if of.relaxed.doubled else int(of.relaxed.sizes[self.reached].sum())
+        none: Ints = np.empty(0, dtype=np.int64)
+        self.left_out = none if left_out is None else self.system.places(np.asarray(left_out))
+
+    def answered(self, solve: Relaxation, k: int, *, slack: float, tie: float) -> Found:
+        """Relax to ever smaller thresholds, until the cut is certain, a tie, or too dear."""
+        relaxed, budget = self.of.relaxed, self.of.budget
+        solve.start(self.seeds, self.b)
+        first = eps = float((self.b / solve.v[0]).max(initial=0.0)) * (1 - relaxed.a) * _FIRST
+        while True:
+            within = eps <= 0 or solve.relax(eps, budget=budget)
+            high, low = relaxed.presumed(solve)
+            look = self.look(solve, k, high, low)
+            enough = look.lower * (1 + max(slack, tie))
+            if look.outside <= enough or not within or eps <= _ROUNDING * first:
+                high, low, hidden = relaxed.doubt(solve)
+                look = self.look(solve, k, high, low)
+                decided = look.outside <= look.lower * (1 + max(slack, tie)) or max(high, low) <= _SPENT * hidden
+                if decided or not within or not eps > 0:
+                    return self.found(solve, k, look, decided=decided, doubt=max(high, low))
+            eps *= look.share()
+
+    def look(self, solve: Relaxation, k: int, high: float, low: float) -> _Look:
+        """Cut what is touched into the best k and the others."""
+        from manifold.backends.proved_lists import beyond, cut
+
+        out, nodes = self.unlisted(solve), solve.nodes
+        known = self.exhausted(solve)
+        unseen = 0.0
+        if not known:
+            of = self.of
+            place = solve.patch.place
+            unseen = high * beyond(of.order, of.weights, self.system.components, self.reached, place)
+        wanted = min(k, int(nodes.size - out.sum())) if known else k
+        if not wanted:
+            return _Look(0.0, -1.0, np.inf, 0.0, unseen)
+        factors = self.of.factors[nodes % self.system.n_nodes]
+        kth, less, lower, upper = cut(solve.x, solve.v, factors, out, wanted, low, high)
+        return _Look(kth, less, lower, upper, unseen)
+
+    def unlisted(self, solve: Relaxation) -> Mask:
+        """Return which of the touched nodes are not to be listed."""
+        nodes = solve.nodes
+        out: Mask = nodes >= self.system.n_nodes
+        for node in self.left_out:
+            at = solve.patch.place[node]
+            if at >= 0:
+                out[at] = True
+        return out
+
+    def exhausted(self, solve: Relaxation) -> bool:
+        """Whether no other node can be reached: the components are touched, or the rows of all that is touched open."""
+        return solve.nodes.size >= self.n_reached or bool(solve.opened.all())
+
+    def in_graph(self, nodes: Ints) -> Ints:
+        """Return the ids in the graph of nodes of S."""
+        order = self.system.order
+        return (nodes if order is None else order[nodes]).astype(np.int64)
+
+    def found(self, solve: Relaxation, k: int, look: _Look, *, decided: bool, doubt: float) -> Found:
+        """Return the list, at the scale of the seeds, in the ids of the graph."""
+        listed = np.flatnonzero(~self.unlisted(solve) & (solve.x > 0))
+        scores = solve.x[listed] * self.of.factors[solve.nodes[listed]]
+        if listed.size > k:  # with all that equal the last
+            kept = scores >= np.partition(scores, listed.size - k)[listed.size - k]
+            listed, scores = listed[kept], scores[kept]
+        rows = self.in_graph(solve.nodes[listed])
+        best = np.lexsort((rows, -scores))[:k]
+        at = np.flatnonzero((solve.x != 0) & (solve.nodes < self.system.n_nodes))
+        length, of_r = (float(np.sqrt(np.einsum("i,i->", z, z))) for z in (self.b, solve.r))
+        bound = doubt * self.system.largest_weight
+        return Found(
+            rows=rows[best],
+            scores=scores[best] * self.unit,
+            lower=look.lower * self.unit,
+            outside=look.outside * self.unit,
+            decided=decided,
+            n_edges=solve.edges,
+            n_touched=solve.nodes.size,
+            residual=of_r / length if length else 0.0,
+            error_bound=bound * self.unit,
+            nodes=self.in_graph(solve.nodes[at]),
+            x=solve.x[at] * self.unit,
+        )
