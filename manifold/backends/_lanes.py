@@ -66,6 +66,13 @@ def _splat(builder: Node, value: Node, width: int) -> Node:
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
 
 
+def _as(builder: Node, value: Node, kind: Node) -> Node:
+    """Return a number in another precision."""
+    if value.type == kind:
+        return value
+    return (builder.fpext if isinstance(kind, ir.DoubleType) else builder.fptrunc)(value, kind)
+
+
 def _mask(builder: Node, count: Node, width: int) -> Node:
     lanes = ir.Constant(ir.VectorType(_I32, width), list(range(width)))
     return builder.icmp_unsigned("<", lanes, _splat(builder, builder.trunc(count, _I32), width))
@@ -142,8 +149,7 @@ def fma(typing: Node, factor: Node, x: Node, total: Node) -> Node:
     def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         first, x, total = values
         if not isinstance(factor, Lanes):
-            wider = first.type != x.type.element
-            first = _splat(builder, builder.fpext(first, x.type.element) if wider else first, x.type.count)
+            first = _splat(builder, _as(builder, first, x.type.element), x.type.count)
         return _call(builder, "fmuladd", first, x, total)
 
     return total(factor, x, total), generate
@@ -171,7 +177,7 @@ def exceeds(typing: Node, x: Node, bound: Node) -> Node:
 
     def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         size, width = _call(builder, "fabs", values[0]), values[0].type.count
-        larger = builder.fcmp_ordered(">", size, _splat(builder, values[1], width))
+        larger = builder.fcmp_ordered(">", size, _splat(builder, _as(builder, values[1], size.type.element), width))
         whole = ir.IntType(width)
         return builder.icmp_unsigned("!=", builder.bitcast(larger, whole), ir.Constant(whole, 0))
 

@@ -3,7 +3,8 @@
 In: W in CSR, v = sqrt(degree), up to 16 nodes. Out: x and r of each of their columns, on the nodes that any of them
 touches. Neighbouring columns touch the same rows: a row is opened once for all of them, and an entry of it serves 16
 columns in two registers. Where a single solve keeps a queue, this one goes over all touched rows in the order in which
-they were met, and relaxes those where the residual of any column is too large.
+they were met, and relaxes those where the residual of any column is too large. Residuals are held in float32, which
+halves what is moved, and computed afresh from x in float64 wherever something is concluded from them.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from scipy import sparse
 
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends._compiled import compiled
-from manifold.backends._lanes import add, exceeds, fma, load, store, zeros
+from manifold.backends._lanes import add, exceeds, fma, larger, load, store, widened, zeros
 
 WIDTH = 16  # columns side by side
 _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; doubled where they run out
 _MET, _KEPT, _WORK = range(3)  # of `_Patch.counts`: nodes, entries, entries passed over
-_NEAR = 1 << 10  # nodes around one that are looked at for those that are in no group yet
+_FAR = 2.0**30
 _UNIT = 2.0**-53
 
 
@@ -35,9 +36,11 @@ class _Patch(NamedTuple):
     stop: Ints
     moved: NDArray[np.bool_]  # (m,) whether r may have grown since it was looked at
     x: Floats  # (16 m,)
-    r: Floats
+    r: AnyArray
+    scratch: Floats  # (16 m,)
+    found: NDArray[np.int32]  # (16 m,)
     ids: NDArray[np.int32]  # (e,) places of neighbours
-    values: Floats  # (e,) entries of S
+    values: Floats  # (e,) entries of a S
     counts: Ints
 
 
@@ -71,8 +74,8 @@ class ColumnRelaxation:
     >>> solve.start(np.array([0, 2]))
     >>> solve.relax(1e-9)
     True
-    >>> solve.nodes.tolist(), solve.x[0].round(6).tolist()
-    ([0, 2, 1], [1.166667, 0.166667, 0.471405])
+    >>> solve.nodes.tolist(), solve.x[0].round(5).tolist()
+    ([0, 2, 1], [1.16667, 0.16667, 0.4714])
     """
 
     def __init__(self, affinity: sparse.csr_array, roots: Floats, *, a: float, w: float) -> None:
@@ -90,7 +93,10 @@ class ColumnRelaxation:
             stop=np.empty(_NODES, np.int64),
             moved=np.empty(_NODES, np.bool_),
             x=np.empty(WIDTH * _NODES),
-            r=np.empty(WIDTH * _NODES),
+            # products of roots that are too far apart leave float32
+            r=np.empty(WIDTH * _NODES, np.float32 if roots.max() < _FAR * roots.min() else np.float64),
+            scratch=np.empty(WIDTH * _NODES),
+            found=np.empty(WIDTH * _NODES, np.int32),
             ids=np.empty(_EDGES, np.int32),
             values=np.empty(_EDGES),
             counts=np.zeros(3, np.int64),
@@ -127,7 +133,8 @@ class ColumnRelaxation:
         Returns
         -------
         bool
-            Whether it ended by `eps`, not by the budget. The invariant between x and r holds in both cases.
+            Whether it ended by `eps`, not by the budget. The r it looks at is off by 1e-7 of what it was when it was
+            last computed afresh, by `judge`: go on from there to be more exact.
         """
         while True:
             code = _relax(*self.matrix, self.roots, self.patch, self.a, self.omega, eps, budget)
@@ -135,25 +142,24 @@ class ColumnRelaxation:
                 return bool(code == 0)
             self._grow(nodes=code == 2)
 
-    def judge(self) -> tuple[Floats, Floats]:
-        """Compute r afresh; return (q,) the largest r / v and the largest -r / v, what rounding may hide included.
+    def judge(self) -> Floats:
+        """Compute r afresh; return the largest |r| / v (q,), what rounding may hide included.
 
         Rounding hides at most u (|b| + |x| + a S |x|) of r, with u unit round-offs twice the entries of the longest row
         and 8; because S v <= v that is at most u (max |b| / v + 2 max |x| / v) v.
         """
-        most = np.zeros((3, WIDTH))
-        _judge(self.patch, self.a, self.w * self.scale, most)
-        up, down, largest = most[:, : self.q] / self.scale
-        hidden = self.rounding * (self.w / self.v[: self.q] + 2 * largest)
-        return up + hidden, down + hidden
+        most = np.zeros((2, WIDTH))
+        _judge(self.patch, self.w * self.scale, most[0], most[1])
+        residual, largest = most[:, : self.q] / self.scale
+        return np.asarray(residual + self.rounding * (self.w / self.v[: self.q] + 2 * largest))
 
-    def largest(self, k: int, shift: Floats, *, least: Floats, labels: AnyArray) -> Largest:
-        """Return the k largest entries of x + shift v, cut at 0, of each column, among the nodes of its own label.
+    def largest(self, k: int, *, least: Floats, labels: AnyArray) -> Largest:
+        """Return the k largest entries of x, cut at 0, of each column, among the nodes of its own label.
 
         Parameters
         ----------
         k : int
-        shift, least : (q,) float64
+        least : (q,) float64
             Entries below `least` are passed over where k others are above.
         labels : (n,) int
             Of all nodes: the connected component.
@@ -166,7 +172,7 @@ class ColumnRelaxation:
             beyond=np.zeros(self.q),
             widest=np.zeros(self.q),
         )
-        _largest(self.patch, labels, 1 / self.scale, shift, least, found)
+        _largest(self.patch, labels, 1 / self.scale, least, found)
         return found
 
     @property
@@ -196,7 +202,7 @@ class ColumnRelaxation:
 
     def _grow(self, *, nodes: bool) -> None:
         """Double the places for nodes, or those for entries."""
-        longer = {"nodes", "v", "start", "stop", "moved", "x", "r"} if nodes else {"ids", "values"}
+        longer = {"nodes", "v", "start", "stop", "moved", "x", "r", "scratch", "found"} if nodes else {"ids", "values"}
         parts = self.patch._asdict().items()
         self.patch = self.patch._replace(
             **{name: np.concatenate([part, np.empty_like(part)]) for name, part in parts if name in longer}
@@ -265,19 +271,19 @@ def _relax(indptr, indices, data, roots, patch, a, omega, eps, budget):  # type:
                             place[node], nodes[j], v[j] = j, node, roots[node]
                             start[j] = stop[j] = -1
                             moved[j] = False
-                            store(x, WIDTH * j, WIDTH, False, zeros(here))
+                            store(x, WIDTH * j, WIDTH, False, zeros(widened(here)))
                             store(r, WIDTH * j, WIDTH, False, zeros(here))
-                        ids[kept], values[kept] = j, np.float64(data[e]) / v[i] / v[j]
+                        ids[kept], values[kept] = j, a * np.float64(data[e]) / v[i] / v[j]
                         kept += 1
                 # without neighbours a node is solved at once
                 share = omega if stop[i] > start[i] else 1.0
                 step = fma(share, here, zeros(here))
-                store(x, WIDTH * i, WIDTH, False, add(load(x, WIDTH * i, WIDTH, WIDTH, False), step))
+                store(x, WIDTH * i, WIDTH, False, add(load(x, WIDTH * i, WIDTH, WIDTH, False), widened(step)))
                 store(r, WIDTH * i, WIDTH, False, fma(-share, here, here))
                 for e in range(start[i], stop[i]):
                     j = np.int64(ids[e])
                     moved[j], at = True, WIDTH * j
-                    store(r, at, WIDTH, False, fma(a * values[e], step, load(r, at, WIDTH, WIDTH, False)))
+                    store(r, at, WIDTH, False, fma(values[e], step, load(r, at, WIDTH, WIDTH, False)))
                 work += stop[i] - start[i] + 1
             i += 1
     patch.counts[_MET], patch.counts[_KEPT], patch.counts[_WORK] = met, kept, work
@@ -285,8 +291,9 @@ def _relax(indptr, indices, data, roots, patch, a, omega, eps, budget):  # type:
 
 
 @compiled
-def _judge(patch, a, b, most):  # type: ignore[no-untyped-def]
-    x, r, v, met = patch.x, patch.r, patch.v, patch.counts[_MET]
+def _judge(patch, b, residual, largest):  # type: ignore[no-untyped-def]
+    x, v, met = patch.x, patch.v, patch.counts[_MET]
+    r = patch.scratch
     for i in range(WIDTH * met):
         r[i] = -x[i]
     for c in range(b.size):
@@ -295,27 +302,29 @@ def _judge(patch, a, b, most):  # type: ignore[no-untyped-def]
         here = load(x, WIDTH * i, WIDTH, WIDTH, False)
         for e in range(patch.start[i], patch.stop[i]):  # none where the row was not opened: x is 0 there
             at = WIDTH * np.int64(patch.ids[e])
-            store(r, at, WIDTH, False, fma(a * patch.values[e], here, load(r, at, WIDTH, WIDTH, False)))
+            store(r, at, WIDTH, False, fma(patch.values[e], here, load(r, at, WIDTH, WIDTH, False)))
     patch.counts[_WORK] += patch.counts[_KEPT]
+    most = most_x = zeros(load(x, 0, WIDTH, WIDTH, False))
     for i in range(met):
-        inverse = 1 / v[i]
-        for c in range(WIDTH):
-            ratio = r[WIDTH * i + c] * inverse
-            most[0, c] = max(most[0, c], ratio)
-            most[1, c] = max(most[1, c], -ratio)
-            most[2, c] = max(most[2, c], abs(x[WIDTH * i + c]) * inverse)
+        inverse, here = 1 / v[i], load(r, WIDTH * i, WIDTH, WIDTH, False)
+        most = larger(most, fma(inverse, here, zeros(here)))
+        most_x = larger(most_x, fma(inverse, load(x, WIDTH * i, WIDTH, WIDTH, False), zeros(here)))
+    store(residual, 0, WIDTH, False, most)
+    store(largest, 0, WIDTH, False, most_x)
+    patch.r[: WIDTH * met] = r[: WIDTH * met]
 
 
 @compiled
-def _largest(patch, labels, inverse, shift, least, found):  # type: ignore[no-untyped-def]
+def _largest(patch, labels, inverse, least, found):  # type: ignore[no-untyped-def]
     x, v, nodes, met = patch.x, patch.v, patch.nodes, patch.counts[_MET]
     q, k = found.values.shape
-    n_seen, at, entries = np.zeros(q, np.int64), np.empty((q, met), np.int32), np.empty((q, met))
+    n_seen, at, entries = np.zeros(q, np.int64), patch.found, patch.scratch
+    at, entries = at[: q * met].reshape(q, met), entries[: q * met].reshape(q, met)
     own = labels[nodes[:q]]
     for i in range(met):
         label = labels[nodes[i]]
         for c in range(q):
-            entry = x[WIDTH * i + c] * inverse[c] + shift[c] * v[i]
+            entry = x[WIDTH * i + c] * inverse[c]
             if entry >= least[c] and label == own[c]:
                 at[c, n_seen[c]], entries[c, n_seen[c]] = i, entry
                 n_seen[c] += 1
@@ -326,7 +335,7 @@ def _largest(patch, labels, inverse, shift, least, found):  # type: ignore[no-un
             m, passed_over = 0, 0.0
             for i in range(met):
                 if labels[nodes[i]] == own[c]:
-                    at[c, m], entries[c, m] = i, max(x[WIDTH * i + c] * inverse[c] + shift[c] * v[i], 0.0)
+                    at[c, m], entries[c, m] = i, max(x[WIDTH * i + c] * inverse[c], 0.0)
                     m += 1
         places, beyond = _picked(entries[c, :m], at[c, :m], k)
         found.n_found[c] = places.size
@@ -337,7 +346,7 @@ def _largest(patch, labels, inverse, shift, least, found):  # type: ignore[no-un
         for t in range(k):
             i = np.int64(patch.place[found.ids[c, t]])
             if i >= 0 and labels[nodes[i]] == own[c]:
-                found.values[c, t] = max(x[WIDTH * i + c] * inverse[c] + shift[c] * v[i], 0.0)
+                found.values[c, t] = max(x[WIDTH * i + c] * inverse[c], 0.0)
 
 
 @compiled
@@ -371,49 +380,3 @@ def _fill(ids, some):  # type: ignore[no-untyped-def]
         ids[missing] = other
         other += 1
     ids.sort()
-
-
-def near_groups(affinity: sparse.csr_array, order: AnyArray) -> Ints:
-    """Return the nodes (n,) so that each 16 in a row are near each other: columns that touch the same rows.
-
-    Greedily, in the order given: a node, then the nearest that are in no group yet, through others if need be.
-
-    >>> ring = sparse.csr_array(np.roll(np.eye(40), 1, axis=1) + np.roll(np.eye(40), -1, axis=1))
-    >>> sorted(near_groups(ring, np.arange(40))[:16].tolist())
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 33, 34, 35, 36, 37, 38, 39]
-    """
-    grouped: Ints = np.empty(order.size, np.int64)
-    _group(affinity.indptr, affinity.indices, order.astype(np.int64), grouped)
-    return grouped
-
-
-@compiled
-def _group(indptr, indices, order, grouped):  # type: ignore[no-untyped-def]
-    n = order.size
-    free, met_by, queue = np.ones(n, np.bool_), np.full(n, -1, np.int64), np.empty(min(n, _NEAR), np.int64)
-    taken, next_one, looked, met = 0, 0, 0, 0
-    while taken < n:
-        if taken % WIDTH == 0 or looked == met:  # a new group, or nothing is left around this one
-            while not free[order[next_one]]:
-                next_one += 1
-            node = order[next_one]
-            free[node], grouped[taken], queue[0] = False, node, node
-            taken, looked, met = taken + 1, 0, 1
-            group = taken
-            met_by[node] = group
-            continue
-        node = queue[looked]
-        looked += 1
-        for e in range(indptr[node], indptr[node + 1]):
-            j = np.int64(indices[e])
-            if met_by[j] == group:
-                continue
-            met_by[j] = group
-            if met < queue.size:
-                queue[met] = j
-                met += 1
-            if free[j]:
-                free[j], grouped[taken] = False, j
-                taken += 1
-                if taken % WIDTH == 0:
-                    break

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,12 +19,14 @@ from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.index._column_solver import ColumnSolver
-from manifold.index._local_columns import LocalColumns
 from manifold.index._saved import DTYPES
 from manifold.index.pooled import PooledColumns
 from manifold.index.stored import StoredColumns
 from manifold.solvers import Solver
 from manifold.storage.checkpoint import fingerprint, open_blocks
+
+if TYPE_CHECKING:
+    from manifold.index._local_columns import LocalColumns
 
 _DEFAULT_FILTER = Diffusion()
 
@@ -143,6 +145,8 @@ class DiffusionIndex(Solver):
         if self.solver == "local":
             if on.name != "scipy" or checkpoint is not None:
                 raise ValueError("solver='local' builds an index on the CPU, in one go: leave backend and checkpoint")
+            from manifold.index._local_columns import LocalColumns  # which loads the compiler
+
             solved = LocalColumns(graph, filter, n_entries=self.n_entries, rtol=self.rtol)
             stored = self._solve_local(solved, n_jobs=n_jobs, progress=progress)
         else:

@@ -2,13 +2,12 @@
 
 In: a graph, a filter of one resolvent w / (1 - a x). Out: of each column what an index keeps, with tail and error.
 
-With x an approximate column, r = w e_j - (I - a S) x its residual, v = sqrt(degree), u = max r / v and l = max -r / v
-over all nodes (both at least 0, for r = 0 where nothing was touched), S v <= v and (I - a S)^-1 >= 0 give
+With x an approximate column, r = w e_j - (I - a S) x its residual and v = sqrt(degree), S v <= v and (I - a S)^-1 >= 0
+give
 
-    -l v / (1 - a)  <=  exact - x  <=  u v / (1 - a)
+    |exact - x|  <=  max_i (|r_i| / v_i) v / (1 - a)
 
-so that x + (u - l) v / (2 (1 - a)) is wrong by at most (u + l) v / (2 (1 - a)); untouched entries are at most
-u v / (1 - a).
+for every node, those that were not touched included, where x and r are 0.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from numpy.typing import DTypeLike
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from manifold._typing import AnyArray, Floats, Ints
-from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation, near_groups
+from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation
+from manifold.backends.near_groups import near_groups
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index._column_solver import one_resolvent, stored_error
@@ -29,7 +29,7 @@ _SHARE = (
     2.0**-12
 )  # of the least entry that is kept: an error that leaves all but a hundredth of certified lists certified
 _FIRST = 1 / 64  # of w (1 - a) / degree: the first threshold, at which the least entry is learnt
-_STEP = 2.0**-10  # at most this much of the last threshold
+_STEP = 2.0**-14  # at most this much of the last threshold
 _MOST = 100  # passes over the graph, times 1 / sqrt(1 - a): more than rounding leaves to gain
 _TINY = 1e-300
 _SLACK = 1 + 1e-12  # more than the rounding of bounds
@@ -117,13 +117,12 @@ class LocalColumns:
         eps = _FIRST * self.w * (1 - self.a) / float(roots.max() ** 2)
         while True:
             ended = not work.relax(eps, budget=self.budget)
-            up, down = (bound / (1 - self.a) for bound in work.judge())
-            half, shift = (up + down) / 2, (up - down) / 2
-            found = work.largest(self.k, shift, least=least, labels=components)
-            error = half * found.widest * _SLACK
+            bound = work.judge() * (_SLACK / (1 - self.a))
+            found = work.largest(self.k, least=least, labels=components)
+            error, unseen = bound * found.widest, bound * widest
             kth = found.values.min(axis=1, initial=np.inf, where=found.values > 0)
             enough = np.maximum(_SHARE * kth, self.rtol * self.w)
-            missed = (found.n_found < np.minimum(self.k, sizes)) | (up * widest > np.maximum(kth, self.rtol * self.w))
+            missed = (found.n_found < np.minimum(self.k, sizes)) | (unseen > np.maximum(kth, self.rtol * self.w))
             short = np.where(missed, _STEP, np.clip(0.8 * enough / np.maximum(error, _TINY), _STEP, 1))
             if ended or short.min() >= 0.8 or eps <= work.rounding * self.w / roots.max():
                 break
@@ -131,8 +130,7 @@ class LocalColumns:
             eps, least = eps * min(float(short.min()), 0.5), np.where(found.n_found == self.k, kth / 2, 0.0)
         # all that a column reaches is stored: all else is 0, exactly
         whole = (found.n_found == sizes) | (self.k == self.graph.n_nodes)
-        unseen = up * widest * _SLACK
         error = np.where(found.n_labelled < np.minimum(self.k, sizes), np.maximum(error, unseen), error)
-        tail = np.where(whole, 0.0, np.maximum(found.beyond + half * widest, unseen) * _SLACK)
+        tail = np.where(whole, 0.0, (found.beyond + unseen) * _SLACK)
         error = stored_error(error, dtype)
         return {"ids": found.ids, "values": found.values, "tail": tail, "error": error}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation, near_groups
+from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation
+from manifold.backends.near_groups import near_groups
 
 
 def graph(n, *, seed, dtype=np.float64, octaves=0):
@@ -36,12 +37,10 @@ def test_columns_are_within_what_is_judged_of_them(a, dtype):
         assert solve.relax(eps)
         solve.weigh(np.linspace(0.1, 1, nodes.size))  # what is answered is free of it
         assert solve.relax(eps)
-        up, down = (bound[:, None] * v / (1 - a) * (1 + 1e-12) for bound in solve.judge())
-        x = spread(solve, solve.x, n)
-        np.testing.assert_array_less(x - exact[nodes], down + 1e-300)
-        np.testing.assert_array_less(exact[nodes] - x, up + 1e-300)
+        bound = solve.judge()[:, None] * v / (1 - a) * (1 + 1e-12)
+        np.testing.assert_array_less(np.abs(spread(solve, solve.x, n) - exact[nodes]), bound + 1e-300)
         # each column is compared after scaling by more than half a power of two less
-        assert (np.maximum(up, down) <= eps / 0.07 * v / (1 - a) + 1e-13).all()
+        assert (bound <= eps / 0.07 * v / (1 - a) + 1e-6).all()
 
 
 def test_a_budget_ends_early_and_bounds_hold():
@@ -51,9 +50,9 @@ def test_a_budget_ends_early_and_bounds_hold():
     solve.start(np.arange(16))
     assert not solve.relax(1e-9, budget=500)
     assert 500 < solve.edges < 530
-    up, _ = solve.judge()
+    bound = solve.judge()
     exact = 0.01 * np.linalg.inv(np.eye(n) - 0.99 * S)[:16]
-    assert (exact - spread(solve, solve.x, n) <= up[:, None] * v / 0.01 * (1 + 1e-12)).all()
+    assert (np.abs(exact - spread(solve, solve.x, n)) <= bound[:, None] * v / 0.01 * (1 + 1e-12)).all()
     assert solve.relax(1e-9)  # and on from there
 
 
@@ -65,10 +64,12 @@ def test_the_largest_entries_are_found_whatever_is_passed_over():
     exact = 0.1 * np.linalg.inv(np.eye(n) - 0.9 * S)[nodes]
     solve = ColumnRelaxation(W, v, a=0.9, w=0.1)
     solve.start(nodes)
-    solve.relax(1e-13)
+    for eps in (1e-7, 1e-13):
+        solve.relax(eps)
+        solve.judge()
     for k in (1, 7, 200):
         for least in (0.0, 1e-4, 10.0):
-            found = solve.largest(k, np.zeros(3), least=np.full(3, least), labels=labels)
+            found = solve.largest(k, least=np.full(3, least), labels=labels)
             for row, values in enumerate(exact):
                 ids = found.ids[row]
                 assert np.unique(ids).size == k
@@ -87,7 +88,9 @@ def test_what_is_met_beyond_the_first_places_finds_room():
     W = sparse.csr_array(W + W.T)
     solve = ColumnRelaxation(W, np.sqrt(W.sum(axis=1)), a=0.5, w=1.0)
     solve.start(np.array([7, 0]))
-    assert solve.relax(1e-9)
+    for eps in (1e-6, 1e-10):
+        assert solve.relax(eps)
+        solve.judge()
     x = spread(solve, solve.x, n)
     np.testing.assert_allclose(x[1, 0], 4 / 3, rtol=1e-6)  # hub: 1 / (1 - a^2); spokes: a / sqrt(n - 1) of it
     np.testing.assert_allclose(x[1, 1:], 2 / 3 / np.sqrt(n - 1), rtol=1e-5)
