@@ -12,22 +12,32 @@ from manifold.discovery.clusters import Clusters, cluster
 from manifold.discovery.covering import Cover, cover
 from manifold.discovery.mining import mine
 from manifold.discovery.negatives import mine_negatives
+from manifold.discovery.objects import Discovery, centrality, discover
+from manifold.discovery.saliency import Regions, channel_weights, feature_saliency, regions_of, token_saliency
 from manifold.discovery.whitening import PairWhitening
 from manifold.graph.modes import graph_modes
 
 __all__ = [
     "Clusters",
     "Cover",
+    "Discovery",
     "Mined",
     "NewClasses",
     "PairWhitening",
     "Pool",
+    "Regions",
+    "centrality",
+    "channel_weights",
     "cluster",
     "cover",
+    "discover",
+    "feature_saliency",
     "graph_modes",
     "mine",
     "mine_negatives",
     "new_classes",
     "novelty",
+    "regions_of",
     "support",
+    "token_saliency",
 ]

@@ -183,6 +183,11 @@ CASES: dict[str, Case] = {
     "pair whitening": Case(MADE["pair_whitening"], USES["pair_whitening"]),
     "cover": Case(lambda: discovery.cover(mf.find_neighbors(points(), 9), 0.9), told),
     "new classes": Case(lambda: discovery.new_classes(graph(), np.where(classes() < 8, classes(), -1), hops=1), told),
+    "regions": Case(lambda: discovery.regions_of(points()[0].reshape(8, 8)), told),
+    "discovery": Case(
+        lambda: discovery.discover(points()[:20].reshape(20, 4, 4, 4), n_neighbors=5),
+        lambda made: (made.boxes, made.vectors, made.centrality, made.saliency(points()[30].reshape(4, 4, 4))),
+    ),
     "pool": Case(
         lambda: discovery.mine(graph(), mf.find_neighbors(points(), 20), n_positive=9, n_negative=20).negatives, told
     ),
