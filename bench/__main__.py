@@ -11,6 +11,7 @@ BENCHES = (
     "imports",
     "graph",
     "certificates",
+    "local",
     "labels",
     "regions",
     "solvers",
