@@ -11,6 +11,7 @@ BENCHES = (
     "imports",
     "graph",
     "certificates",
+    "columns",
     "local",
     "labels",
     "regions",

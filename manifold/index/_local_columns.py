@@ -112,12 +112,14 @@ class LocalColumns:
         components = self.graph.components
         sizes, widest = self.sizes[components[nodes]], self.widest[components[nodes]]
         work.start(nodes)
+        gap = 1 - self.a * (1 + 4 * work.rounding)  # S v <= v but for rounding
+        inverse = _SLACK / gap if gap > 0 else np.inf
         roots, least = self.roots[nodes], np.zeros(nodes.size)
         work.weigh(roots.max() / roots)  # what a node sends is in proportion to its v
         eps = _FIRST * self.w * (1 - self.a) / float(roots.max() ** 2)
         while True:
             ended = not work.relax(eps, budget=self.budget)
-            bound = work.judge() * (_SLACK / (1 - self.a))
+            bound = work.judge() * inverse
             found = work.largest(self.k, least=least, labels=components)
             error, unseen = bound * found.widest, bound * widest
             kth = found.values.min(axis=1, initial=np.inf, where=found.values > 0)
