@@ -14,6 +14,7 @@ from scipy import sparse
 
 from manifold._progress import Progress
 from manifold._typing import Floats, Ints, Mask
+from manifold.discovery._local_reach import reached_nearby, serves
 from manifold.discovery._pool import Pool
 from manifold.discovery._reach import exact_solver, reached, solver_for, updated_report
 from manifold.ranking import Fitted, unit_seeds
@@ -115,8 +116,6 @@ class Looks:
         """Solve for all seeds, or exactly for the columns `only`, and look the candidates (q, w) up in them."""
         filter, backend, shape = fitted.settings.filter, fitted.backend, (self.queries.size, near.shape[1])
         graph = fitted.graph if only is None else fitted.graph.astype(np.float64)
-        solver = solver_for("auto", graph, filter) if only is None else exact_solver(graph, filter)
-        prepared = solver.prepare(graph, filter, backend)
         asked = np.arange(self.own.size) if only is None else only
         order = np.argsort(self.columns, kind="stable")
         starts = np.searchsorted(self.columns[order], np.arange(self.own.size + 1))
@@ -125,7 +124,12 @@ class Looks:
         if before is not None:
             inside, outside, scores = before.inside.copy(), before.outside.copy(), before.scores.copy()
         seeds, own = self.seeds[:, asked], self.own[asked]
-        blocks = reached(prepared, seeds, graph=graph, filter=filter, backend=backend, k=exclude, own=own)
+        if only is None and serves(graph, filter, backend):
+            blocks = reached_nearby(seeds, graph=graph, filter=filter, backend=backend, k=exclude, own=own)
+        else:
+            solver = solver_for("auto", graph, filter) if only is None else exact_solver(graph, filter)
+            ready = solver.prepare(graph, filter, backend)
+            blocks = reached(ready, seeds, graph=graph, filter=filter, backend=backend, k=exclude, own=own)
         for reach, report in blocks:
             reports.append(report)
             counts = np.diff(starts)[asked[reach.columns]]

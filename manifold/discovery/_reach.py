@@ -9,8 +9,9 @@ any other node. Let F be the computed column, e its error bound, M the k largest
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -77,13 +78,11 @@ class Reach:
     error: Floats
     n_reached: Ints
     spreads: bool
-    _scores: Array
-    _backend: Backend
+    _look: Callable[[Ints, Ints], Floats]  # scores of nodes (p, w) in the columns at places (p,)
 
     def at(self, nodes: Ints, place: Ints) -> Floats:
         """Return the scores of nodes (p, w) in the columns at `place` (p,); -inf where unreachable or left out."""
-        picked = self._scores[self._backend.asarray(np.maximum(nodes, 0)), self._backend.asarray(place[:, None])]
-        return np.where(nodes >= 0, self._backend.to_host(picked).astype(np.float64), -np.inf)
+        return np.where(nodes >= 0, self._look(np.maximum(nodes, 0), place), -np.inf)
 
     def members(self, k: int) -> Mask:
         """Return which entries (q, m) of `rows` are among the k best: of positive scores, or all that there are."""
@@ -156,11 +155,15 @@ def reached(
                 error=np.where(np.isnan(solution.error_bound), np.inf, solution.error_bound),
                 n_reached=sizes @ flags - inside,
                 spreads=spreads,
-                _scores=scores,
-                _backend=backend,
+                _look=partial(_picked, scores, backend),
             ),
             replace(solution, scores=np.empty(0)),
         )
+
+
+def _picked(scores: Array, backend: Backend, nodes: Ints, place: Ints) -> Floats:
+    picked = scores[backend.asarray(nodes), backend.asarray(place[:, None])]
+    return np.asarray(backend.to_host(picked), dtype=np.float64)
 
 
 def _set_aside(scores: Array, flags: Mask, *, graph: Graph, backend: Backend, own: Ints) -> Array:

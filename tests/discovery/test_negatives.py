@@ -7,6 +7,7 @@ import pytest
 
 import manifold as mf
 from manifold import datasets, discovery
+from manifold.discovery import _looks
 from manifold.errors import DatasetNotFoundError, ManifoldWarning
 
 
@@ -108,3 +109,15 @@ def test_texts_judged_by_people():
     assert hardness >= 0.495
     assert mined.negatives.certified.mean() > 0.98
     assert not any(set(listed) & {p} for listed, p in zip(negatives, first, strict=True))
+
+
+def test_local_lists_give_the_same(corpus, monkeypatch):
+    """On a large graph each seed is solved for where it is: the same negatives, and as much is proved."""
+    search, Q, best = corpus
+    whole = discovery.mine_negatives(search, Q, best, n=5, exclude=12, certify=True)
+    monkeypatch.setattr(_looks, "serves", lambda *_: True)
+    local = discovery.mine_negatives(search, Q, best, n=5, exclude=12)
+    assert local.diagnostics.solver == "local"
+    assert local.negatives.ids.tolist() == whole.negatives.ids.tolist()
+    assert local.negatives.certified.mean() > 0.99
+    np.testing.assert_allclose(local.negatives.weights, whole.negatives.weights, atol=2e-3)
