@@ -1,6 +1,7 @@
 """A hunt for a wrong certificate: random graphs and settings; certified lists, and columns, against long double.
 
-    python tests/hunt.py 100000      # so many certified lists, by hand; the suite looks at 2,000
+    python tests/hunt.py 100000            # so many certified lists, by hand; the suite looks at 2,000
+    python tests/hunt.py 20000 0 local     # of one solver alone
 
 The graphs are those on which bounds are tempted: chains, many small components, stars, near ties, weights over many
 orders of magnitude, near-bipartite ones; the settings those that strain them: loose tolerances, narrow columns,
@@ -16,11 +17,20 @@ from itertools import count
 import numpy as np
 from scipy import sparse
 
-from manifold import Diffusion, DiffusionIndex, graph_from_affinity
+from manifold import Diffusion, DiffusionIndex, RegularizedDiffusion, graph_from_affinity
 from manifold.backends import get_backend
 from manifold.index import StoredColumns, _update, updated_columns
 from manifold.ranking._ranker import Ranker, Task
-from manifold.solvers import Chebyshev, ConjugateGradient, Direct, FastSpectralRanking, Hybrid, Lanczos, PowerIteration
+from manifold.solvers import (
+    Chebyshev,
+    ConjugateGradient,
+    Direct,
+    FastSpectralRanking,
+    Hybrid,
+    Lanczos,
+    Local,
+    PowerIteration,
+)
 
 ALPHAS = (0.3, 0.5, 0.9, 0.99, 0.999)
 RTOLS = (1e-1, 1e-2, 1e-3, 1e-6, 1e-10)
@@ -28,7 +38,7 @@ RTOLS = (1e-1, 1e-2, 1e-3, 1e-6, 1e-10)
 
 def components(rng):
     """Blocks of a graph: some of one kind, or of all."""
-    kinds = ["chain", "ring", "star", "clique", "random", "pair", "isolated", "bipartite"]
+    kinds = ["chain", "ring", "star", "clique", "random", "pair", "isolated", "bipartite", "barbell"]
     kind = str(rng.choice(["chain", *kinds, "mixed"]))
     blocks, size = [], int(rng.integers(2, 14))
     for _ in range(int(rng.integers(1, 6))):
@@ -49,6 +59,9 @@ def components(rng):
             A = np.triu(side[:, None] != side, 1) + np.triu(side[:, None] == side, 1) * float(
                 rng.choice([0, 1e-6, 1e-2])
             )
+        elif shape == "barbell":  # two cliques and one edge
+            A = np.triu(np.kron(np.eye(2), np.ones((m, m))), 1)
+            A[m - 1, m] = float(rng.choice([1, 1e-3]))
         elif shape == "pair":
             A = np.array([[0.0, 1.0], [0.0, 0.0]])
         else:
@@ -73,9 +86,11 @@ def random_graph(rng):
     return graph.astype(np.float64) if rng.random() < 0.3 else graph
 
 
-def random_solver(rng, graph):
+def random_solver(rng, graph, only=None):
     """A solver with settings that are loose more often than not; an index often as wide as a component is large."""
     n, rtol = graph.n_nodes, float(rng.choice(RTOLS))
+    if only == "local":
+        return Local(rtol=rtol, max_passes=float(rng.choice([0.1, 3.0, 100.0])))
     if rng.random() < 0.5:
         sizes = np.bincount(graph.components)
         width = int(rng.choice(sizes) + rng.integers(2)) if rng.random() < 0.6 else int(rng.integers(1, n + 3))
@@ -90,7 +105,8 @@ def random_solver(rng, graph):
         Direct(),
         Hybrid(rank=rank, rtol=rtol),
         FastSpectralRanking(rank=rank),
-    ][int(rng.integers(7))]
+        Local(rtol=rtol),
+    ][int(rng.integers(8))]
 
 
 def followed(rng, graph, settings, filter):
@@ -123,14 +139,18 @@ def followed(rng, graph, settings, filter):
         _update._MOST_TOUCHED = share
 
 
-def exact_scores(graph, alpha, Y):
-    """(1 - alpha)(I - alpha S)^-1 Y by Gauss-Jordan elimination in long double, of the weights as they are stored."""
+def exact_scores(graph, alpha, Y, *, squared=False):
+    """(1 - alpha)(I - alpha S)^-1 Y by Gauss-Jordan elimination in long double, of the weights as they are stored.
+
+    Of even walks alone, (1 - alpha)(I - alpha S^2)^-1 Y, where `squared`.
+    """
     W = graph.affinity.toarray().astype(np.longdouble)
     degrees = W.sum(axis=1)
     root = np.sqrt(np.where(degrees > 0, degrees, 1))
     a = np.longdouble(alpha)
     n = len(W)
-    system = np.concatenate([np.eye(n, dtype=np.longdouble) - a * W / root / root[:, None], (1 - a) * Y], axis=1)
+    S = W / root / root[:, None]
+    system = np.concatenate([np.eye(n, dtype=np.longdouble) - a * (S @ S if squared else S), (1 - a) * Y], axis=1)
     for i in range(n):  # positive definite: the diagonal serves as pivots
         system[i] /= system[i, i]
         factors = system[:, i].copy()
@@ -162,11 +182,13 @@ def false_columns(columns, alpha):
     return np.flatnonzero(wrong.any(axis=1))
 
 
-def certified_lists(rng, *, queries=8):
+def certified_lists(rng, *, queries=8, only=None):
     """Rank some queries on one random graph; yield of each certified list its settings and whether it is right."""
     graph, alpha = random_graph(rng), float(rng.choice(ALPHAS, p=[0.3, 0.3, 0.2, 0.1, 0.1]))
     n = graph.n_nodes
-    solver, filter, backend = random_solver(rng, graph), Diffusion(alpha), get_backend("scipy")
+    solver, filter, backend = random_solver(rng, graph, only), Diffusion(alpha), get_backend("scipy")
+    even = isinstance(solver, Local) and rng.random() < 0.2
+    filter = RegularizedDiffusion(alpha) if even else filter
     exponent = float(rng.choice([0.0, 0.5, 1.0, 1.5, 2.0]))
     slack = 0.0 if rng.random() < 0.3 else None
     Y = seeds_of(rng, n, queries)
@@ -175,12 +197,16 @@ def certified_lists(rng, *, queries=8):
     ranker = Ranker(graph, filter, prepared, backend, exponent)
     k = int(rng.integers(1, n + 1)) if rng.random() < 0.5 else int(rng.integers(n // 2, n + 1)) or 1
     none = np.empty((0, k), dtype=np.int64)
-    task = Task(k, lambda some: np.tile(np.arange(k), (some.size, 1)) if some.size else none, slack=slack)
+    among = None
+    if only == "local" and rng.random() < 0.2:  # some nodes alone may be listed
+        some = rng.permuted(np.tile(np.arange(n), (queries, 1)), axis=1)
+        among = some[:, : int(rng.integers(k, n + 1))]
+    task = Task(k, lambda some: np.tile(np.arange(k), (some.size, 1)) if some.size else none, among, slack=slack)
     rows, _, slacks, _ = ranker.rank(sparse.csc_array(Y), task)
-    exact = exact_scores(graph, alpha, Y)
+    exact = exact_scores(graph, alpha, Y, squared=even)
     if exponent:
         exact = exact * graph.scale(exponent)[:, None].astype(np.longdouble)
-    what = f"{graph!r} {solver} follows={follows} alpha={alpha} p={exponent} k={k} slack={slack}"
+    what = f"{graph!r} {solver} {filter} follows={follows} p={exponent} k={k} slack={slack} among={among is not None}"
     if isinstance(prepared, StoredColumns):
         false = false_columns(prepared, alpha)
         if false.size:
@@ -188,18 +214,21 @@ def certified_lists(rng, *, queries=8):
     for j in np.flatnonzero(slacks == 0):
         inside = np.zeros(n, dtype=bool)
         inside[rows[j]] = True
-        worst, best = exact[inside, j].min(), exact[~inside, j].max(initial=0)
+        beside = ~inside
+        if among is not None:
+            beside[np.setdiff1d(np.arange(n), among[j])] = False
+        worst, best = exact[inside, j].min(), exact[beside, j].max(initial=0)
         right = inside.sum() == k and best <= worst * (1 + np.longdouble(1e-15))
         yield right, f"{what}: {worst:.10e} {best:.10e}"
 
 
-def hunt(n_lists, seed=0):
+def hunt(n_lists, seed=0, only=None):
     """Return how many certified lists were met, the wrong ones, and the kinds of solvers that made them."""
     met, wrong, by, problems = 0, [], Counter(), count()
     with np.errstate(all="ignore"):
         while met < n_lists:
             problem = next(problems)
-            for right, what in certified_lists(np.random.default_rng([seed, problem])):
+            for right, what in certified_lists(np.random.default_rng([seed, problem]), only=only):
                 met += 1
                 by[what.split(") ")[1].split("(")[0]] += 1
                 if not right:
@@ -211,5 +240,6 @@ if __name__ == "__main__":
     import warnings
 
     warnings.simplefilter("ignore")
-    met, wrong, by = hunt(int(sys.argv[1]), seed=int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    count_, *more = sys.argv[1:]
+    met, wrong, by = hunt(int(count_), seed=int(more[0]) if more else 0, only=more[1] if len(more) > 1 else None)
     sys.stdout.write("\n".join([*wrong[:20], f"{met:,} certified lists, {len(wrong)} wrong; {dict(by)}\n"]))

@@ -18,6 +18,7 @@ from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index import of_images, of_nodes, refine
 from manifold.ranking._base import proved_slack
+from manifold.ranking._local import best_of_each, filled
 from manifold.ranking._select import (
     Baseline,
     Bounds,
@@ -32,6 +33,8 @@ from manifold.ranking._select import (
 from manifold.ranking.pooling import Pooling
 from manifold.solvers import ConjugateGradient, Prepared, Solution, Solver, Status, get_solver, merge_reports
 from manifold.solvers.conjugate_gradient import PreparedConjugateGradient
+from manifold.solvers.local import is_local
+from manifold.solvers.proved import ProvedLists
 
 Answer = tuple[Rows, Floats, Floats, Solution]
 Seeding = Callable[[int, Rows], sparse.csc_array]  # a query and the nodes of its subgraph, ascending -> Y (m, 1)
@@ -80,6 +83,11 @@ class Ranker:
             block = seeds[:, queries]
             if self._looks_up(task):
                 *answer, solution = self._look_up(block, queries, task)
+            elif self._lists is not None:
+                *answer, solution = self._list(block, queries, task)
+                rows[queries], scores[queries], slack[queries] = answer
+                reports.append(solution)
+                continue
             else:
                 solution = self.prepared.solve(block)
                 pooled = self.prepared.is_pooled
@@ -174,6 +182,50 @@ class Ranker:
         report = Solution(np.empty(0), status, nothing, np.full(q, np.nan), error_bound=bound, solver="index")
         return rows, scores, slack, report
 
+    @cached_property
+    def _lists(self) -> ProvedLists | None:
+        """What lists the best by itself, where there is such a solver, and nodes are what is ranked."""
+        if is_local(self.prepared) and self.pooling is None:
+            return self.prepared.lists(self._scale)
+        return None
+
+    def _list(self, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
+        """Answer by local solves; where they end without a proof, by one of the whole graph from what they found."""
+        assert self._lists is not None
+        q = queries.size
+        rows, scores, slack = np.full((q, task.k), -1, dtype=np.int64), np.zeros((q, task.k)), np.full(q, np.inf)
+        own = None if task.own is None else task.own[queries]
+        candidates = None if task.candidates is None else task.candidates[queries]
+        local = best_of_each(self._lists, block, task.k, slack=task.slack, candidates=candidates, own=own)
+        short = [j for j, found in enumerate(local.found) if found is not None and found.rows.size < task.k]
+        following = iter(task.baseline(queries[short]) if short and candidates is None else ())
+        for j, found in enumerate(local.found):
+            if found is None:
+                continue
+            followers = np.empty(0, dtype=np.int64)
+            if candidates is not None:
+                followers = candidates[j]
+            elif found.rows.size < task.k:
+                followers = next(following)
+                followers = followers[followers >= 0]
+            left_out = np.empty(0, dtype=np.int64) if own is None else own[j : j + 1]
+            rows[j], scores[j], slack[j] = filled(found, task.k, followers, left_out=left_out)
+        return (
+            rows,
+            scores,
+            slack,
+            self._go_on(
+                local.report(self.graph.affinity.nnz),
+                [rows, scores, slack],
+                block,
+                queries=queries,
+                task=task,
+                todo=local.left,
+                x0=self.backend.asarray(local.start(self.graph.n_nodes)),
+                rtols=(self._lists.rtol, *_REFINEMENTS),
+            ),
+        )
+
     def _refine(
         self, solution: Solution, answer: list[AnyArray], block: sparse.csc_array, *, queries: Rows, task: Task
     ) -> Solution:
@@ -182,12 +234,29 @@ class Ranker:
         wanted = np.inf if task.slack is None else task.slack
         todo = np.flatnonzero((slack > wanted) | (self._looks_up(task) & (rows < 0).any(axis=1)))
         x0 = self._start(solution, block, todo) if todo.size else None
-        for rtol in _REFINEMENTS:
+        return self._go_on(solution, answer, block, queries=queries, task=task, todo=todo, x0=x0, rtols=_REFINEMENTS)
+
+    def _go_on(
+        self,
+        solution: Solution,
+        answer: list[AnyArray],
+        block: sparse.csc_array,
+        *,
+        queries: Rows,
+        task: Task,
+        todo: Rows,
+        x0: Array | None,
+        rtols: tuple[float, ...],
+    ) -> Solution:
+        """Solve the queries `todo` of a block from x0, ever more exactly, until their slack is what was asked."""
+        wanted, slack = np.inf if task.slack is None else task.slack, answer[2]
+        several = len(self.filter.resolvents or ()) > 1  # systems, each with a solution of its own
+        for rtol in rtols:
             if not todo.size:
                 break
             solver = replace(self._exact, settings=ConjugateGradient(rtol=rtol))
             part = block[:, todo]
-            finer = solver.solve(part, x0=x0)
+            finer = solver.solve(part, x0=None if several else x0)
             for old, new in zip(answer, self._select(self._bounds(finer, part), queries[todo], task), strict=True):
                 old[todo] = new
             solution = _updated(solution, finer, todo)
@@ -208,6 +277,8 @@ class Ranker:
 
     @cached_property
     def _exact(self) -> PreparedConjugateGradient:
+        if is_local(self.prepared):
+            return self.prepared.whole
         return ConjugateGradient().prepare(self.graph.astype(np.float64), self.filter, self.backend)
 
     @cached_property

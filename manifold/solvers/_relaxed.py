@@ -132,3 +132,12 @@ class Relaxed:
         u = self.system.rounding
         gap = 1 - self.a * (1 + 4 * u)
         return (1 + 4 * u) / gap if gap > 0 else np.inf
+
+
+def length(x: Floats) -> float:
+    """Return ||x||_2, added up in one order on any number of threads.
+
+    >>> length(np.array([3.0, 4.0]))
+    5.0
+    """
+    return float(np.sqrt(np.einsum("i,i->", x, x)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from manifold.backends import Array, Backend, rounding_unit
 from manifold.backends.threads import in_threads
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers._relaxed import Relaxed
+from manifold.solvers._relaxed import Relaxed, length
 from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, require_one_pole, require_poles
 from manifold.solvers.conjugate_gradient import ConjugateGradient, PreparedConjugateGradient
 from manifold.solvers.proved import LEAST_EDGES, ProvedLists
@@ -67,7 +67,7 @@ class Local(Solver):
     [0.666667, 0.333333]
     """
 
-    rtol: float = 1e-3
+    rtol: float = 1e-2
     max_passes: float = 3.0
 
     def __post_init__(self) -> None:
@@ -112,7 +112,8 @@ class PreparedLocal(Prepared):
         >>> hub.best([1], [1.0], 1).rows.tolist(), spokes.best([1], [1.0], 1).rows.tolist()
         ([0], [1])
         """
-        return ProvedLists(self.relaxed, scale=scale, max_passes=self.settings.max_passes)
+        s = self.settings
+        return ProvedLists(self.relaxed, scale=scale, rtol=s.rtol, max_passes=s.max_passes)
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; `x0` (n, q) starts from an earlier answer, for filters of one resolvent.
@@ -184,25 +185,30 @@ class PreparedLocal(Prepared):
         if x0 is not None:
             begun = np.flatnonzero(x0)
             solve.resume(begun, x0[begun])
-        length = _length(b)
-        target, budget = self.settings.rtol * length, max(self.settings.max_passes * nnz, LEAST_EDGES)
+        size = length(b)
+        target, budget = self.settings.rtol * size, max(self.settings.max_passes * nnz, LEAST_EDGES)
         within, eps = True, np.inf
-        while within and _length(solve.r) > target:
+        while within and length(solve.r) > target:
             # |r| <= eps v on what is touched makes the residual this short, until more is touched
-            eps = min(eps / 2, _TIGHTER * target / _length(solve.v))
+            eps = min(eps / 2, _TIGHTER * target / length(solve.v))
             within = solve.relax(eps, budget=budget)
             if told is not None:
-                done = np.array([_length(solve.r) / length])
+                done = np.array([length(solve.r) / size])
                 told[1](Snapshot(told[0], int(np.ceil(solve.edges / nnz)), done))
         if not b.size and x0 is None:
             return 1.0, 0.0, 0.0, 0.0
         high, low, hidden = relaxed.doubt(solve)
-        norm = _length(solve.r)
-        euclidean = (norm + hidden * _length(solve.v)) * relaxed.inverse
+        norm = length(solve.r)
+        euclidean = (norm + hidden * length(solve.v)) * relaxed.inverse
         bound = min(max(high, low) * relaxed.system.largest_weight, euclidean)
-        relative = norm / length if length else 0.0
+        relative = norm / size if size else 0.0
         return float(norm <= target), np.ceil(solve.edges / nnz), relative, bound
 
 
-def _length(x: Floats) -> float:
-    return float(np.sqrt(np.einsum("i,i->", x, x)))  # one order of summation on any number of threads
+def is_local(prepared: object) -> TypeGuard[PreparedLocal]:
+    """Whether a prepared solver lists the best of a query by itself.
+
+    >>> is_local("local")
+    False
+    """
+    return getattr(prepared, "proves_lists", False)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from manifold._typing import Floats, Ints, Mask
-from manifold.solvers._relaxed import Relaxed
+from manifold.solvers._relaxed import Relaxed, length
 
 if TYPE_CHECKING:
     from manifold.backends.relaxation import Relaxation
@@ -74,6 +74,8 @@ class ProvedLists:
     relaxed : Relaxed
     scale : (n,) float64, optional
         > 0, such as degree^-p.
+    rtol : float
+        A list that is proved is relaxed on until ||b - A x||_2 <= rtol ||b||_2: the order within it follows the scores.
     max_passes : float
         Edges that one query may relax, over the entries of S.
 
@@ -88,8 +90,10 @@ class ProvedLists:
     ([0, 1], True)
     """
 
-    def __init__(self, relaxed: Relaxed, *, scale: Floats | None = None, max_passes: float = 3.0) -> None:
-        self.relaxed, self.scale, self.max_passes = relaxed, scale, max_passes
+    def __init__(
+        self, relaxed: Relaxed, *, scale: Floats | None = None, rtol: float = 1e-3, max_passes: float = 3.0
+    ) -> None:
+        self.relaxed, self.rtol = relaxed, rtol
         S = relaxed.system
         v = relaxed.roots[: S.n_nodes]
         self.factors = np.ones_like(v) if scale is None else (scale if S.order is None else scale[S.order])
@@ -108,6 +112,7 @@ class ProvedLists:
         k: int,
         *,
         slack: float | None = None,
+        among: Ints | None = None,
         left_out: Ints | None = None,
     ) -> Found:
         """Return the k best nodes of one query.
@@ -120,6 +125,8 @@ class ProvedLists:
         slack : float, optional
             How far a score that is left out may be above one that is listed, as a share of it. By default 0, but that a
             tie to ten digits is not looked into further.
+        among : (c,) int, optional
+            The nodes that may be listed; by default all.
         left_out : (l,) int, optional
             Nodes that are not to be listed.
 
@@ -133,7 +140,7 @@ class ProvedLists:
         Cost: some to some hundred thousand edges, whatever the size of the graph, where walks stay near their seeds;
         where they fill it, `max_passes` over it.
         """
-        query = _Query(self, np.asarray(nodes), np.asarray(weights, dtype=np.float64), left_out)
+        query = _Query(self, np.asarray(nodes), np.asarray(weights, dtype=np.float64), among=among, left_out=left_out)
         with self.relaxed.workspace() as solve:
             return query.answered(solve, k, slack=slack or 0.0, tie=_TIE if slack is None else 0.0)
 
@@ -165,7 +172,9 @@ class _Look(NamedTuple):
 class _Query:
     """One query on its way: seeds in the order of S at unit scale, and what may be listed."""
 
-    def __init__(self, of: ProvedLists, nodes: Ints, weights: Floats, left_out: Ints | None) -> None:
+    def __init__(
+        self, of: ProvedLists, nodes: Ints, weights: Floats, *, among: Ints | None, left_out: Ints | None
+    ) -> None:
         self.of, self.system = of, of.relaxed.system
         self.seeds = self.system.places(nodes)
         self.unit = float(np.ldexp(1.0, int(np.frexp(weights.max(initial=0.0))[1])))
@@ -174,6 +183,10 @@ class _Query:
         self.n_reached = np.inf if of.relaxed.doubled else int(of.relaxed.sizes[self.reached].sum())
         none: Ints = np.empty(0, dtype=np.int64)
         self.left_out = none if left_out is None else self.system.places(np.asarray(left_out))
+        self.among: Ints | None = None
+        if among is not None:  # outside the components of the seeds, scores are 0 for certain
+            may = np.setdiff1d(self.system.places(np.asarray(among)), self.left_out)
+            self.among = may[np.isin(self.system.components[may], self.reached)]
 
     def answered(self, solve: Relaxation, k: int, *, slack: float, tie: float) -> Found:
         """Relax to ever smaller thresholds, until the cut is certain, a tie, or too dear."""
@@ -185,7 +198,11 @@ class _Query:
             high, low = relaxed.presumed(solve)
             look = self.look(solve, k, high, low)
             enough = look.lower * (1 + max(slack, tie))
-            if look.outside <= enough or not within or eps <= _ROUNDING * first:
+            certain = look.outside <= enough
+            if certain and within and length(solve.r) > self.of.rtol * length(self.b):
+                eps /= 2
+                continue
+            if certain or not within or eps <= _ROUNDING * first:
                 high, low, hidden = relaxed.doubt(solve)
                 look = self.look(solve, k, high, low)
                 decided = look.outside <= look.lower * (1 + max(slack, tie)) or max(high, low) <= _SPENT * hidden
@@ -198,27 +215,35 @@ class _Query:
         from manifold.backends.proved_lists import beyond, cut
 
         out, nodes = self.unlisted(solve), solve.nodes
-        known = self.exhausted(solve)
-        unseen = 0.0
-        if not known:
-            of = self.of
-            place = solve.patch.place
+        known, place, of = self.exhausted(solve), solve.patch.place, self.of
+        unseen, most = 0.0, k
+        if self.among is not None:
+            away = self.among[place[self.among] < 0]
+            unseen = 0.0 if known else high * float((of.relaxed.roots[away] * of.factors[away]).max(initial=0.0))
+            if self.among.size <= k:  # all of them are listed: nothing is to be proved
+                return _Look(0.0, -1.0, 0.0, 0.0, 0.0)
+        elif known:
+            most = min(k, int(nodes.size - out.sum()))
+            if not most:
+                return _Look(0.0, -1.0, np.inf, 0.0, unseen)
+        else:
             unseen = high * beyond(of.order, of.weights, self.system.components, self.reached, place)
-        wanted = min(k, int(nodes.size - out.sum())) if known else k
-        if not wanted:
-            return _Look(0.0, -1.0, np.inf, 0.0, unseen)
         factors = self.of.factors[nodes % self.system.n_nodes]
-        kth, less, lower, upper = cut(solve.x, solve.v, factors, out, wanted, low, high)
+        kth, less, lower, upper = cut(solve.x, solve.v, factors, out, most, low, high)
         return _Look(kth, less, lower, upper, unseen)
 
     def unlisted(self, solve: Relaxation) -> Mask:
         """Return which of the touched nodes are not to be listed."""
         nodes = solve.nodes
         out: Mask = nodes >= self.system.n_nodes
+        place = solve.patch.place
+        if self.among is not None:
+            at = place[self.among]
+            out[:] = True
+            out[at[at >= 0]] = False
         for node in self.left_out:
-            at = solve.patch.place[node]
-            if at >= 0:
-                out[at] = True
+            if place[node] >= 0:
+                out[place[node]] = True
         return out
 
     def exhausted(self, solve: Relaxation) -> bool:
@@ -239,19 +264,22 @@ class _Query:
             listed, scores = listed[kept], scores[kept]
         rows = self.in_graph(solve.nodes[listed])
         best = np.lexsort((rows, -scores))[:k]
+        rows, scores = rows[best], scores[best]
+        if self.among is not None and self.among.size <= k:  # what the walk has not come to is reached all the same
+            rest = np.setdiff1d(self.in_graph(self.among), rows)
+            rows, scores = np.concatenate([rows, rest]), np.concatenate([scores, np.zeros(rest.size)])
         at = np.flatnonzero((solve.x != 0) & (solve.nodes < self.system.n_nodes))
-        length, of_r = (float(np.sqrt(np.einsum("i,i->", z, z))) for z in (self.b, solve.r))
-        bound = doubt * self.system.largest_weight
+        of_b = length(self.b)
         return Found(
-            rows=rows[best],
-            scores=scores[best] * self.unit,
+            rows=rows,
+            scores=scores * self.unit,
             lower=look.lower * self.unit,
             outside=look.outside * self.unit,
             decided=decided,
             n_edges=solve.edges,
             n_touched=solve.nodes.size,
-            residual=of_r / length if length else 0.0,
-            error_bound=bound * self.unit,
+            residual=length(solve.r) / of_b if of_b else 0.0,
+            error_bound=doubt * self.system.largest_weight * self.unit,
             nodes=self.in_graph(solve.nodes[at]),
             x=solve.x[at] * self.unit,
         )
