@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["search", "--features", "absent.npy", "--queries", "q.npy", "--output", "r.csv"])
     2
     """
-    args = make_parser(demo=demo, search=search, propagate=propagate, evaluate=evaluate, info=info).parse_args(argv)
+    args = make_parser(
+        demo=demo, search=search, propagate=propagate, mine=mine, evaluate=evaluate, info=info
+    ).parse_args(argv)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ManifoldWarning)
@@ -79,6 +81,13 @@ def propagate(args: argparse.Namespace) -> Answer:
     from manifold.cli import _propagate
 
     return _propagate.run(args, _progress)
+
+
+def mine(args: argparse.Namespace) -> Answer:
+    """Mine hard negatives of queries with a known positive each, safe against false ones."""
+    from manifold.cli import _mine
+
+    return _mine.run(args, _progress)
 
 
 def evaluate(args: argparse.Namespace) -> Answer:

@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(
-    *, demo: Command, search: Command, propagate: Command, evaluate: Command, info: Command
+    *, demo: Command, search: Command, propagate: Command, mine: Command, evaluate: Command, info: Command
 ) -> argparse.ArgumentParser:
     """Return the parser; what it returns has the command to run in `command`."""
     parser = Parser(prog="manifold", description="Graph-based manifold search.")
@@ -85,6 +85,7 @@ def make_parser(
     _add_common(one)
     _add_search(add(search, "rank the points of one file for the queries of another"))
     _add_propagate(add(propagate, "label all points of a file from a few labels"))
+    _add_mine(add(mine, "mine hard negatives for a trainer of embeddings, safe against false ones"))
     _add_evaluate(add(evaluate, "measure nearest neighbours and diffusion, on real sets or on features of your own"))
     add(info, "show versions, BLAS, memory, the state of the GPU and of the data folder")
     return parser
@@ -189,6 +190,39 @@ def _add_search(one: argparse.ArgumentParser) -> None:
         "--degree-exponent", type=float, help="divide scores by degree to this power; by default as in the preset"
     )
     one.add_argument("--backend", choices=("auto", "scipy", "cupy"), default="auto")
+    _add_common(one)
+
+
+def _add_mine(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--features", type=Path, required=True, metavar="FILE", help=f"corpus (n, d): {_FILES}")
+    one.add_argument("--queries", type=Path, required=True, metavar="FILE", help="queries (q, d), likewise")
+    one.add_argument(
+        "--positives",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=f"the id (q,) of an item that each wants: {_NAMES}",
+    )
+    one.add_argument(
+        "--output", type=Path, required=True, metavar="FILE",
+        help="one row a negative to write: query, positive, negative, similarity, score, certified: csv or parquet",
+    )  # fmt: skip
+    one.add_argument("--ids", type=Path, metavar="FILE", help=f"names (n,) of the corpus, 0..n-1 by default: {_NAMES}")
+    _add_reading(one)
+    one.add_argument("-n", type=int, default=10, help="negatives of each query (%(default)s)")
+    one.add_argument(
+        "--exclude", type=int, default=20, help="items that a manifold holds, none of them a negative (%(default)s)"
+    )
+    one.add_argument("--of", choices=("both", "positive", "query"), default="both", help="whose manifold (%(default)s)")
+    one.add_argument(
+        "--certify", action="store_true", help="solve on where it is not proved that none of them is on it"
+    )
+    one.add_argument("--n-neighbors", type=int, default=10, help="neighbours of each item (%(default)s)")
+    one.add_argument("--n-seeds", type=int, default=10, help="nearest items through which a query enters (%(default)s)")
+    one.add_argument("--alpha", type=float, default=0.8, help="how far to diffuse, in [0, 1) (%(default)s)")
+    one.add_argument("--gamma", type=float, default=3.0, help="exponent of the kernel (%(default)s)")
+    _choose(one, "--edges", Names("manifold.graph:EDGE_RULES"), default="union")
+    _choose(one, "--metric", Names("manifold.neighbors:METRICS"), default="cosine")
     _add_common(one)
 
 
