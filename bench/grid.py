@@ -8,6 +8,7 @@ own figure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -55,6 +56,7 @@ def run(*, quick: bool) -> list[Row]:
     return rows
 
 
+@lru_cache(maxsize=1)  # several methods of a bench start from them
 def nearest(data: Collection) -> tuple[Lists, NDArray[np.float32]]:
     """Return whole lists by cosine, and the cosines."""
     sides = PointSet(data.Q, "cosine"), PointSet(data.X, "cosine")
