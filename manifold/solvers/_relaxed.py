@@ -47,11 +47,10 @@ class Relaxed:
         [False, True]
         """
         require_poles(filter, "local")
-        poles = sorted(filter.resolvents or (), key=lambda pole: -pole[1])
-        (w, a), others = poles[0], poles[1:]
-        if a < 0 or others not in ([], [(w, -a)]):
+        one = as_one(filter)
+        if one is None:
             raise ValueError(f"solver 'local' needs a filter of one resolvent, or of a pair, {filter} is none: use cg")
-        return cls(system, w * (1 + len(others)), a, bool(others))
+        return cls(system, *one)
 
     def __reduce__(self) -> tuple[object, ...]:  # workspaces are made anew
         return type(self), (self.system, self.w, self.a, self.doubled)
@@ -132,6 +131,20 @@ class Relaxed:
         u = self.system.rounding
         gap = 1 - self.a * (1 + 4 * u)
         return (1 + 4 * u) / gap if gap > 0 else np.inf
+
+
+def as_one(filter: Filter) -> tuple[float, float, bool] | None:
+    """Return w, a >= 0 and whether nodes are doubled, see `Relaxed`; None for a filter that is not of this kind.
+
+    >>> from manifold import Diffusion, RegularizedDiffusion
+    >>> as_one(Diffusion(0.75)), as_one(RegularizedDiffusion(0.25))
+    ((0.25, 0.75, False), (0.75, 0.5, True))
+    """
+    poles = sorted(filter.resolvents or (), key=lambda pole: -pole[1])
+    if not poles or poles[0][1] < 0 or poles[1:] not in ([], [(poles[0][0], -poles[0][1])]):
+        return None
+    w, a = poles[0]
+    return w * len(poles), a, len(poles) == 2
 
 
 def length(x: Floats) -> float:

@@ -18,7 +18,7 @@ from manifold.backends import Array, Backend, rounding_unit
 from manifold.backends.threads import in_threads
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers._relaxed import Relaxed, length
+from manifold.solvers._relaxed import Relaxed, as_one, length
 from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, require_one_pole, require_poles
 from manifold.solvers.conjugate_gradient import ConjugateGradient, PreparedConjugateGradient
 from manifold.solvers.proved import LEAST_EDGES, ProvedLists
@@ -203,6 +203,16 @@ class PreparedLocal(Prepared):
         bound = min(max(high, low) * relaxed.system.largest_weight, euclidean)
         relative = norm / size if size else 0.0
         return float(norm <= target), np.ceil(solve.edges / nnz), relative, bound
+
+
+def serves(filter: Filter) -> bool:
+    """Whether a filter is a resolvent of a >= 0, or a pair of them at a and -a.
+
+    >>> from manifold import Diffusion, Heat
+    >>> serves(Diffusion()), serves(Heat(1.0))
+    (True, False)
+    """
+    return as_one(filter) is not None
 
 
 def is_local(prepared: object) -> TypeGuard[PreparedLocal]:
