@@ -26,7 +26,8 @@ from manifold.ranking._settings import SearchSettings
 from manifold.ranking.pooling import Pooling
 from manifold.ranking.seeds import query_seeds
 from manifold.ranking.tuning import Tuning
-from manifold.solvers import Prepared, Solution, get_solver, report_failures
+from manifold.solvers import Prepared, Solution, Solver, get_solver, report_failures
+from manifold.solvers.measured import solver_of_lists
 
 _ANSWER, _ADAPTED = 24, 64  # bytes that an answer takes at the peak, beside its name
 _OCTAVES = 511  # that degree^p may span on either side of 1: half of float64's, the other half is for the scores
@@ -100,6 +101,21 @@ class Fitted:
             state["prepared"] = self.ranker.prepared
         return state
 
+    @cached_property
+    def solver(self) -> tuple[Solver, str]:
+        """The settings of the solver and why it is this one: for "auto", by what lists cost on this graph.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.solver[0]
+        Direct()
+        """
+        s, graph = self.settings, self.graph
+        if s.solver != "auto" or self.pooling is not None:
+            return get_solver(s.solver, graph, s.filter)
+        scale = graph.scale(s.degree_exponent) if s.degree_exponent else None
+        return solver_of_lists(graph, s.filter, self.backend, scale=scale)
+
     @property
     def reason(self) -> str:
         """The solver, and why it is this one.
@@ -109,7 +125,7 @@ class Fitted:
         >>> fitted.reason.split()[0], fitted.reason.split()[-1]
         ('direct,', 'Direct()')
         """
-        solver, why = get_solver(self.settings.solver, self.graph, self.settings.filter)
+        solver, why = self.solver
         return f"{solver}, {why}" if why in ("as given", "as named") else f"{why}\n         {solver}"
 
     def explain(self) -> str:
@@ -294,7 +310,7 @@ def check_slack(slack: float | None) -> None:
 def _prepared(fitted: Fitted) -> Prepared:
     """Do what needs no seeds, a linear pooling taken in where the solver works offline."""
     s, graph, backend, pooling = fitted.settings, fitted.graph, fitted.backend, fitted.pooling
-    solver, _ = get_solver(s.solver, graph, s.filter)
+    solver, _ = fitted.solver
     if pooling is None:
         return solver.prepare(graph, s.filter, backend)
     folded = pooling.scaled(graph.scale(s.degree_exponent))
