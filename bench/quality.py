@@ -108,7 +108,7 @@ def _reranked(rerank: Callable[..., tuple[Lists, object]]) -> Callable[[Collecti
         _, similarities = nearest(data)
         listed = near[:, :_LISTED], similarities[:, :_LISTED]
         neighbors = find_neighbors(data.X, min(_LISTED, near.shape[1] - 1))
-        return _completed(rerank(neighbors, *listed, k=near.shape[1])[0], near)
+        return completed(rerank(neighbors, *listed, k=near.shape[1])[0], near)
 
     return rank
 
@@ -117,10 +117,10 @@ def _fused(data: Collection, near: Lists) -> Lists:
     lists = [ids[:, :_FUSED] for ids in (near, METHODS["default"](data, near))]
     falling = [np.broadcast_to(-np.arange(ids.shape[1], dtype=float), ids.shape) for ids in lists]
     ids, _ = fuse_rankings(list(zip(lists, falling, strict=True)), rule="reciprocal_rank", k=2 * _FUSED)
-    return _completed(ids, near)
+    return completed(ids, near)
 
 
-def _completed(ids: Lists, near: Lists) -> Lists:
+def completed(ids: Lists, near: Lists) -> Lists:
     """Let the baseline follow what a method lists."""
     rows = []
     for listed, baseline in zip(ids, near, strict=True):
