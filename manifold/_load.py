@@ -14,6 +14,7 @@ KINDS = {
     "graph": ("manifold.graph", "Graph"),
     "spectrum": ("manifold.solvers.spectrum", "Spectrum"),
     "index": ("manifold.index", "StoredColumns"),
+    "lazy_index": ("manifold.index", "LazyColumns"),
     "pooled_index": ("manifold.index", "PooledColumns"),
     "regional_search": ("manifold.ranking", "RegionalSearch"),
     "search": ("manifold.ranking", "ManifoldSearch"),

@@ -11,12 +11,14 @@ from manifold.index._intervals import Intervals, Shortlist
 from manifold.index._kinds import of_images, of_nodes
 from manifold.index._refine import refine
 from manifold.index._update import updated_columns
+from manifold.index.lazy import LazyColumns
 from manifold.index.pooled import PooledColumns
 from manifold.index.stored import StoredColumns
 
 __all__ = [
     "DiffusionIndex",
     "Intervals",
+    "LazyColumns",
     "PooledColumns",
     "Shortlist",
     "StoredColumns",

@@ -18,8 +18,9 @@ from manifold._typing import AnyArray, Ints
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.index._column_solver import ColumnSolver
+from manifold.index._column_solver import ColumnSolver, one_resolvent
 from manifold.index._saved import DTYPES
+from manifold.index.lazy import LazyColumns
 from manifold.index.pooled import PooledColumns
 from manifold.index.stored import StoredColumns
 from manifold.solvers import Solver
@@ -53,6 +54,11 @@ class DiffusionIndex(Solver):
     solver : {"cg", "local"}
         By conjugate gradients on the whole graph; or, on the CPU, by relaxation where columns touch the graph, 16 near
         ones together, until the error is 1/4096 of the least entry kept.
+    lazy : bool
+        Solve nothing beforehand, but the columns of seeds, and of candidates that are contested, when they are first
+        asked for (`LazyColumns`); by ``solver="local"``.
+    n_kept : int
+        Columns that a lazy index keeps at most, those that were asked for last.
 
     Examples
     --------
@@ -69,6 +75,8 @@ class DiffusionIndex(Solver):
     dtype: str = "float32"
     rtol: float = 1e-8
     solver: str = "cg"
+    lazy: bool = False
+    n_kept: int = 65_536
 
     def __post_init__(self) -> None:
         check_count(self.n_entries, "n_entries")
@@ -77,6 +85,9 @@ class DiffusionIndex(Solver):
         check_stopping(self.rtol)
         if self.solver not in ("cg", "local"):
             raise ValueError(f"solver must be 'cg' or 'local', got {self.solver!r}")
+        check_count(self.n_kept, "n_kept")
+        if self.lazy and self.solver != "local":
+            raise ValueError(f"lazy columns are solved by solver='local', got {self.solver!r}")
 
     def memory_forecast(self, n_nodes: int) -> int:
         """Return the bytes of an index of n nodes.
@@ -147,6 +158,10 @@ class DiffusionIndex(Solver):
                 raise ValueError("solver='local' builds an index on the CPU, in one go: leave backend and checkpoint")
             from manifold.index._local_columns import LocalColumns  # which loads the compiler
 
+            one_resolvent(filter)
+            if self.lazy:
+                kept = {"n_entries": self.n_entries, "rtol": self.rtol, "n_kept": self.n_kept}
+                return LazyColumns.of(graph, filter, dtype=self.dtype, backend=on, **kept)
             solved = LocalColumns(graph, filter, n_entries=self.n_entries, rtol=self.rtol)
             stored = self._solve_local(solved, n_jobs=n_jobs, progress=progress)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from manifold._typing import AnyArray
 from manifold.filters import Filter
 from manifold.graph import Graph
 
@@ -18,6 +19,9 @@ class Built(Protocol):
     @property
     def filter(self) -> Filter:
         """h, of h(S)."""
+
+    def described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
+        """Return the arrays and parameters of the columns, to be saved."""
 
 
 def check_origin(index: Built, graph: Graph, filter: Filter) -> None:

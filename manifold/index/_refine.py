@@ -26,6 +26,7 @@ from manifold.backends import get_backend, rounding_unit
 from manifold.index._intervals import SUMS, Intervals, Shortlist
 from manifold.index._residual_bound import SLACK, ResidualBound
 from manifold.index._steps import Steps, dot
+from manifold.index.lazy import LazyColumns
 from manifold.index.stored import StoredColumns
 
 _HOST = get_backend("scipy")
@@ -83,6 +84,8 @@ def refine(
     >>> best.rows.tolist(), best.lower > best.outside
     ([0, 1], True)
     """
+    if isinstance(columns, LazyColumns):  # which has no constants of all columns, and a solve of its own
+        return columns.proved(nodes, weights, k=k, slack=slack, scale=scale, left_out=left_out)
     query = _Query(columns, nodes, weights, scale=scale, left_out=left_out)
     steps, goal = query.steps(), query.goal(k)
     for _ in range(_MOST_LOOKS):

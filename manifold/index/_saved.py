@@ -80,18 +80,26 @@ def look_through(index: Mapped, nodes: Ints | None = None) -> None:
     parts = [nodes] if nodes is not None else [slice(start, start + step) for start in range(0, len(ids), step)]
     try:
         for part in parts:
-            _check_columns(ids[part], values[part], below=index.n_targets, signed=index.is_pooled)
-            if not all((np.isfinite(bound[part]) & (bound[part] >= 0)).all() for bound in (tail, error)):
-                raise ValueError("tail and error must be finite and non-negative")
+            some = ids[part], values[part], tail[part], error[part]
+            check_columns(*some, below=index.n_targets, signed=index.is_pooled)
     except ValueError as problem:
         raise CorruptFileError(f"{index._unread} holds no valid index: {problem}") from None
     if nodes is None:  # of some columns nothing is noted: they are few, and looking costs less than merging them
         object.__setattr__(index, "_unread", None)
 
 
-def _check_columns(ids: NDArray[np.uint32], values: AnyArray, *, below: int, signed: bool) -> None:
+def check_columns(
+    ids: NDArray[np.uint32], values: AnyArray, tail: Floats, error: Floats, *, below: int, signed: bool
+) -> None:
+    """Raise ValueError for columns that no build has stored.
+
+    >>> one = np.ones((1, 1))
+    >>> check_columns(one.astype(np.uint32), one, np.zeros(1), np.zeros(1), below=2, signed=False)
+    """
     if not ((ids[:, 1:] > ids[:, :-1]).all() and ids[:, -1:].max(initial=0) < max(below, 1)):
         raise ValueError(f"columns hold ids out of order, or not below {below}")
     # finite first: to compare a NaN is an invalid operation, which some callers trap
     if not (np.isfinite(values).all() and (signed or (values >= 0).all())):
         raise ValueError("columns hold entries that are negative or no numbers")
+    if not all((np.isfinite(bound) & (bound >= 0)).all() for bound in (tail, error)):
+        raise ValueError("tail and error must be finite and non-negative")

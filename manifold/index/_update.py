@@ -29,6 +29,7 @@ from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.graph import Graph
 from manifold.index._build import DiffusionIndex
 from manifold.index._column_solver import ColumnSolver
+from manifold.index.lazy import LazyColumns
 from manifold.index.stored import StoredColumns
 
 _RTOL = 1e-12  # of the columns of touched nodes: what they are not known to, all others widen by
@@ -78,6 +79,8 @@ def updated_columns(
     >>> np.flatnonzero(changed.stale).tolist()
     [1, 2, 3, 4, 5, 6, 33, 34, 35, 36, 37, 38]
     """
+    if isinstance(columns, LazyColumns):
+        return columns.on(graph)
     n, width = graph.n_nodes, columns.ids.shape[1]
     settings = settings or DiffusionIndex(n_entries=max(width, 1), dtype=str(columns.values.dtype))
     change = _Change.between(columns, graph, rows)

@@ -54,8 +54,8 @@ class HeldColumns(Protocol):
     def held(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
         """Return ids, values, tails and errors of some columns, as good as they are known by now."""
 
-    def look_through(self, nodes: Ints) -> None:
-        """Raise CorruptFileError for columns of a mapped index that no build has stored."""
+    def own(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
+        """Return ids, values, tails and errors of some columns, as they were built."""
 
     def rounded(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
         """Widen bounds by the rounding of stored values and of their sums."""
@@ -109,8 +109,7 @@ def entry_bounds(index: HeldColumns, candidates: Ints, seeds: Ints, *, steps: in
 
 def _stored_bounds(index: HeldColumns, candidates: Ints, seeds: Ints) -> tuple[Floats, Floats]:
     """Seek each entry in the seed's column, then in the candidate's own (K is symmetric), then ask their tails."""
-    own, here = _own_entries(index, candidates, seeds)
-    own_tail, own_error = index.tail[candidates], index.error[candidates]
+    own, here, own_tail, own_error = _own_entries(index, candidates, seeds)
     ids, values, tail, error_of = index.held(seeds)
     lower, upper = np.zeros((2, candidates.size, seeds.size))
     for j in range(seeds.size):
@@ -126,15 +125,14 @@ def _stored_bounds(index: HeldColumns, candidates: Ints, seeds: Ints) -> tuple[F
     return lower, upper
 
 
-def _own_entries(index: HeldColumns, candidates: Ints, seeds: Ints) -> tuple[Floats, Mask]:
-    """Return the entries (c, m) of the candidates' columns at the seeds, and whether they are stored."""
+def _own_entries(index: HeldColumns, candidates: Ints, seeds: Ints) -> tuple[Floats, Mask, Floats, Floats]:
+    """Return entries (c, m) of candidates' columns at the seeds, whether they are stored, and tails and errors (c,)."""
     distinct, place = np.unique(seeds, return_inverse=True)
     is_seed = np.zeros(index.graph.n_nodes, dtype=bool)
     is_seed[distinct] = True
-    index.look_through(candidates)
-    ids = index.ids[candidates]
+    ids, entries, tail, error = index.own(candidates)
     rows, at = np.nonzero(is_seed[ids])
     which = np.searchsorted(distinct, ids[rows, at])
     values, here = np.zeros((candidates.size, distinct.size)), np.zeros((candidates.size, distinct.size), dtype=bool)
-    values[rows, which], here[rows, which] = index.values[candidates[rows], at], True
-    return values[:, place], here[:, place]
+    values[rows, which], here[rows, which] = entries[rows, at], True
+    return values[:, place], here[:, place], tail, error

@@ -23,7 +23,7 @@ from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index._intervals import SUMS, Intervals, Shortlist, merge_columns
 from manifold.index._origin import check_origin
-from manifold.index._saved import look_through, restored
+from manifold.index._saved import ARRAYS, look_through, restored
 from manifold.index.stored import described
 from manifold.solvers import Prepared, Solution, Solver, Status
 from manifold.solvers.base import Callback
@@ -112,6 +112,10 @@ class PooledColumns(Prepared, Solver):
     def _described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
         arrays, parameters = described(self)
         return arrays | {f"pooling_{x}": getattr(self.pooling, x) for x in ("data", "indices", "indptr")}, parameters
+
+    def described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
+        """Return the arrays and parameters of the columns, to be saved."""
+        return {name: getattr(self, name) for name in ARRAYS}, {}
 
     @classmethod
     def _from_stored(cls, stored: Stored) -> PooledColumns:

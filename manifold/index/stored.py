@@ -52,6 +52,7 @@ class StoredColumns(Prepared, Solver):
 
     holds_columns: ClassVar[bool] = True
     is_offline: ClassVar[bool] = True
+    kind: ClassVar[str] = "index"  # of its folder
 
     graph: Graph = field(kw_only=False)
     filter: Filter = field(kw_only=False)
@@ -85,7 +86,7 @@ class StoredColumns(Prepared, Solver):
             See `manifold.storage.save_arrays`.
         """
         arrays, parameters = described(self)
-        return save_arrays(path, kind="index", arrays=arrays, parameters=parameters)
+        return save_arrays(path, kind=self.kind, arrays=arrays, parameters=parameters)
 
     @classmethod
     def _from_stored(cls, stored: Stored) -> StoredColumns:
@@ -153,6 +154,17 @@ class StoredColumns(Prepared, Solver):
                     array[place] = renewed
         return found
 
+    def own(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
+        """Return ids, values, tails and errors of some columns as they were built, whatever was renewed since.
+
+        >>> from manifold import Diffusion, DiffusionIndex, graph_from_affinity
+        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+        >>> DiffusionIndex(dtype="float64").build(pair, filter=Diffusion(0.5)).own(np.array([1]))[1].round(6).tolist()
+        [[0.333333, 0.666667]]
+        """
+        self.look_through(nodes)
+        return self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
+
     def is_stale(self, nodes: Ints) -> Mask:
         """Whether columns are stale and have not been renewed."""
         if self.stale is None:
@@ -180,6 +192,11 @@ class StoredColumns(Prepared, Solver):
             with np.errstate(under="ignore"):  # `error` counts what is rounded to 0
                 whole = tuple(parts[name][0].astype(getattr(self, name).dtype) for name in ARRAYS)
             self._renewed[int(node)] = whole  # at once, so that no other thread meets a part of it
+
+    def described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
+        """Return the arrays and parameters of the columns, to be saved."""
+        arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in ARRAYS}
+        return arrays | ({} if self.stale is None else {"stale": self.stale}), {}
 
     @property
     def n_targets(self) -> int:
@@ -257,7 +274,7 @@ class StoredColumns(Prepared, Solver):
         [7.0, 2.8284, 1.0]
         """
         self.look_through()
-        exact = not self.tail.any()
+        exact = self.tail.size == self.graph.n_nodes and not self.tail.any()
         return solve_in_blocks(
             self.system,
             seeds,
@@ -273,11 +290,15 @@ class StoredColumns(Prepared, Solver):
         ((w, a),) = self.filter.resolvents or ()
         Y, S, xp = seeds.block, self.system, self.backend.xp
         # judged as it is returned, in the dtype of the graph
-        x = S.inside(self.backend.spmm(self._matrix, S.outside(Y))).astype(self.graph.dtype).astype(np.float64)
+        x = S.inside(self._times(S.outside(Y))).astype(self.graph.dtype).astype(np.float64)
         norm, bound = error_bound(S, b=w * Y, x=x, residual=S.residual(w * Y, x, a), a=a)
         length = w * xp.sqrt(self.backend.column_dots(Y, Y))
         none = xp.zeros(Y.shape[1], dtype=bool)
         return x, length == 0, none, norm / xp.where(length > 0, length, 1.0), bound, none
+
+    def _times(self, Y: Array) -> Array:
+        """Return the stored columns times rows (n, q)."""
+        return self.backend.spmm(self._matrix, Y)
 
     @np.errstate(under="ignore")  # `TINY` counts it
     def shortlist(
@@ -373,8 +394,5 @@ def described(index: Built) -> tuple[dict[str, AnyArray], dict[str, object]]:
     """Return the arrays and parameters of an index with its graph, to be saved."""
     ((_, alpha),) = index.filter.resolvents or ()
     arrays, parameters = index.graph._described()
-    arrays |= {name: getattr(index, name) for name in ARRAYS}
-    stale = getattr(index, "stale", None)
-    if stale is not None:
-        arrays["stale"] = stale
-    return arrays, {"alpha": alpha, **parameters}
+    own, how = index.described()
+    return {**arrays, **own}, {"alpha": alpha, **how, **parameters}

@@ -19,7 +19,7 @@ from manifold.errors import CorruptFileError
 from manifold.filters import Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion
 from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
-from manifold.index import DiffusionIndex, PooledColumns, StoredColumns, of_images, of_nodes
+from manifold.index import DiffusionIndex, LazyColumns, PooledColumns, StoredColumns, of_images, of_nodes
 from manifold.index.stored import described
 from manifold.neighbors import METHODS, Neighbors, PointSet
 from manifold.ranking._adaptation import Adaptation, NeighborReach
@@ -86,7 +86,8 @@ def restored(stored: Stored) -> Fitted:
     arrays, parameters = stored.arrays, stored.parameters
     columns: StoredColumns | PooledColumns | None = None
     if "tail" in arrays:
-        columns = (PooledColumns if "pooling_data" in arrays else StoredColumns)._from_stored(stored)
+        plain = LazyColumns if "lazy" in parameters else StoredColumns
+        columns = (PooledColumns if "pooling_data" in arrays else plain)._from_stored(stored)
     graph = Graph._from_stored(stored) if columns is None else columns.graph
     settings, given = _settings(parameters)
     if given and columns is not None:

@@ -125,7 +125,9 @@ def score_profiles(scores: ArrayLike | StoredColumns, *, n_entries: int = 200) -
     T = check_count(n_entries, "n_entries")
     values: AnyArray
     if isinstance(scores, StoredColumns):
-        n, ids, values = scores.graph.n_nodes, scores.ids.astype(np.int64), scores.values.astype(np.float32)
+        n = scores.graph.n_nodes
+        ids, values, _, _ = scores.own(np.arange(n))
+        ids, values = ids.astype(np.int64), values.astype(np.float32)
     else:
         given = as_array(scores, "scores")
         values = given.T if given.dtype == np.float32 else as_numbers(given, "scores").T
