@@ -108,3 +108,19 @@ def test_every_fault_that_strangers_met_has_tests():
         assert len(pairs) == named.count(", ") + 1, kind
         for file, prefix in pairs:
             assert re.search(rf"^ *def {prefix}", (folder / file).read_text(), re.MULTILINE), (kind, file, prefix)
+
+
+@pytest.mark.parametrize("name", ["digits", "digits copies", "wine"])
+def test_a_set_of_the_bench_is_the_same_whatever_was_made_before(bench, name):
+    """Its queries are none of its items, each has something to find, and a harness finds what evaluation finds."""
+    sets, grid = (importlib.import_module(f"bench.{part}") for part in ("sets", "grid"))
+    made = [*sets.collections(names=[name]), *sets.collections(names=["tumours", name])]
+    data, again = (one for one in made if one.name == name)
+    for part in ("X", "Q", "relevant"):
+        assert np.array_equal(getattr(data, part), getattr(again, part))
+    assert data.relevant.any(axis=1).all()
+    assert data.purpose == ("item" if data.relevant.sum(axis=1).max() <= 3 else "topic")
+    assert not (data.Q[:, None] == data.X[:200]).all(axis=2).any()
+    near, _ = grid.nearest(data)
+    hits = np.take_along_axis(data.relevant, near, axis=1)
+    assert grid.figure_of(hits, data.figure) == pytest.approx(data.quality(near), abs=1e-12)
