@@ -11,6 +11,7 @@ from manifold.ranking._adaptation import Adaptation
 from manifold.ranking._base import Ranking
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._settings import PRESETS, SearchSettings, Setting
+from manifold.ranking.examples import by_examples
 from manifold.ranking.explanation import Explanation, Path, explain
 from manifold.ranking.pooling import pooling_weights, region_match
 from manifold.ranking.regional import RegionalSearch
@@ -30,6 +31,7 @@ __all__ = [
     "SearchSettings",
     "Setting",
     "Tuning",
+    "by_examples",
     "explain",
     "pooling_weights",
     "query_seeds",

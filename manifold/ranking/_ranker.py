@@ -40,7 +40,7 @@ Answer = tuple[Rows, Floats, Floats, Solution]
 Seeding = Callable[[int, Rows], sparse.csc_array]  # a query and the nodes of its subgraph, ascending -> Y (m, 1)
 
 _BLOCK = 64
-_REFINEMENTS = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)  # relative residuals, in float64, each from the answer before
+REFINEMENTS = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)  # relative residuals, in float64, each from the answer before
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,7 @@ class Task:
     own: Rows | None = None
     slack: float | None = None
     early: str | Solver | None = None  # solve on the subgraph of each query's candidates, with this solver
+    signed: bool = False  # some seeds are below 0: no stored columns, and no lists of a solver's own
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,7 @@ class Ranker:
         if task.early is not None and task.candidates is not None:
             mine: Seeding = lambda j, nodes: seeds[:, [j]][nodes]  # noqa: E731
             return self.rank_truncated(task.candidates, task.k, seeds=mine, solver=task.early, slack=task.slack)
+        task = replace(task, signed=bool((seeds.data < 0).any()))
         q = seeds.shape[1]
         rows, scores, slack = np.empty((q, task.k), dtype=np.int64), np.empty((q, task.k)), np.empty(q)
         reports = []
@@ -83,7 +85,7 @@ class Ranker:
             block = seeds[:, queries]
             if self._looks_up(task):
                 *answer, solution = self._look_up(block, queries, task)
-            elif self._lists is not None:
+            elif self._lists is not None and not task.signed:
                 *answer, solution = self._list(block, queries, task)
                 rows[queries], scores[queries], slack[queries] = answer
                 reports.append(solution)
@@ -136,7 +138,7 @@ class Ranker:
     def _looks_up(self, task: Task) -> bool:
         """Whether lists come from stored columns of what is ranked."""
         ranked = self.prepared.is_pooled == (self.pooling is not None)
-        return self.prepared.holds_columns and ranked and task.candidates is None
+        return self.prepared.holds_columns and ranked and task.candidates is None and not task.signed
 
     def _bounds(self, solution: Solution, block: sparse.csc_array) -> Bounds | ErrorBounds:
         """Return bounds on the scores of what is ranked, from a solution on the nodes."""
@@ -222,7 +224,7 @@ class Ranker:
                 task=task,
                 todo=local.left,
                 x0=self.backend.asarray(local.start(self.graph.n_nodes)),
-                rtols=(self._lists.rtol, *_REFINEMENTS),
+                rtols=(self._lists.rtol, *REFINEMENTS),
             ),
         )
 
@@ -234,7 +236,7 @@ class Ranker:
         wanted = np.inf if task.slack is None else task.slack
         todo = np.flatnonzero((slack > wanted) | (self._looks_up(task) & (rows < 0).any(axis=1)))
         x0 = self._start(solution, block, todo) if todo.size else None
-        return self._go_on(solution, answer, block, queries=queries, task=task, todo=todo, x0=x0, rtols=_REFINEMENTS)
+        return self._go_on(solution, answer, block, queries=queries, task=task, todo=todo, x0=x0, rtols=REFINEMENTS)
 
     def _go_on(
         self,

@@ -26,6 +26,7 @@ from manifold.ranking._inputs import good_queries, same_place
 from manifold.ranking._ranker import Task
 from manifold.ranking._settings import SearchSettings, check_choice, search_settings
 from manifold.ranking._shortlists import Shortlists
+from manifold.ranking.examples import led_away
 from manifold.ranking.seeds import unit_seeds
 from manifold.ranking.tuning import Tuning
 from manifold.solvers import Solver
@@ -245,7 +246,9 @@ class ManifoldSearch(Facade):
         fitted = self.fitted_
         return f"seeds    the {fitted.settings.n_seeds} nearest items of a query, {fitted.explain()}"
 
-    def search(self, Q: ArrayLike, k: int = 100, *, slack: float | None = None, on_bad: str = "raise") -> Ranking:
+    def search(
+        self, Q: ArrayLike, k: int = 100, *, avoid: object = None, slack: float | None = None, on_bad: str = "raise"
+    ) -> Ranking:
         """Rank the collection for queries that are not in it.
 
         Parameters
@@ -254,6 +257,8 @@ class ManifoldSearch(Facade):
             Query features, where those of `fit` were: on the host, or on their device.
         k : int
             Items to return; all n where k is larger.
+        avoid : (q, d) or (d,) array-like, optional
+            What each query leads away from, see `manifold.ranking.by_examples`; no adaptation then.
         slack : float, optional
             Solve on, in float64, until each list is proved to this slack: 0 certifies the set, 0.01 is often ten times
             cheaper. What is left at rounding is a tie, see `Ranking.tied`.
@@ -278,10 +283,11 @@ class ManifoldSearch(Facade):
         Q = on_host(same_place(Q, fitted.home), fitted.backend)
         queries, single, bad = good_queries(Q, on_bad, points=points, missing=fitted.ids.missing)
         near, similarities = fitted.nearest(queries, min(max(s.n_seeds, s.lead), n))
-        depth = fitted.depth(k, n)
+        depth = fitted.depth(k, n) if avoid is None else k
+        seeds = led_away(fitted, fitted.seeds(near, similarities), avoid, of_ids=False)
         task = Task(depth, lambda some: fitted.nearest(queries, depth, rows=some)[0], slack=slack)
-        asked = Asked(near, similarities, partial(similarities_to, queries, points))
-        return fitted.ranked(fitted.seeds(near, similarities), task, k=k, asked=asked, single=single, bad=bad)
+        asked = Asked(near, similarities, partial(similarities_to, queries, points)) if avoid is None else None
+        return fitted.ranked(seeds, task, k=k, asked=asked, single=single, bad=bad)
 
     def rerank(
         self,
@@ -344,7 +350,7 @@ class ManifoldSearch(Facade):
         asked = Asked(rows, values, partial(similarities_listed, rows, values))
         return lists.behind(fitted.ranked(fitted.seeds(rows, values), task, k=k, asked=asked, single=lists.single), k)
 
-    def similar(self, ids: object, k: int = 100, *, slack: float | None = None) -> Ranking:
+    def similar(self, ids: object, k: int = 100, *, avoid: object = None, slack: float | None = None) -> Ranking:
         """Rank the collection for items that are in it, themselves left out: "more like this".
 
         Parameters
@@ -353,8 +359,8 @@ class ManifoldSearch(Facade):
             Items; each is the seed of its own query.
         k : int
             Items to return; all n - 1 others where k is larger.
-        slack : float, optional
-            As for `search`.
+        avoid, slack
+            As for `search`; what to avoid by its ids.
 
         Examples
         --------
@@ -367,7 +373,7 @@ class ManifoldSearch(Facade):
         k = min(check_count(k, "k"), others)
         own = fitted.ids.present(ids)
         single, own = own.ndim == 0, np.atleast_1d(own)
-        depth = fitted.depth(k, others)
+        depth = fitted.depth(k, others) if avoid is None else k
 
         def baseline(some: Ints) -> Ints:
             if points is None or not k:
@@ -375,8 +381,9 @@ class ManifoldSearch(Facade):
             return fitted.nearest(points, depth, rows=own[some])[0]
 
         asked = None
-        if points is not None and fitted.settings.adaptation is not None:
+        if points is not None and fitted.settings.adaptation is not None and avoid is None:
             near, similarities = fitted.nearest(points, min(fitted.settings.lead, others), rows=own)
             asked = Asked(near, similarities, partial(similarities_to, points, points, own=own))
         task = Task(depth, baseline, own=own, slack=slack)
-        return fitted.ranked(unit_seeds(own, fitted.graph.n_nodes), task, k=k, asked=asked, single=single)
+        seeds = led_away(fitted, unit_seeds(own, fitted.graph.n_nodes), avoid, of_ids=True)
+        return fitted.ranked(seeds, task, k=k, asked=asked, single=single)
