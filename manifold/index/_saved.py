@@ -80,8 +80,8 @@ def look_through(index: Mapped, nodes: Ints | None = None) -> None:
     parts = [nodes] if nodes is not None else [slice(start, start + step) for start in range(0, len(ids), step)]
     try:
         for part in parts:
-            some = ids[part], values[part], tail[part], error[part]
-            check_columns(*some, below=index.n_targets, signed=index.is_pooled)
+            bounds = {"tail": tail[part], "error": error[part]}
+            check_columns(ids[part], values[part], **bounds, below=index.n_targets, signed=index.is_pooled)
     except ValueError as problem:
         raise CorruptFileError(f"{index._unread} holds no valid index: {problem}") from None
     if nodes is None:  # of some columns nothing is noted: they are few, and looking costs less than merging them
@@ -89,12 +89,12 @@ def look_through(index: Mapped, nodes: Ints | None = None) -> None:
 
 
 def check_columns(
-    ids: NDArray[np.uint32], values: AnyArray, tail: Floats, error: Floats, *, below: int, signed: bool
+    ids: NDArray[np.uint32], values: AnyArray, *, tail: Floats, error: Floats, below: int, signed: bool
 ) -> None:
     """Raise ValueError for columns that no build has stored.
 
     >>> one = np.ones((1, 1))
-    >>> check_columns(one.astype(np.uint32), one, np.zeros(1), np.zeros(1), below=2, signed=False)
+    >>> check_columns(one.astype(np.uint32), one, tail=one[0], error=one[0], below=2, signed=False)
     """
     if not ((ids[:, 1:] > ids[:, :-1]).all() and ids[:, -1:].max(initial=0) < max(below, 1)):
         raise ValueError(f"columns hold ids out of order, or not below {below}")

@@ -300,7 +300,7 @@ class LazyColumns(StoredColumns):
         m, k = int(sizes.sum()), index.ids.shape[1]
         if ids.shape != (m, k) or values.shape != (m, k) or tail.shape != (m,) or error.shape != (m,):
             raise ValueError(f"arrays of {m} columns have the shapes {ids.shape}, {values.shape}, {tail.shape}")
-        check_columns(ids, values, tail, error, below=n, signed=False)
+        check_columns(ids, values, tail=tail, error=error, below=n, signed=False)
         for group, stop in zip(groups.tolist(), np.cumsum(sizes).tolist(), strict=True):
             part = slice(stop - int(sizes[groups == group][0]), stop)
             columns = {"ids": ids[part], "values": values[part], "tail": tail[part], "error": error[part]}

@@ -149,6 +149,10 @@ CASES: dict[str, Case] = {
     "spectrum": Case(MADE["spectrum"], USES["spectrum"]),
     "stored columns": Case(MADE["index"], USES["index"]),
     "pooled columns": Case(MADE["pooled_index"], USES["pooled_index"]),
+    "lazy columns": Case(
+        lambda: mf.DiffusionIndex(9, solver="local", lazy=True).build(graph(), filter=mf.Diffusion(0.9)),
+        lambda made: made.held(np.arange(20)),
+    ),
     "intervals": Case(lambda: MADE["index"]()._merged(np.array([3, 17]), np.array([1.0, 0.5])), told),
     "shortlist": Case(lambda: MADE["index"]().shortlist(np.array([3]), np.ones(1), 5), told),
     "adaptive search on stored columns": Case(MADE["search"], USES["search"]),
