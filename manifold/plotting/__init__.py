@@ -20,6 +20,7 @@ from manifold.plotting._intervals import certified_intervals, score_intervals, s
 from manifold.plotting._labels import confusion, confusion_counts, label_certainty, reliability
 from manifold.plotting._neighborhood import neighborhood
 from manifold.plotting._regions import regional_matches
+from manifold.plotting._saliency import saliency
 from manifold.plotting._spectrum import spectrum
 from manifold.plotting._structure import components, degrees, hubness
 
@@ -43,6 +44,7 @@ __all__ = [
     "ranking_comparison",
     "regional_matches",
     "reliability",
+    "saliency",
     "score_decay",
     "score_intervals",
     "spectral_coordinates",

@@ -444,3 +444,23 @@ class TestStructure:
     def test_a_node_without_neighbours_stands_alone(self):
         ax = plotting.neighborhood(PATH, 3)
         assert [text.get_text() for text in ax.texts] == ["3"]
+
+
+def test_saliency_shows_the_map_over_its_image():
+    values = np.linspace(0, 1, 12).reshape(3, 4)
+    image = np.full((30, 40, 3), 200, dtype=np.uint8)
+    ax = plotting.saliency(values, image, boxes=[[0, 1, 2, 3], [1, 0, 2, 1]], title="OS_1 x FS")
+    picture, shown = ax.images
+    np.testing.assert_array_equal(shown.get_array(), values)
+    assert list(picture.get_extent()) == list(shown.get_extent())
+    boxes = sorted(ax.patches, key=lambda box: -box.get_linewidth())
+    left, right, low, high = shown.get_extent()
+    x, y = boxes[0].get_xy()
+    np.testing.assert_allclose([x, boxes[0].get_width()], [left + (right - left) / 4, (right - left) / 2])
+    np.testing.assert_allclose([y, boxes[0].get_height()], [high - 2 * (high - low) / 3, 2 * (high - low) / 3])
+    assert ax.get_title(loc="left") == "OS_1 x FS"
+    assert len(plotting.saliency(values).images) == 1
+    with pytest.raises(ValueError, match=r"finite numbers \(H, W\)"):
+        plotting.saliency([[np.nan]])
+    with pytest.raises(ValueError, match=r"boxes must be integers \(r, 4\)"):
+        plotting.saliency(values, boxes=[1, 2, 3, 4])
