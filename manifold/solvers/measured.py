@@ -16,23 +16,25 @@ from manifold.solvers.base import Solver
 from manifold.solvers.local import Local, serves
 
 _MEASURED_FROM = 20_000  # nodes below which a solve of the whole graph costs about as little
-_NODES, _LISTED, _SEEDS = 16, 10, 5  # of the sample; places of a list; seeds of a query, the node and neighbours
+_NODES, _SEEDS = 16, 5  # of the sample; seeds of a query, the node and neighbours
 _GOLDEN = (5**0.5 - 1) / 2  # multiples of it lie evenly in [0, 1), however many they are
 _MOST_PASSES = 1.0  # over the entries of S that a list may cost: what it takes a solve of the whole graph to begin
 _SHARE = 0.75  # of the sample that has to be proved within them
 
 
 def solver_of_lists(
-    graph: Graph, filter: Filter, backend: Backend, *, scale: Floats | None = None
+    graph: Graph, filter: Filter, backend: Backend, *, k: int = 10, scale: Floats | None = None
 ) -> tuple[Solver, str]:
     """Return the solver that "auto" means where lists of the best are asked for, and why.
 
     On 20,000 nodes and more, 16 queries are asked at nodes spread over the graph: local solves are chosen where three
-    in four prove a list of ten within one pass over the edges, and what `get_solver` chooses otherwise.
+    in four prove a list of k within one pass over the edges, and what `get_solver` chooses otherwise.
 
     Parameters
     ----------
     graph, filter, backend
+    k : int
+        Places of a list.
     scale : (n,) float64, optional
         Lists are by ``scale F``.
 
@@ -50,15 +52,17 @@ def solver_of_lists(
     otherwise, reason = get_solver("auto", graph, filter)
     if graph.n_nodes < _MEASURED_FROM or backend.name != "scipy" or not serves(filter):
         return otherwise, reason
-    passes = measured_passes(graph, filter, backend, scale=scale)
+    passes = measured_passes(graph, filter, backend, k=k, scale=scale)
     few = np.flatnonzero(passes <= _MOST_PASSES).size
-    seen = f"lists of {_LISTED} at {few} of {_NODES} sampled nodes are proved within one pass over the edges"
+    seen = f"lists of {k} at {few} of {_NODES} sampled nodes are proved within one pass over the edges"
     if few < _SHARE * _NODES:
         return otherwise, f"{reason}; not local, because {seen}"
     return Local(), f"local, because {seen}, {np.median(passes):.2g} at the median"
 
 
-def measured_passes(graph: Graph, filter: Filter, backend: Backend, *, scale: Floats | None = None) -> Floats:
+def measured_passes(
+    graph: Graph, filter: Filter, backend: Backend, *, k: int = 10, scale: Floats | None = None
+) -> Floats:
     """Return what lists at some nodes cost (16,): edges over entries of S; `inf` where more than one did not do.
 
     >>> from manifold import Diffusion, graph_from_affinity
@@ -72,7 +76,7 @@ def measured_passes(graph: Graph, filter: Filter, backend: Backend, *, scale: Fl
     lists = Local(max_passes=_MOST_PASSES).prepare(graph, filter, backend).lists(scale)
     passes, entries = np.full(_NODES, np.inf), max(graph.affinity.nnz, 1)
     for j, node in enumerate((np.arange(_NODES) * _GOLDEN % 1 * graph.n_nodes).astype(np.int64)):
-        found = lists.best(*_query(graph, node), _LISTED)
+        found = lists.best(*_query(graph, node), k)
         if found.decided:
             passes[j] = found.n_edges / entries
     return passes
