@@ -114,7 +114,7 @@ class Fitted:
         if s.solver != "auto" or self.pooling is not None:
             return get_solver(s.solver, graph, s.filter)
         scale = graph.scale(s.degree_exponent) if s.degree_exponent else None
-        return solver_of_lists(graph, s.filter, self.backend, scale=scale)
+        return solver_of_lists(graph, s.filter, self.backend, k=self.depth(10, graph.n_nodes), scale=scale)
 
     @property
     def reason(self) -> str:
