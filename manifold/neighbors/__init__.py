@@ -13,11 +13,15 @@ from manifold.neighbors._inverted_file import InvertedFile
 from manifold.neighbors._methods import METHODS, Method, choose_method, memory_forecast
 from manifold.neighbors._nn_descent import NNDescent
 from manifold.neighbors._update import with_points, without_points
+from manifold.neighbors.cells import Cells, Entrance
 from manifold.neighbors.points import PointSet, point_set
+from manifold.neighbors.seed_search import SeedSearch, choose_seed_search
 
 __all__ = [
     "METHODS",
     "METRICS",
+    "Cells",
+    "Entrance",
     "Exact",
     "Faiss",
     "InvertedFile",
@@ -26,7 +30,9 @@ __all__ = [
     "Neighbors",
     "PointSet",
     "Progress",
+    "SeedSearch",
     "choose_method",
+    "choose_seed_search",
     "exact_search",
     "find_neighbors",
     "from_distances",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,13 @@ METRICS = ("cosine", "inner_product", "euclidean")
 _SHOWN = 8  # rows and neighbours that a notebook shows
 
 Number = TypeVar("Number", np.int32, np.float32)
+
+
+class Partition(NamedTuple):
+    """Cells that a search put its points into: centres (c, d) as `PointSet.centred`, and the nearest of each point."""
+
+    centres: NDArray[np.float32]
+    cell: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +58,8 @@ class Neighbors:
         Rows an approximate method left incomplete, searched again exactly.
     facts : mapping
         What else is known of the search, texts and numbers: the recall of an approximate one, why it was chosen.
+    partition : Partition, optional
+        Cells that the search put the points into, where it did.
 
     Raises
     ------
@@ -72,6 +81,7 @@ class Neighbors:
     method: str
     n_repaired: int = 0
     facts: Facts = field(default_factory=dict)
+    partition: Partition | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         given = as_integers(self.indices, "indices")
@@ -112,20 +122,28 @@ class Neighbors:
         method: str,
         n_repaired: int = 0,
         facts: Facts | None = None,
+        partition: Partition | None = None,
     ) -> Neighbors:
         """Take lists that the house made, and that keep the promises: no look, no copy, read-only from here on."""
         made = object.__new__(cls)
         vars(made).update(indices=_read_only(indices), similarities=_read_only(similarities), metric=metric)
         vars(made).update(method=method, n_repaired=n_repaired, facts={} if facts is None else facts)
+        vars(made).update(partition=partition)
         return made
 
     def __reduce__(self) -> tuple[object, ...]:  # a pickle forgets that arrays are read-only
         known = {"metric": self.metric, "method": self.method, "n_repaired": self.n_repaired, "facts": self.facts}
+        known |= {"partition": self.partition}
         remade: Callable[..., Neighbors] = Neighbors._trusted
         return partial(remade, **known), (self.indices, self.similarities)
 
     def _with_lists(
-        self, indices: NDArray[np.int32], similarities: NDArray[np.float32], *, facts: Facts | None = None
+        self,
+        indices: NDArray[np.int32],
+        similarities: NDArray[np.float32],
+        *,
+        facts: Facts | None = None,
+        partition: Partition | None = None,
     ) -> Neighbors:
         """Return other lists that the house made of these, with what is known of the search, or more."""
         return Neighbors._trusted(
@@ -135,6 +153,7 @@ class Neighbors:
             method=self.method,
             n_repaired=self.n_repaired,
             facts=self.facts if facts is None else facts,
+            partition=partition,
         )
 
     def __len__(self) -> int:
@@ -185,7 +204,7 @@ class Neighbors:
         [[1], [0], [1]]
         """
         k = check_count(k, "k", minimum=0)
-        return self._with_lists(self.indices[:, :k], self.similarities[:, :k])
+        return self._with_lists(self.indices[:, :k], self.similarities[:, :k], partition=self.partition)
 
     def with_similarities(self, similarities: ArrayLike, *, metric: str = "precomputed") -> Neighbors:
         """Return the same lists with similarities from elsewhere, sorted anew: verified edges, or a mask of edges.

@@ -88,7 +88,8 @@ def find_neighbors(
     with shown(progress, "neighbours") as report:
         found = settings.search(points, k, backend=arrays, random_state=random_state, progress=report)
     if method == "auto" and found.method != "exact":
-        found = found._with_lists(found.indices, found.similarities, facts={**found.facts, "chosen": why})
+        facts = {**found.facts, "chosen": why}
+        found = found._with_lists(found.indices, found.similarities, facts=facts, partition=found.partition)
     warn_of_awkward_points(points, found)
     return found
 

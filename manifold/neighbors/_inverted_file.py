@@ -20,7 +20,7 @@ from manifold._progress import Progress
 from manifold._typing import Ints, RandomState
 from manifold.backends import Array, Backend
 from manifold.backends.threads import in_threads
-from manifold.neighbors._base import Neighbors
+from manifold.neighbors._base import Neighbors, Partition
 from manifold.neighbors._exact import SPARE, exact_search, tiles_forecast
 from manifold.neighbors._recall import Sample
 from manifold.neighbors._shortlists import NOBODY, Shortlists, compiled_kernels, lists_forecast
@@ -119,7 +119,7 @@ class InvertedFile:
         n, rng = points.X.shape[0], np.random.default_rng(0 if random_state is None else random_state)
         compiled_kernels(points)  # loaded now, they serve all selections
         sample = Sample.draw(points, k, rng=rng, backend=backend)
-        cells = _Cells(points, self.n_cells or max(1, min(round(n**0.5), n // (4 * k))), backend=backend, rng=rng)
+        cells = KMeans(points, self.n_cells or max(1, min(round(n**0.5), n // (4 * k))), backend=backend, rng=rng)
         n_probes = min(self.n_probes or _enough_probes(cells, sample, self.recall), cells.n_cells)
         probes = cells.nearest(None, n_probes)
         order = np.argsort(probes[:, 0], kind="stable").astype(np.int32)
@@ -135,7 +135,13 @@ class InvertedFile:
         recall = sample.recall(found, cure=f"raise n_probes={n_probes} or use 'exact'")
         facts = {"n_cells": cells.n_cells, "n_probes": n_probes, "recall": recall}
         return Neighbors._trusted(
-            ids, found, metric=points.metric, method="inverted_file", n_repaired=int(short.size), facts=facts
+            ids,
+            found,
+            metric=points.metric,
+            method="inverted_file",
+            n_repaired=int(short.size),
+            facts=facts,
+            partition=Partition(backend.to_host(cells.centres), lists.cell),
         )
 
     def memory_forecast(self, n: int, d: int, k: int) -> int:
@@ -152,7 +158,7 @@ class InvertedFile:
         return max(lists_forecast(n, d, k + SPARE), 8 * _TRAINED) + 16 * _MOST_PROBES * n
 
 
-def _enough_probes(cells: _Cells, sample: Sample, recall: float) -> int:
+def _enough_probes(cells: KMeans, sample: Sample, recall: float) -> int:
     """Return the fewest probes with which that share of true neighbours meets, in a cell of one or the other."""
     there, back = np.unique(np.concatenate([sample.rows[:, None], sample.ids], axis=1), return_inverse=True)
     probes = cells.nearest(there, min(_MOST_PROBES, cells.n_cells))
@@ -177,7 +183,7 @@ def _compare_cells(lists: Shortlists, order: Cells, n_cells: int, progress: Prog
         start, first = stop, last
 
 
-class _Cells:
+class KMeans:
     """The cells of a k-means on a sample of the points: of Lloyd's iterations a few, each two matrix products."""
 
     def __init__(self, points: PointSet, n_cells: int, *, backend: Backend, rng: np.random.Generator) -> None:

@@ -17,7 +17,7 @@ from manifold.neighbors._exact import exact_search
 from manifold.neighbors.points import Floats, PointSet
 
 _SIZE = 256  # points searched exactly: their recall has a standard error below 0.5 %
-_LOW = 0.9  # a recall below this is worth a warning
+LOW = 0.9  # a recall below this is worth a warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,6 @@ class Sample:
         1.0
         """
         recall = float((found[self.rows] >= self.similarities[:, -1:]).mean())
-        if recall < _LOW:
+        if recall < LOW:
             warn(f"about {recall:.0%} of the {found.shape[1]} nearest neighbours were found: {cure}")
         return round(recall, 4)

@@ -18,7 +18,7 @@ from manifold._typing import Mask
 from manifold.backends import Array, Backend
 from manifold.backends.threads import in_threads, thread_count
 from manifold.neighbors._exact import Placed, rank_candidates
-from manifold.neighbors.points import GATHER, Floats, PointSet, slices
+from manifold.neighbors.points import GATHER, PointSet, slices
 
 NOBODY = 2**31 - 1  # the id of an empty place: after all others
 _BLOCK = 1 << 23  # scores held at a time: 32 MiB
@@ -71,7 +71,7 @@ class Shortlists:
         # what is taken from a product with a point, for products to order points as the metric does
         halves = points.norms**2 / 2 if points.metric == "euclidean" else np.zeros(n)
         self._offsets = halves.astype(np.float32)
-        self._plain = _plain(points)
+        self._plain = points.plain
 
     def compare(self, members: NDArray[np.int32], visitors: NDArray[np.int32]) -> None:
         """Compare members with one another and with visitors, who are others; both ascend.
@@ -229,11 +229,3 @@ def compiled_kernels(points: PointSet) -> ModuleType | None:
     from manifold.backends import compiled_lists
 
     return compiled_lists
-
-
-def _plain(points: PointSet) -> tuple[Floats, Floats, np.float32]:
-    """Return rows, divisors and the largest similarity, of one type for every array, so as to be compiled once."""
-    X = np.asarray(points.X).view()
-    X.flags.writeable = False
-    ordinary = (points.norms > 0) & (points.metric == "cosine")
-    return X, np.where(ordinary, points.norms, 1).astype(np.float32), points.largest

@@ -161,6 +161,22 @@ class PointSet:
         return norms
 
     @cached_property
+    def longest(self) -> float:
+        """The largest of the norms, 0 of no points."""
+        return float(self.norms.max(initial=0))
+
+    @property
+    def plain(self) -> tuple[Floats, Floats, np.float32]:
+        """Rows, divisors and `largest` for compiled code: of one type whatever holds them, so that it is made once."""
+        X = np.asarray(self.X).view()
+        X.flags.writeable = False
+        return X, self._divisors, self.largest
+
+    @cached_property
+    def _divisors(self) -> Floats:
+        return np.where((self.norms > 0) & (self.metric == "cosine"), self.norms, 1).astype(np.float32)
+
+    @cached_property
     def _extreme(self) -> Mask:
         return (self.norms > 0) & ((self.norms < _TINY) | (self.norms > 1 / _TINY))
 
@@ -362,18 +378,14 @@ class PointSet:
         """
         if self.metric == "cosine" or not (self.X.shape[0] and queries.X.shape[0]):
             return
-        here = there = float(self.norms.max())
+        here = there = self.longest
         if queries is not self:
             there = max(float(np.sqrt(self.squares(queries.X[rows])).max()) for rows in self.parts(len(queries.X)))
         largest = here * there if self.metric == "inner_product" else (here + there) ** 2
-        if 0 < largest < _LEAST:
-            raise ValueError(
-                f"features of norm {max(here, there):.1e} underflow float32 under metric={self.metric!r}: rescale them"
-            )
-        if largest > float(np.finfo(np.float32).max) / 2:
-            raise ValueError(
-                f"features of norm {max(here, there):.1e} overflow float32 under metric={self.metric!r}: rescale them"
-            )
+        too_large = largest > float(np.finfo(np.float32).max) / 2
+        if too_large or 0 < largest < _LEAST:
+            how = f"{'over' if too_large else 'under'}flow float32 under metric={self.metric!r}"
+            raise ValueError(f"features of norm {max(here, there):.1e} {how}: rescale them")
 
 
 def slices(n: int, step: int) -> Iterator[slice]:

@@ -19,6 +19,7 @@ from manifold.backends import on_host
 from manifold.index import DiffusionIndex, StoredColumns, of_images, of_nodes, updated_columns
 from manifold.neighbors import Neighbors, PointSet, warn_of_awkward_points, with_points, without_points
 from manifold.ranking._collection import Ids
+from manifold.ranking._entrance import seed_cells
 from manifold.ranking._fit import Collection, of_lists, without_reserve
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import same_place
@@ -92,7 +93,9 @@ def _of_collection(
 ) -> Fitted:
     """Make all of the lists that `fit` makes of them; `rows` says which row of before each point had, or -1."""
     given = Collection(backend=fitted.backend, home=fitted.home, points=points, images=images)
-    changed = of_lists(fitted.settings, neighbors, names, given=given, tuning=fitted.tuning)
+    s = fitted.settings
+    cells = seed_cells(s, points, neighbors, before=fitted.cells, rows=rows)
+    changed = of_lists(s, neighbors, names, given=given, tuning=fitted.tuning, cells=cells)
     changed = _with_columns(changed, fitted, rows)
     _ = changed.ranker
     return changed

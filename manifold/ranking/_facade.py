@@ -20,6 +20,7 @@ from manifold.errors import NotFittedError
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
+from manifold.neighbors import SeedSearch
 from manifold.ranking._change import left
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._saved import restored, save_fitted
@@ -70,6 +71,7 @@ class Facade:
     edges = InForce[str]()
     solver = InForce["str | Solver"]()
     on_failure = InForce[str]()
+    seed_search = InForce["str | SeedSearch"]()
     _pools: ClassVar[bool] = False  # nodes are regions, and their images are ranked
 
     def __init__(self, given: Facts) -> None:
@@ -174,6 +176,7 @@ class Facade:
         degree_exponent: float | None = None,
         solver: str | Solver | None = None,
         on_failure: str | None = None,
+        seed_search: str | SeedSearch | None = None,
     ) -> Self:
         """Return this fitted search with other settings, on the same graph: what is left out stays as it is.
 
@@ -190,6 +193,8 @@ class Facade:
         solver : str or Solver
             As for `ManifoldSearch`; "index" builds one.
         on_failure : {"warn", "raise", "ignore"}
+        seed_search : {"auto", "exact", "cells", "walk"} or SeedSearch
+            How the nearest items of a query are found.
 
         Raises
         ------
@@ -210,6 +215,7 @@ class Facade:
         [0.94, 0.95]
         """
         given = {"n_seeds": n_seeds, "degree_exponent": degree_exponent, "solver": solver, "on_failure": on_failure}
+        given |= {"seed_search": seed_search}
         asked: Facts = {name: value for name, value in given.items() if value is not None}
         settings = replace(self.fitted_.settings, **asked)
         if filter is not None:

@@ -13,9 +13,10 @@ from manifold._progress import Progress
 from manifold._typing import Ints
 from manifold.backends import Backend
 from manifold.graph import Graph, one_sided_weight, soft_mutual_graph
-from manifold.neighbors import Neighbors, PointSet, find_neighbors
+from manifold.neighbors import Cells, Neighbors, PointSet, find_neighbors
 from manifold.ranking._adaptation import NeighborReach
 from manifold.ranking._collection import Ids
+from manifold.ranking._entrance import seed_cells
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import check_neighbors
 from manifold.ranking._settings import SearchSettings
@@ -79,6 +80,7 @@ def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: P
             home=given.home,
             points=given.points,
             pooling=pooling,
+            cells=seed_cells(settings, given.points, None),
         )
     else:
         if neighbors is not None:
@@ -120,7 +122,8 @@ def _tuned(
     if settings.tune:
         tuning = tune(neighbors, affinity=settings.affinity.kind, backend=given.backend, progress=progress)
         settings = settings.tuned(tuning.setting)
-    return of_lists(settings, without_reserve(neighbors, settings), ids, given=given, tuning=tuning)
+    cells = seed_cells(settings, given.points, neighbors)
+    return of_lists(settings, without_reserve(neighbors, settings), ids, given=given, tuning=tuning, cells=cells)
 
 
 def of_lists(
@@ -130,6 +133,7 @@ def of_lists(
     *,
     given: Collection,
     tuning: Tuning | None = None,
+    cells: Cells | None = None,
 ) -> Fitted:
     """Return the state that lists of neighbours make; its solver is prepared when it is first asked for."""
     lists = without_reserve(neighbors, settings)
@@ -152,6 +156,7 @@ def of_lists(
         reach=NeighborReach.of(lists, settings.n_neighbors),
         tuning=tuning,
         pooling=region_pooling(settings, given.points, given.images, backend=given.backend),
+        cells=cells,
     )
 
 

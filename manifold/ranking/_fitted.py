@@ -16,10 +16,11 @@ from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import Backend, get_backend
 from manifold.graph import Graph
 from manifold.index import DiffusionIndex, of_images
-from manifold.neighbors import Neighbors, PointSet, exact_search
+from manifold.neighbors import Cells, Entrance, Neighbors, PointSet, exact_search
 from manifold.ranking._adaptation import DEPTH, Asked, NeighborReach, reciprocal_seeds
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
+from manifold.ranking._entrance import explained, seed_cells
 from manifold.ranking._folded import PooledSpectrum
 from manifold.ranking._ranker import Ranker, Task
 from manifold.ranking._settings import SearchSettings
@@ -62,6 +63,8 @@ class Fitted:
     tuning : Tuning or None
     pooling : Pooling or None
         Of a search over regions: their images and weights.
+    cells : Cells or None
+        In which the nearest items of a query are looked for; None where all items are compared.
     prepared : Prepared or None
         A solver prepared elsewhere, such as stored columns; else `ranker` prepares that of the settings.
     """
@@ -78,6 +81,7 @@ class Fitted:
     reach: NeighborReach | None = None
     tuning: Tuning | None = None
     pooling: Pooling | None = None
+    cells: Cells | None = None
     prepared: Prepared | None = None
 
     @cached_property
@@ -133,8 +137,11 @@ class Fitted:
 
         >>> from manifold import ManifoldSearch
         >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
-        >>> fitted.explain().splitlines()[:2]
-        ['weighted by power, gamma=3', 'filter   Diffusion(alpha=0.95)']
+        >>> for line in fitted.explain().splitlines()[:3]:
+        ...     print(line)
+        weighted by power, gamma=3
+                 found exactly, because 3 x 2 numbers are soon compared
+        filter   Diffusion(alpha=0.95)
         """
         s = self.settings
         kernel, p = s.affinity, s.degree_exponent
@@ -142,7 +149,8 @@ class Fitted:
         adapted = "" if s.adaptation is None else s.adaptation.explain(self.one_sided)
         tuned = "" if self.tuning is None else f"\ntuning   {self.tuning.reason}, of {len(self.tuning.table)} settings"
         return (
-            f"weighted by {weighted}\nfilter   {s.filter}\nsolver   {self.reason}\n"
+            f"weighted by {weighted}\n         {explained(s, self.points, self.cells)}\n"
+            f"filter   {s.filter}\nsolver   {self.reason}\n"
             f"scores   F" + (f" / degree^{p:g}" if p else "") + adapted + tuned
         )
 
@@ -155,6 +163,8 @@ class Fitted:
         2
         """
         changed = replace(self, settings=settings, prepared=None)
+        if settings.seed_search != self.settings.seed_search:
+            changed = replace(changed, cells=seed_cells(settings, self.points, self.neighbors))
         _ = changed.ranker  # what the solver refuses is refused here
         return changed
 
@@ -183,6 +193,33 @@ class Fitted:
             q = queries.X.shape[0] if rows is None else rows.size
             return np.empty((q, 0), dtype=np.int64), np.empty((q, 0), dtype=np.float32)
         return exact_search(queries, points, k=k, drop_self=queries is points, rows=rows, backend=get_backend("scipy"))
+
+    @cached_property
+    def entrance(self) -> Entrance | None:
+        """What finds the nearest items of queries in the cells, and says how many are proved; None where exactly.
+
+        >>> from manifold import ManifoldSearch
+        >>> X = np.random.default_rng(1).normal(size=(200, 3))
+        >>> entrance = ManifoldSearch(seed_search="cells").fit(X).fitted_.entrance
+        >>> entrance.nearest(PointSet(X[:1].astype(np.float32), "cosine"), 5).proved.tolist()
+        [5]
+        """
+        if self.cells is None or self.points is None:
+            return None
+        return self.cells.over(self.points, self.neighbors)
+
+    def entering(self, queries: PointSet, k: int, *, rows: Ints | None = None) -> tuple[Ints, Similarities]:
+        """Return the k nearest points of queries as `nearest` does, or what cells and walks find of them.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+        >>> fitted.entering(fitted.points, 1, rows=np.array([2]))[0].tolist()
+        [[1]]
+        """
+        if self.entrance is None or not k:
+            return self.nearest(queries, k, rows=rows)
+        found = self.entrance.nearest(queries, k, rows=rows)
+        return found.ids, found.similarities
 
     def seeds(self, near: Ints, similarities: Similarities) -> sparse.csc_array:
         """Return Y (n, q) of queries with these nearest items, best first.

@@ -64,7 +64,11 @@ class Asking:
         points = points if among is None else points.only(among)
         regions, n = s.regions, points.X.shape[0]
         assert regions is not None
-        near, similarities = exact_search(self.points, points, k=min(s.n_seeds, n), backend=get_backend("scipy"))
+        k = min(s.n_seeds, n)
+        if among is None:
+            near, similarities = self.fitted.entering(self.points, k)
+        else:
+            near, similarities = exact_search(self.points, points, k=k, backend=get_backend("scipy"))
         return regional_seeds(
             near,
             similarities,

@@ -21,7 +21,7 @@ from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.index import DiffusionIndex, LazyColumns, PooledColumns, StoredColumns, of_images, of_nodes
 from manifold.index.stored import described
-from manifold.neighbors import METHODS, Neighbors, PointSet
+from manifold.neighbors import METHODS, Cells, Neighbors, PointSet, SeedSearch
 from manifold.ranking._adaptation import Adaptation, NeighborReach
 from manifold.ranking._collection import INTEGERS, MISSING, TEXTS, Ids
 from manifold.ranking._fit import region_pooling
@@ -34,7 +34,7 @@ from manifold.storage import Stored, decode_names, encode_names, save_arrays
 from manifold.storage.settings import by_name, from_json, to_json
 
 _FILTERS = (Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion)
-_OWN = (Adaptation, Affinity, DiffusionIndex, RegionSettings, SearchSettings, Setting, Tuning)
+_OWN = (Adaptation, Affinity, DiffusionIndex, RegionSettings, SearchSettings, SeedSearch, Setting, Tuning)
 _METHODS = [made for made in METHODS.values() if isinstance(made, type)]
 _KNOWN = by_name(*_OWN, *_FILTERS, *_METHODS, *SOLVERS.values())
 
@@ -54,6 +54,10 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
             lists = fitted.neighbors
             arrays |= {"near_ids": lists.indices, "near_similarities": lists.similarities}
             parameters["neighbors"] = [lists.method, lists.n_repaired]
+        if fitted.cells is not None:
+            held, known = fitted.cells.described()
+            arrays, parameters = {**arrays, **held}, {**parameters, **known}
+            parameters["seed_search"] = to_json(fitted.cells.settings, _KNOWN)
     if fitted.scales is not None:
         arrays["scales"] = fitted.scales
     if fitted.reach is not None:
@@ -110,6 +114,7 @@ def restored(stored: Stored) -> Fitted:
         reach=reach,
         tuning=tuning,
         pooling=pooling,
+        cells=_cells(stored, points),
         prepared=columns,
     )
     if stored.verified:
@@ -212,6 +217,16 @@ def _lists(stored: Stored, metric: str, n: int) -> Neighbors | None:
         raise ValueError(f"near_ids are lists of shape {ids.shape}, and should be of {n} points")
     made = Neighbors if stored.verified else Neighbors._trusted
     return made(ids, similarities, metric=metric, method=str(method), n_repaired=int(n_repaired))
+
+
+def _cells(stored: Stored, points: PointSet | None) -> Cells | None:
+    """Return the cells that seeds are looked for in, where they were saved."""
+    if points is None or "seed_search" not in stored.parameters:
+        return None
+    settings = from_json(stored.parameters["seed_search"], _KNOWN)
+    if not isinstance(settings, SeedSearch):
+        raise ValueError(f"seed_search is {settings!r}, and should be SeedSearch")
+    return Cells.from_stored(stored, settings, points)
 
 
 def _pooling(stored: Stored, settings: SearchSettings, points: PointSet | None) -> Pooling | None:

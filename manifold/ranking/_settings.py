@@ -14,7 +14,7 @@ from manifold.backends import Backend
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
 from manifold.graph.affinity import Affinity, default_gamma
 from manifold.index import DiffusionIndex
-from manifold.neighbors import InvertedFile
+from manifold.neighbors import InvertedFile, SeedSearch, choose_seed_search
 from manifold.ranking._adaptation import Adaptation
 from manifold.ranking.pooling import POOLINGS
 from manifold.ranking.seeds import Y_MODES
@@ -106,8 +106,10 @@ class SearchSettings:
     on_failure: str = "warn"
     random_state: RandomState = None
     regions: RegionSettings | None = None
+    seed_search: str | SeedSearch = "auto"
 
     def __post_init__(self) -> None:
+        choose_seed_search(self.seed_search, None)  # raises for what it does not know
         check_choice(self.on_failure, "on_failure", ON_FAILURE)
         check_count(self.n_neighbors, "n_neighbors")
         check_count(self.n_seeds, "n_seeds")
@@ -185,7 +187,7 @@ def parameters_of(s: SearchSettings) -> dict[str, object]:
         raise ValueError(f"a search over regions has a Diffusion for a filter, not {s.filter}")
     if s.tune:
         chosen = dict.fromkeys(chosen)
-    common = ("edges", "method", "solver", "backend", "on_failure", "random_state")
+    common = ("edges", "method", "solver", "backend", "on_failure", "random_state", "seed_search")
     chosen |= {name: getattr(s, name) for name in common}
     if s.regions is not None:
         return chosen | asdict(s.regions)

@@ -184,7 +184,7 @@ def _seeds_of(fitted: Fitted, query: ArrayLike) -> sparse.csc_array:
     asked, single = points.asked(here, "query")
     if not single:
         raise ValueError(f"query must be one, of shape (d,), got {asked.X.shape}: explain them one by one")
-    return fitted.seeds(*fitted.nearest(asked, min(fitted.settings.n_seeds, n)))
+    return fitted.seeds(*fitted.entering(asked, min(fitted.settings.n_seeds, n)))
 
 
 def _explained(fitted: Fitted, seeds: sparse.csc_array, item: int, n_paths: int) -> Explanation:

@@ -19,7 +19,7 @@ from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion
 from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
-from manifold.neighbors import InvertedFile, Neighbors, PointSet, point_set
+from manifold.neighbors import InvertedFile, Neighbors, PointSet, SeedSearch, point_set
 from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
 from manifold.ranking._facade import Facade, InForce
@@ -55,7 +55,7 @@ class RegionalSearch(Facade):
         How scores of regions become those of images, see `manifold.ranking.pooling`.
     regularization : float
         lambda of generalised max pooling.
-    alpha, gamma, bridge, degree_exponent, edges, method, solver, backend, on_failure, random_state
+    alpha, gamma, bridge, degree_exponent, edges, method, solver, backend, on_failure, random_state, seed_search
         See `ManifoldSearch`. Linear pooling is folded in offline by ``solver="index"``, which stores columns of images
         (a saved `manifold.index.PooledColumns` serves too), and by ``FastSpectralRanking(certify=False)``.
 
@@ -111,6 +111,7 @@ class RegionalSearch(Facade):
         backend: str | Backend = "auto",
         on_failure: str = "warn",
         random_state: RandomState = None,
+        seed_search: str | SeedSearch = "auto",
     ) -> None:
         super().__init__(locals())
 
@@ -248,6 +249,7 @@ class RegionalSearch(Facade):
         --------
         >>> print(RegionalSearch(n_neighbors=1).fit(np.eye(2)).explain())
         seeds    the 200 nearest regions of each of a query's, the 200 largest sums kept, weighted by power, gamma=3
+                 found exactly, because 2 x 2 numbers are soon compared
         filter   Diffusion(alpha=0.99)
         solver   direct, because a dense factor of 2 nodes costs less than iterating
                  Direct()

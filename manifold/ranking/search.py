@@ -16,7 +16,7 @@ from manifold._progress import Progress
 from manifold._typing import AnyArray, Facts, Ints, RandomState
 from manifold.backends import Backend, backend_for, on_host, place
 from manifold.graph import Graph
-from manifold.neighbors import InvertedFile, Neighbors, PointSet, point_set
+from manifold.neighbors import InvertedFile, Neighbors, PointSet, SeedSearch, point_set
 from manifold.ranking._adaptation import Adaptation, Asked, similarities_listed, similarities_to
 from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
@@ -72,6 +72,11 @@ class ManifoldSearch(Facade):
         of the best 100 (or k) by diffusion, which they are taken from.
     on_failure : {"warn", "raise", "ignore"}
         See `manifold.diffuse`.
+    seed_search : {"auto", "exact", "cells", "walk"} or SeedSearch
+        How the nearest items of a query are found: all are compared; or those of the cells around it, until the nearest
+        are proved or enough cells were scanned; or those that a walk along the lists of neighbours meets. `explain`
+        says what share of them held-out items found, and how many of them are proved. "auto" compares all where that
+        takes a millisecond or two.
 
     Attributes
     ----------
@@ -120,6 +125,7 @@ class ManifoldSearch(Facade):
         adaptation: Adaptation | None = None,
         on_failure: str = "warn",
         random_state: RandomState = None,
+        seed_search: str | SeedSearch = "auto",
     ) -> None:
         super().__init__(locals())
 
@@ -238,6 +244,7 @@ class ManifoldSearch(Facade):
         --------
         >>> print(ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).explain())
         seeds    the 5 nearest items of a query, weighted by power, gamma=3
+                 found exactly, because 3 x 2 numbers are soon compared
         filter   Diffusion(alpha=0.95)
         solver   direct, because a dense factor of 3 nodes costs less than iterating
                  Direct()
@@ -267,8 +274,8 @@ class ManifoldSearch(Facade):
 
         Notes
         -----
-        Cost: one product of Q with X, then as many products with S as the solver takes iterations, 64 queries at
-        a time; memory 64 n scores.
+        Cost: one product of Q with X, or the cells around Q, then as many products with S as the solver takes
+        iterations, 64 queries at a time; memory 64 n scores.
 
         Examples
         --------
@@ -282,7 +289,7 @@ class ManifoldSearch(Facade):
         k = min(check_count(k, "k"), n)
         Q = on_host(same_place(Q, fitted.home), fitted.backend)
         queries, single, bad = good_queries(Q, on_bad, points=points, missing=fitted.ids.missing)
-        near, similarities = fitted.nearest(queries, min(max(s.n_seeds, s.lead), n))
+        near, similarities = fitted.entering(queries, min(max(s.n_seeds, s.lead), n))
         depth = fitted.depth(k, n) if avoid is None else k
         seeds = led_away(fitted, fitted.seeds(near, similarities), avoid, of_ids=False)
         task = Task(depth, lambda some: fitted.nearest(queries, depth, rows=some)[0], slack=slack)
@@ -382,7 +389,7 @@ class ManifoldSearch(Facade):
 
         asked = None
         if points is not None and fitted.settings.adaptation is not None and avoid is None:
-            near, similarities = fitted.nearest(points, min(fitted.settings.lead, others), rows=own)
+            near, similarities = fitted.entering(points, min(fitted.settings.lead, others), rows=own)
             asked = Asked(near, similarities, partial(similarities_to, points, points, own=own))
         task = Task(depth, baseline, own=own, slack=slack)
         seeds = led_away(fitted, unit_seeds(own, fitted.graph.n_nodes), avoid, of_ids=True)

@@ -53,7 +53,7 @@ FRONT = {
 }  # may import façades
 FACADES = {"manifold.ranking.search", "manifold.ranking.regional", "manifold.labels.estimator", "manifold.explorer"}
 # called by machine code, which knows places only
-COMPILED = {"backends/_lanes.py", "backends/compiled_lists.py", "backends/proved_lists.py"}
+COMPILED = {"backends/_lanes.py", "backends/compiled_cells.py", "backends/compiled_lists.py", "backends/proved_lists.py"}
 # an optional or heavy package -> the one file, or room, that imports it
 ONLY = {
     "cupy": ("backends/_cupy.py",),

@@ -1,0 +1,377 @@
+"""The nearest points of single queries without a look at all of them: cells that are scanned, lists that are walked.
+
+In: points in cells, lists of neighbours, queries. Out: ids and similarities, and how many are proved to be the nearest.
+
+Points y and x, x in the cell of centre c with radius r, c' another centre (the plane between two Voronoi cells):
+
+    |y - x|  >=  |y - c| - r        |y - x|  >=  (|y - c|^2 - |y - c'|^2) / (2 |c - c'|)
+
+Cells are scanned in the order of the larger of the two. A point found is proved where no cell that was left out can
+hold one as near; for cosine, distances are those of unit vectors. Walks go best first along the lists (Arya and Mount,
+SODA 1993), from what the nearest cells held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._typing import AnyArray, Facts, Floats, Ints, RandomState
+from manifold.backends import get_backend
+from manifold.backends.threads import in_threads
+from manifold.errors import warn
+from manifold.neighbors._base import Neighbors, Partition
+from manifold.neighbors._inverted_file import KMeans
+from manifold.neighbors._recall import LOW, Sample
+from manifold.neighbors._shortlists import plain_rows
+from manifold.neighbors.points import GATHER, PointSet, slices
+from manifold.neighbors.seed_search import SeedSearch
+from manifold.storage import Stored
+
+_BREADTH = 64  # from here on a walk that finds too little begins in more cells
+_STEP = 16  # queries that a thread takes at a time
+_RANGE = 4096  # points whose distances to centres a thread takes at a time
+_OUTGROWN = 2  # cells are made anew when so many times the points are there, or gone
+_ARRAYS = ("cell_centres", "cell_order", "cell_starts", "cell_away")
+
+
+class Found(NamedTuple):
+    """The nearest points of each query, by (-similarity, id), and how many of the first are proved to be that."""
+
+    ids: Ints
+    similarities: NDArray[np.float32]
+    proved: Ints
+    compared: Ints
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cells:
+    """Points in the cells of a k-means, and how a query goes through them.
+
+    Attributes
+    ----------
+    settings : SeedSearch
+        With the numbers that were chosen.
+    centres : (c, d) float32
+        As `PointSet.centred` has rows.
+    order : (n,) int32
+        Points, cell by cell; those of cell i stand at ``starts[i]`` to ``starts[i + 1]``.
+    starts : (c + 1,) int64
+    away : (n,) float32
+        How far each of them is from its centre.
+    centre : (d,) float32, or of size 0
+        What centred rows are less.
+    margin : float
+        By how much, in squared distances, another centre may be nearer to a point than its own.
+    made_of : int
+        Points there were when the cells were made.
+    facts : mapping
+        ``recall``, and ``proved``, how many of how many nearest, of ``sample`` held-out points when they were made.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(3).normal(size=(400, 4)).astype(np.float32)
+    >>> points = PointSet(X, "euclidean")
+    >>> cells = Cells.made(points, 5, settings=SeedSearch(n_probes=400))
+    >>> found = cells.over(points).nearest(points.asked(X[:3] + 0.01)[0], 5)
+    >>> found.ids[:, 0].tolist(), found.proved.tolist()
+    ([0, 1, 2], [5, 5, 5])
+    """
+
+    settings: SeedSearch
+    centres: NDArray[np.float32]
+    order: NDArray[np.int32]
+    starts: Ints
+    away: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    margin: float
+    made_of: int
+    facts: Facts
+
+    @classmethod
+    def made(
+        cls,
+        points: PointSet,
+        k: int,
+        *,
+        settings: SeedSearch,
+        neighbors: Neighbors | None = None,
+        random_state: RandomState = None,
+    ) -> Cells:
+        """Put points into cells, or take over those of the lists; choose what is to be looked at for k nearest points.
+
+        Raises
+        ------
+        ValueError
+            For the inner product, rows that are not contiguous or of extreme norms, and a walk without lists.
+
+        Notes
+        -----
+        Cost: of k-means and its assignment 2 n c d operations for c cells, none where the lists have theirs; one pass
+        over the rows; an exact search for 256 of them, which are then left out of what is searched. Same input and
+        random_state (None is 0), same bits, for any number of threads.
+        """
+        if points.metric == "inner_product":
+            raise ValueError(
+                f"seed_search={settings.way!r} needs a distance: the largest inner products are with long points, "
+                "wherever they are; use seed_search='exact'"
+            )
+        if not plain_rows(points):
+            raise ValueError(
+                f"seed_search={settings.way!r} reads rows in place: X must be C-contiguous, of norms within 1e±30; "
+                "use np.ascontiguousarray(X), or seed_search='exact'"
+            )
+        if settings.way == "walk" and neighbors is None:
+            raise ValueError("seed_search='walk' follows lists of neighbours: fit without graph=, or use 'cells'")
+        backend, n = get_backend("scipy"), points.X.shape[0]
+        rng = np.random.default_rng(0 if random_state is None else random_state)
+        partition = None if neighbors is None else neighbors.partition
+        if partition is None or settings.n_cells is not None or partition.cell.size != n:
+            means = KMeans(points, settings.n_cells or max(1, round(n**0.5)), backend=backend, rng=rng)
+            partition = Partition(np.asarray(means.centres), means.nearest(None, 1)[:, 0])
+        cells = _placed(points, partition, settings=settings)
+        sample = Sample.draw(points, min(k, n - 1), rng=rng, backend=backend)
+        return cells._measured(sample, cells.over(points, neighbors))
+
+    def _measured(self, sample: Sample, entrance: Entrance) -> Cells:
+        """Choose how many cells are scanned, and how broad the walk is, by what held-out points find."""
+        k, c = sample.ids.shape[1], len(self.centres)
+        if not (sample.ids.size and c):
+            return replace(self, settings=replace(self.settings, n_probes=1), facts={"sample": 0})
+        for n_probes, breadth in self._steps():
+            found = entrance.nearest(entrance.points, k, rows=sample.rows, n_probes=n_probes, breadth=breadth)
+            recall = float((found.similarities >= sample.similarities[:, -1:]).mean())
+            if recall >= self.settings.recall:
+                break
+        if self.settings.way == "cells" and self.settings.n_probes is None:
+            every = entrance.nearest(entrance.points, k, rows=sample.rows, n_probes=c, breadth=0)
+            if every.compared.sum() <= 2 * found.compared.sum():
+                n_probes, found, recall = c, every, 1.0
+        if recall < LOW:
+            warn(f"about {recall:.0%} of the {k} nearest items of a query are found: raise n_probes={n_probes}")
+        facts = {"sample": len(sample.rows), "recall": round(recall, 4), "k": k}
+        facts |= {"proved": round(float(found.proved.mean()), 2), "compared": round(float(found.compared.mean()))}
+        chosen = replace(self.settings, n_probes=n_probes, breadth=breadth or None)
+        return replace(self, settings=chosen, facts=facts)
+
+    def _steps(self) -> Iterator[tuple[int, int]]:
+        """Yield numbers of cells and breadths to try, the cheapest first, those that are given kept."""
+        s, c = self.settings, len(self.centres)
+        n_probes, breadth = s.n_probes or 1, (s.breadth or 8) if s.way == "walk" else 0
+        while True:
+            yield min(n_probes, c), breadth
+            if s.way == "walk" and s.breadth is None and breadth < _BREADTH:
+                breadth *= 2
+            elif s.n_probes is None and n_probes < c:
+                n_probes *= 2
+            else:
+                return
+
+    def over(self, points: PointSet, neighbors: Neighbors | None = None) -> Entrance:
+        """Return what answers queries: these cells, with the points that are in them and the lists between them."""
+        return Entrance(self, points, neighbors)
+
+    def updated(self, points: PointSet, rows: Ints) -> Cells | None:
+        """Return the cells after a change, or None where they are outgrown and should be made anew.
+
+        Parameters
+        ----------
+        points : PointSet
+            As they are now.
+        rows : (m,) int
+            Which row each of them had before; -1: it is new, and joins the cell whose centre is nearest.
+
+        Notes
+        -----
+        Cost: a pass over the order, and 2 m c d operations for m new points.
+        """
+        n, sizes = points.X.shape[0], np.diff(self.starts)
+        if not self.made_of / _OUTGROWN <= n <= self.made_of * _OUTGROWN:
+            return None
+        before = np.empty(self.order.size, np.int32)
+        before[self.order] = np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
+        cell = np.where(rows >= 0, before[np.maximum(rows, 0)] if before.size else 0, 0).astype(np.int32)
+        new = np.flatnonzero(rows < 0)
+        cell[new] = _nearest_centres(points, self.centres, new)
+        now = _placed(points, Partition(self.centres, cell), settings=self.settings)
+        return replace(now, margin=max(now.margin, self.margin), made_of=self.made_of, facts=self.facts)
+
+    def __str__(self) -> str:
+        s, f = self.settings, self.facts
+        walk = f", then lists are walked, {s.breadth} points broad" if s.breadth else ""
+        told = f"at most {s.n_probes:,} of {len(self.centres):,} cells are scanned{walk}"
+        if not f["sample"]:
+            return told
+        return (
+            f"{told}; of the {f['k']} nearest of {f['sample']} held-out items {f['recall']:.2%} were found, "
+            f"{f['proved']:.3g} proved to be the nearest, by {f['compared']:,} comparisons"
+        )
+
+    def described(self) -> tuple[dict[str, AnyArray], Facts]:
+        """Return arrays and parameters, from which `from_stored` makes the same cells for the same points.
+
+        >>> points = PointSet(np.eye(3, dtype=np.float32), "cosine")
+        >>> sorted(Cells.made(points, 1, settings=SeedSearch()).described()[0])
+        ['cell_away', 'cell_centres', 'cell_order', 'cell_starts']
+        """
+        arrays = dict(zip(_ARRAYS, (self.centres, self.order, self.starts, self.away), strict=True))
+        return arrays, {"cells": {"margin": self.margin, "made_of": self.made_of, "facts": dict(self.facts)}}
+
+    @classmethod
+    def from_stored(cls, stored: Stored, settings: SeedSearch, points: PointSet) -> Cells:
+        """Return the cells that `described` took apart; raise ValueError for what it would not have made."""
+        centres, order, starts, away = (np.asarray(stored.arrays[name]) for name in _ARRAYS)
+        n, d = points.X.shape
+        shapes = centres.shape[1:] == (d,) and order.shape == away.shape == (n,) and starts.shape == (len(centres) + 1,)
+        kinds = [part.dtype.str[1:] for part in (centres, order, starts, away)]
+        if not shapes or kinds != ["f4", "i4", "i8", "f4"]:
+            raise ValueError(f"cells are of {order.shape} points and {centres.shape} centres, and should be of {n, d}")
+        if stored.verified:
+            met = np.bincount(order[(order >= 0) & (order < n)], minlength=n)
+            falls = (np.diff(starts) < 0).any() or starts[0] != 0 or starts[-1] != n
+            if falls or not (met == 1).all() or not np.isfinite(centres).all() or not (away >= 0).all():
+                raise ValueError("cells must hold each point once, with finite centres and distances to them")
+        known = stored.parameters["cells"]
+        if not isinstance(known, dict) or not isinstance(known["facts"], dict):
+            raise ValueError(f"what is known of the cells is {known!r}, and should be names and values")
+        return cls(
+            settings=settings,
+            centres=centres,
+            order=order,
+            starts=starts,
+            away=away,
+            centre=_centre(points),
+            margin=float(known["margin"]),
+            made_of=int(known["made_of"]),
+            facts=known["facts"],
+        )
+
+
+class Entrance:
+    """Cells, points and lists as compiled code reads them: made once, asked by any number of threads."""
+
+    def __init__(self, cells: Cells, points: PointSet, neighbors: Neighbors | None) -> None:
+        from manifold.backends import compiled_cells
+
+        self.points, self._settings, self._search = points, cells.settings, compiled_cells.search
+        radii = _radii(cells.away, cells.starts)
+        lists = np.empty((0, 0), np.int32) if neighbors is None else neighbors.indices
+        self._rows = compiled_cells.Points(*points.plain)
+        arrays = (cells.centre, cells.centres, cells.order, cells.away, cells.starts, radii)
+        self._cells = compiled_cells.Cells(*(_plain(part) for part in arrays), float(cells.margin))
+        self._lists = _plain(lists)
+
+    def nearest(
+        self,
+        queries: PointSet,
+        k: int,
+        *,
+        rows: Ints | None = None,
+        n_probes: int | None = None,
+        breadth: int | None = None,
+    ) -> Found:
+        """Return the k nearest points of queries; of points, which are the queries themselves, the k nearest others.
+
+        Parameters
+        ----------
+        queries : PointSet
+        k : int
+            At most n, or n - 1 others.
+        rows : (m,) int, optional
+            Only these queries.
+        n_probes, breadth : int, optional
+            In place of those that were chosen.
+
+        Raises
+        ------
+        ValueError
+            Where a similarity would overflow float32.
+
+        Notes
+        -----
+        Cost: a pass over the c centres, and the points compared; what a thread works in is of the size of c and of a
+        walk, never of n. Each query is answered by itself, whatever its company.
+        """
+        self.points.check_range(queries)
+        asked = _plain(np.ascontiguousarray(queries.rows(slice(None) if rows is None else rows)))
+        m = len(asked)
+        own = np.full(m, -1) if queries is not self.points else np.arange(m) if rows is None else np.asarray(rows)
+        own = _plain(own.astype(np.int64))
+        ids, best = np.empty((m, k), np.int32), np.empty((m, k), np.float32)
+        proved, compared = np.empty(m, np.int64), np.empty(m, np.int64)
+        n_probes = (self._settings.n_probes or 1) if n_probes is None else n_probes
+        breadth = (self._settings.breadth or 0) if breadth is None else breadth
+
+        def work(first: int, last: int) -> None:
+            given = (asked, own, self._rows, self._cells, self._lists, n_probes, breadth, first, last)
+            self._search(*given, best, ids, proved, compared)
+
+        if m <= _STEP:  # to ask for threads costs as much as an answer
+            work(0, m)
+        else:
+            in_threads(work, m, step=_STEP)
+        return Found(ids.astype(np.int64), best, proved, compared)
+
+
+def _placed(points: PointSet, partition: Partition, *, settings: SeedSearch) -> Cells:
+    """Return points in their cells, with their distances to the centres."""
+    from manifold.backends import compiled_cells
+
+    centres, n = np.ascontiguousarray(partition.centres), points.X.shape[0]
+    order = np.argsort(partition.cell, kind="stable").astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(partition.cell, minlength=len(centres)))]).astype(np.int64)
+    away, centre = np.empty(n, np.float32), _centre(points)
+    none = np.empty(0)
+    read = (centre, centres, order, away, starts, none)
+    rows, cells = compiled_cells.Points(*points.plain), compiled_cells.Cells(*(_plain(part) for part in read), 0.0)
+    cell = _plain(partition.cell)
+    in_threads(lambda i, j: compiled_cells.distances(rows, cells, cell, away, i, j), n, step=_RANGE)
+    # an assignment is by sums of d float32 products, each off by d roundings of |x| |c|, and half of |c|^2
+    length = float(np.sqrt((centres.astype(np.float64) ** 2).sum(axis=1).max(initial=0)))
+    reach = points.longest if points.metric == "euclidean" else 1.0
+    margin = 4 * (centres.shape[1] + 16) * 2.0**-24 * length * (reach + length)
+    return Cells(
+        settings=settings,
+        centres=centres,
+        order=order,
+        starts=starts,
+        away=away,
+        centre=centre,
+        margin=margin,
+        made_of=n,
+        facts={"sample": 0},
+    )
+
+
+def _nearest_centres(points: PointSet, centres: NDArray[np.float32], rows: Ints) -> NDArray[np.int32]:
+    """Return the cell whose centre is nearest, for some of the points."""
+    halves = (centres.astype(np.float64) ** 2).sum(axis=1).astype(np.float32) / 2
+    nearest = np.empty(rows.size, np.int32)
+    for part in slices(rows.size, max(1, GATHER // max(centres.shape))):
+        nearest[part] = np.argmax(points.centred(rows[part]) @ centres.T - halves, axis=1)
+    return nearest
+
+
+def _radii(away: NDArray[np.float32], starts: Ints) -> Floats:
+    """Return the largest distance in each cell, 0 of an empty one."""
+    filled = np.flatnonzero(np.diff(starts))
+    radii = np.zeros(starts.size - 1)
+    if filled.size:
+        radii[filled] = np.maximum.reduceat(away, starts[filled])
+    return radii
+
+
+def _centre(points: PointSet) -> NDArray[np.float32]:
+    return np.empty(0, np.float32) if points.centre is None else np.asarray(points.centre)
+
+
+def _plain(array: AnyArray) -> AnyArray:
+    """Return a view of one type for every array, so that kernels are compiled once: plain, contiguous, read-only."""
+    view = np.ascontiguousarray(array).view(np.ndarray)
+    view = view.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,60 @@
+"""How queries enter a collection: the cells that their nearest points are looked for in, made, followed and explained.
+
+In: settings, points, lists of neighbours. Out: `Cells`, or None where all points are compared.
+"""
+
+from __future__ import annotations
+
+from manifold._typing import Ints
+from manifold.neighbors import Cells, Neighbors, PointSet, choose_seed_search
+from manifold.ranking._settings import SearchSettings
+
+
+def seed_cells(
+    settings: SearchSettings,
+    points: PointSet | None,
+    neighbors: Neighbors | None,
+    *,
+    before: Cells | None = None,
+    rows: Ints | None = None,
+) -> Cells | None:
+    """Return the cells that the settings ask for: those of before a change, where they can follow it, else new ones.
+
+    Parameters
+    ----------
+    before : Cells, optional
+        Of a collection whose rows were `rows` (m,), -1 of what is new.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from manifold.neighbors import point_set
+    >>> from manifold.ranking._settings import search_settings
+    >>> seed_cells(search_settings({}), point_set(np.eye(3)), None) is None
+    True
+    """
+    asked, _ = choose_seed_search(settings.seed_search, points)
+    if asked is None or points is None or points.X.shape[0] < 2:
+        return None
+    if before is not None and rows is not None:
+        followed = before.updated(points, rows)
+        if followed is not None:
+            return followed
+    return Cells.made(points, settings.n_seeds, settings=asked, neighbors=neighbors, random_state=settings.random_state)
+
+
+def explained(settings: SearchSettings, points: PointSet | None, cells: Cells | None) -> str:
+    """Return how seeds are found and why so, for people.
+
+    >>> from manifold.ranking._settings import search_settings
+    >>> explained(search_settings({"seed_search": "exact"}), None, None)
+    'found exactly, as named'
+    """
+    asked, why = choose_seed_search(settings.seed_search, points)
+    if cells is not None:
+        return f"found in cells, {_because(why)}: {cells}"
+    return f"found exactly, {_because(why)}" if asked is None else "found exactly: no cells were made"
+
+
+def _because(why: str) -> str:
+    return why if why in ("as given", "as named") else f"because {why}"
