@@ -105,6 +105,22 @@ class ProvedLists:
         self.weights = weights[self.order]
         self.budget = max(max_passes * relaxed.matrix.nnz, LEAST_EDGES)
 
+    def make_ready(self) -> None:
+        """Load, or compile, what a query calls, and make the first workspace: so that no query waits for it.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers import Local
+        >>> Local().prepare(graph_from_affinity([[0, 1], [1, 0]]), Diffusion(), get_backend()).lists().make_ready()
+        """
+        if not self.order.size:
+            return
+        query = _Query(self, np.zeros(1, dtype=np.int64), np.ones(1), among=None, left_out=None)
+        with self.relaxed.workspace() as solve:
+            solve.start(query.seeds, query.b)
+            solve.relax(1e300)  # nothing is above it
+            query.look(solve, 1, *self.relaxed.doubt(solve)[:2])
+
     def best(
         self,
         nodes: Ints,
