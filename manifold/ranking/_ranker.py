@@ -71,6 +71,9 @@ class Ranker:
     degree_exponent: float = 0.0
     pooling: Pooling | None = None
 
+    def __post_init__(self) -> None:
+        _ = self._lists  # compiled, and made ready, when a search is fitted: not with its first query
+
     def rank(self, seeds: sparse.csc_array, task: Task) -> Answer:
         """Rank 64 queries at a time; those whose slack is larger than asked are solved more exactly."""
         if task.early is not None and task.candidates is not None:
@@ -188,7 +191,9 @@ class Ranker:
     def _lists(self) -> ProvedLists | None:
         """What lists the best by itself, where there is such a solver, and nodes are what is ranked."""
         if is_local(self.prepared) and self.pooling is None:
-            return self.prepared.lists(self._scale)
+            lists = self.prepared.lists(self._scale)
+            lists.make_ready()
+            return lists
         return None
 
     def _list(self, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
