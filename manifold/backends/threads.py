@@ -76,14 +76,15 @@ def in_threads(
             vars(_LOCAL).clear()
             vars(_LOCAL).update(before)
 
-    threads = min(thread_count(n_threads), -(-n // step))
+    threads = min(thread_count(n_threads), -(-n // step)) if n > step else 1
     with _blas_on_one_thread() if blas else nullcontext():
         helpers = [_pool().submit(help_out) for _ in range(threads - 1)]
         try:
             help_out()
         finally:
             begun = [helper for helper in helpers if not helper.cancel()]
-            wait(begun)
+            if begun:
+                wait(begun)
         for helper in begun:
             helper.result()
 

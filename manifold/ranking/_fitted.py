@@ -31,6 +31,7 @@ from manifold.solvers import Prepared, Solution, Solver, get_solver, report_fail
 from manifold.solvers.measured import solver_of_lists
 
 _ANSWER, _ADAPTED = 24, 64  # bytes that an answer takes at the peak, beside its name
+_LITTLE = 1 << 16  # bytes that every machine has
 _OCTAVES = 511  # that degree^p may span on either side of 1: half of float64's, the other half is for the scores
 
 Similarities = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -267,7 +268,8 @@ class Fitted:
         q, adapted = seeds.shape[1], self.settings.adaptation is not None
         each = (_ADAPTED if adapted else _ANSWER) + self.ids.values.itemsize
         purpose, cure = f"{task.k} answers to each of {q} queries", "ask for fewer, or for some queries at a time"
-        require_memory(q * task.k * each, purpose=purpose, cure=cure)
+        if q * task.k * each > _LITTLE:  # to ask what is free takes as long as a query
+            require_memory(q * task.k * each, purpose=purpose, cure=cure)
         rows, scores, slack, diagnostics = self.ranker.rank(seeds, task)
         report_failures(diagnostics, self.settings.on_failure)
         kept, adaptation = np.zeros(rows.shape[0], dtype=np.int64), self.settings.adaptation
