@@ -46,7 +46,7 @@ def reached_nearby(
     sizes = np.bincount(graph.components, minlength=graph.n_components)
     for start in range(0, seeds.shape[1], BLOCK):
         columns = np.arange(start, min(start + BLOCK, seeds.shape[1]))
-        found = _found(lists, seeds[:, columns], own[columns], k)
+        found = found_nearby(lists, seeds[:, columns], own[columns], k)
         rows, values = np.full((columns.size, k + 1), -1), np.full((columns.size, k + 1), -np.inf)
         error, n_reached = np.full(columns.size, np.inf), np.zeros(columns.size, dtype=np.int64)
         for j, one in enumerate(found):
@@ -58,10 +58,10 @@ def reached_nearby(
             n_reached[j] = sizes[touched].sum()
             n_reached[j] -= own[columns[j]] >= 0 and graph.components[own[columns[j]]] in touched
         reach = Reach(columns, rows, values, error, n_reached, True, partial(_looked_up, graph, found, seeds, columns))
-        yield reach, _report(found, int(graph.affinity.nnz))
+        yield reach, report_of(found, int(graph.affinity.nnz))
 
 
-def _found(lists: ProvedLists, seeds: sparse.csc_array, own: Ints, k: int) -> list[Found]:
+def found_nearby(lists: ProvedLists, seeds: sparse.csc_array, own: Ints, k: int) -> list[Found]:
     """Ask for the list of each seed, as many at a time as there are threads."""
     answers: dict[int, Found] = {}
 
@@ -92,7 +92,7 @@ def _looked_up(
     return scores
 
 
-def _report(found: list[Found], n_entries: int) -> Solution:
+def report_of(found: list[Found], n_entries: int) -> Solution:
     status = tuple(Status.CONVERGED if one.decided else Status.APPROXIMATE for one in found)
     passes = np.array([-(-one.n_edges // max(n_entries, 1)) for one in found], dtype=np.int64)
     residual, bound = (np.array([getattr(one, name) for one in found]) for name in ("residual", "error_bound"))

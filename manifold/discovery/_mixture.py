@@ -38,10 +38,10 @@ def fit_mixture(mass: Floats, *, threshold: float) -> Mixture:
     >>> found.weights.round(3).tolist(), found.means.round(3).tolist()
     ([0.75, 0.25], [[6.5, 9.5], [2.5, 3.5]])
     """
-    cells = np.argwhere(mass > 0) + 0.5
+    cells: Floats = np.argwhere(mass > 0) + np.float64(0.5)
     f = mass[mass > 0] / mass.sum() if cells.size else np.empty(0)
     starts = cells[(np.floor(cells) % _STEP == 0).all(axis=1)] if cells.size else np.empty((0, 2))
-    starts = starts if len(starts) else cells
+    starts = np.asarray(starts if len(starts) else cells, dtype=np.float64)
     k = len(starts)
     found = Mixture(np.full(k, 1 / max(k, 1)), starts, np.tile(np.eye(2) * _STEP**2 / 2, (k, 1, 1)))
     for _ in range(_ROUNDS):

@@ -1,4 +1,4 @@
-"""Classes that nobody has labelled: clusters without a label, each a class of its own."""
+"""Classes that nobody has labelled: clusters without labels, or next to none, each a class of its own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from manifold.labels.targets import names_of
 from manifold.solvers import Solver
 
 _DEFAULT_FILTER = Diffusion(0.9)
+_STRAY = 0.25  # of the labels that the size of a cluster lets expect
 
 
 @dataclass(frozen=True, eq=False)
 class NewClasses:
-    """Labels with new classes among them, each by the mode of a cluster that no label falls into.
+    """Labels with new classes among them, each by the mode of a cluster without labels.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ def new_classes(
     solver: str | Solver = "cg",
     unlabeled: object = -1,
 ) -> NewClasses:
-    """Find classes that nobody has labelled: clusters without a label, named and numbered by their size.
+    """Find classes that nobody has labelled: clusters of no labels, or a quarter of those to expect, by their size.
 
     Propagated with the others they compete for every point: ``propagate(graph, new_classes(graph, y).labels)``.
 
@@ -63,7 +64,7 @@ def new_classes(
     hops, filter, solver
         See `cluster`: fewer hops find more and smaller classes, of known things, too. 3 serve mutual graphs: of digits
         with three of ten hidden, 20 labels of each other one, 93 % of the hidden come into new classes (of which there
-        are seven, digits having several modes) and 1 % of the known. In a "sum" graph things have fewer modes: take 2.
+        are eight, digits having several modes) and 1 % of the known. In a "sum" graph things have fewer modes: take 2.
     min_size : int
         Smaller clusters are none.
 
@@ -82,8 +83,13 @@ def new_classes(
     """
     targets = class_targets(labels, graph, unlabeled)
     clusters = cluster(graph, hops=hops, filter=filter, solver=solver)
-    known = np.unique(clusters.labels[targets.labelled])
-    free = np.setdiff1d(np.flatnonzero(clusters.sizes >= min_size), known)
+    inside = clusters.labels[targets.labelled]
+    n_labels = np.bincount(inside[inside >= 0], minlength=len(clusters))
+    expected = clusters.sizes * (np.count_nonzero(targets.labelled) / graph.n_nodes)
+    # one label that strayed into a cluster does not make it known
+    unknown = (n_labels < _STRAY * expected) | (n_labels == 0)
+    unknown[np.isin(clusters.modes, np.flatnonzero(targets.labelled))] = False
+    free = np.flatnonzero(unknown & (clusters.sizes >= min_size))
     free = free[np.lexsort((free, -clusters.sizes[free]))]
     names = _names(targets.classes, free.size)
     place = np.where(targets.labelled, np.asarray(targets.Y.tocsr().argmax(axis=1)).ravel(), -1)

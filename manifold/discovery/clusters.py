@@ -15,6 +15,8 @@ from manifold._checks import check_count
 from manifold._progress import Progress, shown
 from manifold._typing import Floats, Ints, Mask
 from manifold.backends import Backend, get_backend
+from manifold.discovery._local_reach import serves
+from manifold.discovery._nearby import best_of_modes
 from manifold.discovery._reach import BLOCK, check_nodes, exact_solver, solver_for
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
@@ -144,7 +146,8 @@ def cluster(
     Notes
     -----
     Cost: a column of a solve a mode, 64 at a time, of which the two best scores of each node are kept; with
-    `n_clusters` five times as many at most.
+    `n_clusters` five times as many at most. On graphs of 20,000 nodes and more, up to alpha 0.95, what each mode
+    touches.
 
     Examples
     --------
@@ -159,7 +162,9 @@ def cluster(
         raise ValueError("modes are given: leave n_clusters out, or the modes")
     device = get_backend(backend)
     with shown(progress, "clusters") as report:
-        run = _Run(solver_for(solver, graph, filter).prepare(graph, filter, device), graph, device, report)
+        near = isinstance(solver, str) and solver in ("auto", "cg") and serves(graph, filter, device)
+        prepared = solver_for(solver, graph, filter).prepare(graph, filter, device)
+        run = _Run(prepared, graph, device, filter, report, near)
         if modes is not None:
             best = run.best_two(check_nodes(modes, graph.n_nodes, "modes"))
         elif n_clusters is not None:
@@ -169,7 +174,7 @@ def cluster(
         if certify and not best.certified.all():
             exact = graph.astype(np.float64)
             prepared = exact_solver(exact, filter).prepare(exact, filter, device)
-            best = _Run(prepared, exact, device, report).best_two(best.modes)
+            best = _Run(prepared, exact, device, filter, report).best_two(best.modes)
     report_failures(best.diagnostics, on_failure)
     return best
 
@@ -181,7 +186,9 @@ class _Run:
     prepared: Prepared
     graph: Graph
     backend: Backend
+    filter: Filter
     progress: Progress | None = None
+    near: bool = False  # walks stay near their modes: each is solved for where it is
 
     def fewer(self, modes: Ints, n_clusters: int) -> Clusters:
         """Drop the smallest fifth of the clusters, whose nodes go to others, until as many are left as asked for."""
@@ -195,6 +202,12 @@ class _Run:
     def best_two(self, modes: Ints) -> Clusters:
         """Solve for the modes, a block at a time, and keep of each node the best score and the best of all others."""
         n = self.graph.n_nodes
+        if self.near:
+            contest, proved, report = best_of_modes(
+                self.graph, modes, filter=self.filter, backend=self.backend, progress=self.progress
+            )
+            margins = contest.score - contest.second
+            return Clusters(contest.label, modes, contest.score, margins, proved, report)
         label, score, margin_from = np.full(n, -1), np.zeros(n), np.zeros(n)
         error, others = np.zeros(n), np.zeros(n)  # of the best score; upper bound of all others, 0 where nothing comes
         every, reports = np.arange(n), []

@@ -82,7 +82,7 @@ def channel_weights(activations: Sequence[ArrayLike] | AnyArray) -> Floats:
         active = active + (x > 0).sum(axis=(0, 1), dtype=np.float64)
         places += x.shape[0] * x.shape[1]
     q = np.asarray(active) / max(places, 1)
-    return np.log(np.divide(q.sum(), q, out=np.ones_like(q), where=q > 0))
+    return np.asarray(np.log(np.divide(q.sum(), q, out=np.ones_like(q), where=q > 0)))
 
 
 def feature_saliency(activations: ArrayLike, weights: ArrayLike | None = None) -> Floats:
@@ -146,7 +146,7 @@ def token_saliency(tokens: ArrayLike) -> Floats:
     second = vectors[:, -2] / np.sqrt(d) if len(d) > 1 else np.ones(1)
     second = second * np.sign(second[np.abs(second).argmax()])
     side = second - second.mean()
-    return np.maximum(side, 0).reshape(x.shape[:2])
+    return np.asarray(np.maximum(side, 0).reshape(x.shape[:2]))
 
 
 def regions_of(map: ArrayLike, *, threshold: float = 0.6, n_sigma: float = 2.0) -> Regions:

@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 
 import manifold as mf
 from manifold import Diffusion, discovery, graph_from_affinity, metrics
+from manifold.discovery import clusters
 from manifold.errors import DatasetNotFoundError
 
 # ---- clusters
@@ -111,3 +112,30 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match=r"modes must lie in 0\.\.1"):
         discovery.cluster(pair, [2])
     assert discovery.cluster(pair, []).labels.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_local_solves_give_the_same_clusters(seed, monkeypatch):
+    """On a large graph each mode is solved for where it is; what is certified is so, and most labels agree."""
+    X, _ = mf.datasets.digits()
+    graph = mf.build_graph(X[seed * 500 : seed * 500 + 600], 6)
+    whole = discovery.cluster(graph, certify=True)
+    monkeypatch.setattr(clusters, "serves", lambda *_: True)
+    local = discovery.cluster(graph)
+    assert local.diagnostics.solver == "local"
+    assert (local.labels >= 0).all()
+    sure = local.certified & whole.certified
+    np.testing.assert_array_equal(local.labels[sure], whole.labels[sure])
+    assert (local.labels == whole.labels).mean() > 0.98
+    assert local.certified.mean() > 0.5
+    np.testing.assert_allclose(local.scores[sure], whole.scores[sure], atol=5e-3)
+
+
+def test_nodes_that_no_walk_meets_follow_their_neighbours(monkeypatch):
+    """A long path and one mode at its end: what is far from it gets its label, without a proof."""
+    path = graph_from_affinity(sparse.diags_array((np.ones(399), np.ones(399)), offsets=(-1, 1)))
+    monkeypatch.setattr(clusters, "serves", lambda *_: True)
+    found = discovery.cluster(path, [0], filter=Diffusion(0.5))
+    assert (found.labels == 0).all()
+    assert found.certified[0]
+    assert not found.certified[399]

@@ -15,7 +15,7 @@ from manifold.errors import DatasetNotFoundError, ManifoldWarning
 def corpus():
     X, _ = datasets.digits()
     X, Q = X[:500], X[1700:1740]
-    search = mf.ManifoldSearch(n_neighbors=6, edges="union", alpha=0.8, n_seeds=4).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=6, edges="union", alpha=0.8, n_seeds=4).fit(X)
     return search, Q, search.search(Q, k=1).ids[:, 0]
 
 
@@ -52,7 +52,7 @@ def test_negatives_are_those_of_the_definition(corpus, of, exclude):
 
 def test_names_lists_and_padding_are_one(corpus):
     search, Q, best = corpus
-    named = mf.ManifoldSearch(n_neighbors=6, edges="union", alpha=0.8, n_seeds=4)
+    named = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=6, edges="union", alpha=0.8, n_seeds=4)
     named.fit(search.fitted_.points.X, [f"d{i}" for i in range(500)])
     texts = [f"d{i}" for i in best]
     mined = discovery.mine_negatives(named, Q, texts, n=3)
@@ -81,7 +81,7 @@ def test_what_cannot_be_is_said(corpus):
     with pytest.warns(ManifoldWarning, match="40 of 40 queries have fewer than n=450 negatives"):
         mined = discovery.mine_negatives(search, Q, best, n=450, exclude=100)
     assert mined.negatives.sizes.max() < 400
-    without = mf.ManifoldSearch(n_neighbors=None).fit(graph=search.graph_)
+    without = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=None).fit(graph=search.graph_)
     with pytest.raises(ValueError, match="fitted without X"):
         discovery.mine_negatives(without, Q, best)
 
@@ -92,7 +92,9 @@ def test_texts_judged_by_people():
         data = datasets.load("cranfield")
     except DatasetNotFoundError as error:
         pytest.skip(str(error))
-    search = mf.ManifoldSearch(n_neighbors=10, edges="union", alpha=0.8, n_seeds=10).fit(data.features)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=10, edges="union", alpha=0.8, n_seeds=10).fit(
+        data.features
+    )
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in map(np.float64, (data.queries, data.features))]
     cosines = unit[0] @ unit[1].T
     order = np.argsort(-cosines, axis=1)
