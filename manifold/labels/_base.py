@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Protocol, TypeAlias
 
@@ -15,6 +16,7 @@ from manifold.backends import Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.labels._far import solved_on
+from manifold.neighbors import PointSet
 from manifold.solvers import Prepared, Solution, Solver
 from manifold.solvers.base import Callback
 
@@ -37,6 +39,18 @@ class Problem:
         The share of each class, of sum 1, for methods that hold class sizes fixed.
     signed : bool
         Whether seeds have signs, but for those of the first column: moments of numbers, not classes.
+    weights : (n,) float64, optional
+        How much each label counts, 0 where there is none.
+    name, others
+        What the graph is called, and other graphs of the same points by name, of which a method may choose.
+    points : PointSet, optional
+        The nodes as points, for a method that compares itself with nearest neighbours.
+    sizes_are_known : bool
+        Whether the priors are what someone knows, not an estimate.
+    clamp : bool
+        Whether labels are held to be right.
+    filter_is_default : bool
+        Whether a method may try others.
     """
 
     graph: Graph
@@ -49,6 +63,18 @@ class Problem:
     backend: Backend
     callback: Callback | None = None
     signed: bool = False
+    weights: Floats | None = None
+    name: str = "the graph"
+    others: Mapping[str, Graph] = field(default_factory=dict)
+    points: PointSet | None = None
+    sizes_are_known: bool = False
+    clamp: bool = True
+    filter_is_default: bool = False
+
+    @property
+    def counted(self) -> sparse.csc_array:
+        """The labels themselves, each as much as it counts (n, c)."""
+        return self.given if self.weights is None else sparse.csc_array(sparse.diags_array(self.weights) @ self.given)
 
     @cached_property
     def in_labelled_component(self) -> Mask:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from manifold._typing import AnyArray
 from manifold.labels._base import Method, Problem
+from manifold.labels.auto import Auto
 from manifold.labels.harmonic import Harmonic
 from manifold.labels.iterative import IterativeCleaning
 from manifold.labels.mbo import PoissonMBO, ResolventMBO
@@ -38,6 +39,7 @@ class LocalGlobalConsistency:
 
 
 METHODS: dict[str, type[Method]] = {
+    "auto": Auto,
     "lgc": LocalGlobalConsistency,
     "harmonic": Harmonic,
     "poisson": Poisson,

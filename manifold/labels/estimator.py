@@ -7,31 +7,31 @@ its room that imports scikit-learn, and nothing imports it before `LabelPropagat
 
 from __future__ import annotations
 
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from manifold._arrays import as_array, as_numbers, as_table, is_frame, is_tensor
-from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Mask, RandomState
 from manifold.errors import warn
 from manifold.filters import Diffusion
-from manifold.graph import Graph, graph_from_affinity, graph_from_neighbors
+from manifold.graph import Graph, graph_from_affinity
 from manifold.graph.affinity import Affinity
 from manifold.labels._base import Method
+from manifold.labels._candidates import graphs_of, most_used, widths_of
+from manifold.labels._copies import averaged_over_copies
 from manifold.labels._fitted import Fitted, Near
 from manifold.labels._methods import METHODS
+from manifold.labels.choice import Choice
 from manifold.labels.propagation import propagate
-from manifold.labels.targets import Targets, encode, label_array
+from manifold.labels.targets import encode, label_array
 from manifold.neighbors import find_neighbors, point_set
 from manifold.solvers import SOLVERS, Solver
 from manifold.storage import Stored, save_arrays
@@ -54,10 +54,12 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    n_neighbors : int
-        Neighbours of each point in the graph, and of a new point among the fitted ones.
+    n_neighbors : int or "auto"
+        Neighbours of each point in the graph, and of a new point among the fitted ones. "auto" is 10; with
+        ``method="auto"`` the labels choose among 5, 10 and 20.
     method : str or Method
-        Of propagation: a name in `manifold.labels.METHODS`, or settings.
+        Of propagation: a name in `manifold.labels.METHODS`, or settings. "auto" leaves labels out to choose the graph
+        and alpha, compares them with the nearest labelled point, and calibrates: see `choice_`.
     alpha : float in [0, 1), optional
         How far labels diffuse; that of `manifold.Diffusion` by default, for methods that diffuse.
     metric : {"euclidean", "cosine", "inner_product", "precomputed"}
@@ -67,7 +69,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         See `manifold.build_graph`.
     search : {"auto", "exact", "inverted_file", "nn_descent", "faiss"}
         How neighbours are found: the `method` of `manifold.build_graph`.
-    normalize_seeds, balance, priors, clamp, solver, on_failure
+    normalize_seeds, balance, priors, classes, clamp, solver, on_failure
         See `manifold.propagate`.
     unlabeled : object
         The value of y that means "not labelled"; None, NaN and other missing values always do.
@@ -83,6 +85,9 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         1 - H / log c; 0 where no label reaches.
     reached_ : (n,) bool
     graph_ : Graph
+        The one that was chosen; of a mixture, the one with most weight.
+    choice_ : Choice or None
+        What "auto" chose, and why.
     n_features_in_ : int
     feature_names_in_ : (d,)
         Of a frame whose columns have texts for names.
@@ -105,8 +110,8 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        n_neighbors: int = 10,
-        method: str | Method = "lgc",
+        n_neighbors: int | str = "auto",
+        method: str | Method = "auto",
         alpha: float | None = None,
         metric: str = "euclidean",
         affinity: str = "auto",
@@ -116,6 +121,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         normalize_seeds: bool = True,
         balance: str | None = None,
         priors: str | ArrayLike = "estimated",
+        classes: str | None = None,
         clamp: bool = True,
         unlabeled: object = -1,
         solver: str | Solver = "auto",
@@ -125,7 +131,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_neighbors, self.method, self.alpha = n_neighbors, method, alpha
         self.metric, self.affinity, self.gamma, self.edges, self.search = metric, affinity, gamma, edges, search
         self.normalize_seeds, self.balance, self.priors = normalize_seeds, balance, priors
-        self.clamp, self.unlabeled = clamp, unlabeled
+        self.classes, self.clamp, self.unlabeled = classes, clamp, unlabeled
         self.solver, self.on_failure, self.random_state = solver, on_failure, random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -173,6 +179,11 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._state.graph
 
     @property
+    def choice_(self) -> Choice | None:
+        """What "auto" chose, and why; None for other methods."""
+        return self._state.result.choice
+
+    @property
     def n_features_in_(self) -> int:
         """Columns of the X that was fitted."""
         return self._state.n_features
@@ -184,7 +195,7 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise AttributeError("feature_names_in_ exists where X was a frame whose columns have texts for names")
         return self._state.feature_names
 
-    def fit(self, X: object, y: object) -> Self:
+    def fit(self, X: object, y: object, sample_weight: ArrayLike | None = None) -> Self:
         """Build the graph of X and propagate the labels that y has.
 
         Parameters
@@ -192,6 +203,8 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X : (n, d) array-like or frame; Graph or (n, n) affinity for ``metric="precomputed"``
         y : (n,) array-like
             Integers, strings or any sortable classes, and the marker of what is not labelled.
+        sample_weight : (n,) array, optional
+            How much each label counts, see `manifold.propagate`; 0 leaves a label out, not its point.
 
         Raises
         ------
@@ -212,43 +225,49 @@ class LabelPropagation(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError("fit requires y to be passed, but the target y is None: -1 marks what is not labelled")
-        graph, near, columns = self._graph_of(X)
+        graphs, near, columns = self._graphs_of(X)
+        n = next(iter(graphs.values())).n_nodes
         y = _one_column(y)
-        check_consistent_length(range(graph.n_nodes), y)
-        targets = encode(y, graph.n_nodes, unlabeled=self.unlabeled)
+        check_consistent_length(range(n), y)
+        targets = encode(y, n, unlabeled=self.unlabeled)
         result = propagate(
-            graph,
-            targets if near is None else _averaged_over_copies(near.points.X, targets),
+            graphs,
+            targets if near is None else averaged_over_copies(near.points.X, targets),
             method=self.method,
             filter=None if self.alpha is None else Diffusion(self.alpha),
             solver=self.solver,
             normalize_seeds=self.normalize_seeds,
             balance=self.balance,
             priors=self.priors,
+            classes=self.classes,
             clamp=self.clamp,
+            sample_weight=sample_weight,
+            points=None if near is None else near.points,
             on_failure=self.on_failure,
         )
         names = getattr(columns, "feature_names_in_", None)
-        self._fitted = Fitted(graph, result, self.unlabeled, near, columns.n_features_in_, names)
+        self._fitted = Fitted(most_used(graphs, result), result, self.unlabeled, near, columns.n_features_in_, names)
         return self
 
-    def _graph_of(self, X: object) -> tuple[Graph, Near | None, _Columns]:
-        """Return the graph of X, what `predict` needs of its points where there are any, and its columns."""
+    def _graphs_of(self, X: object) -> tuple[dict[str, Graph], Near | None, _Columns]:
+        """Return graphs of X by name, what `predict` needs of its points where there are any, and its columns."""
         columns = _Columns()
         if self.metric == "precomputed":
             graph = X if isinstance(X, Graph) else graph_from_affinity(X, edges=self.edges)
             columns.n_features_in_ = graph.n_nodes
-            return graph, None, columns
+            return {"the graph": graph}, None, columns
         # float64 first: whole numbers far from the origin are centred before they are rounded
         points = point_set(validate_data(columns, _for_scikit_learn(X), dtype=(np.float64, np.float32)), self.metric)
-        k = check_count(self.n_neighbors, "n_neighbors")
-        others = min(k, max(points.X.shape[0] - 1, 1))
-        neighbors = find_neighbors(
-            points, others, method=self.search, metric=self.metric, random_state=self.random_state
-        )
         kernel = Affinity(self.affinity, self.gamma, self.metric)
-        graph = graph_from_neighbors(neighbors, affinity=kernel.kind, gamma=self.gamma, edges=self.edges)
-        return graph, Near(points, kernel, kernel.scales(neighbors.similarities), k), columns
+        asked = widths_of(self.n_neighbors, len(points.X), method=self.method)
+        # a new point has n neighbours, a fitted one n - 1
+        widths = tuple(min(k, max(len(points.X) - 1, 1)) for k in asked)
+        neighbors = find_neighbors(
+            points, max(widths), method=self.search, metric=self.metric, random_state=self.random_state
+        )
+        graphs = graphs_of(neighbors, widths, affinity=kernel, edges=self.edges)
+        near = Near(points, kernel, kernel.scales(neighbors.first(widths[0]).similarities), asked[0])
+        return graphs, near, columns
 
     def predict(self, X: object) -> AnyArray:
         """Return the likeliest class of each row of X (m,); the marker where no neighbour was reached by a label.
@@ -377,23 +396,3 @@ def _one_column(y: object) -> AnyArray:
     """Return y as (n,), whatever is missing in it as it is."""
     values = label_array(y)
     return values if values.ndim == 1 else np.asarray(column_or_1d(values, warn=True))
-
-
-def _averaged_over_copies(X: AnyArray, targets: Targets) -> Targets:
-    """Return targets in which identical points have all of their labels in equal parts."""
-    rows = np.flatnonzero(targets.labelled)
-    _, copy = np.unique(X[rows], axis=0, return_inverse=True)
-    Y = targets.Y.tocsr()[rows]
-    n, m = rows.size, int(copy.max()) + 1
-    gather = sparse.csr_array((np.ones(n), (copy, np.arange(n))), shape=(m, n))
-    sums = sparse.csr_array(gather @ Y)
-    conflicting = np.flatnonzero((np.diff(sums.indptr) > 1)[copy])
-    if not conflicting.size:
-        return targets
-    warn(
-        f"{conflicting.size} identical points have different labels (first: row {rows[conflicting[0]]}): "
-        "each of them gets all of their labels in equal parts; remove or relabel the copies"
-    )
-    means = sums * (1 / np.bincount(copy))[:, None]
-    place = sparse.csr_array((np.ones(n), (rows, copy)), shape=(targets.labelled.size, m))
-    return replace(targets, Y=sparse.csc_array(place @ means))

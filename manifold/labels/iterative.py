@@ -25,7 +25,8 @@ class IterativeCleaning:
 
     In round r of R the labels and the r/R surest points that each class is due are propagated, and their scores are
     balanced by Sinkhorn's algorithm. A point adopted in one round is dropped in the next where it is no longer among
-    the surest. The paper ranks points by the loss of a classifier of features; here their probability does.
+    the surest. The paper ranks points by the loss of a classifier of features; here their probability does. With
+    ``propagate(clamp=False)`` labelled points are balanced with the others, so that a wrong label can be outvoted.
 
     Parameters
     ----------
@@ -57,24 +58,26 @@ class IterativeCleaning:
     def solve(self, problem: Problem, *, x0: AnyArray | None = None) -> Solution:
         """Alternate solves, balances and adoptions."""
         volumes = Volumes(problem)
-        free, given = volumes.free, volumes.given
+        given = volumes.given
+        shown = volumes.free if problem.clamp else np.flatnonzero(problem.in_labelled_component)
+        adoptable = ~problem.labelled[shown]
         seeds: Seeds = problem.seeds
         for r in range(1, self.n_rounds + 1):
             solution = problem.diffuse(seeds, x0=x0)
             x0 = solution.scores if problem.starts else None
             # balanced first: ranked by raw scores, the largest class would adopt all
             Q = sinkhorn(
-                rows_to_one(solution.scores[free]), problem.priors, rtol=_RTOL, max_iter=_MAX_ITER, strict=False
+                rows_to_one(solution.scores[shown]), problem.priors, rtol=_RTOL, max_iter=_MAX_ITER, strict=False
             )
             columns, sure = Q.argmax(axis=1), Q.max(axis=1)
             labels = given.copy()
             for j, due in enumerate(volumes.sizes):
-                mine = np.flatnonzero((columns == j) & (sure > 0))  # nothing is known of a row of zeros
+                mine = np.flatnonzero((columns == j) & (sure > 0) & adoptable)  # nothing is known of a row of zeros
                 surest = mine[np.argsort(-sure[mine], kind="stable")]
                 adopted = surest[: int(np.ceil(r / self.n_rounds * min(due, mine.size)))]
-                labels[free[adopted], j] = 1
+                labels[shown[adopted], j] = 1
             sums = labels.sum(axis=0)
             seeds = labels * (problem.priors / np.where(sums > 0, sums, 1))
         scores = given.astype(problem.graph.dtype)
-        scores[free] = Q
+        scores[shown] = Q
         return replace(solution, scores=scores, solver="ilpc")

@@ -66,10 +66,10 @@ class Volumes:
     def __init__(self, problem: Problem) -> None:
         reached = problem.in_labelled_component
         self.free = np.flatnonzero(reached & ~problem.labelled)
-        self.given = problem.given.toarray()
+        self.given = problem.counted.toarray()
         self._possible = (label_means(problem.given, problem.graph.components) > 0)[problem.graph.components]
         # labels count towards the share of their class; a class that has more of them than is due asks for no more
-        due = np.maximum(problem.priors * reached.sum() - self.given.sum(axis=0), 0)
+        due = np.maximum(problem.priors * reached.sum() - problem.given.sum(axis=0), 0)
         exact = due / max(due.sum(), 1e-300) * self.free.size
         self.sizes = np.floor(exact).astype(np.int64)
         rest = self.free.size - int(self.sizes.sum())

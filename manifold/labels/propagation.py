@@ -5,6 +5,8 @@ F = h(S) Y,   p_ij = F_ij / sum_k F_ik,   label_i = argmax_j p_ij,   certainty_i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,45 +15,59 @@ from scipy import sparse
 
 from manifold._arrays import as_numbers
 from manifold._resources import at_most, require_memory
-from manifold._typing import AnyArray, Floats, Mask
+from manifold._typing import AnyArray, Mask
 from manifold.backends import Backend, backend_for, on_host
 from manifold.errors import warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
+from manifold.labels._asked import (
+    asked_graphs,
+    class_shares,
+    normalized,
+    rows_of_shares,
+    weighed,
+    with_propagated_sizes,
+)
 from manifold.labels._averages import averages, moments
 from manifold.labels._base import Method, Problem, label_means, rows_to_one
 from manifold.labels._far import heard
 from manifold.labels._methods import LocalGlobalConsistency, get_method
-from manifold.labels.balance import BALANCES, check_priors, estimated_priors
+from manifold.labels.auto import Auto
+from manifold.labels.balance import BALANCES
 from manifold.labels.certainty import certainty
+from manifold.labels.choice import Choice
 from manifold.labels.result import Propagation
 from manifold.labels.targets import Targets, encode
+from manifold.neighbors import PointSet
 from manifold.solvers import ConjugateGradient, Solution, Solver, get_solver, report_failures
 from manifold.solvers.base import Callback
 
+PRIORS = ("estimated", "uniform", "propagated")
 
-def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "lgc") -> int:
+
+def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "auto", n_graphs: int = 1) -> int:
     """Return the bytes, at most, that propagating `n_columns` classes takes beside the graph.
 
     S with what forms and orders it (32 bytes an entry, and the entry twice), the block of conjugate gradients (6 blocks
     of up to 32 columns), and scores, distributions and what computes them (4 columns a class); in float64 but for
-    "lgc".
+    "lgc". "auto" keeps the scores of each alpha and each of `n_graphs`, and has 4 blocks of 64 columns in float64.
 
     >>> from manifold import graph_from_affinity
-    >>> propagation_memory(graph_from_affinity([[0, 1], [1, 0]]), 10)
+    >>> propagation_memory(graph_from_affinity([[0, 1], [1, 0]]), 10, method="lgc")
     880
     """
-    diffusion = isinstance(get_method(method), LocalGlobalConsistency)
-    entry, n = graph.dtype.itemsize if diffusion else 8, graph.n_nodes
-    return (32 + 2 * entry) * int(graph.affinity.nnz) + entry * n * (6 * min(n_columns, 32) + 4 * n_columns)
+    chosen = get_method(method)
+    entry, n = graph.dtype.itemsize if isinstance(chosen, LocalGlobalConsistency) else 8, graph.n_nodes
+    more = n * (entry * n_columns * n_graphs * (1 + len(chosen.alphas)) + 2048) if isinstance(chosen, Auto) else 0
+    return (32 + 2 * entry) * int(graph.affinity.nnz) + entry * n * (6 * min(n_columns, 32) + 4 * n_columns) + more
 
 
 @np.errstate(under="ignore")  # far from labels scores and shares of classes are of any size down to nothing
 def propagate(
-    graph: Graph,
+    graph: Graph | Mapping[str, Graph],
     labels: object,
     *,
-    method: str | Method = "lgc",
+    method: str | Method = "auto",
     filter: Filter | None = None,
     solver: str | Solver = "auto",
     unlabeled: object = -1,
@@ -59,7 +75,10 @@ def propagate(
     normalize_seeds: bool = True,
     balance: str | None = None,
     priors: str | ArrayLike = "estimated",
+    classes: str | None = None,
     clamp: bool = True,
+    sample_weight: ArrayLike | None = None,
+    points: PointSet | None = None,
     x0: ArrayLike | None = None,
     backend: str | Backend = "auto",
     on_failure: str = "warn",
@@ -69,15 +88,18 @@ def propagate(
 
     Parameters
     ----------
-    graph : Graph
-        n nodes; "sum" edges serve labels best.
+    graph : Graph, or a mapping of names to graphs of the same points
+        n nodes; "sum" edges serve labels best. Of several "auto" chooses, and the first is its default; other methods
+        take one.
     labels : (n,) or (n, q) array-like
         Classes of any kind, soft labels, 0/1 indicators or real values.
     method : str or Method
-        A name in `manifold.labels.METHODS`, which means the defaults of its class, or the settings of one. With one to
-        five labels a class, and classes of known `priors`, the two MBO are best.
+        A name in `manifold.labels.METHODS`, which means the defaults of its class, or the settings of one. "auto" is
+        "lgc" with fewer than three labels a class; with more it tries alphas, graphs and nearest neighbours on labels
+        that are left out, calibrates its probabilities, and says what it did in `Propagation.choice`.
     filter : Filter, optional
-        h; by default ``Diffusion(0.95)``. "harmonic" and "poisson" have a system of their own, and take none.
+        h; by default ``Diffusion(0.95)``, beside which "auto" tries others. "harmonic" and "poisson" have a system
+        of their own, and take none.
     solver : str or Solver
         See `manifold.diffuse`; "auto" solves far beyond what a ranking needs (rtol 1e-5), for the scores of points
         far from all labels are small.
@@ -91,13 +113,23 @@ def propagate(
         follows the draw of the labels, and can fall below the nearest neighbour.
     balance : {None, "mass", "mean_shift", "sinkhorn"}
         What is done to the distributions of unlabelled points to meet the priors, see `manifold.labels.balance`.
-    priors : "estimated", "uniform" or (c,) array
+    priors : "estimated", "uniform", "propagated" or (c,) array
         The share of each class. Estimated from the numbers of labels, shrunk towards uniform as far as these could be
-        an accident of the draw, see `manifold.labels.estimated_priors`.
+        an accident of the draw, see `manifold.labels.estimated_priors`; or the shares of the labels that "lgc"
+        propagates, for methods that hold class sizes ("ilpc", the two MBO) where nothing is known of these.
+    classes : {None, "even"}
+        "even" says that classes are known to be of one size: priors are uniform, and with one or two labels a class
+        "auto" takes methods that hold class sizes. Where classes are not, these are much worse than "lgc".
     clamp : bool
         Whether labelled points keep the label given; without it a wrong one can be outvoted.
+    sample_weight : (n,) array, optional
+        How much each label counts, >= 0; 0 is no label. For labels that are suspected, say; see
+        `manifold.discovery.support`.
+    points : PointSet, optional
+        The nodes as points, `manifold.neighbors.point_set(X, metric)`, for "auto" to compare with nearest neighbours.
     x0 : (n, c), optional
-        ``scores`` of an earlier propagation of the same classes, on a graph that has changed a little.
+        ``scores`` of an earlier propagation of the same classes, on a graph that has changed a little; for methods
+        that are one solve.
     backend, on_failure, callback
         See `manifold.diffuse`.
 
@@ -121,7 +153,7 @@ def propagate(
 
     Notes
     -----
-    Cost: one solve with a column a class; memory O(n c) beside S.
+    Cost: one solve with a column a class, for "auto" one a candidate, see `manifold.labels.Auto`; O(n c) beside S.
 
     References
     ----------
@@ -138,42 +170,53 @@ def propagate(
     """
     if balance not in (None, *BALANCES):
         raise ValueError(f"balance must be None or one of {tuple(BALANCES)}, got {balance!r}")
-    if not isinstance(graph, Graph):
-        raise TypeError(f"graph must be a Graph, got {type(graph).__name__}: manifold.build_graph(X, edges='sum')")
+    chosen = get_method(method)
+    graphs = asked_graphs(graph, chosen, points)
+    name, first = next(iter(graphs.items()))
     arrays = backend_for(backend, {"labels": labels, "x0": x0})
     labels, start = on_host(labels, arrays), None if x0 is None else as_numbers(on_host(x0, arrays), "x0")
-    targets = encode(labels, graph.n_nodes, unlabeled=unlabeled, kind=kind)
+    targets = encode(labels, first.n_nodes, unlabeled=unlabeled, kind=kind)
     q = targets.Y.shape[1]
-    chosen = get_method(method)
-    needed = partial(propagation_memory, graph, method=chosen)
+    needed = partial(propagation_memory, first, method=chosen, n_graphs=len(graphs))
     require_memory(needed(q), purpose=f"propagating {q} columns", cure=at_most("the columns at a time", q, needed))
     averaging = targets.kind in ("multilabel", "values")
     if averaging and not (chosen.averages and balance is None):
         raise ValueError(
-            f"kind={targets.kind!r} needs a method that averages, 'lgc' or 'harmonic', and no balance, "
+            f"kind={targets.kind!r} needs a method that averages, 'auto', 'lgc' or 'harmonic', and no balance, "
             f"got method={method!r}, balance={balance!r}"
         )
     if not chosen.diffuses and (filter is not None or solver != "auto"):
         raise ValueError(f"method {method!r} has a system of its own: leave out filter and solver")
     # the one default of every door; methods with systems of their own never look at it
     h = filter or Diffusion()
-    given = moments(targets) if averaging else _shares(targets.Y)
+    targets, weights = weighed(targets, sample_weight, chosen)
+    given = moments(targets) if averaging else rows_of_shares(targets.Y)
     if start is not None and start.shape != given.shape:
         raise ValueError(f"x0 must have the shape {given.shape} of the scores, got {start.shape}")
-    shares = _priors("uniform" if averaging else priors, given)
+    seeds = given if weights is None else sparse.csc_array(sparse.diags_array(weights) @ given)
+    shares, known = class_shares("uniform" if averaging else priors, seeds, classes)
     problem = Problem(
-        graph=graph,
+        graph=first,
         given=given,
-        seeds=_normalized(given, shares) if normalize_seeds and not averaging else given,
+        seeds=normalized(seeds, shares) if normalize_seeds and not averaging else seeds,
         labelled=targets.labelled,
         priors=shares,
         filter=h,
-        solver=_label_solver(solver, graph, h),
+        solver=_label_solver(solver, first, h),
         backend=arrays,
         callback=callback,
         signed=averaging,
+        weights=weights,
+        name=name,
+        others={other: graphs[other] for other in graphs if other != name},
+        points=points,
+        sizes_are_known=known,
+        clamp=clamp,
+        filter_is_default=filter is None,
     )
-    solution = chosen.solve(problem, x0=start)
+    if isinstance(priors, str) and priors == "propagated" and not averaging:
+        problem = with_propagated_sizes(problem)
+    solution, choice = _solved(chosen, problem, start)
     report_failures(solution, on_failure)
     reached = problem.in_labelled_component
     if averaging:
@@ -182,11 +225,11 @@ def propagate(
         reached = reached & solution.scores.any(axis=1)
     _warn_of_what_is_missing(reached, problem.in_labelled_component, targets)
     if averaging:
-        return _averaged(solution, reached, targets, clamp=clamp)
+        return replace(_averaged(solution, reached, targets, clamp=clamp), choice=choice)
     P = _distributions(solution.scores, problem, reached)
     if balance is not None:
         free = reached & ~targets.labelled
-        P[free] = BALANCES[balance](P[free], shares)
+        P[free] = BALANCES[balance](P[free], problem.priors)
     # after the balance: what was given is no estimate, and is not balanced
     if clamp:
         P[targets.labelled] = given.tocsr()[targets.labelled].toarray()
@@ -198,7 +241,12 @@ def propagate(
         labelled=targets.labelled,
         classes=targets.classes,
         solution=solution,
+        choice=choice,
     )
+
+
+def _solved(method: Method, problem: Problem, x0: AnyArray | None) -> tuple[Solution, Choice | None]:
+    return method.chosen(problem, x0=x0) if isinstance(method, Auto) else (method.solve(problem, x0=x0), None)
 
 
 def _distributions(scores: AnyArray, problem: Problem, reached: Mask) -> AnyArray:
@@ -227,30 +275,6 @@ def _averaged(solution: Solution, reached: Mask, targets: Targets, *, clamp: boo
     else:
         labels, P = values[:, 0] if targets.one_column else values, np.empty((reached.size, 0), values.dtype)
     return Propagation(labels, P, sure, reached, targets.labelled, targets.classes, solution)
-
-
-def _priors(priors: str | ArrayLike, given: sparse.csc_array) -> Floats:
-    c = given.shape[1]
-    if not isinstance(priors, str):
-        return check_priors(priors, c)
-    if priors not in ("estimated", "uniform"):
-        raise ValueError(f"priors must be 'estimated', 'uniform' or an array ({c},), got {priors!r}")
-    return estimated_priors(given.sum(axis=0)) if priors == "estimated" else np.full(c, 1 / c)
-
-
-def _shares(Y: sparse.csc_array) -> sparse.csc_array:
-    """Return soft labels in rows of sum 1, of any size: by a power of two first, which is exact."""
-    largest = Y.max(axis=1).toarray()
-    Y = sparse.csc_array((np.ldexp(Y.data, -np.frexp(largest)[1][Y.indices]), Y.indices, Y.indptr), shape=Y.shape)
-    mass = Y.sum(axis=1)
-    return sparse.csc_array(Y * np.divide(1, mass, out=np.zeros_like(mass), where=mass > 0)[:, None])
-
-
-def _normalized(Y: sparse.csc_array, priors: Floats) -> sparse.csc_array:
-    """Return seeds whose columns add up to their priors, at the scale of Y; a class without seeds stays empty."""
-    sums = Y.sum(axis=0)
-    factors = np.divide(sums.sum() * priors, sums, out=np.zeros_like(priors), where=sums > 0)
-    return sparse.csc_array(Y * factors[None, :])
 
 
 def _label_solver(solver: str | Solver, graph: Graph, filter: Filter) -> Solver:

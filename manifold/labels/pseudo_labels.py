@@ -20,13 +20,12 @@ import numpy as np
 
 from manifold._typing import AnyArray, Floats, Mask
 from manifold.filters import Diffusion
-from manifold.graph import build_graph
 from manifold.labels._base import Method
+from manifold.labels._candidates import label_graphs
 from manifold.labels.certainty import class_weights
 from manifold.labels.propagation import propagate
 from manifold.labels.result import Propagation
 from manifold.labels.targets import encode, label_array
-from manifold.neighbors import point_set
 from manifold.solvers import Solver
 from manifold.storage import write_atomically
 
@@ -131,11 +130,12 @@ def pseudo_labels(
     features: object,
     labels: object,
     *,
-    n_neighbors: int = 10,
+    n_neighbors: int | str = "auto",
     metric: str = "euclidean",
     alpha: float | None = None,
     gamma: float = 3.0,
-    method: str | Method = "lgc",
+    method: str | Method = "auto",
+    classes: str | None = None,
     solver: str | Solver = "auto",
     unlabeled: object = -1,
     class_weight: str = "paper",
@@ -150,10 +150,11 @@ def pseudo_labels(
     labels : (n,) array-like
         Classes of any kind; `unlabeled`, None and NaN mean none.
     n_neighbors, metric, gamma
-        Of the sum graph, see `manifold.build_graph`.
+        Of the sum graph, see `manifold.build_graph`; "auto" is 10, or with ``method="auto"`` the labels
+        choose among 5, 10 and 20.
     alpha : float, optional
         See `manifold.Diffusion`, whose default it is.
-    method, solver, unlabeled
+    method, classes, solver, unlabeled
         See `manifold.labels.propagate`; a name in `manifold.labels.METHODS` means the defaults of its class.
     class_weight : {"paper", "code"}
         Scale of zeta: mean 1 over classes, or over points; see `manifold.labels.class_weights`.
@@ -207,14 +208,15 @@ def pseudo_labels(
     """
     if previous is not None:
         _check_previous(previous, labels, unlabeled)
-    points = features if metric == "precomputed" else point_set(features, metric, name="features")
-    graph = build_graph(points, n_neighbors, metric=metric, gamma=gamma, edges="sum")
+    graphs, points = label_graphs(features, n_neighbors, method=method, metric=metric, gamma=gamma)
     result = propagate(
-        graph,
+        graphs,
         labels,
         kind="classes",
         method=method,
         filter=None if alpha is None else Diffusion(alpha),
+        classes=classes,
+        points=points,
         solver=solver,
         unlabeled=unlabeled,
         x0=None if previous is None else previous.propagation.scores,

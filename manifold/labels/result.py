@@ -10,6 +10,7 @@ import numpy as np
 
 from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.labels.certainty import class_weights
+from manifold.labels.choice import Choice
 from manifold.solvers import Solution, Status
 from manifold.storage import Stored, decode_names, encode_names, save_arrays
 
@@ -40,6 +41,8 @@ class Propagation:
         The class of each column of `distributions`.
     solution : Solution
         The verdict on each column of the solve: status, iterations, residual, error bound.
+    choice : Choice, optional
+        What ``method="auto"`` chose, and why; None for other methods.
     """
 
     labels: AnyArray
@@ -49,6 +52,7 @@ class Propagation:
     labelled: Mask
     classes: AnyArray
     solution: Solution
+    choice: Choice | None = None
 
     @property
     def scores(self) -> AnyArray:
@@ -125,6 +129,7 @@ class Propagation:
         arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in _OF_POINTS}
         arrays |= {name: getattr(solution, name) for name in _OF_COLUMNS} | {"scores": solution.scores}
         parameters: dict[str, object] = {"solver": solution.solver, "status": [s.name for s in solution.status]}
+        parameters["choice"] = None if self.choice is None else self.choice.facts()
         # names of any kind become plain numbers: nothing is ever pickled
         arrays["labels"], parameters["labels"] = encode_names(self.labels)
         arrays["classes"], parameters["classes"] = encode_names(self.classes)
@@ -150,7 +155,11 @@ class Propagation:
             solver=parameters["solver"],
             **{name: arrays[name] for name in _OF_COLUMNS},
         )
-        return cls(labels=labels, classes=classes, solution=solution, **{name: arrays[name] for name in _OF_POINTS})
+        # folders of earlier versions have none
+        chosen = parameters.get("choice")
+        choice = None if chosen is None else Choice.of(chosen)
+        parts = {name: arrays[name] for name in _OF_POINTS}
+        return cls(labels=labels, classes=classes, solution=solution, choice=choice, **parts)
 
     def __repr__(self) -> str:
         n, labelled = self.reached.size, int(self.labelled.sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from manifold._arrays import as_array, as_table
+from manifold._arrays import as_array, as_numbers, as_table
 from manifold._checks import check_count, read_features
 from manifold._typing import AnyArray, Floats, Ints, Mask, RandomState
 from manifold.backends import get_backend
@@ -15,7 +15,7 @@ from manifold.graph import Graph
 from manifold.labels.certainty import certainty
 from manifold.solvers import Solver, get_solver, report_failures
 
-STRATEGIES = ("jlp", "coreset", "entropy", "random")
+STRATEGIES = ("margin", "jlp", "coreset", "entropy", "random")
 _DEFAULT_FILTER = Diffusion(0.99)
 
 
@@ -24,7 +24,7 @@ def select(
     labelled: ArrayLike,
     budget: int,
     *,
-    strategy: str = "jlp",
+    strategy: str | None = None,
     features: ArrayLike | None = None,
     distributions: ArrayLike | None = None,
     filter: Filter = _DEFAULT_FILTER,
@@ -42,7 +42,9 @@ def select(
         Points that have labels; may be empty for "jlp", "coreset" and "random".
     budget : int
         How many more to choose.
-    strategy : {"jlp", "coreset", "entropy", "random"}
+    strategy : {"margin", "jlp", "coreset", "entropy", "random"}
+        By default "margin" where `distributions` are given, and "jlp" where they are not.
+        ``"margin"``: the rows of `distributions` whose two largest probabilities are nearest to each other.
         ``"jlp"``: the point that the labels reach least, f = h(S) 1_labelled, again and again, each choice joining
         the labels. ``"coreset"``: the point of `features` farthest from its nearest labelled one, again and
         again. ``"entropy"``: the least certain rows of `distributions`. ``"random"``: any.
@@ -51,7 +53,7 @@ def select(
     features : (n, d) array-like
         For "coreset"; Euclidean distances.
     distributions : (n, c) array
-        For "entropy": ``propagate(...).distributions``.
+        For "margin" and "entropy": ``propagate(...).distributions``.
     filter, solver
         For "jlp", see `manifold.diffuse`.
     random_state : int or numpy.random.Generator, optional
@@ -80,6 +82,7 @@ def select(
 
     References
     ----------
+    Scheffer, Decomain and Wrobel, "Active hidden Markov models for information extraction", IDA 2001, for the margin.
     Siméoni, Budnik, Avrithis and Gravier, "Rethinking deep active learning: using unlabeled data at model training",
     ICPR 2020, for jlp. Sener and Savarese, "Active learning for convolutional neural networks: a core-set approach",
     ICLR 2018, algorithm 1.
@@ -94,6 +97,8 @@ def select(
     if method is not None:
         warn("select(method=) is select(strategy=) now, and will go in the next version", ManifoldDeprecationWarning)
         strategy = method
+    if strategy is None:
+        strategy = "jlp" if distributions is None else "margin"
     known = _mask(labelled, graph.n_nodes)
     check_count(budget, "budget")
     free = np.flatnonzero(~known)
@@ -103,13 +108,22 @@ def select(
         return _greedy_reach(graph, known, budget, filter=filter, solver=solver)
     if strategy == "coreset":
         return _greedy_cover(graph, known, budget, features)
-    if strategy == "entropy":
+    if strategy in ("margin", "entropy"):
         P = _require(distributions, graph, "distributions", cure="propagate(...).distributions")
+        sure = certainty(P)[free] if strategy == "entropy" else _margins(P)[free]
         # ties by degree: among the equally unsure a hub teaches most
-        return free[np.lexsort((-graph.degrees[free], certainty(P)[free]))][:budget]
+        return free[np.lexsort((-graph.degrees[free], sure))][:budget]
     if strategy == "random":
         return np.random.default_rng(random_state).choice(free, budget, replace=False)
     raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
+
+
+def _margins(P: AnyArray) -> AnyArray:
+    """Return how far the largest probability of each row (n, c) is above the next."""
+    if P.ndim != 2 or P.shape[1] < 2:
+        raise ValueError(f"distributions must be (n, classes), of two or more, for strategy='margin', got {P.shape}")
+    ends = np.partition(as_numbers(P, "distributions"), -2, axis=1)
+    return np.asarray(ends[:, -1] - ends[:, -2])
 
 
 def _greedy_reach(graph: Graph, known: Mask, budget: int, *, filter: Filter, solver: str | Solver) -> Ints:

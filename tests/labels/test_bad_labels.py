@@ -160,14 +160,17 @@ def test_what_a_method_does_not_take(square):
     for options, message in (
         ({"method": "knn"}, "method must be one of .*'lgc'.* got 'knn'"),
         ({"balance": "volume"}, "balance must be None or one of"),
-        ({"priors": "counts"}, "priors must be 'estimated', 'uniform' or an array"),
+        ({"priors": "counts"}, "priors must be one of .*'estimated', 'uniform', 'propagated'.* or an array"),
         ({"priors": [1, 2, 3]}, "one share for each of the 2 classes"),
         ({"priors": [1, -2]}, "positive and finite"),
         ({"method": "harmonic", "filter": mf.Diffusion(0.9)}, "system of its own: leave out filter and solver"),
         ({"method": "poisson", "solver": "cg"}, "system of its own"),
         ({"solver": "magic"}, "solver must be"),
         ({"x0": np.zeros((4, 3))}, r"x0 must have the shape \(4, 2\)"),
-        ({"kind": "values", "balance": "mass"}, "needs a method that averages, 'lgc' or 'harmonic', and no balance"),
+        (
+            {"kind": "values", "balance": "mass"},
+            "needs a method that averages, 'auto', 'lgc' or 'harmonic', and no balance",
+        ),
         ({"kind": "values", "method": "poisson"}, "needs a method that averages"),
     ):
         with pytest.raises(ValueError, match=message):

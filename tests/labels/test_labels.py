@@ -131,7 +131,9 @@ def test_scale_of_seeds(joined):
     np.testing.assert_allclose(balanced[0].distributions, balanced[1].distributions, atol=1e-12)
     labels[[4, 5, 6, 7, 8]] = 0
     counts = np.array([7, 2])
-    ones, divided = (mf.propagate(graph, labels, normalize_seeds=n, priors="uniform", clamp=False) for n in (0, 1))
+    ones, divided = (
+        mf.propagate(graph, labels, method="lgc", normalize_seeds=n, priors="uniform", clamp=False) for n in (0, 1)
+    )
     np.testing.assert_allclose(divided.scores / ones.scores[:, :1], (ones.scores * 4.5 / counts) / ones.scores[:, :1])
     assert (ones.labels != divided.labels).any()
 

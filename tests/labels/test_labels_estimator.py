@@ -31,10 +31,18 @@ def digits():
     return X[:1000], np.where(np.arange(1000) < 50, y[:1000], -1), y[:1000], X[1000:1200], y[1000:1200]
 
 
+# a point that is there twice, or of weight 0, is a point of the graph all the same
+TRANSDUCTIVE = dict.fromkeys(
+    ["check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"],
+    "weights are of labels, not of points",
+)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("settings", [{}, {"metric": "cosine", "method": "resolvent_mbo"}], ids=["default", "other"])
 def test_the_checks_of_scikit_learn(settings):
-    results = check_estimator(mf.LabelPropagation(**settings), on_fail=None, on_skip=None)
+    model = mf.LabelPropagation(**settings)
+    results = check_estimator(model, on_fail=None, on_skip=None, expected_failed_checks=TRANSDUCTIVE)
     assert [r["check_name"] for r in results if r["status"] == "failed"] == []
     assert sum(r["status"] == "passed" for r in results) >= 50
 
@@ -75,6 +83,7 @@ def test_a_graph_made_elsewhere_is_label_spreading(digits):
         theirs.set_params(max_iter=500).fit(X, few)
     options = {
         "alpha": 0.9,
+        "method": "lgc",
         "normalize_seeds": False,
         "clamp": False,
         "metric": "precomputed",

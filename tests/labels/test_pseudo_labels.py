@@ -28,7 +28,7 @@ def few(rng):
 
 def test_weights_are_those_of_the_dense_solution(few):
     X, y, labels = few
-    found = pseudo_labels(X, labels, n_neighbors=10, alpha=0.9, solver="direct")
+    found = pseudo_labels(X, labels, n_neighbors=10, alpha=0.9, method="lgc", solver="direct")
     W = build_graph(X, 10, metric="euclidean", edges="sum").affinity.toarray().astype(np.float64)
     root = W.sum(axis=1) ** -0.5
     one_hot = np.equal.outer(labels, np.arange(10)) * 1.0
@@ -66,13 +66,13 @@ def test_points_that_no_label_reaches_weigh_nothing():
 def test_a_refresh_starts_from_the_last_scores(rng):
     X, y = datasets.digits()
     labels = np.where(np.arange(y.size) < 40, y, -1)
-    first = pseudo_labels(X, labels)
+    first = pseudo_labels(X, labels, method="lgc")
     moved = X + 0.03 * X.std() * rng.standard_normal(X.shape).astype(np.float32)
-    cold, warm = (pseudo_labels(moved, labels, previous=previous) for previous in (None, first))
+    cold, warm = (pseudo_labels(moved, labels, method="lgc", previous=previous) for previous in (None, first))
     n_cold, n_warm = (int(p.propagation.solution.n_iter.max()) for p in (cold, warm))
     assert n_warm <= 0.85 * n_cold  # 29 and 40 at the time of writing
     assert np.allclose(warm.propagation.distributions, cold.propagation.distributions, atol=1e-3)
-    again = pseudo_labels(X, labels, previous=first)
+    again = pseudo_labels(X, labels, method="lgc", previous=first)
     assert again.propagation.solution.n_iter.max() <= 1
     assert (again.labels == first.labels).all()
 

@@ -170,6 +170,7 @@ OTHER = {
     "normalize_seeds": False,
     "balance": "mass",
     "priors": [1.0] * 10,
+    "classes": "even",
     "clamp": False,
     "unlabeled": -1.0,
     "solver": ConjugateGradient(1e-4),

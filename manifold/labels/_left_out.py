@@ -1,0 +1,134 @@
+"""What a propagation says of a label without that label, for all of them from the same columns: K minus its diagonal.
+
+    F^(i)_ij = s_j / (s_j - y_ij) (F_ij - w_j K_ii y_ij)       K = h(S), s_j = sum_i y_ij, w_j the scale of seeds of j
+
+K_ii of every alpha comes from one recurrence, and two moments from each product: with t_k = T_k(S) e_i,
+<t_k, t_k> = (m_2k + m_0) / 2 and <t_k, t_k+1> = (m_2k+1 + m_1) / 2 for the moments m_k = e_i' T_k(S) e_i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+from manifold._typing import AnyArray, Floats, Ints
+from manifold.backends import Backend
+from manifold.graph import Graph
+from manifold.labels._base import rows_to_one
+from manifold.solvers.system import NormalizedAffinity
+
+_TOLERANCE = 1e-7  # of K_ii, which is at least 1 - alpha
+_NOISE = 1e-4  # of what a label sends to itself: what is left is the tolerance of the solve
+_BLOCK = 64  # nodes at a time: two blocks of so many columns are held
+MOST = 256  # labels that are left out, of more a sample
+
+
+def sample(labelled: Ints, classes: Ints) -> Ints:
+    """Return the labelled points to leave out, at most `MOST`: classes in turn, so that each has its share.
+
+    >>> sample(np.array([4, 7, 9]), np.array([0, 0, 1])).tolist()
+    [4, 7, 9]
+    """
+    if labelled.size <= MOST:
+        return labelled
+    order = np.argsort(classes, kind="stable")
+    return np.sort(labelled[order[np.linspace(0, labelled.size - 1, MOST).astype(np.int64)]])
+
+
+def diagonals(graph: Graph, nodes: Ints, alphas: Sequence[float], backend: Backend) -> Floats:
+    """Return K_ii (alphas, nodes) of K = (1 - alpha) (I - alpha S)^-1.
+
+    Parameters
+    ----------
+    graph : Graph
+        n nodes.
+    nodes : (m,) int
+    alphas : sequence of floats in [0, 1)
+
+    Notes
+    -----
+    In float64, to 1e-7 relative, whatever the dtype of the graph: it is subtracted from a number near it. Cost: for
+    alpha = 0.99 some 60 products of S with m columns, of which 64 are held at a time.
+
+    Examples
+    --------
+    >>> from manifold import graph_from_affinity
+    >>> from manifold.backends import get_backend
+    >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+    >>> diagonals(pair, np.array([0]), [0.5], get_backend()).round(6).tolist()  # (1 - a) / (1 - a^2)
+    [[0.666667]]
+    """
+    system = NormalizedAffinity(graph, backend, np.float64)
+    series = [_coefficients(alpha) for alpha in alphas]
+    half = max(c.size for c in series) // 2 + 1
+    found = np.empty((len(series), nodes.size))
+    for start in range(0, nodes.size, _BLOCK):
+        some = nodes[start : start + _BLOCK]
+        units = np.zeros((graph.n_nodes, some.size))
+        units[some, np.arange(some.size)] = 1
+        moments = _moments(system, units, half)
+        for row, c in zip(found, series, strict=True):
+            row[start : start + some.size] = c @ moments[: c.size]
+    return found
+
+
+def _coefficients(alpha: float) -> Floats:
+    """Return c_k of (1 - a) / (1 - a x) = sum c_k T_k(x), as far as they count."""
+    s = np.sqrt((1 - alpha) * (1 + alpha))
+    z = alpha / (1 + s)
+    # the terms beyond K add up to 2 (1 - a) / s z^K / (1 - z), which is held below the tolerance times 1 - a
+    terms = 1 if z == 0 else int(np.ceil(np.log(_TOLERANCE * s * (1 - z) / 2) / np.log(z)))
+    c: Floats = 2 * (1 - alpha) / s * np.power(z, np.arange(max(terms, 1)))
+    c[0] /= 2
+    return c
+
+
+def _moments(system: NormalizedAffinity, units: Floats, half: int) -> Floats:
+    """Return e_i' T_k(S) e_i (2 half, m), for k = 0, 1, ..."""
+    backend = system.backend
+    before = system.inside(backend.asarray(units))
+    now = system @ before
+    moments = np.empty((2 * half, units.shape[1]))
+    # S has no diagonal: m_1 = 0
+    moments[0], moments[1] = 1, 0
+    for k in range(1, half):
+        after = backend.spmm(system.matrix, now, a=2.0, c=-1.0, other=before)
+        moments[2 * k] = 2 * backend.to_host(backend.column_dots(now, now)) - 1
+        moments[2 * k + 1] = 2 * backend.to_host(backend.column_dots(now, after))
+        before, now = now, after
+    return moments
+
+
+def left_out(scores: AnyArray, own: Floats, seeds: sparse.csr_array, sums: Floats, given: Floats) -> Floats:
+    """Return, for labelled points, the distributions (m, c) that all other labels propagate to them.
+
+    Parameters
+    ----------
+    scores : (m, c)
+        F at these points.
+    own : (m,)
+        K_ii of each.
+    seeds : (m, c) csr_array
+        Their rows of Y.
+    sums : (c,)
+        What the labels of each class add up to, and `given` (m, c) what each of these adds: classes keep their
+        mass where a label of theirs is left out.
+
+    Returns
+    -------
+    (m, c) float64, rows of sum 1, or 0 where no other label arrives.
+
+    Examples
+    --------
+    >>> F, Y = np.array([[0.9, 0.3]]), np.array([[1.0, 0.0]])
+    >>> left_out(F, np.array([0.6]), sparse.csr_array(Y), np.array([2.0, 2.0]), Y).round(3).tolist()
+    [[0.667, 0.333]]
+    """
+    sent = own[:, None] * seeds.toarray()
+    rest = np.maximum(scores.astype(np.float64) - sent, 0)
+    rest[rest < _NOISE * sent] = 0
+    remaining = sums - given
+    grown = np.divide(sums, remaining, out=np.zeros_like(remaining), where=remaining > 1e-9 * sums)
+    return np.asarray(rows_to_one(rest * grown))

@@ -1,0 +1,74 @@
+"""The nearest labelled point, which propagation must not fall below: s_ij = max over labels l of class j of s(i, l)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from manifold._typing import AnyArray, Floats, Ints
+from manifold.backends import get_backend
+from manifold.neighbors import PointSet, exact_search
+
+
+@dataclass(frozen=True, eq=False)
+class NearestLabelled:
+    """Similarities to the nearest label of each class, as logits whose largest is the class of the nearest label.
+
+    Parameters
+    ----------
+    points : PointSet
+        n of them.
+    columns : (n,) int
+        The class of each; -1 for none.
+    n_classes : int
+    """
+
+    points: PointSet
+    columns: Ints
+    n_classes: int
+
+    @cached_property
+    def _unit(self) -> float:
+        """The median lead of the best class over the next, at labels that are left out: a power of 1 is of its size."""
+        best = np.partition(self._between(np.flatnonzero(self.columns >= 0)[:256]), -2, axis=1)[:, -2:]
+        lead = float(np.median(best[:, 1] - best[:, 0]))
+        return lead if lead > 0 else 1.0
+
+    def left_out(self, rows: Ints) -> Floats:
+        """Return logits (m, c) of labelled points, by all labels but their own.
+
+        >>> from manifold.neighbors import point_set
+        >>> points = point_set([[0.0], [1.0], [3.0], [9.0]], "euclidean")
+        >>> NearestLabelled(points, np.array([0, 1, 1, 0]), 2).left_out(np.array([0, 2])).argmax(axis=1).tolist()
+        [1, 1]
+        """
+        return np.asarray(self._between(rows) / self._unit)
+
+    def everywhere(self) -> AnyArray:
+        """Return logits (n, c) of all points, by all labels."""
+        host, found = get_backend("scipy"), np.full((self.columns.size, self.n_classes), -np.inf)
+        for j in np.unique(self.columns[self.columns >= 0]).tolist():
+            labelled = self.points.only(np.flatnonzero(self.columns == j))
+            found[:, j] = exact_search(self.points, labelled, k=1, backend=host)[1][:, 0]
+        return _finite(found) / self._unit
+
+    def _between(self, rows: Ints) -> Floats:
+        """Return the largest similarity (m, c) of labelled points to the other labels of each class."""
+        host = get_backend("scipy")
+        found = np.full((rows.size, self.n_classes), -np.inf)
+        for j in np.unique(self.columns[self.columns >= 0]).tolist():
+            members = np.flatnonzero(self.columns == j)
+            k = min(2, members.size)
+            ids, similarities = exact_search(self.points.only(rows), self.points.only(members), k=k, backend=host)
+            others = np.where(members[ids] == rows[:, None], -np.inf, similarities.astype(np.float64))
+            found[:, j] = others.max(axis=1)
+        return _finite(found)
+
+
+def _finite(similarities: Floats) -> Floats:
+    """Return similarities with a number below all others where there is none."""
+    there = np.isfinite(similarities)
+    least, most = similarities[there].min(initial=0), similarities[there].max(initial=0)
+    return np.where(there, similarities, 2 * least - most - 1)

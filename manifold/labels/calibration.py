@@ -1,0 +1,100 @@
+"""Probabilities that mean what they say: a power of them, fitted where the truth is known, and how far off they are.
+
+q_ij  proportional to  p_ij^beta,    beta the argmin of the mean of -log q_i,truth     (Guo et al., ICML 2017)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from manifold._arrays import as_integers, as_numbers
+from manifold._checks import check_count
+from manifold._typing import AnyArray, Floats, Ints
+
+LEAST = 1e-6  # a probability below it is taken for it: nothing is known to be impossible
+_POWERS = np.geomspace(0.05, 200, 60)
+
+
+@np.errstate(under="ignore")
+def fitted_power(logits: Floats, truth: Ints, weights: Floats) -> float:
+    """Return the beta of which softmax(beta logits) has the least weighted mean of -log p_truth, of 60 from .05 to 200.
+
+    >>> logits = np.log([[0.6, 0.4], [0.6, 0.4], [0.6, 0.4], [0.6, 0.4]])
+    >>> fitted_power(logits, np.array([0, 0, 0, 1]), np.ones(4)) > 2  # right in three of four, as .75 would be
+    True
+    """
+    losses = [float(weights @ log_losses(beta * logits, truth)) for beta in _POWERS]
+    return float(_POWERS[int(np.argmin(losses))])
+
+
+@np.errstate(under="ignore")
+def log_losses(logits: Floats, truth: Ints) -> Floats:
+    """Return -log p_truth (m,) for p = softmax(logits).
+
+    >>> log_losses(np.zeros((1, 2)), np.array([0])).round(4).tolist()
+    [0.6931]
+    """
+    z = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(np.log(np.exp(z).sum(axis=1)) - z[np.arange(truth.size), truth])
+
+
+@np.errstate(under="ignore")
+def softmax(logits: AnyArray) -> AnyArray:
+    """Return exp(logits) in rows of sum 1.
+
+    >>> softmax(np.log([[1.0, 3.0]])).round(3).tolist()
+    [[0.25, 0.75]]
+    """
+    P: AnyArray = np.exp(logits - logits.max(axis=1, keepdims=True))
+    P /= P.sum(axis=1, keepdims=True)
+    return P
+
+
+def logits_of(distributions: AnyArray) -> AnyArray:
+    """Return the logarithms of distributions, of none below 1e-6.
+
+    >>> logits_of(np.array([[1.0, 0.0]])).round(1).tolist()
+    [[0.0, -13.8]]
+    """
+    return np.asarray(np.log(np.maximum(distributions, LEAST)))
+
+
+def calibration_error(distributions: ArrayLike, truth: ArrayLike, *, n_bins: int = 15) -> float:
+    """Return the expected calibration error: how far the largest probabilities are from the share that is right.
+
+        sum over bins b of  |b| / n  |mean of max_j p_ij - share with argmax_j p_ij = truth_i|,    i in b
+
+    Parameters
+    ----------
+    distributions : (n, c) array
+        Rows of sum 1.
+    truth : (n,) integers
+        The column of each row's class.
+    n_bins : int
+        Of equal width, by the largest probability.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, and columns outside the distributions.
+
+    References
+    ----------
+    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, equation 3.
+
+    Examples
+    --------
+    >>> round(calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1]), 3)
+    0.4
+    """
+    P, columns = as_numbers(distributions, "distributions"), as_integers(truth, "truth")
+    check_count(n_bins, "n_bins")
+    if P.ndim != 2 or columns.shape != P.shape[:1] or not P.size:
+        raise ValueError(f"distributions (n, c) and truth (n,) must fit, got {P.shape} and {columns.shape}")
+    if columns.min() < 0 or columns.max() >= P.shape[1]:
+        raise ValueError(f"truth must lie in 0..{P.shape[1] - 1}, got {columns.min()}..{columns.max()}")
+    sure = P.max(axis=1)
+    gap = sure - (P.argmax(axis=1) == columns)
+    bins = np.minimum((sure * n_bins).astype(np.int64), n_bins - 1)
+    return float(abs(np.bincount(bins, gap)).sum() / sure.size)

@@ -1,0 +1,314 @@
+"""Labels that check themselves: left out exactly, chosen with evidence, calibrated; weights and sizes of classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import manifold as mf
+from manifold import datasets
+from manifold.backends import get_backend
+from manifold.labels import METHODS, Auto, Choice, calibration_error, pseudo_labels, select
+from manifold.labels._candidates import label_graphs
+from manifold.labels._left_out import MOST, diagonals, left_out, sample
+from manifold.labels._rival import NearestLabelled
+from manifold.labels.calibration import fitted_power, log_losses
+from manifold.neighbors import point_set
+
+
+def drawn(y, count, seed=5):
+    rng = np.random.default_rng(seed)
+    labels = np.full(y.size, -1)
+    for j in np.unique(y):
+        labels[rng.choice(np.flatnonzero(y == j), count, replace=False)] = j
+    return labels
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = datasets.digits()
+    return X[:700], y[:700].astype(int)
+
+
+def dense(graph, alpha):
+    W = graph.affinity.toarray().astype(np.float64)
+    root = np.where(W.sum(axis=1) > 0, W.sum(axis=1), 1) ** -0.5
+    return (1 - alpha) * np.linalg.inv(np.eye(len(W)) - alpha * root[:, None] * W * root)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.95, 0.999])
+def test_the_diagonal_is_that_of_the_dense_inverse(digits, alpha):
+    graph = mf.build_graph(digits[0][:150], edges="sum")
+    nodes = np.arange(0, 150, 2)
+    found = diagonals(graph, nodes, [0.3, alpha], get_backend("scipy"))[1]
+    np.testing.assert_allclose(found, np.diag(dense(graph, alpha))[nodes], rtol=2e-6)
+
+
+def test_leaving_a_label_out_is_a_propagation_without_it(digits):
+    X, y = digits
+    graph, labels = mf.build_graph(X, edges="sum").astype("float64"), drawn(y, 3)
+    known = np.flatnonzero(labels >= 0)
+    Y = sparse.csr_array(np.equal.outer(labels[known], np.arange(10)) * 1.0)
+    whole = mf.propagate(graph, labels, method="lgc", solver=mf.solvers.ConjugateGradient(1e-10))
+    # every class has three labels: seeds of sum 1/10 each, times 30
+    own = diagonals(graph, known, [0.95], get_backend("scipy"))[0]
+    out = left_out(whole.scores[known], own, Y, np.full(10, 3.0), Y.toarray())
+    for i in (0, 11, 29):
+        fewer = labels.copy()
+        fewer[known[i]] = -1
+        told = mf.propagate(graph, fewer, method="lgc", priors="uniform", solver=mf.solvers.ConjugateGradient(1e-10))
+        np.testing.assert_allclose(out[i], told.distributions[known[i]], atol=1e-6)
+
+
+def test_a_sample_has_every_class_in_its_share():
+    classes = np.repeat([0, 1, 2], [2000, 500, 500])
+    rows = sample(np.arange(3000), classes)
+    assert rows.size == MOST
+    assert abs(np.bincount(classes[rows]) / MOST - [2 / 3, 1 / 6, 1 / 6]).max() < 0.01
+
+
+def test_the_nearest_label_is_that_of_a_search(digits):
+    X, y = digits
+    labels = drawn(y, 4)
+    known = np.flatnonzero(labels >= 0)
+    D = ((X[:, None] - X[known]) ** 2).sum(axis=2)
+    rival = NearestLabelled(point_set(X, "euclidean"), labels, 10)
+    np.testing.assert_array_equal(rival.everywhere().argmax(axis=1), labels[known][D.argmin(axis=1)])
+    among = D[known].astype(float)
+    np.fill_diagonal(among, np.inf)
+    np.testing.assert_array_equal(rival.left_out(known).argmax(axis=1), labels[known][among.argmin(axis=1)])
+
+
+def test_a_fitted_power_is_the_best_of_a_line():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(400, 4))
+    truth = np.array([rng.choice(4, p=row / row.sum()) for row in np.exp(3 * logits)])
+    power = fitted_power(logits, truth, np.ones(400))
+    line = np.linspace(0.5, 8, 400)
+    best = line[np.argmin([log_losses(b * logits, truth).mean() for b in line])]
+    assert power == pytest.approx(best, rel=0.16)  # the step of the grid is 15 %
+    assert power == pytest.approx(3, rel=0.35)
+
+
+def test_calibration_error_by_hand():
+    P = [[0.95, 0.05], [0.95, 0.05], [0.55, 0.45]]
+    assert calibration_error(P, [0, 0, 1]) == pytest.approx((2 * 0.05 + 0.55) / 3)
+    with pytest.raises(ValueError, match=r"truth must lie in 0\.\.1, got 0\.\.2"):
+        calibration_error(P, [0, 0, 2])
+    with pytest.raises(ValueError, match="must fit"):
+        calibration_error(P, [0, 0])
+
+
+def test_with_few_labels_it_is_the_default_and_says_so(digits):
+    X, y = digits
+    labels, (graphs, points) = drawn(y, 2), label_graphs(X)
+    auto = mf.propagate(graphs, labels, points=points)
+    told = mf.propagate(graphs["k = 10"], labels, method="lgc")
+    np.testing.assert_array_equal(auto.distributions, told.distributions)
+    assert "20 labels of 10 classes are fewer than 3 a class" in auto.choice.reason
+    assert "not compared with nearest neighbours" in auto.choice.reason
+    assert told.choice is None
+
+
+def test_a_graph_that_misleads_is_left_for_a_better_one_or_for_the_nearest_label(digits):
+    """A graph of random edges knows nothing; a true one beside it does, and so do the points themselves."""
+    X, y = digits
+    ends = np.random.default_rng(4).integers(0, y.size, size=(2, 3500))
+    W = sparse.coo_array((np.ones(3500), tuple(ends)), shape=(y.size, y.size)).toarray()
+    np.fill_diagonal(W, 0)
+    noise, true = mf.graph_from_affinity(np.minimum(W + W.T, 1)), mf.build_graph(X, metric="euclidean", edges="sum")
+    labels, points = drawn(y, 6), point_set(X, "euclidean")
+    free = labels < 0
+    nearest = (NearestLabelled(points, labels, 10).everywhere().argmax(axis=1) == y)[free].mean()
+    alone = mf.propagate(noise, labels)
+    assert (alone.labels == y)[free].mean() < 0.3
+    for graphs, options, least in (
+        ({"noise": noise, "true": true}, {}, 0.9),
+        (noise, {"points": points}, nearest - 0.02),
+    ):
+        result = mf.propagate(graphs, labels, **options)
+        assert (result.labels == y)[free].mean() >= least > 0.75
+        assert result.choice.weights[0] < 0.01
+        assert "a mixture is better than" in result.choice.reason
+
+
+def test_probabilities_mean_what_they_say(digits):
+    X, y = digits
+    errors = {"auto": [], "lgc": []}
+    for seed in range(4):
+        labels = drawn(y, 5, seed)
+        for method, of in errors.items():
+            result = mf.LabelPropagation(method=method).fit(X, labels)
+            free = labels < 0
+            of.append(calibration_error(result.label_distributions_[free], y[free]))
+    assert np.mean(errors["auto"]) < 0.07
+    assert np.mean(errors["lgc"]) > 0.15
+
+
+def test_where_the_default_stays_its_labels_do(digits):
+    X, y = digits
+    labels = drawn(y, 5)
+    graph = mf.build_graph(X, metric="euclidean", edges="sum")
+    auto, told = (mf.propagate(graph, labels, method=method) for method in (Auto(alphas=()), "lgc"))
+    np.testing.assert_array_equal(auto.labels, told.labels)
+    assert auto.choice.weights == (1.0,)
+    assert auto.certainty[labels < 0].mean() > told.certainty[labels < 0].mean() + 0.2
+
+
+def test_a_choice_is_saved_and_printed(digits, tmp_path):
+    X, y = digits
+    model = mf.LabelPropagation().fit(X, drawn(y, 5))
+    again = mf.load(model.save(tmp_path / "model"))
+    assert again.choice_ == model.choice_
+    assert isinstance(again.choice_, Choice)
+    assert len(model.choice_.names) == 3 * 4 + 1
+    assert sum(model.choice_.weights) == pytest.approx(1)
+    assert "nearest labelled point" in str(model.choice_)
+    assert any(model.graph_ is not None and name.startswith("k = ") for name in model.choice_.names)
+
+
+def test_every_door_chooses_alike(digits):
+    X, y = digits
+    labels, (graphs, points) = drawn(y, 6), label_graphs(X)
+    told = mf.propagate(graphs, labels, points=points)
+    model, pseudo = mf.LabelPropagation().fit(X, labels), pseudo_labels(X, labels).propagation
+    for P, choice in ((model.label_distributions_, model.choice_), (pseudo.distributions, pseudo.choice)):
+        np.testing.assert_array_equal(P, told.distributions)
+        assert choice == told.choice
+
+
+def test_a_number_of_neighbours_or_a_filter_that_is_given_is_kept(digits):
+    X, y = digits
+    labels = drawn(y, 5)
+    assert mf.LabelPropagation(n_neighbors=7, alpha=0.7).fit(X, labels).choice_.names == (
+        "k = 7, alpha = 0.7",
+        "nearest labelled point",
+    )
+    heat = mf.propagate(mf.build_graph(X, edges="sum"), labels, filter=mf.Heat(3.0))
+    assert "no Diffusion" in heat.choice.reason
+
+
+def test_even_classes_take_methods_that_hold_sizes(digits):
+    X, y = digits
+    graph = mf.build_graph(X, metric="euclidean", edges="sum")
+    gains = []
+    for seed in range(6):
+        labels = drawn(y, 1, seed)
+        free = labels < 0
+        told, plain = mf.propagate(graph, labels, classes="even"), mf.propagate(graph, labels)
+        gains.append((told.labels == y)[free].mean() - (plain.labels == y)[free].mean())
+    assert np.mean(gains) > 0
+    assert told.choice.names == ("lgc, sinkhorn", "ilpc", "resolvent_mbo")
+    for options, message in (
+        ({"classes": "equal"}, "classes must be None or 'even'"),
+        ({"classes": "even", "priors": np.ones(10)}, "say two things"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mf.propagate(graph, labels, **options)
+
+
+@pytest.mark.parametrize("method", ["ilpc", "resolvent_mbo"])
+def test_sizes_that_are_propagated_save_uneven_classes(digits, method):
+    X, y = digits
+    kept = np.random.default_rng(2).random(y.size) < 0.8**y
+    X, y = X[kept], np.unique(y[kept], return_inverse=True)[1]
+    graph, labels = mf.build_graph(X, metric="euclidean", edges="sum"), drawn(y, 3)
+    free = labels < 0
+    even, own = (
+        (mf.propagate(graph, labels, method=method, priors=priors).labels == y)[free].mean()
+        for priors in ("estimated", "propagated")
+    )
+    assert own > even + 0.01
+
+
+def test_graphs_and_points_that_do_not_fit_are_refused(digits):
+    X, y = digits
+    graphs, points = label_graphs(X)
+    small, labels = mf.build_graph(X[:50], edges="sum"), drawn(y, 3)
+    for graph, options, message in (
+        ({**graphs, "small": small}, {}, r"of the same points, got \[50, 700\]"),
+        (graphs, {"method": "lgc"}, "chooses among graphs, got 3"),
+        (small, {"points": points}, "of the same points"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mf.propagate(graph, labels, **options)
+    with pytest.raises(TypeError, match="graph must be a Graph, got int"):
+        mf.propagate({"a": 3}, labels)
+
+
+# weights
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "harmonic"])
+def test_weights_of_one_size_change_nothing_and_0_is_no_label(digits, method):
+    X, y = digits
+    graph, labels = mf.build_graph(X, edges="sum"), drawn(y, 3)
+    plain, same = (mf.propagate(graph, labels, method=method, sample_weight=w) for w in (None, np.full(y.size, 7.0)))
+    np.testing.assert_array_equal(same.labels, plain.labels)
+    np.testing.assert_allclose(same.distributions, plain.distributions, atol=1e-4)
+    out = np.flatnonzero(labels >= 0)[::9]
+    weights = np.ones(y.size)
+    weights[out] = 0
+    fewer = labels.copy()
+    fewer[out] = -1
+    weighed, dropped = (
+        mf.propagate(graph, labels, method=method, sample_weight=weights),
+        mf.propagate(graph, fewer, method=method),
+    )
+    np.testing.assert_array_equal(weighed.distributions, dropped.distributions)
+
+
+def test_a_weight_is_so_many_labels():
+    """A star whose hub hears two leaves of one class, or one leaf of weight 2."""
+    W = np.zeros((5, 5))
+    W[0, 1:] = W[1:, 0] = 1
+    graph = mf.graph_from_affinity(W).astype("float64")
+    options = {"method": "lgc", "normalize_seeds": False}
+    two = mf.propagate(graph, [-1, 0, 0, 1, -1], **options)
+    one = mf.propagate(graph, [-1, 0, -1, 1, -1], sample_weight=[9, 2, 9, 1, 9], **options)
+    np.testing.assert_allclose(one.distributions[[0, 4]], two.distributions[[0, 4]], atol=1e-5)
+
+
+def test_weights_that_are_none_are_refused(digits):
+    X, y = digits
+    graph, labels = mf.build_graph(X, edges="sum"), drawn(y, 3)
+    for weights, message in (
+        (np.ones(3), "sample_weight must be 700 finite numbers"),
+        (np.full(y.size, -1.0), "sample_weight must be"),
+        (np.full(y.size, np.nan), "sample_weight must be"),
+        (np.zeros(y.size), "at least one non-zero"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mf.propagate(graph, labels, sample_weight=weights)
+    with pytest.raises(ValueError, match="'harmonic' holds labels fixed"):
+        mf.propagate(graph, labels, method="harmonic", sample_weight=np.ones(y.size))
+
+
+def test_ilpc_lets_a_wrong_label_be_outvoted(digits):
+    X, y = digits
+    graph, labels = mf.build_graph(X, metric="euclidean", edges="sum"), drawn(y, 15)
+    known = np.flatnonzero(labels >= 0)
+    wrong = known[::12]
+    labels[wrong] = (labels[wrong] + 1) % 10
+    held, free = (mf.propagate(graph, labels, method="ilpc", clamp=clamp) for clamp in (True, False))
+    assert (held.labels[wrong] == labels[wrong]).all()
+    assert (free.labels[wrong] == y[wrong]).mean() > 0.5
+    np.testing.assert_array_equal(held.labels[labels < 0], free.labels[labels < 0])
+
+
+# selection
+
+
+def test_the_margin_is_the_default_where_distributions_are_given(digits):
+    X, y = digits
+    graph, labels = mf.build_graph(X, edges="sum"), drawn(y, 3)
+    P = mf.propagate(graph, labels).distributions
+    chosen = select(graph, labels >= 0, 12, distributions=P)
+    ends = np.sort(P, axis=1)
+    margin = np.where(labels >= 0, np.inf, ends[:, -1] - ends[:, -2])
+    assert sorted(margin[chosen]) == sorted(np.sort(margin)[:12])
+    np.testing.assert_array_equal(chosen, select(graph, labels >= 0, 12, strategy="margin", distributions=P))
+    np.testing.assert_array_equal(select(graph, labels >= 0, 3), select(graph, labels >= 0, 3, strategy="jlp"))
+    with pytest.raises(ValueError, match="of two or more"):
+        select(graph, labels >= 0, 2, distributions=P[:, :1])
