@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> tuple[Facts, str]:
     chosen = np.random.default_rng(args.seed).choice(len(X), 100, replace=False)
     kept = np.setdiff1d(np.arange(len(X)), chosen)
     start = time.perf_counter()
-    search = ManifoldSearch(on_failure=args.on_failure).fit(X[kept], ids=kept)
+    search = ManifoldSearch(preset="plain-diffusion", on_failure=args.on_failure).fit(X[kept], ids=kept)
     seconds = {"fit": time.perf_counter() - start}
     start = time.perf_counter()
     after = search.search(X[chosen], k=len(kept))

@@ -48,7 +48,7 @@ def standard(metric: str = "cosine") -> dict[str, Facts | tuple[str, ...]]:
         "default": {"metric": metric},
         "adaptive": {"preset": "adaptive", "metric": metric},
         "tuned": {"tune": True, "metric": metric},
-        "fused": (BASELINE, "default"),
+        "fused": (BASELINE, "adaptive"),
     }
 
 

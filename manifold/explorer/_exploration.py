@@ -76,7 +76,8 @@ class Answer:
     --------
     >>> from manifold import datasets
     >>> X, _ = datasets.digits()
-    >>> answer = Exploration(ManifoldSearch().fit(X[:200]), X[:200], k=3).answer(Settings(query=7))
+    >>> search = ManifoldSearch(preset="plain-diffusion").fit(X[:200])
+    >>> answer = Exploration(search, X[:200], k=3).answer(Settings(query=7))
     >>> answer.nearest[0].size, answer.ranking.ids.size
     (3, 3)
     """
@@ -107,7 +108,7 @@ class Exploration:
     --------
     >>> from manifold import Heat, datasets
     >>> X, y = datasets.digits()
-    >>> exploration = Exploration(ManifoldSearch().fit(X), X, k=10)
+    >>> exploration = Exploration(ManifoldSearch(preset="plain-diffusion").fit(X), X, k=10)
     >>> for filter in (Diffusion(0.95), Heat(20.0)):
     ...     answer = exploration.answer(Settings(query=170, filter=filter))
     ...     print([int((y[ids] == y[170]).sum()) for ids in (answer.nearest[0], answer.ranking.ids)])
@@ -141,7 +142,7 @@ class Exploration:
         --------
         >>> from manifold import datasets
         >>> X, _ = datasets.digits()
-        >>> exploration = Exploration(ManifoldSearch().fit(X[:200]), X[:200], k=3)
+        >>> exploration = Exploration(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], k=3)
         >>> exploration.answer(Settings(query=7)).ranking.ids.size
         3
         """
@@ -164,7 +165,12 @@ class Exploration:
             others = ranking.ids != self._fitted.ids_[settings.query]
             if not others.all():
                 return replace(
-                    ranking, ids=ranking.ids[others], scores=ranking.scores[others], kept=None, diffusion=None
+                    ranking,
+                    ids=ranking.ids[others],
+                    scores=ranking.scores[others],
+                    kept=None,
+                    diffusion=None,
+                    similarities=None,
                 )
         return search.search(query, k=self.k)
 
@@ -173,7 +179,7 @@ class Exploration:
 
         >>> from manifold import datasets
         >>> X, _ = datasets.digits()
-        >>> exploration = Exploration(ManifoldSearch().fit(X[:200]), X[:200], k=3)
+        >>> exploration = Exploration(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], k=3)
         >>> why = exploration.why(exploration.first, exploration.answer(exploration.first).ranking.ids[0].item())
         >>> bool(abs(why.contributions.sum() - why.score) < 1e-6)
         True
@@ -185,7 +191,8 @@ class Exploration:
 
         >>> from manifold import datasets
         >>> X, _ = datasets.digits()
-        >>> Exploration(ManifoldSearch().fit(X[:200]), X[:200]).search(Settings(n_seeds=2)).n_seeds
+        >>> search = ManifoldSearch(preset="plain-diffusion").fit(X[:200])
+        >>> Exploration(search, X[:200]).search(Settings(n_seeds=2)).n_seeds
         2
         """
         return self._fitted.with_settings(

@@ -67,7 +67,7 @@ class Explorer:
     >>> from manifold import Heat, datasets
     >>> from manifold.explorer import Settings
     >>> X, y = datasets.digits()
-    >>> explorer = Explorer(ManifoldSearch().fit(X), X, items=X.reshape(-1, 8, 8), labels=y)
+    >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X), X, items=X.reshape(-1, 8, 8), labels=y)
     >>> explorer.settings = Settings(query=170, filter=Heat(20.0))
     >>> print(explorer.explain(explorer.answer()).splitlines()[1])
     right: 4 of 10 nearest neighbours, 10 of 10 after diffusion
@@ -107,7 +107,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> explorer.search.n_seeds
         5
         """
@@ -118,7 +118,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> explorer.answer().nearest[0].size
         3
         """
@@ -133,7 +133,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> int(explorer.label(5)), int(y[5])
         (5, 5)
         """
@@ -145,7 +145,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> explorer.judged
         True
         """
@@ -156,7 +156,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> explorer.right(explorer.answer(), np.array([0, 1, 10])).tolist()  # the query is a 0
         [True, False, True]
         """
@@ -172,7 +172,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> print(explorer.explain(explorer.answer()).splitlines()[1])
         right: 3 of 3 nearest neighbours, 3 of 3 after diffusion
         """
@@ -190,7 +190,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> len(explorer.figure(explorer.answer()).axes)
         1
         """
@@ -227,7 +227,7 @@ class Explorer:
         --------
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> explorer.why(rank=1).item == explorer.answer().ranking.ids[0].item()
         True
         """
@@ -240,7 +240,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> explorer.why_png(rank=2)[:4]
         b'\\x89PNG'
         """
@@ -259,7 +259,7 @@ class Explorer:
 
         >>> from manifold import datasets
         >>> X, y = datasets.digits()
-        >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+        >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
         >>> explorer.png()[:4]
         b'\\x89PNG'
         """

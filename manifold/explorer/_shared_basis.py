@@ -46,7 +46,7 @@ class SharedBasis(Solver):
     --------
     >>> from manifold import Diffusion, Heat, ManifoldSearch, datasets
     >>> X, _ = datasets.digits()
-    >>> search, shared = ManifoldSearch().fit(X[100:]), SharedBasis()
+    >>> search, shared = ManifoldSearch(preset="plain-diffusion").fit(X[100:]), SharedBasis()
     >>> answers = [search.with_settings(filter=h, solver=shared).search(X[0]) for h in (Diffusion(0.9), Heat(10.0))]
     >>> [ranking.diagnostics.converged for ranking in answers], shared.n_grown
     ([True, True], 1)

@@ -167,7 +167,7 @@ def table(explorer: _Shown, answer: Answer) -> str:
     >>> from manifold import ManifoldSearch, datasets
     >>> from manifold.explorer import Explorer
     >>> X, y = datasets.digits()
-    >>> explorer = Explorer(ManifoldSearch().fit(X[:200]), X[:200], labels=y[:200], k=3)
+    >>> explorer = Explorer(ManifoldSearch(preset="plain-diffusion").fit(X[:200]), X[:200], labels=y[:200], k=3)
     >>> table(explorer, explorer.answer()).count("<tr>")
     4
     """

@@ -1,15 +1,16 @@
-"""What a query keeps of its plain ranking: a query enters as a node would, and its reciprocal neighbours lead the list.
+"""What a query keeps of its plain ranking: closeness weighs in, first places stay, and few of the first 100 change.
 
 An item is *reciprocal* where the query is at least as near to it as its own k-th neighbour is. Then
 
     seeds   w(s_i) of the k_q nearest items, times `one_sided` where they are not reciprocal (the first excepted)
-    order   f_i max(s_i, 0)^fusion, behind the first places, which reciprocal nearest items keep
+    order   f_i exp(fusion s_i / spread), behind the first places, which nearest items keep
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,23 @@ from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, PointSet
 from manifold.ranking.seeds import query_seeds
 
-DEPTH = 100  # the best so many by diffusion are put in order, even where fewer are asked for
+FIRST = 100  # places of which only `exchanged` go to items that are not among as many nearest ones
+_DEPTH, _DEEPER = 100, 200  # the best so many by diffusion are put in order, even where fewer are asked for
+_LEAST = 1e-9  # of the largest score: what a nearest item is taken to have that diffusion does not reach
 _LEAD_REACH = 2  # an item keeps its place where the query is among its first 2 k
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+
+class Fused(NamedTuple):
+    """Lists (q, m) in order: rows, falling scores, those of the diffusion, similarities; places (q,) that were kept."""
+
+    rows: Rows
+    scores: NDArray[np.float64]
+    diffusion: NDArray[np.float64]
+    similarities: Floats
+    kept: Rows
 
 
 @dataclass(frozen=True)
@@ -37,15 +50,27 @@ class Adaptation:
         Weight of what is not reciprocal, edges of the graph and seeds alike: 0 leaves them out, 1 counts them whole. By
         default `one_sided_weight` of the graph's neighbours.
     fusion : float >= 0
-        Power of the similarity that scores are multiplied by before they are put in order; of no effect on
-        Euclidean similarities, which have no scale of their own.
+        c of f exp(c s / spread), by which lists are ordered: 0 is the diffusion alone, 4 nearly the similarity s. The
+        spread is the standard deviation of the similarities of one item to all, so that c means the same everywhere.
     lead : int
-        Places, at most, that nearest items keep: from the first on, as long as they are reciprocal.
+        Places, at most, that nearest items keep.
+    reciprocal : bool
+        Whether they keep them only from the first on, as long as they are reciprocal.
+    exchanged : int, optional
+        How many of the first 100 places may go to items that are not among the 100 nearest; the nearest 100 less so
+        many are all listed there. By default any number.
+
+    Examples
+    --------
+    >>> Adaptation(lead=5, reciprocal=False).kept_first
+    True
     """
 
     one_sided: float | None = None
     fusion: float = 0.25
     lead: int = 3
+    reciprocal: bool = True
+    exchanged: int | None = None
 
     def __post_init__(self) -> None:
         if self.one_sided is not None and not 0 <= self.one_sided <= 1:
@@ -53,6 +78,31 @@ class Adaptation:
         if not (np.isfinite(self.fusion) and self.fusion >= 0):
             raise ValueError(f"fusion must be a finite number >= 0, got {self.fusion!r}")
         check_count(self.lead, "lead", minimum=0)
+        if self.exchanged is not None:
+            check_count(self.exchanged, "exchanged", minimum=0)
+
+    @property
+    def kept_first(self) -> bool:
+        """Whether the nearest item is first whatever the diffusion says."""
+        return self.lead > 0 and not self.reciprocal
+
+    @property
+    def depth(self) -> int:
+        """How many of the best by diffusion are put in order at least.
+
+        >>> Adaptation().depth, Adaptation(exchanged=10).depth
+        (100, 200)
+        """
+        return _DEPTH if self.exchanged is None else _DEEPER
+
+    @property
+    def n_nearest(self) -> int:
+        """How many nearest items of a query are looked at.
+
+        >>> Adaptation().n_nearest, Adaptation(exchanged=10).n_nearest
+        (3, 100)
+        """
+        return self.lead if self.exchanged is None else max(self.lead, FIRST)
 
     def explain(self, one_sided: float) -> str:
         """Return what is done, for people, to stand behind ``scores   F``.
@@ -62,38 +112,91 @@ class Adaptation:
         edges    and seeds that are not listed back count 0.5
         kept     the first 1 nearest items at most, while they list the query back (Ranking.kept)
         """
-        fused = f" x similarity^{self.fusion:g}" if self.fusion else ""
-        return (
-            f"{fused}\nedges    and seeds that are not listed back count {one_sided:.2g}"
-            f"\nkept     the first {self.lead} nearest items at most, while they list the query back (Ranking.kept)"
-        )
+        fused = f" x exp({self.fusion:g} similarity / spread)" if self.fusion else ""
+        places = f"the first {self.lead} nearest items"
+        kept = f"{places} at most, while they list the query back" if self.reciprocal else f"{places}, in their order"
+        lines = [fused, f"edges    and seeds that are not listed back count {one_sided:.2g}"]
+        lines += [f"kept     {kept} (Ranking.kept)"]
+        if self.exchanged is not None:
+            lines += [f"tail     of the first {FIRST} places at most {self.exchanged} go to items that are not so near"]
+        return "\n".join(lines)
 
     def in_order(
-        self, rows: Rows, scores: NDArray[np.float64], asked: Asked, *, reach: NeighborReach
-    ) -> tuple[Rows, NDArray[np.float64], NDArray[np.float64], Rows]:
-        """Put lists (q, k) in order: the run of reciprocal nearest items, then the others by score x closeness^fusion.
+        self, rows: Rows, scores: NDArray[np.float64], asked: Asked, *, reach: NeighborReach | None, spread: float = 1.0
+    ) -> Fused:
+        """Put the best (q, m) by diffusion in order, and with `exchanged` the nearest items among them.
 
-        Returns the rows; scores that fall along each list, what keeps its place being worth no less than what follows
-        it; the scores of the diffusion; and the length (q,) of the run.
+        Scores fall along each list: what keeps its place is worth no less than what follows it. Where an item is listed
+        for its similarity, and is not among the best by diffusion, its diffusion score is NaN: at most the last of
+        those.
 
         >>> reach = NeighborReach(np.zeros(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
         >>> asked = Asked(np.array([[0]]), np.array([[0.9]], dtype=np.float32), lambda rows: np.ones(rows.shape))
         >>> rows, scores = np.array([[2, 1, 0]]), np.array([[4.0, 2.0, 1.0]])
-        >>> [part.tolist() for part in Adaptation(lead=1).in_order(rows, scores, asked, reach=reach)]
-        [[[0, 2, 1]], [[4.0, 4.0, 2.0]], [[1.0, 4.0, 2.0]], [1]]
+        >>> fused = Adaptation(lead=1).in_order(rows, scores, asked, reach=reach)
+        >>> fused.rows.tolist(), fused.scores.tolist(), fused.diffusion.tolist()
+        ([[0, 2, 1]], [[4.0, 4.0, 2.0]], [[1.0, 4.0, 2.0]])
         """
-        near, similarities = asked.near[:, : self.lead], asked.similarities[:, : self.lead]
-        run = np.logical_and.accumulate(is_reciprocal(near, similarities, reach.lead), axis=1)
-        place = np.full(rows.shape, near.shape[1])
-        for j in range(near.shape[1]):
-            place[(rows == near[:, j : j + 1]) & run[:, j : j + 1]] = j
-        led = place < near.shape[1]
-        worth = scores * np.maximum(asked.closeness(rows), 0.0) ** self.fusion if self.fusion else scores
+        m, near = rows.shape[1], asked.near[:, : self.n_nearest]
+        n_first = near.shape[1] if self.exchanged is not None else 0
+        if n_first:
+            rows = np.hstack([rows, np.where(_places(near, rows, m)[1], -1, near)])
+            scores = np.hstack([scores, np.full(near.shape, np.nan)])
+        place = _places(rows, near, near.shape[1])[0]
+        similarities = np.where(rows >= 0, asked.closeness(rows), -np.inf)
+        worth, pooled = self._worth(scores, place, similarities, m=m, spread=spread), place < n_first
+        pooled[:, : min(m, self.depth)] = True
+        worth[rows < 0] = -np.inf
+        tier = np.where(rows < 0, 3, np.where(pooled, 1, 2)) if n_first else np.where(rows < 0, 3, 1)
+        run = self._run(asked, reach)
         # stable: items worth the same, such as those that were not reached, stay in the order they came in
-        order = np.lexsort((-np.where(led, 0.0, worth), place, rows < 0), axis=1)
-        scores, worth = (np.take_along_axis(x, order, axis=1) for x in (scores, worth))
-        falling = np.maximum.accumulate(worth[:, ::-1], axis=1)[:, ::-1]
-        return np.take_along_axis(rows, order, axis=1), falling, scores, led.sum(axis=1)
+        by_worth = np.lexsort((place, -worth, tier))
+        if self.exchanged is not None and n_first:
+            others = (np.take_along_axis(place, by_worth, axis=1) >= n_first - self.exchanged).cumsum(axis=1)
+            behind = np.empty(tier.shape, dtype=bool)
+            np.put_along_axis(behind, by_worth, others > self.exchanged, axis=1)
+            tier = np.where((tier == 1) & behind & (place >= n_first - self.exchanged), 2, tier)
+        led = place < run[:, None]
+        order = np.lexsort((place, np.where(led, 0.0, -worth), np.where(led, 0, tier)))[:, :m]
+        rows, worth, scores, similarities, led = (
+            np.take_along_axis(x, order, axis=1) for x in (rows, worth, scores, similarities, led)
+        )
+        falling = np.maximum.accumulate(np.maximum(worth, 0)[:, ::-1], axis=1)[:, ::-1]
+        return Fused(rows, falling, scores, similarities, led.sum(axis=1))
+
+    def _worth(
+        self, scores: NDArray[np.float64], place: Rows, similarities: Floats, *, m: int, spread: float
+    ) -> NDArray[np.float64]:
+        """Return scores x exp(c (s - s_1) / spread), s_1 the largest of a list; nearest items have the last score."""
+        if self.exchanged is not None and m:
+            listed = scores[:, :m]
+            last = listed[:, min(m, self.depth) - 1 : min(m, self.depth)]
+            last = np.maximum(last, _LEAST * listed.max(axis=1, keepdims=True))
+            near = place < FIRST
+            near[:, : min(m, self.depth)] |= listed[:, : self.depth] <= last
+            scores = np.where(near, np.fmax(scores, last), np.nan_to_num(scores))
+        if not (self.fusion and similarities.size):
+            return scores.copy()
+        top = similarities.max(axis=1, keepdims=True)
+        if not spread:  # of a collection without features, of which nothing else is known
+            known = np.ma.masked_invalid(similarities)
+            width = np.ma.filled(known.std(axis=1), 0.0)[:, None]
+        else:
+            width = np.full_like(top, spread, dtype=np.float64)
+        with np.errstate(under="ignore", invalid="ignore"):
+            power = self.fusion * (similarities - top) / np.where(width > 0, width, 1.0)
+            closeness = np.exp(np.nan_to_num(power, nan=0.0, neginf=-np.inf))
+            worth: NDArray[np.float64] = scores * closeness
+        return worth
+
+    def _run(self, asked: Asked, reach: NeighborReach | None) -> Rows:
+        """Return how many nearest items (q,) keep their places."""
+        near, similarities = asked.near[:, : self.lead], asked.similarities[:, : self.lead]
+        if not self.reciprocal:
+            return (near >= 0).sum(axis=1)
+        if reach is None:
+            return np.zeros(len(near), dtype=np.int64)
+        return np.logical_and.accumulate(is_reciprocal(near, similarities, reach.lead), axis=1).sum(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +273,38 @@ def is_reciprocal(near: Rows, similarities: Floats, reach: Floats) -> NDArray[np
     """
     reciprocal: NDArray[np.bool_] = np.logical_and(near >= 0, similarities >= reach[np.maximum(near, 0)])
     return reciprocal
+
+
+def _places(rows: Rows, near: Rows, missing: int) -> tuple[Rows, NDArray[np.bool_]]:
+    """Return the place of each row (q, m) in the lists `near` (q, w), and whether it is there.
+
+    >>> _places(np.array([[7, 3, -1]]), np.array([[3, 5]]), 9)[0].tolist()
+    [[9, 0, 9]]
+    """
+    place = np.full(rows.shape, missing, dtype=np.int64)
+    if near.shape[1]:
+        for j, (listed, asked) in enumerate(zip(near, rows, strict=True)):
+            by_id = np.argsort(listed)
+            at = by_id[np.minimum(np.searchsorted(listed[by_id], asked), listed.size - 1)]
+            place[j] = np.where((listed[at] == asked) & (asked >= 0), at, missing)
+    return place, place != missing
+
+
+def spread_of(points: PointSet) -> float:
+    """Return the standard deviation of the similarities of one point to the others, mean over some points.
+
+    Points at even steps of the rows, 128 that ask and 1,024 that answer: the same for the same collection.
+
+    >>> spread_of(PointSet(np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32), "cosine"))
+    0.5
+    """
+    n = len(points.X)
+    asks, answers = (np.unique(np.linspace(0, max(n - 1, 0), min(n, m)).astype(np.int64)) for m in (128, 1024))
+    if not n:
+        return 0.0
+    each = points.rows(answers)
+    found = [points.compare(each[None], points.rows(np.array([row])))[0].std(dtype=np.float64) for row in asks]
+    return float(np.mean(found))
 
 
 def similarities_to(queries: PointSet, points: PointSet, rows: Rows, *, own: Rows | None = None) -> Floats:

@@ -41,9 +41,13 @@ class Ranking:
     kept : (q,) int, optional
         How many of the first places are those of the nearest items, left alone by an `Adaptation`.
     diffusion : (q, k) float, optional
-        The scores of the diffusion itself, where an `Adaptation` fused them.
+        The scores of the diffusion itself, where an `Adaptation` fused them; NaN for an item that is listed for its
+        similarity, and is not among the best by diffusion.
     pool_slack : (q,) float, optional
-        The slack of the best 100 by diffusion, which an `Adaptation` chose fewer of; of those fewer, nothing is proved.
+        The slack of the best 100 or 200 by diffusion, of which an `Adaptation` listed fewer, or others beside; of what
+        is listed nothing is proved then.
+    similarities : (q, k) float, optional
+        The plain similarity of each item to its query, of the metric of the search; -inf where a row is padded.
     n_unknown : (q,) int, optional
         How many of the last places are ids that the collection does not hold, put there by
         ``rerank(unknown="behind")``; the slack speaks of the others.
@@ -64,6 +68,7 @@ class Ranking:
     n_unknown: Ints | None = None
     diffusion: Floats | None = None
     pool_slack: Floats | None = None
+    similarities: AnyArray | None = None
 
     @property
     def certified(self) -> Mask:

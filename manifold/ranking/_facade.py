@@ -209,7 +209,7 @@ class Facade:
         --------
         >>> from manifold import Heat, ManifoldSearch, datasets
         >>> X, y = datasets.digits()
-        >>> search = ManifoldSearch().fit(X[100:])
+        >>> search = ManifoldSearch(preset="plain-diffusion").fit(X[100:])
         >>> warm = search.with_settings(filter=Heat(20.0), solver="lanczos")
         >>> [round(float((y[100:][s.search(X[:100], k=10).ids] == y[:100, None]).mean()), 2) for s in (search, warm)]
         [0.94, 0.95]

@@ -14,7 +14,7 @@ from manifold._typing import Ints
 from manifold.backends import Backend
 from manifold.graph import Graph, one_sided_weight, soft_mutual_graph
 from manifold.neighbors import Cells, Neighbors, PointSet, find_neighbors
-from manifold.ranking._adaptation import NeighborReach
+from manifold.ranking._adaptation import NeighborReach, spread_of
 from manifold.ranking._collection import Ids
 from manifold.ranking._entrance import seed_cells
 from manifold.ranking._fitted import Fitted
@@ -67,8 +67,8 @@ def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: P
     n, graph, neighbors = given.n_nodes, given.graph, given.neighbors
     names = Ids(ids, n if given.images is None else int(given.images.max()) + 1)  # wrong ids are met before long work
     if graph is not None:
-        if neighbors is not None or settings.tune or settings.adaptation:
-            raise ValueError("neighbors, tune and adaptation are for a graph that the fit makes: leave out graph")
+        if neighbors is not None or settings.tune:
+            raise ValueError("neighbors and tune are for a graph that the fit makes: leave out graph")
         if n != graph.n_nodes:
             raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
         pooling = region_pooling(settings, given.points, given.images, backend=given.backend)
@@ -79,6 +79,7 @@ def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: P
             backend=given.backend,
             home=given.home,
             points=given.points,
+            spread=_spread(settings, given.points),
             pooling=pooling,
             cells=seed_cells(settings, given.points, None),
         )
@@ -154,10 +155,16 @@ def of_lists(
         one_sided=one_sided,
         scales=settings.affinity.scales(nearest.similarities),
         reach=NeighborReach.of(lists, settings.n_neighbors),
+        spread=_spread(settings, given.points),
         tuning=tuning,
         pooling=region_pooling(settings, given.points, given.images, backend=given.backend),
         cells=cells,
     )
+
+
+def _spread(settings: SearchSettings, points: PointSet | None) -> float:
+    """Return the spread of similarities where lists are ordered by it; 0 where nobody asks, or nothing is known."""
+    return spread_of(points) if settings.adaptation is not None and isinstance(points, PointSet) else 0.0
 
 
 def without_reserve(neighbors: Neighbors, settings: SearchSettings) -> Neighbors:

@@ -17,7 +17,7 @@ from manifold.backends import Backend, get_backend
 from manifold.graph import Graph
 from manifold.index import DiffusionIndex, of_images
 from manifold.neighbors import Cells, Entrance, Neighbors, PointSet, exact_search
-from manifold.ranking._adaptation import DEPTH, Asked, NeighborReach, reciprocal_seeds
+from manifold.ranking._adaptation import Asked, NeighborReach, reciprocal_seeds
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
 from manifold.ranking._entrance import explained, seed_cells
@@ -61,6 +61,8 @@ class Fitted:
         sigma of each point, for the self-tuning kernel.
     reach : NeighborReach or None
         How near a query must be to each item to be among its neighbours.
+    spread : float
+        Standard deviation of the similarities of one item to all, see `spread_of`; 0 where they are not known.
     tuning : Tuning or None
     pooling : Pooling or None
         Of a search over regions: their images and weights.
@@ -80,6 +82,7 @@ class Fitted:
     one_sided: float = 0.0
     scales: Floats | None = None
     reach: NeighborReach | None = None
+    spread: float = 0.0
     tuning: Tuning | None = None
     pooling: Pooling | None = None
     cells: Cells | None = None
@@ -140,7 +143,7 @@ class Fitted:
         >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
         >>> for line in fitted.explain().splitlines()[:3]:
         ...     print(line)
-        weighted by power, gamma=3
+        weighted by power, gamma=6
                  found exactly, because 3 x 2 numbers are soon compared
         filter   Diffusion(alpha=0.95)
         """
@@ -228,7 +231,7 @@ class Fitted:
         >>> from manifold import ManifoldSearch
         >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
         >>> fitted.seeds(np.array([[2]]), np.array([[0.5]], dtype=np.float32)).toarray().ravel().tolist()
-        [0.0, 0.0, 0.125]
+        [0.0, 0.0, 0.015625]
         """
         s, n = self.settings, self.graph.n_nodes
         near, similarities = near[:, : s.n_seeds], similarities[:, : s.n_seeds]
@@ -248,10 +251,11 @@ class Fitted:
 
         >>> from manifold import ManifoldSearch
         >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
-        >>> fitted.depth(2, 3)
-        2
+        >>> fitted.depth(2, 3), fitted.depth(2, 1000)
+        (3, 200)
         """
-        return k if self.settings.adaptation is None else min(most, max(k, DEPTH))
+        adaptation = self.settings.adaptation
+        return k if adaptation is None else min(most, max(k, adaptation.depth))
 
     def ranked(
         self,
@@ -273,18 +277,25 @@ class Fitted:
         rows, scores, slack, diagnostics = self.ranker.rank(seeds, task)
         report_failures(diagnostics, self.settings.on_failure)
         kept, adaptation = np.zeros(rows.shape[0], dtype=np.int64), self.settings.adaptation
-        diffusion = pool_slack = None
-        if asked is not None and adaptation is not None and self.reach is not None:
-            fused = adaptation if self.settings.affinity.kind == "power" else replace(adaptation, fusion=0.0)
-            rows, scores, diffusion, kept = fused.in_order(rows, scores, asked, reach=self.reach)
-            diffusion = diffusion[:, :k]
-            if rows.shape[1] > k:  # what is proved is proved of the pool, and another order chose of it
-                pool_slack, slack = slack, np.full_like(slack, np.inf)
+        diffusion = pool_slack = similarities = None
+        if asked is not None and adaptation is not None:
+            best = np.sort(rows, axis=1)
+            rows, scores, diffusion, similarities, kept = adaptation.in_order(
+                rows, scores, asked, reach=self.reach, spread=self.spread
+            )
+            other = (np.sort(rows, axis=1) != best).any(axis=1) | (rows.shape[1] > k)
+            if other.any():  # what is proved is proved of the pool, and another order chose of it
+                pool_slack, slack = slack, np.where(other, np.inf, slack)
+            diffusion, similarities = diffusion[:, :k], similarities[:, :k]
+        elif asked is not None:
+            similarities = np.where(rows >= 0, asked.closeness(rows), -np.inf)
         rows, scores, kept = rows[:, :k], scores[:, :k], np.minimum(kept, k)
         if bad is not None:
             rows[bad], scores[bad], slack[bad], kept[bad] = -1, 0, np.inf, 0
             if diffusion is not None:
                 diffusion[bad] = 0
+            if similarities is not None:
+                similarities[bad] = -np.inf
             if pool_slack is not None:
                 pool_slack[bad] = np.inf
         return self.named(
@@ -294,6 +305,7 @@ class Fitted:
             diagnostics=diagnostics,
             diffusion=diffusion,
             pool_slack=pool_slack,
+            similarities=similarities,
             kept=kept,
             single=single,
         )
@@ -307,6 +319,7 @@ class Fitted:
         diagnostics: Solution,
         diffusion: Floats | None = None,
         pool_slack: Floats | None = None,
+        similarities: AnyArray | None = None,
         kept: Ints | None = None,
         single: bool = False,
     ) -> Ranking:
@@ -320,8 +333,10 @@ class Fitted:
         """
         ids = self.ids.names(rows)
         if single:
-            ids, scores, diffusion = ids[0], scores[0], None if diffusion is None else diffusion[0]
-        return Ranking(ids, scores, slack, diagnostics, kept, diffusion=diffusion, pool_slack=pool_slack)
+            ids, scores = ids[0], scores[0]
+            diffusion, similarities = (None if part is None else part[0] for part in (diffusion, similarities))
+        beside = {"diffusion": diffusion, "pool_slack": pool_slack, "similarities": similarities}
+        return Ranking(ids, scores, slack, diagnostics, kept, **beside)
 
 
 def check_scale(graph: Graph, exponent: float) -> None:

@@ -72,7 +72,8 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
         random_state=int(seed) if isinstance(seed, int | np.integer) else None,
     )
     parameters |= {"settings": to_json(plain, _KNOWN), "solver_given": given}
-    parameters["fitted"] = to_json({"one_sided": float(fitted.one_sided), "tuning": fitted.tuning}, _KNOWN)
+    found = {"one_sided": float(fitted.one_sided), "tuning": fitted.tuning, "spread": fitted.spread}
+    parameters["fitted"] = to_json(found, _KNOWN)
     kind = "search" if fitted.pooling is None else "regional_search"
     return save_arrays(path, kind=kind, arrays=arrays, parameters=parameters)
 
@@ -100,7 +101,7 @@ def restored(stored: Stored) -> Fitted:
     backend, n = get_backend(settings.backend), graph.n_nodes
     points = _points(stored, settings.affinity.metric, n)
     pooling = _pooling(stored, settings, points)
-    one_sided, tuning = _found(parameters)
+    one_sided, tuning, spread = _found(parameters)
     scales, reach = _of_nodes(stored, n)
     state = Fitted(
         settings=settings,
@@ -112,6 +113,7 @@ def restored(stored: Stored) -> Fitted:
         one_sided=one_sided,
         scales=scales,
         reach=reach,
+        spread=spread,
         tuning=tuning,
         pooling=pooling,
         cells=_cells(stored, points),
@@ -160,16 +162,19 @@ def _settings_of_version_1(settings: Facts) -> SearchSettings:
     )
 
 
-def _found(parameters: Facts) -> tuple[float, Tuning | None]:
-    """Return what else the fit found, checked: the weight of what is one-sided, and the tuning."""
+def _found(parameters: Facts) -> tuple[float, Tuning | None, float]:
+    """Return what else the fit found, checked: the weight of what is one-sided, the tuning, spread of similarities."""
     found = from_json(parameters.get("fitted", {}), _KNOWN)
     if not isinstance(found, dict):
         raise ValueError(f"fitted is {found!r}, and should be names and values")
     one_sided, tuning = found.get("one_sided", found.get("_one_sided")), found.get("tuning", found.get("tuning_"))
     one_sided = 0.0 if one_sided is None else one_sided
+    spread = found.get("spread", 0.0)
     if not isinstance(one_sided, int | float) or not isinstance(tuning, Tuning | None):
         raise ValueError(f"fitted holds {one_sided!r} and {tuning!r}, and should hold a number and a Tuning")
-    return float(one_sided), tuning
+    if not isinstance(spread, int | float) or not 0 <= spread < np.inf:
+        raise ValueError(f"fitted holds a spread of {spread!r}, and should hold a number >= 0")
+    return float(one_sided), tuning, float(spread)
 
 
 def _ids(stored: Stored, n: int) -> Ids:

@@ -150,7 +150,7 @@ def explain(search: ManifoldSearch, query: ArrayLike, item: object, *, n_paths: 
     --------
     >>> from manifold import ManifoldSearch
     >>> X = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]
-    >>> search = ManifoldSearch(n_neighbors=1, alpha=0.5, n_seeds=1).fit(X)
+    >>> search = ManifoldSearch(preset="plain-diffusion", n_neighbors=1, alpha=0.5, n_seeds=1).fit(X)
     >>> print(explain(search, [1.0, 0.0], 1))
     1: score 0.3333
     seeds     0: 100 %

@@ -42,17 +42,17 @@ class ManifoldSearch(Facade):
     Parameters
     ----------
     n_neighbors : int
-        Neighbours of each point in the graph; 10, or 50 in the paper.
+        Neighbours of each point in the graph; 7, or 50 in the paper.
     n_seeds : int
-        Nearest points through which a query enters (k_q); 5, or 10 in the paper.
+        Nearest points through which a query enters (k_q); 20, 100 for an item, or 10 in the paper.
     alpha : float in [0, 1)
-        How far to diffuse; 0.95, or 0.99 in the paper.
+        How far to diffuse; 0.95, 0.2 for an item, 0.99 for a topic and in the paper.
     gamma : float
-        Exponent of the kernel; 3.
+        Exponent of the kernel; 6, or 3 in the paper.
     bridge : int
         Neighbours of each point that are joined even if not mutual; 1, or 0 in the paper.
     degree_exponent : float
-        p >= 0: scores are divided by degree^p before they are ranked, which holds back hubs; 0, or 1/2 in "adaptive".
+        p >= 0: scores are divided by degree^p before they are ranked, which holds back hubs; 1/2, or 0 in the paper.
     edges, metric, affinity, method, random_state
         See `manifold.build_graph`.
     solver : str or Solver
@@ -60,16 +60,20 @@ class ManifoldSearch(Facade):
         columns in under a millisecond. "auto" is conjugate gradients to a relative residual of 1e-3, which ranks as
         exact scores do.
     backend : {"auto", "scipy", "cupy"} or Backend
-    preset : {"default", "adaptive", "paper"}
-        What the parameters left out are: a setting of plain diffusion that holds up on collections of many kinds; a
-        better one, which adapts to each query; or the published one (Iscen et al., CVPR 2017: k = 50 mutual,
-        gamma = 3, alpha = 0.99, 10 seeds, 20 CG iterations).
+    preset : {"default", "item", "adaptive", "plain-diffusion", "paper"}
+        What the parameters left out are. "default" keeps the first 5 nearest items, orders the others by similarity and
+        diffusion together, and lets diffusion bring at most 10 others into the first 100. "item" and "adaptive" are
+        those of the two purposes. "plain-diffusion" lists by diffusion alone, with proofs of each list; "paper" is the
+        published setting (Iscen et al., CVPR 2017: k = 50 mutual, gamma = 3, alpha = 0.99, 10 seeds, 20 CG iterations).
+    purpose : {"item", "topic"}, optional
+        What is searched for, which no data shows: the item itself, of which there is one or few ("item": close to the
+        nearest neighbours); or all of its kind ("topic": diffusion leads, but for reciprocal first places). Left out,
+        the default serves both: nearest neighbours stay in front, and diffusion fills the tail.
     tune : bool
-        Start from "adaptive", and let `fit` choose n_neighbors, gamma, the filter and n_seeds without labels: see
-        `manifold.ranking.tune`.
+        Let `fit` choose n_neighbors, gamma, the filter and n_seeds without labels: see `manifold.ranking.tune`.
     adaptation : Adaptation, optional
-        What a query keeps of its plain ranking. Lists are then in the order of the fused scores, and the slack is that
-        of the best 100 (or k) by diffusion, which they are taken from.
+        What a query keeps of its plain ranking; by default that of the preset. Lists are then in the order of the fused
+        scores, and what is proved is proved of the best 200 (100, or k) by diffusion: `Ranking.pool_slack`.
     on_failure : {"warn", "raise", "ignore"}
         See `manifold.diffuse`.
     seed_search : {"auto", "exact", "cells", "walk"} or SeedSearch
@@ -99,6 +103,7 @@ class ManifoldSearch(Facade):
     """
 
     preset = InForce[str]()
+    purpose = InForce["str | None"]()
     tune = InForce[bool]()
     method = InForce["str | InvertedFile"]()
     backend = InForce["str | Backend"]()
@@ -121,6 +126,7 @@ class ManifoldSearch(Facade):
         solver: str | Solver | None = None,
         backend: str | Backend = "auto",
         preset: str = "default",
+        purpose: str | None = None,
         tune: bool = False,
         adaptation: Adaptation | None = None,
         on_failure: str = "warn",
@@ -243,12 +249,15 @@ class ManifoldSearch(Facade):
         Examples
         --------
         >>> print(ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).explain())
-        seeds    the 5 nearest items of a query, weighted by power, gamma=3
+        seeds    the 20 nearest items of a query, weighted by power, gamma=6
                  found exactly, because 3 x 2 numbers are soon compared
         filter   Diffusion(alpha=0.95)
         solver   direct, because a dense factor of 3 nodes costs less than iterating
                  Direct()
-        scores   F
+        scores   F / degree^0.5 x exp(4 similarity / spread)
+        edges    and seeds that are not listed back count 0.025
+        kept     the first 5 nearest items, in their order (Ranking.kept)
+        tail     of the first 100 places at most 10 go to items that are not so near
         """
         fitted = self.fitted_
         return f"seeds    the {fitted.settings.n_seeds} nearest items of a query, {fitted.explain()}"
@@ -289,7 +298,7 @@ class ManifoldSearch(Facade):
         k = min(check_count(k, "k"), n)
         Q = on_host(same_place(Q, fitted.home), fitted.backend)
         queries, single, bad = good_queries(Q, on_bad, points=points, missing=fitted.ids.missing)
-        near, similarities = fitted.entering(queries, min(max(s.n_seeds, s.lead), n))
+        near, similarities = fitted.entering(queries, min(max(s.n_seeds, s.n_nearest), n))
         depth = fitted.depth(k, n) if avoid is None else k
         seeds = led_away(fitted, fitted.seeds(near, similarities), avoid, of_ids=False)
         task = Task(depth, lambda some: fitted.nearest(queries, depth, rows=some)[0], slack=slack)
@@ -339,7 +348,7 @@ class ManifoldSearch(Facade):
         --------
         >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=["a", "b", "c"])
         >>> search.rerank(["b", "c"], [0.8, 0.7], k=2, candidates="all").ids.tolist()
-        ['b', 'a']
+        ['b', 'c']
         >>> search.rerank([["gone", "c"], ["b"]], distances=[[0.1, 0.3], [0.2]], unknown="behind").ids.tolist()
         [['c', 'gone'], ['b', '']]
         """
@@ -388,8 +397,8 @@ class ManifoldSearch(Facade):
             return fitted.nearest(points, depth, rows=own[some])[0]
 
         asked = None
-        if points is not None and fitted.settings.adaptation is not None and avoid is None:
-            near, similarities = fitted.entering(points, min(fitted.settings.lead, others), rows=own)
+        if points is not None and avoid is None:
+            near, similarities = fitted.entering(points, min(fitted.settings.n_nearest, others), rows=own)
             asked = Asked(near, similarities, partial(similarities_to, points, points, own=own))
         task = Task(depth, baseline, own=own, slack=slack)
         seeds = led_away(fitted, unit_seeds(own, fitted.graph.n_nodes), avoid, of_ids=True)

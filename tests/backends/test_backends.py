@@ -244,15 +244,17 @@ def test_a_graph_from_device_features_is_the_graph_from_host_features(rng, devic
 
 def test_a_search_on_a_device_takes_queries_from_there_and_from_nowhere_else(rng, device):
     X = rng.standard_normal((200, 6)).astype(np.float32)
-    here = mf.ManifoldSearch().fit(X).search(X[:4] + 0.1, k=5)
-    search = mf.ManifoldSearch(backend=device).fit(device.asarray(X))
+    here = mf.ManifoldSearch(preset="plain-diffusion").fit(X).search(X[:4] + 0.1, k=5)
+    search = mf.ManifoldSearch(preset="plain-diffusion", backend=device).fit(device.asarray(X))
     np.testing.assert_array_equal(search.search(device.asarray(X[:4] + 0.1), k=5).ids, here.ids)
     with pytest.raises(TypeError, match=r"Q is on cpu, the points fitted were on (device|cuda):0"):
         search.search(X[:4])
     with pytest.raises(TypeError, match=r"Q is on (device|cuda):0, the points fitted were on cpu"):
-        mf.ManifoldSearch().fit(X).search(device.asarray(X[:4]))
+        mf.ManifoldSearch(preset="plain-diffusion").fit(X).search(device.asarray(X[:4]))
     certified = search.search(device.asarray(X[:4] + 0.1), k=5, slack=0)
-    assert set(certified.ids[0]) == set(mf.ManifoldSearch().fit(X).search(X[0] + 0.1, k=5, slack=0).ids)
+    assert set(certified.ids[0]) == set(
+        mf.ManifoldSearch(preset="plain-diffusion").fit(X).search(X[0] + 0.1, k=5, slack=0).ids
+    )
 
 
 def test_an_index_built_on_a_device_is_that_of_the_host(device):
@@ -307,7 +309,7 @@ def test_row_64_arrays_in_two_places_are_refused_with_both_named(rng):
     with pytest.raises(TypeError, match="X is on device:0"):
         mf.build_graph(device.asarray(rng.standard_normal((9, 3))), 2)
     with pytest.raises(TypeError, match="X is on device:0"):
-        mf.ManifoldSearch().fit(device.asarray(rng.standard_normal((9, 3))))
+        mf.ManifoldSearch(preset="plain-diffusion").fit(device.asarray(rng.standard_normal((9, 3))))
     with pytest.raises(TypeError, match="labels is on device:0"):
         mf.propagate(graph, device.asarray(np.arange(8)))
     with pytest.raises(TypeError, match="labels on cpu, x0 on device:0"):

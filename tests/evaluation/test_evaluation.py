@@ -62,7 +62,12 @@ def test_figures_are_those_of_the_lists(asked):
 
 def test_a_fitted_search_is_its_settings(asked):
     X, Q, truth = asked
-    found = compare(X, truth, {"here": {"alpha": 0.8}, "there": ManifoldSearch(alpha=0.8).fit(X)}, queries=Q)
+    found = compare(
+        X,
+        truth,
+        {"here": {"alpha": 0.8}, "there": ManifoldSearch(preset="plain-diffusion", alpha=0.8).fit(X)},
+        queries=Q,
+    )
     assert found["here"] == found["there"]
 
 
@@ -139,7 +144,11 @@ def test_what_the_command_prints_is_what_compare_says(capsys):
     [
         ({"searches": {"neighbours": {}}}, ValueError, "is that of the nearest neighbours"),
         ({"searches": {"a": {"alpah": 0.9}}}, TypeError, "alpah"),
-        ({"searches": {"a": ManifoldSearch(n_neighbors=2).fit(np.eye(5) + 0.1)}}, ValueError, r"'a'\] has ids of 5"),
+        (
+            {"searches": {"a": ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(np.eye(5) + 0.1)}},
+            ValueError,
+            r"'a'\] has ids of 5",
+        ),
         ({"figures": ["P@5"]}, ValueError, "figures holds 'P@5'"),
         ({"queries": np.zeros((3, 2))}, ValueError, "queries must have the 64 features"),
         ({"queries": np.ones((3, 64))}, ValueError, "judges 40 queries and 360 items by rows, but there are 3 and 360"),

@@ -41,7 +41,7 @@ import manifold as mf
 from manifold.explorer import Settings
 
 X, y = mf.datasets.digits()
-explorer = mf.Explorer(mf.ManifoldSearch().fit(X), X, items=X.reshape(-1, 8, 8), labels=y)
+explorer = mf.Explorer(mf.ManifoldSearch(preset="plain-diffusion").fit(X), X, items=X.reshape(-1, 8, 8), labels=y)
 explorer.settings = Settings(query={QUERY})
 explorer
 """
@@ -158,7 +158,7 @@ def test_a_slider_moves_and_the_ranking_changes(notebook, browser):
     before = shown()
 
     X, y = mf.datasets.digits()
-    model = mf.Explorer(mf.ManifoldSearch().fit(X), X, labels=y).exploration
+    model = mf.Explorer(mf.ManifoldSearch(preset="plain-diffusion").fit(X), X, labels=y).exploration
     assert ids(before[1]) == model.answer(Settings(QUERY)).ranking.ids.tolist()
 
     handle = find(".manifold-alpha .noUi-handle")

@@ -27,7 +27,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def search(digits):
-    return mf.ManifoldSearch().fit(digits[0])
+    return mf.ManifoldSearch(preset="plain-diffusion").fit(digits[0])
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_bases_of_old_queries_are_given_back(digits, search):
 
 
 def test_items_that_leave_the_search_meanwhile_stay_in_the_explorer(digits):
-    search = mf.ManifoldSearch().fit(digits[0])
+    search = mf.ManifoldSearch(preset="plain-diffusion").fit(digits[0])
     explorer = Explorer(search, digits[0], labels=digits[2])
     before = explorer.answer().ranking
     search.remove(before.ids[:3])
@@ -151,7 +151,7 @@ def test_rows_that_do_not_match(digits, search):
     with pytest.raises(ValueError, match="X has 20 rows, but search was fitted to 400"):
         Explorer(search, Q)
     with pytest.raises(ValueError, match="not fitted"):
-        Explorer(mf.ManifoldSearch(), X)
+        Explorer(mf.ManifoldSearch(preset="plain-diffusion"), X)
 
 
 def test_what_was_found_by_eye_can_be_taken_away(digits, explorer):
@@ -281,7 +281,7 @@ def test_with_widgets_a_page_without_sliders_still_has_the_picture(explorer):
 def test_the_model_needs_neither_widgets_nor_matplotlib():
     code = (
         "import sys, numpy as np, manifold as mf; X = np.eye(5) + 0.1;"
-        "mf.Explorer(mf.ManifoldSearch(n_neighbors=2).fit(X), X, k=2).answer();"
+        "mf.Explorer(mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X), X, k=2).answer();"
         "print([m for m in ('ipywidgets', 'IPython', 'matplotlib') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

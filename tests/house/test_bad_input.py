@@ -25,7 +25,7 @@ def X(rng):
 
 @pytest.fixture
 def search(X):
-    return mf.ManifoldSearch(n_neighbors=5).fit(X)
+    return mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(X)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_row_03_nan_query(search, X):
     assert not ranking.certified[2]
     good = search.search(X[[0, 1, 3]], k=7)
     np.testing.assert_array_equal(ranking.ids[[0, 1, 3]], good.ids)
-    named = mf.ManifoldSearch(n_neighbors=5).fit(X, ids=[f"item {i}" for i in range(60)])
+    named = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(X, ids=[f"item {i}" for i in range(60)])
     with pytest.warns(ManifoldWarning, match="''"):
         assert set(named.search(Q, k=3, on_bad="skip").ids[2]) == {""}
     with pytest.raises(ValueError, match="'raise' or 'skip'"):
@@ -123,7 +123,7 @@ def test_row_06_more_duplicates_than_neighbours(rng):
         mf.build_graph(X, 5)
     assert w[0].filename == __file__
     with pytest.warns(ManifoldWarning, match=r"\(first: row 20\).*raise n_neighbors or drop the copies"):
-        mf.ManifoldSearch(n_neighbors=5).fit(X)
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(X)
     mf.build_graph(X, 100)  # wide enough: nothing to say
 
 
@@ -148,7 +148,7 @@ def test_row_09_one_point(metric):
     for solver in ("cg", "direct"):
         alone = mf.diffuse(graph, [1.0], solver=solver, filter=mf.Diffusion(0.9))
         np.testing.assert_allclose(alone.scores, [0.1], rtol=1e-5)  # an isolated node keeps h(0) of its seed
-    search = mf.ManifoldSearch(metric=metric).fit([[1.0, 2.0]])
+    search = mf.ManifoldSearch(preset="plain-diffusion", metric=metric).fit([[1.0, 2.0]])
     assert search.search([1.0, 2.0]).ids.tolist() == [0]
     assert search.similar(0).ids.tolist() == []
 
@@ -160,7 +160,7 @@ def test_row_10_fewer_points_than_neighbours(X, method):
     assert caught[0].filename == __file__
     assert graph.facts["n_neighbors"] == 59
     with pytest.warns(ManifoldWarning, match="using 59") as caught:
-        mf.ManifoldSearch(n_neighbors=60).fit(X)
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=60).fit(X)
     assert caught[0].filename == __file__
     with pytest.warns(ManifoldWarning, match="using 59"):
         mf.build_graph(X @ X.T, 99, metric="precomputed")
@@ -180,7 +180,7 @@ def test_row_11_bad_counts(X, search, k, kind, message):
     with pytest.raises(kind, match="n_neighbors.* " + message):
         mf.build_graph(X, k)
     with pytest.raises(kind, match="n_neighbors.* " + message):
-        mf.ManifoldSearch(n_neighbors=k)
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=k)
     with pytest.raises(kind, match="k must be"):
         search.search(X[:1], k=k)
     mf.build_graph(X, np.int8(5))
@@ -224,7 +224,7 @@ def test_row_16_queries_of_another_width(search):
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "inner_product"])
 def test_row_17_no_queries(X, metric):
-    search = mf.ManifoldSearch(n_neighbors=5, metric=metric).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5, metric=metric).fit(X)
     ranking = search.search(np.empty((0, 5)), k=4)
     assert ranking.ids.shape == ranking.scores.shape == (0, 4)
     assert ranking.certified.shape == (0,)
@@ -273,7 +273,7 @@ def test_row_21_unusual_floats_are_cast_with_a_warning(X, dtype):
     assert caught[0].filename == __file__
     np.testing.assert_array_equal(graph.affinity.toarray(), expected)
     with pytest.warns(ManifoldWarning, match="X has dtype") as caught:
-        mf.ManifoldSearch(n_neighbors=4).fit(X.astype(dtype))
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4).fit(X.astype(dtype))
     assert caught[0].filename == __file__
 
 
@@ -292,7 +292,7 @@ def test_row_23_read_only_arrays_and_memmaps(X, tmp_path, monkeypatch):
     X.flags.writeable = False
     expected = mf.build_graph(X, 4).affinity.toarray()
     np.testing.assert_array_equal(mf.build_graph(mapped, 4).affinity.toarray(), expected)
-    mf.ManifoldSearch(n_neighbors=4).fit(mapped).search(mapped[:3])
+    mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4).fit(mapped).search(mapped[:3])
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "inner_product"])
@@ -341,7 +341,7 @@ def test_row_24_masked_matrix_and_list(X):
 @pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
 def test_row_25_sparse_features_name_what_is_supported(X, kind):
     refused(kind(X), r"X is a sparse \w+, where a dense array is needed: reduce it", TypeError)
-    search = mf.ManifoldSearch(n_neighbors=4).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4).fit(X)
     with pytest.raises(TypeError, match="Q is a sparse"):
         search.search(kind(X))
 
@@ -381,7 +381,7 @@ def test_row_26_frames_and_tensors(X):
     refused(frame.assign(name="text"), r"1 other columns, 'name' \(String\): leave them out", TypeError)
     with pytest.raises(TypeError, match=r"X is on cuda:0 .* but backend='scipy' works elsewhere: pass X.get\(\)"):
         mf.build_graph(FakeDeviceArray(), 1, backend="scipy")
-    search = mf.ManifoldSearch(n_neighbors=4).fit(frame)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4).fit(frame)
     np.testing.assert_array_equal(search.search(frame.head(3)).ids, search.search(X[:3]).ids)
     with pytest.raises(TypeError, match="Q is on cuda:0, the points fitted were on cpu"):
         search.search(FakeDeviceArray())
@@ -441,9 +441,9 @@ def test_row_29_shapes_that_do_not_fit(path, X):
     with pytest.raises(ValueError, match=r"one row for each of the 3 nodes, got shape \(4,\)"):
         mf.diffuse(path, np.ones(4))
     with pytest.raises(ValueError, match="X has 60 rows but the graph has 3 nodes"):
-        mf.ManifoldSearch().fit(X, graph=path)
+        mf.ManifoldSearch(preset="plain-diffusion").fit(X, graph=path)
     with pytest.raises(ValueError, match="ids must name each of the 60 items"):
-        mf.ManifoldSearch(n_neighbors=4).fit(X, ids=[1, 2])
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4).fit(X, ids=[1, 2])
     with pytest.raises(ValueError, match="square"):
         mf.build_graph(X, 3, metric="precomputed")
     with pytest.raises(ValueError, match="square"):
@@ -507,7 +507,7 @@ def test_row_38_alpha_outside_its_range(alpha):
         mf.Diffusion(alpha)
     if alpha is not None:
         with pytest.raises(ValueError, match="alpha must lie in"):
-            mf.ManifoldSearch(alpha=alpha)
+            mf.ManifoldSearch(preset="plain-diffusion", alpha=alpha)
 
 
 def test_row_38_alpha_at_its_limits(path):
@@ -536,7 +536,9 @@ def test_row_39_no_convergence(rng):
     with pytest.raises(ConvergenceError, match="MAX_ITER"):
         mf.diffuse(graph, seed, on_failure="raise", **options)
     mf.diffuse(graph, seed, on_failure="ignore", **options)
-    search = mf.ManifoldSearch(n_neighbors=5, alpha=0.99, solver=few).fit(rng.normal(size=(300, 6)))
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5, alpha=0.99, solver=few).fit(
+        rng.normal(size=(300, 6))
+    )
     with pytest.warns(ConvergenceWarning, match="raise max_iter or rtol") as caught:
         search.search(rng.normal(size=(2, 6)))
     assert caught[0].filename == __file__

@@ -124,7 +124,7 @@ def test_row_44_repeated_eigenvalues(name):
 
 def test_row_51_what_would_not_fit_is_refused_with_the_block_that_would(monkeypatch, collection):
     X, Q = collection
-    graph, search = mf.build_graph(X, 5), mf.ManifoldSearch().fit(X)
+    graph, search = mf.build_graph(X, 5), mf.ManifoldSearch(preset="plain-diffusion").fit(X)
     n = graph.n_nodes
     monkeypatch.setattr(_resources, "available_memory", lambda: 4 * n * 300)
     with pytest.raises(
@@ -438,7 +438,7 @@ def test_row_69_an_interrupted_build_leaves_graph_and_settings_usable(collection
 
     for work in (
         lambda: mf.build_graph(X, 5, progress=interrupt),
-        lambda: mf.ManifoldSearch().fit(X, progress=interrupt),
+        lambda: mf.ManifoldSearch(preset="plain-diffusion").fit(X, progress=interrupt),
         lambda: index.build(graph, progress=interrupt),
         lambda: index.build(graph, progress=interrupt, n_jobs=3),
         lambda: index.build(graph, progress=interrupt, checkpoint="state"),

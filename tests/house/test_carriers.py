@@ -175,8 +175,8 @@ NAMES = np.arange(100, 100 + N)
 TEXTS = np.array([f"item{i}" for i in range(N)])
 LISTS = neighbors.find_neighbors(X, K)
 GRAPH = mf.graph_from_neighbors(LISTS)
-SEARCH = mf.ManifoldSearch(n_neighbors=K).fit(X, NAMES)
-TEXT_SEARCH = mf.ManifoldSearch(n_neighbors=K).fit(X, TEXTS)
+SEARCH = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(X, NAMES)
+TEXT_SEARCH = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(X, TEXTS)
 REGIONAL = mf.RegionalSearch(n_neighbors=K).fit(X, images=np.arange(N) // 2, ids=NAMES[: N // 2])
 SEEDS = np.eye(N)[:, :2]
 D = np.column_stack([np.ones(N), LISTS.similarities.astype(np.float64)])
@@ -211,13 +211,13 @@ def weighed(graph):
 
 
 def grown(x=None, ids=None):
-    search = mf.ManifoldSearch(n_neighbors=K).fit(X, NAMES)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(X, NAMES)
     new = search.add(X[:2] if x is None else x, np.array([7, 9]) if ids is None else ids)
     return (new, *ranked(search.search(X[:3], 5)))
 
 
 def without(ids):
-    search = mf.ManifoldSearch(n_neighbors=K).fit(X, NAMES)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(X, NAMES)
     search.remove(ids)
     return ranked(search.search(X[:3], 5))
 
@@ -308,9 +308,21 @@ DOORS = {
         f"diffuse {name}": ("seeds", SEEDS, lambda x, name=name: (mf.diffuse(GRAPH, x, solver=name).scores,))
         for name in ("direct", "power", "chebyshev", "lanczos", "fsr", "hybrid")
     },
-    "fit X": ("X", X, lambda x: ranked(mf.ManifoldSearch(n_neighbors=K).fit(x).search(X[:3], 5))),
-    "fit ids": ("ids", NAMES, lambda x: ranked(mf.ManifoldSearch(n_neighbors=K).fit(X, x).search(X[:3], 5))),
-    "fit text ids": ("ids", TEXTS, lambda x: ranked(mf.ManifoldSearch(n_neighbors=K).fit(X, x).search(X[:3], 5))),
+    "fit X": (
+        "X",
+        X,
+        lambda x: ranked(mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(x).search(X[:3], 5)),
+    ),
+    "fit ids": (
+        "ids",
+        NAMES,
+        lambda x: ranked(mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(X, x).search(X[:3], 5)),
+    ),
+    "fit text ids": (
+        "ids",
+        TEXTS,
+        lambda x: ranked(mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(X, x).search(X[:3], 5)),
+    ),
     "search Q": ("Q", X[:3], lambda x: ranked(SEARCH.search(x, 5))),
     "search one Q": ("Q", X[0], lambda x: ranked(SEARCH.search(x, 5))),
     "search Q skip": ("Q", X[:3], lambda x: ranked(SEARCH.search(x, 5, on_bad="skip"))),
@@ -531,7 +543,7 @@ def frames(names):
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_columns_go_by_their_names_at_every_query(tmp_path, saved):
-    search = mf.ManifoldSearch(n_neighbors=K).fit(frames("abcd"))
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(frames("abcd"))
     regions = mf.RegionalSearch(n_neighbors=K).fit(frames("abcd"))
     if saved:
         search, regions = (mf.load(one.save(tmp_path / name)) for name, one in (("s", search), ("r", regions)))

@@ -13,7 +13,9 @@ from manifold.datasets import digits
 
 JOBS = {
     "neighbours": lambda X, progress: mf.build_graph(X, 5, progress=progress),
-    "neighbours of a search": lambda X, progress: mf.ManifoldSearch(n_neighbors=5).fit(X, progress=progress),
+    "neighbours of a search": lambda X, progress: mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(
+        X, progress=progress
+    ),
     "settings": lambda X, progress: mf.ManifoldSearch(tune=True).fit(digits().features[:400], progress=progress),
     "columns": lambda X, progress: mf.DiffusionIndex(n_entries=4).build(mf.build_graph(X, 5), progress=progress),
 }

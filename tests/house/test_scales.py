@@ -38,13 +38,13 @@ def neighbours(X, metric):
 
 
 def searched(X, metric):
-    search = mf.ManifoldSearch(n_neighbors=5, metric=metric).fit(X[:80])
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5, metric=metric).fit(X[:80])
     search.add(X[80:85])
     return search.search(X[85:], 10).ids
 
 
 def loaded(X, metric):
-    search = mf.ManifoldSearch(n_neighbors=5, metric=metric).fit(X[:80])
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5, metric=metric).fit(X[:80])
     with TemporaryDirectory() as folder:
         again = mf.load(search.save(f"{folder}/search"))
         again.add(X[80:85])
@@ -68,7 +68,7 @@ def regional(X, metric):
 
 
 def explained(X, metric):
-    search = mf.ManifoldSearch(n_neighbors=5, metric=metric).fit(X[:80])
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5, metric=metric).fit(X[:80])
     return mf.ranking.explain(search, X[85], 3).seeds
 
 

@@ -229,7 +229,7 @@ def test_slack_zero_certifies_every_ranking_and_it_is_the_direct_one(manifolds, 
 
 def test_a_tie_at_the_cut_is_reported_as_one():
     ring = np.roll(np.eye(12), 1, axis=0)
-    search = ManifoldSearch(n_seeds=1).fit(graph=graph_from_affinity(ring + ring.T))
+    search = ManifoldSearch(preset="plain-diffusion", n_seeds=1).fit(graph=graph_from_affinity(ring + ring.T))
     ranking = search.similar(0, k=3, slack=0.0)  # neighbours at distance 1, 1, and one of two at distance 2
     assert not ranking.certified[0]
     assert ranking.tied[0]
@@ -238,7 +238,7 @@ def test_a_tie_at_the_cut_is_reported_as_one():
 
 def test_slack_asked_for_is_slack_proved(manifolds):
     X, Q = manifolds
-    search = ManifoldSearch(alpha=0.99, solver=DiffusionIndex(n_entries=48)).fit(X)
+    search = ManifoldSearch(preset="plain-diffusion", alpha=0.99, solver=DiffusionIndex(n_entries=48)).fit(X)
     loose = search.search(Q, 30)
     assert loose.slack.max() > 0.05
     ranking = search.search(Q, 30, slack=0.05)
@@ -255,8 +255,8 @@ def test_slack_asked_for_is_slack_proved(manifolds):
 @pytest.mark.parametrize("solver", ["cg", "index"])
 def test_rerank_and_similar_certify_too(manifolds, solver):
     X, Q = manifolds
-    search = ManifoldSearch(solver=solver).fit(X)
-    exact = ManifoldSearch(solver="direct").fit(X)
+    search = ManifoldSearch(preset="plain-diffusion", solver=solver).fit(X)
+    exact = ManifoldSearch(preset="plain-diffusion", solver="direct").fit(X)
     similarities = (Q / np.linalg.norm(Q, axis=1)[:, None]) @ (X / np.linalg.norm(X, axis=1)[:, None]).T
     shortlist = np.argsort(-similarities, axis=1)[:, :50]
     values = np.take_along_axis(similarities, shortlist, axis=1)
@@ -275,7 +275,7 @@ def test_rerank_and_similar_certify_too(manifolds, solver):
 
 def test_an_index_and_a_solve_rank_alike_where_both_are_exact(manifolds):
     X, Q = manifolds
-    by_solve, by_index = (ManifoldSearch(solver=solver).fit(X) for solver in ("cg", "index"))
+    by_solve, by_index = (ManifoldSearch(preset="plain-diffusion", solver=solver).fit(X) for solver in ("cg", "index"))
     a, b = (search.search(Q, 20, slack=0.0) for search in (by_solve, by_index))
     both = a.certified & b.certified
     assert both.mean() > 0.9
@@ -322,7 +322,7 @@ def test_intervals_decide_only_what_they_prove():
 def test_refinement_that_cannot_help_says_so():
     """A float32 graph's columns are exact in float64, so rankings reach slack 0 though a float32 solve breaks down."""
     X, _ = datasets.digits()
-    search = ManifoldSearch(solver=ConjugateGradient(rtol=1e-12)).fit(X[:300])
+    search = ManifoldSearch(preset="plain-diffusion", solver=ConjugateGradient(rtol=1e-12)).fit(X[:300])
     assert search.graph_.dtype == np.float32
     with pytest.warns(ConvergenceWarning, match="BREAKDOWN"):
         first = search.search(X[300:340], 100)
@@ -414,7 +414,7 @@ def test_killed_builds_resume(tmp_path):
 
 def test_a_saved_index_comes_back_mapped_and_answers_alike(tmp_path, manifolds):
     X, Q = manifolds
-    search = ManifoldSearch(solver=DiffusionIndex(n_entries=40, dtype="float16")).fit(X)
+    search = ManifoldSearch(preset="plain-diffusion", solver=DiffusionIndex(n_entries=40, dtype="float16")).fit(X)
     columns = search.fitted_.ranker.prepared
     columns.save(tmp_path / "index")
     again = load(tmp_path / "index")
@@ -425,7 +425,7 @@ def test_a_saved_index_comes_back_mapped_and_answers_alike(tmp_path, manifolds):
         one, two = (c.shortlist(np.array([item]), np.ones(1), 7) for c in (columns, again))
         np.testing.assert_array_equal(one.rows, two.rows)
         assert (one.lower, one.outside) == (two.lower, two.outside)
-    loaded = ManifoldSearch(solver=again).fit(X, graph=again.graph)
+    loaded = ManifoldSearch(preset="plain-diffusion", solver=again).fit(X, graph=again.graph)
     np.testing.assert_array_equal(loaded.search(Q, 5).ids, search.search(Q, 5).ids)
 
 
@@ -433,7 +433,7 @@ def test_an_index_of_another_graph_is_refused(manifolds):
     X, _ = manifolds
     columns = DiffusionIndex(n_entries=4).build(build_graph(X[:50]))
     with pytest.raises(ValueError, match="index was built for another graph"):
-        ManifoldSearch(solver=columns).fit(X)
+        ManifoldSearch(preset="plain-diffusion", solver=columns).fit(X)
 
 
 def test_a_damaged_index_is_refused(tmp_path):

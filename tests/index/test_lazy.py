@@ -25,7 +25,7 @@ def same(a, b):
 
 
 def test_columns_are_those_of_a_built_index_to_the_bit(surfaces):
-    graph = ManifoldSearch(n_neighbors=8, solver="cg").fit(surfaces).graph_
+    graph = ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver="cg").fit(surfaces).graph_
     built = DiffusionIndex(40, solver="local").build(graph)
     lazy = LAZY.build(graph)
     some = np.random.default_rng(5).permutation(graph.n_nodes)[:100]
@@ -39,9 +39,11 @@ def test_it_certifies_what_a_built_index_certifies_and_is_proved_by_local_solves
     X, Q = surfaces[200:], surfaces[:200]
     rankings = {}
     for lazy in (False, True):
-        search = ManifoldSearch(n_neighbors=8, solver=DiffusionIndex(40, solver="local", lazy=lazy)).fit(X)
+        search = ManifoldSearch(
+            preset="plain-diffusion", n_neighbors=8, solver=DiffusionIndex(40, solver="local", lazy=lazy)
+        ).fit(X)
         rankings[lazy] = search.search(Q, k=10), search.search(Q, k=10, slack=0)
-    exact = ManifoldSearch(n_neighbors=8, solver="direct").fit(X).search(Q, k=10, slack=0)
+    exact = ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver="direct").fit(X).search(Q, k=10, slack=0)
     (built, _), (found, proved) = rankings[False], rankings[True]
     assert found.certified.mean() >= built.certified.mean() - 0.1
     assert (proved.certified | proved.tied).all()
@@ -52,8 +54,10 @@ def test_it_certifies_what_a_built_index_certifies_and_is_proved_by_local_solves
 
 def test_few_columns_are_kept_and_nothing_depends_on_which(surfaces):
     X, Q = surfaces[200:], surfaces[:60]
-    whole = ManifoldSearch(n_neighbors=8, solver=LAZY).fit(X)
-    few = ManifoldSearch(n_neighbors=8, solver=DiffusionIndex(40, solver="local", lazy=True, n_kept=48)).fit(X)
+    whole = ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver=LAZY).fit(X)
+    few = ManifoldSearch(
+        preset="plain-diffusion", n_neighbors=8, solver=DiffusionIndex(40, solver="local", lazy=True, n_kept=48)
+    ).fit(X)
     expected = whole.search(Q, k=10)
     for order in (np.arange(60), np.arange(60)[::-1]):
         ranking = few.search(Q[order], k=10)
@@ -67,7 +71,7 @@ def test_few_columns_are_kept_and_nothing_depends_on_which(surfaces):
 
 def test_it_is_saved_with_what_was_solved_and_follows_a_change(surfaces, tmp_path):
     X, Q = surfaces[300:], surfaces[:50]
-    search = ManifoldSearch(n_neighbors=8, solver=LAZY).fit(X)
+    search = ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver=LAZY).fit(X)
     before = search.search(Q, k=10)
     again = load(search.save(tmp_path / "search"))
     kept = again.fitted_.ranker.prepared
@@ -77,7 +81,9 @@ def test_it_is_saved_with_what_was_solved_and_follows_a_change(surfaces, tmp_pat
     for asked in (search, again):
         asked.add(surfaces[200:300], ids=np.arange(5_000, 5_100))
         assert asked.fitted_.ranker.prepared.n_solved == 0
-    grown = ManifoldSearch(n_neighbors=8, solver=LAZY).fit(np.concatenate([X, surfaces[200:300]]))
+    grown = ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver=LAZY).fit(
+        np.concatenate([X, surfaces[200:300]])
+    )
     assert search.search(Q, k=10).scores.tobytes() == grown.search(Q, k=10).scores.tobytes()
     assert again.search(Q, k=10).scores.tobytes() == grown.search(Q, k=10).scores.tobytes()
     index = kept.save(tmp_path / "index")

@@ -45,11 +45,15 @@ def test_it_certifies_what_an_index_of_whole_solves_certifies():
     X = surfaces()
     certified = {}
     for solver in ("cg", "local"):
-        search = ManifoldSearch(n_neighbors=10, solver=DiffusionIndex(40, solver=solver)).fit(X[:-200])
+        search = ManifoldSearch(preset="plain-diffusion", n_neighbors=10, solver=DiffusionIndex(40, solver=solver)).fit(
+            X[:-200]
+        )
         ranking = search.search(X[-200:], k=10)
         certified[solver] = ranking.certified.mean()
         exact = (
-            ManifoldSearch(n_neighbors=10, solver="direct").fit(X[:-200], graph=search.graph_).search(X[-200:], k=10)
+            ManifoldSearch(preset="plain-diffusion", n_neighbors=10, solver="direct")
+            .fit(X[:-200], graph=search.graph_)
+            .search(X[-200:], k=10)
         )
         for j in np.flatnonzero(ranking.certified & exact.certified):
             assert set(ranking.ids[j]) == set(exact.ids[j])
@@ -58,7 +62,7 @@ def test_it_certifies_what_an_index_of_whole_solves_certifies():
 
 
 def test_threads_change_no_bit_and_neither_does_company():
-    graph = ManifoldSearch(n_neighbors=8, solver="cg").fit(surfaces()).graph_
+    graph = ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver="cg").fit(surfaces()).graph_
     settings = DiffusionIndex(30, solver="local")
     one, two = (settings.build(graph, n_jobs=n_jobs) for n_jobs in (1, 3))
     for name in ("ids", "values", "tail", "error"):
@@ -79,13 +83,19 @@ def test_work_follows_what_columns_touch_not_the_graph():
 
 def test_it_is_saved_with_a_search_and_follows_it(tmp_path):
     X = surfaces()
-    search = ManifoldSearch(n_neighbors=8, solver=DiffusionIndex(40, solver="local")).fit(X[:500])
+    search = ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver=DiffusionIndex(40, solver="local")).fit(
+        X[:500]
+    )
     search.add(X[500:550])
     search.remove([3, 4])
     again = load(search.save(tmp_path / "search"))
     assert again.fitted_.settings.solver == DiffusionIndex(40, solver="local")
     kept = np.delete(np.arange(550), [3, 4])
-    exact = ManifoldSearch(n_neighbors=8, solver="direct").fit(X[kept], ids=kept).search(X[550:650], k=10, slack=0)
+    exact = (
+        ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver="direct")
+        .fit(X[kept], ids=kept)
+        .search(X[550:650], k=10, slack=0)
+    )
     for asked in (search, again):
         ranking = asked.search(X[550:650], k=10, slack=0)
         assert (ranking.certified & exact.certified).mean() > 0.9

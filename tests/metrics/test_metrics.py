@@ -344,7 +344,7 @@ class TestIds:
 
     def test_a_search_with_negative_ids_finds_itself(self):
         X = np.random.default_rng(0).standard_normal((20, 4))
-        search = mf.ManifoldSearch(n_neighbors=4, n_seeds=1).fit(X, ids=-5 - np.arange(20))
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4, n_seeds=1).fit(X, ids=-5 - np.arange(20))
         assert metrics.hit_rate_at_k(search.search(X, k=1).ids, [[i] for i in -5 - np.arange(20)]) == 1
 
     def test_minus_one_pads_unless_it_is_the_name_of_an_item_that_is_judged(self):

@@ -39,7 +39,7 @@ def traces(moons):
 
 @pytest.fixture(scope="module")
 def explained(digits):
-    search = mf.ManifoldSearch(solver="index").fit(digits.features[:400])
+    search = mf.ManifoldSearch(preset="plain-diffusion", solver="index").fit(digits.features[:400])
     query = digits.features[401]
     return ranking.explain(search, query, int(search.search(query, k=30).ids[-1]))
 

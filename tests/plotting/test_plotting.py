@@ -220,7 +220,7 @@ class TestIntervals:
     @pytest.mark.parametrize("k", [3, 10, 40])
     def test_the_verdict_is_that_of_the_search(self, k):
         X, _ = datasets.digits()
-        search = mf.ManifoldSearch(solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:500])
+        search = mf.ManifoldSearch(preset="plain-diffusion", solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:500])
         entered = explain(search, X[500], 0)
         seeds = np.zeros(500)
         seeds[entered.seeds] = entered.weights
@@ -418,7 +418,7 @@ def test_without_matplotlib_the_library_works_and_says_what_is_missing():
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
         "import numpy as np, manifold as mf\n"
-        "print(mf.ManifoldSearch(n_neighbors=1).fit(np.eye(4) + 0.1).search(np.ones(4), k=2).ids.size)\n"
+        "print(mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=1).fit(np.eye(4) + 0.1).search(np.ones(4), k=2).ids.size)\n"
         "try:\n    mf.plotting\nexcept ImportError as error:\n    print(error)"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout

@@ -169,17 +169,19 @@ def test_lists_in_tiles_are_those_of_one_piece(monkeypatch, rng):
         monkeypatch.setattr(_update, "_NEW_TILE", new)
         monkeypatch.setattr(_update, "POINT_TILE", old)
         monkeypatch.setattr(_update, "GATHER", gather)
-        search = mf.ManifoldSearch(n_neighbors=5).fit(X[:350])
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(X[:350])
         search.add(X[350:])
         changes.append(graph_bits(search.graph_))
-    assert changes[0] == changes[1] == graph_bits(mf.ManifoldSearch(n_neighbors=5).fit(X).graph_)
+    assert (
+        changes[0] == changes[1] == graph_bits(mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(X).graph_)
+    )
 
 
 def test_a_removal_is_searched_for_once_and_then_there_is_a_reserve(monkeypatch, rng):
     from manifold.neighbors import _update
 
     X, searched = rng.normal(size=(300, 4)).astype(np.float32), []
-    search, exact = mf.ManifoldSearch(n_neighbors=5).fit(X), _update.exact_search
+    search, exact = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(X), _update.exact_search
 
     def counted(*args, **kwargs):
         searched.append(kwargs["rows"].tolist())
@@ -363,8 +365,10 @@ def test_an_index_cut_after_a_change_holds():
 
 def test_an_index_given_as_the_solver_follows_too(rng):
     X = rng.normal(size=(120, 4)).astype(np.float32)
-    graph = mf.ManifoldSearch(n_neighbors=4).fit(X).graph_
-    search = mf.ManifoldSearch(n_neighbors=4, solver=mf.DiffusionIndex(n_entries=15).build(graph)).fit(X)
+    graph = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4).fit(X).graph_
+    search = mf.ManifoldSearch(
+        preset="plain-diffusion", n_neighbors=4, solver=mf.DiffusionIndex(n_entries=15).build(graph)
+    ).fit(X)
     search.add(X[:1] + 0.01)
     assert search.solver is search.fitted_.ranker.prepared
     assert_columns_hold(search.solver, dense_columns(search.graph_, 0.95))
@@ -388,7 +392,7 @@ def test_answers_do_not_depend_on_what_was_asked_before():
 
 def test_ids_are_kept_and_none_is_used_twice():
     X = np.eye(6, dtype=np.float32) + 0.1
-    search = mf.ManifoldSearch(n_neighbors=2).fit(X, [3, 9, 4, 1, 8, 2])
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X, [3, 9, 4, 1, 8, 2])
     assert search.add(X[:2]).tolist() == [10, 11]
     search.remove([11, 9])
     assert search.ids_.tolist() == [3, 4, 1, 8, 2, 10]
@@ -405,7 +409,7 @@ def test_ids_are_kept_and_none_is_used_twice():
 
 def test_names_are_texts_where_they_were():
     X = np.eye(4, dtype=np.float32) + 0.1
-    search = mf.ManifoldSearch(n_neighbors=2).fit(X, list("abcd"))
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X, list("abcd"))
     assert search.add(X[:1] * 2, ids=["a longer name"]).tolist() == ["a longer name"]
     search.remove("b")
     assert search.ids_.tolist() == ["a", "c", "d", "a longer name"]
@@ -447,7 +451,7 @@ TEXTS, NUMBERS = list("abcd"), [0, 1, 2, 3]
 )
 def test_bad_changes_are_refused_and_change_nothing(ids, call, error, match):
     X = np.eye(4, dtype=np.float32) + 0.1
-    search = mf.ManifoldSearch(n_neighbors=2).fit(X, ids)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X, ids)
     state = search.fitted_
     with pytest.raises(error, match=match):
         call(search, X[:2])
@@ -457,14 +461,17 @@ def test_bad_changes_are_refused_and_change_nothing(ids, call, error, match):
 def test_what_cannot_change_says_why(rng, monkeypatch):
     X = rng.normal(size=(30, 4)).astype(np.float32)
     with pytest.raises(ValueError, match="not fitted"):
-        mf.ManifoldSearch().add(X)
+        mf.ManifoldSearch(preset="plain-diffusion").add(X)
     graph = mf.build_graph(X, 4)
-    for search in (mf.ManifoldSearch().fit(graph=graph), mf.load(mf.ManifoldSearch().fit(X).save("s", features=False))):
+    for search in (
+        mf.ManifoldSearch(preset="plain-diffusion").fit(graph=graph),
+        mf.load(mf.ManifoldSearch(preset="plain-diffusion").fit(X).save("s", features=False)),
+    ):
         with pytest.raises(ValueError, match=r"fitted without X: only fit\(X\)"):
             search.remove(search.ids_[:1])
     with pytest.raises(ValueError, match="with graph=, whose neighbours are not known"):
-        mf.ManifoldSearch().fit(X, graph=graph).add(X)
-    search = mf.ManifoldSearch(metric="inner_product").fit(X)
+        mf.ManifoldSearch(preset="plain-diffusion").fit(X, graph=graph).add(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", metric="inner_product").fit(X)
     with pytest.raises(ValueError, match="overflow float32"):
         search.add(X * np.float32(1e25))
     monkeypatch.setattr("manifold._resources.available_memory", lambda: 100)
@@ -475,7 +482,7 @@ def test_what_cannot_change_says_why(rng, monkeypatch):
 
 def test_warnings_speak_of_what_is_new():
     X = np.eye(8, dtype=np.float32) + 0.1
-    search = mf.ManifoldSearch(n_neighbors=2).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X)
     for new, match in ((np.zeros((1, 8)), "1 zero vectors"), (np.ones((3, 8)), "only copies of themselves")):
         with pytest.warns(ManifoldWarning, match=match) as caught:
             search.add(new)
@@ -498,11 +505,13 @@ def test_what_was_tuned_is_kept_and_what_was_found_approximately_stays_whole(rng
         alpha=setting.filter.alpha,
     )
     assert graph_bits(tuned.graph_) == graph_bits(fresh.fit(X[:260]).graph_)
-    search = mf.ManifoldSearch(n_neighbors=5).fit(X[:250])
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(X[:250])
     lists = search.fitted_.neighbors  # as if another method had found them, and missed one
     missed = lists.similarities.copy()
     missed[7, 0] = -np.inf
-    search = mf.ManifoldSearch(n_neighbors=5).fit(X[:250], neighbors=lists.with_similarities(missed, metric="cosine"))
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(
+        X[:250], neighbors=lists.with_similarities(missed, metric="cosine")
+    )
     search.add(X[250:260])
     search.remove(np.arange(20))
     assert ((search.fitted_.neighbors.indices >= 0).sum(axis=1) >= 5).all()
@@ -513,8 +522,8 @@ def test_what_was_tuned_is_kept_and_what_was_found_approximately_stays_whole(rng
 
 
 FACADES = {
-    "default": lambda: mf.ManifoldSearch(n_neighbors=4),
-    "index": lambda: mf.ManifoldSearch(n_neighbors=4, solver=mf.DiffusionIndex(n_entries=30)),
+    "default": lambda: mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4),
+    "index": lambda: mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4, solver=mf.DiffusionIndex(n_entries=30)),
     "regional": lambda: mf.RegionalSearch(n_neighbors=4, n_seeds=5),
     "regional index": lambda: mf.RegionalSearch(n_neighbors=4, n_seeds=5, solver=mf.DiffusionIndex(n_entries=30)),
 }
@@ -608,14 +617,16 @@ def test_searches_meanwhile_see_one_state_or_the_other(name):
 
 def test_changes_at_once_follow_each_other():
     X = datasets.digits().features
-    search = mf.ManifoldSearch(n_neighbors=4).fit(X[:100])
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4).fit(X[:100])
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: search.add(X[100 + i : 101 + i], ids=[1000 + i]), range(8)))
         list(pool.map(search.remove, range(8)))
     order = search.ids_[92:] - 1000
     assert sorted(order) == list(range(8))
     now = np.concatenate([X[8:100], X[100 + order]])
-    assert graph_bits(search.graph_) == graph_bits(mf.ManifoldSearch(n_neighbors=4).fit(now).graph_)
+    assert graph_bits(search.graph_) == graph_bits(
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=4).fit(now).graph_
+    )
 
 
 # ---- the recipe of a service
@@ -624,7 +635,7 @@ def test_changes_at_once_follow_each_other():
 def test_eight_threads_on_one_loaded_index_answer_as_one():
     """A saved search, loaded once and mapped, asked by a pool of threads: 8 x 50 searches, the serial answers."""
     X = datasets.digits().features
-    mf.ManifoldSearch(solver=mf.DiffusionIndex(n_entries=64)).fit(X[:300]).save("service")
+    mf.ManifoldSearch(preset="plain-diffusion", solver=mf.DiffusionIndex(n_entries=64)).fit(X[:300]).save("service")
     queries = X[300:700]
     alone = mf.load("service")
     serial = [answers(alone.search(query, k=10)) for query in queries]

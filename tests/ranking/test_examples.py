@@ -20,7 +20,12 @@ def random_search(rng):
     alpha = float(rng.choice([0.5, 0.9, 0.99]))
     exponent = float(rng.choice([0.0, 0.5]))
     search = mf.ManifoldSearch(
-        n_neighbors=None, alpha=alpha, solver=solver, degree_exponent=exponent, on_failure="ignore"
+        preset="plain-diffusion",
+        n_neighbors=None,
+        alpha=alpha,
+        solver=solver,
+        degree_exponent=exponent,
+        on_failure="ignore",
     )
     return search.fit(graph=graph)
 
@@ -65,7 +70,7 @@ def test_certificates_of_two_thousand_questions_hold(seed):
 
 def test_of_different_components_nothing_is_near_all():
     pairs = graph_from_affinity(np.kron(np.eye(2), np.ones((3, 3)) - np.eye(3)))
-    search = mf.ManifoldSearch(n_neighbors=None).fit(graph=pairs)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=None).fit(graph=pairs)
     every = by_examples(search, [0, 3], k=4, how="all")
     assert every.scores.tolist() == [0, 0, 0, 0]
     # what cannot be reached takes nothing away: the difference is the first
@@ -102,7 +107,7 @@ def test_the_facade_avoids():
 
 def test_examples_of_both_kinds():
     X, _ = datasets.digits()
-    search = mf.ManifoldSearch().fit(X[:300], [f"d{i}" for i in range(300)])
+    search = mf.ManifoldSearch(preset="plain-diffusion").fit(X[:300], [f"d{i}" for i in range(300)])
     items = by_examples(search, ["d3", "d17"], k=5)
     assert items.ids.shape == (5,)
     points = by_examples(search, X[400:402], ["d17"], k=5, how="all", slack=0)
@@ -118,7 +123,9 @@ def test_examples_of_both_kinds():
 
 def mean_average_precision(X, y, *, rng, n_classes=10):
     """Three examples of a class, three of the class nearest to it to avoid, everything else to be ranked."""
-    search = mf.ManifoldSearch(n_neighbors=5, gamma=3, alpha=0.99, degree_exponent=0.0, n_seeds=5).fit(X)
+    search = mf.ManifoldSearch(
+        preset="plain-diffusion", n_neighbors=5, gamma=3, alpha=0.99, degree_exponent=0.0, n_seeds=5
+    ).fit(X)
     centres = np.stack([X[y == c].mean(axis=0, dtype=np.float64) for c in np.unique(y)])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     nearest = np.argsort(-(centres @ centres.T), axis=1)[:, 1]

@@ -20,7 +20,9 @@ EXACT = ConjugateGradient(rtol=1e-5)  # float32 graphs
 def fitted(rng, **settings):
     X = rng.standard_normal((60, 4)).astype(np.float32)
     X[:30] += 2
-    return ManifoldSearch(n_neighbors=4, n_seeds=3, **{"solver": EXACT, **settings}).fit(X), X
+    return ManifoldSearch(n_neighbors=4, n_seeds=3, **{"preset": "plain-diffusion", "solver": EXACT, **settings}).fit(
+        X
+    ), X
 
 
 def dense_kernel(search):
@@ -87,7 +89,9 @@ def test_a_query_is_features_an_id_or_a_shortlist(rng):
 
 def test_names_are_those_of_the_collection(rng):
     X = rng.standard_normal((20, 3))
-    search = ManifoldSearch(n_neighbors=3, n_seeds=2).fit(X, ids=[f"item {i}" for i in range(20)])
+    search = ManifoldSearch(preset="plain-diffusion", n_neighbors=3, n_seeds=2).fit(
+        X, ids=[f"item {i}" for i in range(20)]
+    )
     made = explain(search, "item 4", search.similar("item 4").ids[0])
     assert made.seeds.tolist() == ["item 4"]
     assert made.paths[0].nodes[0] == "item 4"
@@ -155,7 +159,7 @@ def test_walks_of_all_lengths_add_up_to_the_score_and_a_path_is_one_of_them(rng,
 @pytest.mark.parametrize("name", [name for name in GRAPHS if name not in ("empty", "huge weight range")])
 def test_awkward_graphs(name):
     graph = make_graph(name)
-    search = ManifoldSearch(alpha=0.7, solver=EXACT).fit(graph=graph)
+    search = ManifoldSearch(preset="plain-diffusion", alpha=0.7, solver=EXACT).fit(graph=graph)
     F = dense_scores(graph, np.eye(graph.n_nodes), Diffusion(0.7))
     for item in range(min(graph.n_nodes, 6)):
         made = explain(search, 0, item)
@@ -165,7 +169,7 @@ def test_awkward_graphs(name):
 
 
 def test_what_no_walk_reaches_has_no_part():
-    search = ManifoldSearch(alpha=0.7).fit(graph=make_graph("disconnected"))
+    search = ManifoldSearch(preset="plain-diffusion", alpha=0.7).fit(graph=make_graph("disconnected"))
     made = explain(search, 0, 5)
     assert made.score == 0
     assert made.paths == ()
@@ -189,7 +193,7 @@ def test_stored_columns_bound_every_contribution(rng, n_entries):
 
 def test_str_says_the_shares():
     X, _ = datasets.digits()
-    search = ManifoldSearch().fit(X[:400])
+    search = ManifoldSearch(preset="plain-diffusion").fit(X[:400])
     item = int(search.search(X[500], k=20).ids[-1])
     lines = str(explain(search, X[500], item)).splitlines()
     assert lines[0].startswith(f"{item}: score 0.")
@@ -223,11 +227,11 @@ def test_searches_that_cannot_be_explained_say_why(rng):
     with pytest.raises(ValueError, match=r"explain needs Diffusion or RegularizedDiffusion.*Heat"):
         explain(search.with_settings(filter=Heat(2.0), solver="direct"), X[0], 1)
     with pytest.raises(ValueError, match="not fitted"):
-        explain(ManifoldSearch(), X[0], 1)
+        explain(ManifoldSearch(preset="plain-diffusion"), X[0], 1)
     with pytest.raises(TypeError, match="search must be a ManifoldSearch, got RegionalSearch"):
         explain(RegionalSearch(), X[0], 1)
     with pytest.raises(ValueError, match="fitted without X: pass an id"):
-        explain(ManifoldSearch().fit(graph=make_graph("ring")), X[0], 1)
+        explain(ManifoldSearch(preset="plain-diffusion").fit(graph=make_graph("ring")), X[0], 1)
     with pytest.raises(ValueError, match="n_paths must be at least 1"):
         explain(search, 0, 1, n_paths=0)
 
@@ -246,7 +250,7 @@ def test_queries_in_the_graph_have_one_seed(rng):
 )
 def test_an_explanation_names_items_as_they_were_named(rng, names):
     search, X = fitted(rng)
-    named = ManifoldSearch(n_neighbors=4, n_seeds=3, solver=EXACT).fit(X, names)
+    named = ManifoldSearch(preset="plain-diffusion", n_neighbors=4, n_seeds=3, solver=EXACT).fit(X, names)
     for query, same in ((X[3], X[3]), (names[7], 7), (([names[2], names[9]], [0.9, 0.8]), ([2, 9], [0.9, 0.8]))):
         ours, rows = explain(named, query, names[5]), explain(search, same, 5)
         assert ours.item == names[5]

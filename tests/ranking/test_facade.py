@@ -22,7 +22,7 @@ MADE = {
     "paper": lambda: mf.ManifoldSearch(preset="paper", alpha=0.9, random_state=3),
     "adaptive": lambda: mf.ManifoldSearch(preset="adaptive", n_seeds=4),
     "tuned": lambda: mf.ManifoldSearch(tune=True),
-    "index": lambda: mf.ManifoldSearch(solver=mf.DiffusionIndex(20)),
+    "index": lambda: mf.ManifoldSearch(preset="plain-diffusion", solver=mf.DiffusionIndex(20)),
     "regional": lambda: mf.RegionalSearch(n_neighbors=5, n_seeds=4, pooling="sum"),
 }
 
@@ -59,7 +59,7 @@ def test_copies_answer_alike(name, copied, digits):
 
 
 def test_parameters_are_kept_as_given_and_settings_say_what_they_mean(digits):
-    search = mf.ManifoldSearch(alpha=0.9)
+    search = mf.ManifoldSearch(preset="plain-diffusion", alpha=0.9)
     assert search.get_params()["n_neighbors"] is None
     assert (search.n_neighbors, search.filter) == (10, mf.Diffusion(0.9))
     search.fit(digits[0])
@@ -80,7 +80,7 @@ def test_parameters_are_kept_as_given_and_settings_say_what_they_mean(digits):
     ],
 )
 def test_refused_changes_change_nothing(change, match, digits):
-    search = mf.ManifoldSearch().fit(digits[0])
+    search = mf.ManifoldSearch(preset="plain-diffusion").fit(digits[0])
     before, state = search.get_params(), search.fitted_
     with pytest.raises((ValueError, AttributeError), match=match):
         change(search)
@@ -99,7 +99,7 @@ def test_what_needs_a_fit_says_so(name):
 
 
 def test_what_users_see_of_a_fit_has_public_names(digits):
-    search = mf.ManifoldSearch(alpha=0.9).fit(digits[0])
+    search = mf.ManifoldSearch(preset="plain-diffusion", alpha=0.9).fit(digits[0])
     assert isinstance(search.settings, mf.ranking.SearchSettings)
     assert isinstance(search.fitted_, mf.ranking.Fitted)
     assert search.fitted_.settings is search.settings
@@ -107,7 +107,7 @@ def test_what_users_see_of_a_fit_has_public_names(digits):
 
 def test_length_is_the_number_of_items_and_of_images(digits):
     X, _ = digits
-    assert len(mf.ManifoldSearch().fit(X)) == 200
+    assert len(mf.ManifoldSearch(preset="plain-diffusion").fit(X)) == 200
     assert len(mf.RegionalSearch(n_neighbors=5).fit(X, np.arange(200) // 4)) == 50
 
 
@@ -148,7 +148,7 @@ def test_lists_alone_make_a_search_that_reranks(digits):
 )
 def test_lists_of_other_points_are_refused(lists, match, digits):
     X, _ = digits
-    search = mf.ManifoldSearch()
+    search = mf.ManifoldSearch(preset="plain-diffusion")
     with pytest.raises(ValueError, match=match):
         search.fit(X, neighbors=lists(X))
     assert not hasattr(search, "graph_")
@@ -156,9 +156,11 @@ def test_lists_of_other_points_are_refused(lists, match, digits):
 
 def test_a_point_set_is_taken_as_it_is(digits):
     X, Q = digits
-    assert answers(mf.ManifoldSearch().fit(point_set(X)), Q) == answers(mf.ManifoldSearch().fit(X), Q)
+    assert answers(mf.ManifoldSearch(preset="plain-diffusion").fit(point_set(X)), Q) == answers(
+        mf.ManifoldSearch(preset="plain-diffusion").fit(X), Q
+    )
     with pytest.raises(ValueError, match="metric='euclidean'"):
-        mf.ManifoldSearch().fit(point_set(X, "euclidean"))
+        mf.ManifoldSearch(preset="plain-diffusion").fit(point_set(X, "euclidean"))
 
 
 # ---- images that come and go
@@ -245,4 +247,4 @@ def test_seeds_of_similar_are_all_regions_of_the_image(rng):
 
 def test_warnings_of_awkward_points_still_come():
     with pytest.warns(ManifoldWarning, match="zero vectors"):
-        mf.ManifoldSearch(n_neighbors=1).fit([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=1).fit([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])

@@ -43,7 +43,7 @@ def held(names, dtype):
 @pytest.fixture(scope="module")
 def rows():
     """What is answered where the ids are rows: before the last two items join, and after the third has left."""
-    search = mf.ManifoldSearch(n_neighbors=2, solver="direct").fit(X[:N])
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2, solver="direct").fit(X[:N])
     lists = [ask(search, range(N)) for ask in ASKED]
     search.add(X[N:])
     search.remove([2])
@@ -63,7 +63,9 @@ def test_ids_round_trip_through_every_door(rows, monkeypatch, data, name):
     monkeypatch.setattr("manifold.storage._files.os.fsync", lambda file: None)  # disks are not what is tested
     some, dtype = KINDS[name]
     names = data.draw(st.lists(some.filter(lambda x: x != -1), min_size=N + 2, max_size=N + 2, unique=True))
-    search = mf.ManifoldSearch(n_neighbors=2, solver="direct").fit(X[:N], held(names[:N], dtype))
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2, solver="direct").fit(
+        X[:N], held(names[:N], dtype)
+    )
     assert search.ids_.tolist() == names[:N]
 
     def assert_alike(ranking, expected):
@@ -95,33 +97,37 @@ def test_ids_round_trip_through_every_door(rows, monkeypatch, data, name):
 
 def test_integers_at_their_limits_are_found():
     ids = (2**60 + np.arange(5)).astype(np.uint64)
-    search = mf.ManifoldSearch(n_neighbors=2).fit(X[:5], ids)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:5], ids)
     assert int(ids[3]) not in search.similar(int(ids[3]), k=4).ids
     assert search.add(X[5:7]).tolist() == [2**60 + 5, 2**60 + 6]
     assert search.ids_.dtype == np.uint64
     with pytest.raises(ValueError, match=f"first {2**60 + 9}"):
         search.similar(2**60 + 9)
-    top = mf.ManifoldSearch(n_neighbors=1).fit(X[:2], np.array([2**64 - 1, 2**63], dtype=np.uint64))
+    top = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=1).fit(
+        X[:2], np.array([2**64 - 1, 2**63], dtype=np.uint64)
+    )
     assert top.rerank([[2**63, -1]], [[0.5, 0.0]]).ids.tolist() == [[2**63, -1]]  # no pad is an id: 2^64 - 1 is none
     assert top.add(X[2:3]).tolist() == [2**64]
-    small = mf.ManifoldSearch(n_neighbors=2).fit(X[:3], np.array([127, 3, -128], dtype=np.int8))
+    small = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(
+        X[:3], np.array([127, 3, -128], dtype=np.int8)
+    )
     assert small.add(X[3:4]).tolist() == [128]
     assert small.ids_.tolist() == [127, 3, -128, 128]
 
 
 def test_negative_ids_are_ids_but_for_the_marker():
-    search = mf.ManifoldSearch(n_neighbors=2).fit(X[:5], ids=-5 - np.arange(5))
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:5], ids=-5 - np.arange(5))
     assert search.search(X[0], k=1).ids.tolist() == [-5]
     assert search.add(X[5:6]).tolist() == [0]
     search.remove([-7])
     assert -7 not in search.search(X[2], k=5).ids
     with pytest.raises(ValueError, match="ids must not be -1, which marks a missing item: choose other names"):
-        mf.ManifoldSearch(n_neighbors=2).fit(X[:3], ids=[0, -1, -2])
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:3], ids=[0, -1, -2])
 
 
 def test_uuids_are_answered_as_uuids():
     names = [UUID(int=2**100 + i) for i in range(5)]
-    search = mf.ManifoldSearch(n_neighbors=2).fit(X[:5], names)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:5], names)
     ranking = search.rerank([[names[1], names[4]], [names[2], None]], [[0.5, 0.4], [0.3, 0.0]])
     assert all(isinstance(name, UUID) for name in ranking.ids[0])
     assert ranking.ids[1].tolist() == [names[2], None]
@@ -153,7 +159,7 @@ def test_uuids_are_answered_as_uuids():
 )
 def test_what_names_nothing_is_refused_by_name(ids, error, match):
     with pytest.raises(error, match=match):
-        mf.ManifoldSearch(n_neighbors=2).fit(X[:3], ids=ids)
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:3], ids=ids)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +201,7 @@ def test_a_long_id_widens_no_other():
 
 
 def test_names_that_are_read_late_are_refused_when_first_used(tmp_path):
-    search = mf.ManifoldSearch(n_neighbors=2).fit(X[:5], ids=list("abcde"))
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:5], ids=list("abcde"))
     lazy = mf.load(search.save("s"), verify="lazy")
     assert callable(lazy.fitted_.ids._held)
     assert lazy.similar("a", k=2).ids.tolist() == search.similar("a", k=2).ids.tolist()

@@ -16,7 +16,7 @@ from manifold.errors import ManifoldWarning
 @pytest.fixture(scope="module")
 def search():
     X = datasets.digits().features[:120]
-    return mf.ManifoldSearch().fit(X, ids=[f"<{i}>" for i in range(120)])
+    return mf.ManifoldSearch(preset="plain-diffusion").fit(X, ids=[f"<{i}>" for i in range(120)])
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,9 @@ def test_a_ranking_has_the_habits_of_the_field(search, queries):
 def test_the_text_says_what_is_not_proved(search, queries):
     exact = search.search(queries, k=5, slack=0.0)
     assert repr(exact) == "Ranking: 12 x 5 ids, 12 of 12 certified"
-    loose = mf.ManifoldSearch(solver=mf.solvers.ConjugateGradient(max_iter=8), on_failure="ignore")
+    loose = mf.ManifoldSearch(
+        preset="plain-diffusion", solver=mf.solvers.ConjugateGradient(max_iter=8), on_failure="ignore"
+    )
     ranking = loose.fit(datasets.digits().features[:120]).search(np.vstack([queries, 0 * queries[:1]]), k=5)
     finite = ranking.slack[np.isfinite(ranking.slack)]
     assert f"slack at most {finite.max():.2g}, {13 - finite.size} unproved" in repr(ranking)
@@ -88,7 +90,7 @@ def test_a_notebook_shows_the_first_places_as_a_table(search):
 @pytest.mark.parametrize("slack", [None, 0.0])
 def test_a_query_without_a_seed_is_answered_by_the_baseline_and_certifies_nothing(solver, slack):
     X = np.abs(datasets.digits().features[:90]) + 1
-    search = mf.ManifoldSearch(solver=solver, on_failure="ignore").fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", solver=solver, on_failure="ignore").fit(X)
     empty = np.stack([np.zeros(64), -X[3], X[5]])  # no direction; no positive similarity to any item; a query
     ranking = search.search(empty, k=7, slack=slack)
     assert not ranking.scores[:2].any()
@@ -119,11 +121,11 @@ def test_images_that_show_nothing_of_a_query_certify_nothing():
 
 def test_a_degree_exponent_that_would_underflow_is_refused():
     X = datasets.digits().features[:120]
-    degrees = mf.ManifoldSearch().fit(X).graph_.degrees
+    degrees = mf.ManifoldSearch(preset="plain-diffusion").fit(X).graph_.degrees
     most = 511 / np.abs(np.log2(degrees[degrees > 0])).max()
     with pytest.raises(ValueError, match=rf"degree_exponent=300 is too large .* choose at most {most:.3g}, 0.5 say"):
-        mf.ManifoldSearch(degree_exponent=300).fit(X)
-    search = mf.ManifoldSearch(degree_exponent=0.99 * most).fit(X)
+        mf.ManifoldSearch(preset="plain-diffusion", degree_exponent=300).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", degree_exponent=0.99 * most).fit(X)
     ranking = search.search(X[:9], k=5, slack=0.0)
     assert ranking.scores.all()
     with pytest.raises(ValueError, match="would underflow"):
@@ -131,7 +133,7 @@ def test_a_degree_exponent_that_would_underflow_is_refused():
     with pytest.raises(ValueError, match="would underflow"):
         mf.RegionalSearch(degree_exponent=1e6, n_neighbors=6).fit(X)
     with pytest.warns(ManifoldWarning, match="zero vectors"):  # nothing to scale: no degree above 0
-        mf.ManifoldSearch(degree_exponent=1e6, n_neighbors=1).fit(np.zeros((3, 2)))
+        mf.ManifoldSearch(preset="plain-diffusion", degree_exponent=1e6, n_neighbors=1).fit(np.zeros((3, 2)))
 
 
 # ---- lists fall, and certificates speak of the list
@@ -179,7 +181,7 @@ def test_regional_lists_fall_too(digits):
     assert (np.diff(ranking.scores, axis=1) <= 0).all()
 
 
-@pytest.mark.parametrize("options", [{"preset": "adaptive"}, {"tune": True}], ids=["adaptive", "tuned"])
+@pytest.mark.parametrize("options", [{"purpose": "topic"}, {"purpose": "topic", "tune": True}], ids=["topic", "tuned"])
 def test_what_was_chosen_of_a_proved_pool_is_not_called_proved(options, digits):
     X, Q = digits
     search = mf.ManifoldSearch(**options).fit(X)
@@ -194,7 +196,7 @@ def test_what_was_chosen_of_a_proved_pool_is_not_called_proved(options, digits):
     assert np.array_equal(some.ids, whole.ids[:, :10])
 
 
-@pytest.mark.parametrize("settings", [{"preset": "adaptive"}, {"tune": True}, {}])
+@pytest.mark.parametrize("settings", [{"preset": "adaptive"}, {"tune": True}, {"preset": "plain-diffusion"}])
 def test_certified_means_that_the_set_is_that_of_the_exact_scores(settings):
     X = datasets.digits().features
     search = mf.ManifoldSearch(**settings).fit(X[:900])
@@ -210,5 +212,5 @@ def test_certified_means_that_the_set_is_that_of_the_exact_scores(settings):
     for j in np.flatnonzero(ranking.certified):
         inside = np.isin(np.arange(900), ranking.ids[j])
         assert F[inside, j].min() >= F[~inside, j].max() * (1 - 1e-12)
-    if not settings:
+    if settings == {"preset": "plain-diffusion"}:
         assert ranking.certified.all()

@@ -447,7 +447,7 @@ class TestTruncatedRerank:
 
     def test_a_shortlist_of_everything_is_the_full_search(self):
         X, ids, similarities = self.shortlists(90)
-        search = mf.ManifoldSearch(n_neighbors=6, solver="direct").fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=6, solver="direct").fit(X)
         answers = [search.rerank(ids, similarities, candidates=c) for c in ("shortlist", "subgraph", "all")]
         for other in answers[1:]:
             np.testing.assert_array_equal(other.ids, answers[0].ids)
@@ -456,7 +456,9 @@ class TestTruncatedRerank:
     @pytest.mark.parametrize("exponent", [0.0, 0.5])
     def test_the_subgraph_has_degrees_of_its_own(self, exponent):
         X, ids, similarities = self.shortlists(25)
-        search = mf.ManifoldSearch(n_neighbors=6, n_seeds=4, degree_exponent=exponent, solver="direct").fit(X)
+        search = mf.ManifoldSearch(
+            preset="plain-diffusion", n_neighbors=6, n_seeds=4, degree_exponent=exponent, solver="direct"
+        ).fit(X)
         ids[2, 20:] = -1
         ranking = search.rerank(ids, similarities, candidates="subgraph")
         W = search.graph_.affinity.toarray()
@@ -475,7 +477,9 @@ class TestTruncatedRerank:
         X, ids, similarities = self.shortlists(5)
         ids[1] = -1
         ranking = (
-            mf.ManifoldSearch(n_neighbors=6, solver="index").fit(X).rerank(ids, similarities, candidates="subgraph")
+            mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=6, solver="index")
+            .fit(X)
+            .rerank(ids, similarities, candidates="subgraph")
         )
         assert (ranking.ids[1] == -1).all()
         assert (ranking.ids[0] >= 0).all()
@@ -495,6 +499,11 @@ def test_small_objects_on_shelves_are_found_by_their_regions():
     X, whole, Q, asked = X.reshape(-1, 128), X[:, 0], Q.reshape(-1, 128), Q[:, 0]
     regional = RegionalSearch().fit(X, images).search(Q, queries, k=len(whole)).ids
     match = region_match(PointSet(Q, "cosine"), PointSet(X, "cosine"), queries=queries, images=images)
-    plain = mf.ManifoldSearch(n_neighbors=20, alpha=0.9, n_seeds=10).fit(whole).search(asked, k=len(whole)).ids
+    plain = (
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=20, alpha=0.9, n_seeds=10)
+        .fit(whole)
+        .search(asked, k=len(whole))
+        .ids
+    )
     assert judge(regional) > judge(plain) + 0.02
     assert judge(regional) > judge(np.argsort(-match, axis=1)) + 0.05

@@ -80,14 +80,14 @@ def test_a_search_comes_back_with_the_same_answers(collection, options, names):
 
 def test_a_search_without_features(collection):
     X, Q, _ = collection
-    search = mf.ManifoldSearch().fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion").fit(X)
     loaded = mf.load(search.save("s", features=False), verify="lazy")
     assert not list(Path("s").glob("features*"))
     with pytest.raises(ValueError, match="fitted without X"):
         loaded.search(Q)
     shortlist = np.arange(40), np.linspace(1, 0.2, 40)
     assert answers(loaded.rerank(*shortlist)) == answers(search.rerank(*shortlist))
-    of_graph = mf.ManifoldSearch().fit(graph=search.graph_)
+    of_graph = mf.ManifoldSearch(preset="plain-diffusion").fit(graph=search.graph_)
     assert answers(mf.load(of_graph.save("g")).similar(3)) == answers(of_graph.similar(3))
 
 
@@ -96,7 +96,7 @@ def test_a_search_that_stands_on_a_loaded_index(collection):
     graph = mf.build_graph(X, 6)
     mf.DiffusionIndex(n_entries=9).build(graph).save("index")
     index = mf.load("index")
-    search = mf.ManifoldSearch(solver=index).fit(X, graph=index.graph)
+    search = mf.ManifoldSearch(preset="plain-diffusion", solver=index).fit(X, graph=index.graph)
     loaded = mf.load(search.save("s"))
     assert answers(loaded.search(Q)) == answers(search.search(Q))
     assert isinstance(loaded.solver.values.base, np.memmap)
@@ -137,10 +137,12 @@ def test_a_search_over_regions_on_a_given_index(collection):
 def test_what_cannot_be_saved_says_so(collection):
     X, _, _ = collection
     with pytest.raises(ValueError, match="not fitted"):
-        mf.ManifoldSearch().save("s")
+        mf.ManifoldSearch(preset="plain-diffusion").save("s")
     fsr = mf.solvers.FastSpectralRanking(rank=4)
     spectrum = fsr.prepare(mf.build_graph(X, 5), mf.Diffusion(), get_backend()).spectrum
-    search = mf.ManifoldSearch(solver=mf.solvers.FastSpectralRanking(rank=4, spectrum=spectrum), n_neighbors=5).fit(X)
+    search = mf.ManifoldSearch(
+        preset="plain-diffusion", solver=mf.solvers.FastSpectralRanking(rank=4, spectrum=spectrum), n_neighbors=5
+    ).fit(X)
     with pytest.raises(TypeError, match="a Spectrum is no setting that a save can hold: save it by itself"):
         search.save("s")
     assert not Path("s").exists()
@@ -238,7 +240,7 @@ def test_a_search_of_a_million_points_opens_at_once():
     ring = sparse.csr_array(
         (np.ones(4 * n, np.float32), (rows, np.concatenate([(nodes + s) % n for s in (1, -1, 2, -2)])))
     )
-    path = mf.ManifoldSearch().fit(graph=mf.graph_from_affinity(ring)).save("ring")
+    path = mf.ManifoldSearch(preset="plain-diffusion").fit(graph=mf.graph_from_affinity(ring)).save("ring")
     out = subprocess.run([sys.executable, "-c", OPENED, str(path)], capture_output=True, text=True, check=True)
     seconds, kib, similar, reranked = json.loads(out.stdout)
     assert kib <= 5 * 1024

@@ -178,7 +178,7 @@ class TestPipeline:
         X, Q = data
         S, W = dense_graph(X, k, bridge=bridge)
         scores = dense_scores(S, dense_seeds(Q, X, 5))
-        search = mf.ManifoldSearch(n_neighbors=k, bridge=bridge, solver="direct").fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=k, bridge=bridge, solver="direct").fit(X)
         np.testing.assert_allclose(search.graph_.affinity.toarray(), W, rtol=1e-5, atol=1e-7)
         search.fit(X, graph=search.graph_.astype(np.float64))
         ranking = search.search(Q, k=300)
@@ -195,7 +195,7 @@ class TestPipeline:
         # two cones far apart: a query near the first reaches nothing of the second
         X = np.repeat([[5, 0, 0], [0, 5, 1]], 30, axis=0) + rng.normal(size=(60, 3))
         graph = mf.build_graph(X, 3, bridge=0)
-        search = mf.ManifoldSearch(n_neighbors=3, n_seeds=2, bridge=0).fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=3, n_seeds=2, bridge=0).fit(X)
         Q = np.array([[5.0, 0.2, 0.1]])
         ids, scores = search.search(Q, k=60)
         similarities = (unit(Q) @ unit(X).T)[0]
@@ -212,7 +212,7 @@ class TestPipeline:
     @pytest.mark.parametrize("solver", ["cg", "direct"])
     def test_rerank_of_its_own_shortlist_gives_the_same_scores(self, data, solver):
         X, Q = data
-        search = mf.ManifoldSearch(n_neighbors=8, solver=solver).fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver=solver).fit(X)
         whole = search.search(Q, k=300)
         similarities = (unit(Q) @ unit(X).T).astype(np.float32)
         shortlist = np.argsort(-similarities, axis=1)[:, :40]
@@ -229,7 +229,7 @@ class TestPipeline:
 
     def test_short_shortlists_are_padded(self, data):
         X, _ = data
-        search = mf.ManifoldSearch(n_neighbors=8).fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8).fit(X)
         padded = search.rerank([[5, 9, -1, 7], [1, 2, 3, 4]], [[0.9, 0.8, 5.0, 0.7], [0.9, 0.8, 0.7, 0.6]])
         alone = search.rerank([5, 9, 7], [0.9, 0.8, 0.7])
         assert padded.ids[0].tolist() == [*alone.ids.tolist(), -1]
@@ -239,7 +239,9 @@ class TestPipeline:
     def test_string_ids(self, data):
         X, Q = data
         names = [f"item-{i:03}" for i in np.random.default_rng(2).permutation(300)]
-        plain, named = (mf.ManifoldSearch(n_neighbors=8).fit(X, ids=ids) for ids in (None, names))
+        plain, named = (
+            mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8).fit(X, ids=ids) for ids in (None, names)
+        )
         a, b = plain.search(Q, k=20), named.search(Q, k=20)
         np.testing.assert_array_equal(np.array(names)[a.ids], b.ids)
         np.testing.assert_array_equal(a.scores, b.scores)
@@ -257,12 +259,15 @@ class TestPipeline:
     def test_integer_ids_need_not_be_rows(self, data):
         X, Q = data
         names = np.arange(300)[::-1] * 7 + 10**9
-        a, b = (mf.ManifoldSearch(n_neighbors=8).fit(X, ids=ids).search(Q, k=9) for ids in (None, names))
+        a, b = (
+            mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8).fit(X, ids=ids).search(Q, k=9)
+            for ids in (None, names)
+        )
         np.testing.assert_array_equal(names[a.ids], b.ids)
 
     def test_ids_that_name_nothing(self, data):
         X, _ = data
-        search = mf.ManifoldSearch(n_neighbors=2)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2)
         with pytest.raises(ValueError, match="'a' occurs twice"):
             search.fit(X[:3], ids=["a", "b", "a"])
         with pytest.raises(TypeError, match="integers or strings, got dtype float64"):
@@ -280,16 +285,16 @@ class TestPipeline:
 
     def test_more_than_there_is(self, data):
         X, Q = data
-        search = mf.ManifoldSearch(n_neighbors=8).fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8).fit(X)
         assert search.search(Q, k=1000).ids.shape == (20, 300)
         assert search.rerank([3, 4], [0.5, 0.4], k=1000).ids.shape == (2,)
         assert search.similar([3, 4], k=1000).ids.shape == (2, 299)
-        few = mf.ManifoldSearch(n_neighbors=2, n_seeds=50).fit(X[:4])
+        few = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2, n_seeds=50).fit(X[:4])
         assert sorted(few.search(Q[0]).ids) == [0, 1, 2, 3]
 
     def test_similar_leaves_the_item_out(self, data):
         X, _ = data
-        search = mf.ManifoldSearch(n_neighbors=8, solver="direct").fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver="direct").fit(X)
         S, _ = dense_graph(X, 8)
         scores = dense_scores(S, np.eye(300)[:, [5, 80]])
         ranking = search.similar([5, 80], k=299)
@@ -301,9 +306,12 @@ class TestPipeline:
     def test_a_graph_made_elsewhere(self, data):
         X, Q = data
         graph = mf.build_graph(X, 8)
-        own, given = mf.ManifoldSearch(n_neighbors=8).fit(X), mf.ManifoldSearch().fit(X, graph=graph)
+        own, given = (
+            mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8).fit(X),
+            mf.ManifoldSearch(preset="plain-diffusion").fit(X, graph=graph),
+        )
         np.testing.assert_array_equal(own.search(Q, k=9).ids, given.search(Q, k=9).ids)
-        blind = mf.ManifoldSearch().fit(graph=graph)
+        blind = mf.ManifoldSearch(preset="plain-diffusion").fit(graph=graph)
         np.testing.assert_array_equal(
             own.rerank([[3, 4, 5]], [[0.9, 0.8, 0.7]]).ids, blind.rerank([[3, 4, 5]], [[0.9, 0.8, 0.7]]).ids
         )
@@ -311,9 +319,9 @@ class TestPipeline:
         with pytest.raises(ValueError, match="fitted without X"):
             blind.search(Q)
         with pytest.raises(ValueError, match="fit needs X, neighbors or a graph"):
-            mf.ManifoldSearch().fit()
+            mf.ManifoldSearch(preset="plain-diffusion").fit()
         with pytest.raises(ValueError, match="call fit"):
-            mf.ManifoldSearch().search(Q)
+            mf.ManifoldSearch(preset="plain-diffusion").search(Q)
 
     @pytest.mark.parametrize("metric", ["euclidean", "inner_product"])
     @pytest.mark.parametrize("given", [False, True])
@@ -322,7 +330,7 @@ class TestPipeline:
         centres = 100 * rng.normal(size=(4, 6))
         y = np.repeat(np.arange(4), 40)
         X = centres[y] + rng.normal(size=(160, 6))
-        search = mf.ManifoldSearch(n_neighbors=10, metric=metric)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=10, metric=metric)
         search.fit(X, graph=mf.build_graph(X, 10, metric=metric) if given else None)
         if metric == "euclidean":
             ids, scores = search.search(centres, k=20)
@@ -335,7 +343,7 @@ class TestPipeline:
     def test_the_batch_does_not_change_an_answer(self, data):
         X, Q = data
         Q = np.tile(Q, (5, 1))  # more than one block of 64
-        search = mf.ManifoldSearch(n_neighbors=8, solver="direct").fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver="direct").fit(X)
         many = search.search(Q, k=10)
         for j in (0, 63, 64, 99):
             one = search.search(Q[j], k=10)
@@ -357,7 +365,9 @@ def test_a_certified_set_is_that_of_the_exact_scores(seed, n, k, rtol, alpha, it
     solver = mf.solvers.ConjugateGradient(rtol=rtol, max_iter=iterations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ManifoldWarning)
-        search = mf.ManifoldSearch(n_neighbors=5, alpha=alpha, solver=solver, on_failure="ignore").fit(X)
+        search = mf.ManifoldSearch(
+            preset="plain-diffusion", n_neighbors=5, alpha=alpha, solver=solver, on_failure="ignore"
+        ).fit(X)
         ranking = search.search(Q, k=k)
     similarities = (unit(Q) @ unit(X).T).astype(np.float32)
     near = np.argsort(-similarities, axis=1, kind="stable")[:, :5]
@@ -378,10 +388,10 @@ def test_a_certified_set_is_that_of_the_exact_scores(seed, n, k, rtol, alpha, it
 
 def test_early_stopping_is_certified_often_enough_to_matter():
     X, Q = collection(300)
-    exact = mf.ManifoldSearch(n_neighbors=8, solver="direct").fit(X).search(Q, k=10)
+    exact = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver="direct").fit(X).search(Q, k=10)
     assert exact.certified.mean() > 0.9
     few = mf.solvers.ConjugateGradient(rtol=1e-6, max_iter=2)
-    search = mf.ManifoldSearch(n_neighbors=8, solver=few).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=8, solver=few).fit(X)
     with pytest.warns(ConvergenceWarning):
         loose = search.search(Q, k=10)
     assert not loose.certified.all()  # two iterations prove little
@@ -391,21 +401,24 @@ def test_early_stopping_is_certified_often_enough_to_matter():
 def test_permuted_points_permute_the_answer():
     X, Q = collection(150)
     order = np.random.default_rng(9).permutation(150)
-    a = mf.ManifoldSearch(n_neighbors=6, solver="direct").fit(X).search(Q, k=15)
-    b = mf.ManifoldSearch(n_neighbors=6, solver="direct").fit(X[order]).search(Q, k=15)
+    a = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=6, solver="direct").fit(X).search(Q, k=15)
+    b = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=6, solver="direct").fit(X[order]).search(Q, k=15)
     np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
     assert (order[b.ids] == a.ids).mean() > 0.99
 
 
 def test_auto_looks_at_the_filter_and_explains_itself():
     X = np.random.default_rng(8).standard_normal((300, 6))
-    search = mf.ManifoldSearch().fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion").fit(X)
     assert "cg, because the filter has poles" in search.explain()
-    assert "degree^0.5" in mf.ManifoldSearch(degree_exponent=0.5).fit(X[:50]).explain()
-    assert "direct, because a dense factor of 50 nodes" in mf.ManifoldSearch().fit(X[:50]).explain()
-    assert "as named" in mf.ManifoldSearch(solver="chebyshev").fit(X).explain()
+    assert "degree^0.5" in mf.ManifoldSearch(preset="plain-diffusion", degree_exponent=0.5).fit(X[:50]).explain()
+    assert (
+        "direct, because a dense factor of 50 nodes"
+        in mf.ManifoldSearch(preset="plain-diffusion").fit(X[:50]).explain()
+    )
+    assert "as named" in mf.ManifoldSearch(preset="plain-diffusion", solver="chebyshev").fit(X).explain()
     with pytest.raises(ValueError, match="solver must be 'auto'"):
-        mf.ManifoldSearch(solver="gmres")
+        mf.ManifoldSearch(preset="plain-diffusion", solver="gmres")
     Y = np.eye(300)[:, :3]
     for filter, expected in ((mf.Heat(3.0), "chebyshev"), (mf.LowPass(0.5), "direct"), (mf.Diffusion(0.9), "cg")):
         assert mf.diffuse(search.graph_, Y, filter=filter, solver="auto").solver == expected

@@ -22,7 +22,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def small(digits):
-    return mf.ManifoldSearch(n_neighbors=3).fit(digits[0][:5], ids=list("abcde"))
+    return mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=3).fit(digits[0][:5], ids=list("abcde"))
 
 
 def everything(ranking):
@@ -47,7 +47,7 @@ def nearest(X, Q, metric, m=40):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_distances_are_turned_into_the_similarities_of_the_metric(metric, digits):
     X, Q = digits
-    search = mf.ManifoldSearch(metric=metric).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", metric=metric).fit(X)
     ids, distances, similarities = nearest(X, Q, metric)
     given = search.rerank(ids, similarities, k=10)
     assert everything(search.rerank(ids, distances=distances, k=10)) == everything(given)
@@ -81,7 +81,7 @@ def test_distances_are_turned_into_the_similarities_of_the_metric(metric, digits
 )
 def test_distances_taken_for_similarities_are_refused_with_the_cure(metric, take, match, digits):
     X, Q = digits
-    search = mf.ManifoldSearch(metric=metric).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", metric=metric).fit(X)
     ids, distances, similarities = nearest(X, Q, metric if metric != "inner_product" else "euclidean")
     with pytest.raises(ValueError, match=match):
         search.rerank(ids, **take(distances, similarities))
@@ -89,15 +89,15 @@ def test_distances_taken_for_similarities_are_refused_with_the_cure(metric, take
 
 def test_rounding_is_no_distance(digits):
     X, _ = digits
-    near = mf.ManifoldSearch().fit(X).rerank([[0, 1]], [[1.0005, 0.5]])
+    near = mf.ManifoldSearch(preset="plain-diffusion").fit(X).rerank([[0, 1]], [[1.0005, 0.5]])
     assert near.ids.tolist() == [[0, 1]]
-    far = mf.ManifoldSearch(metric="euclidean").fit(X)
+    far = mf.ManifoldSearch(preset="plain-diffusion", metric="euclidean").fit(X)
     assert far.rerank([[0, 1]], [[1e-5, -900.0]]).ids.tolist() == [[0, 1]]  # as float32 products have it
 
 
 def test_similarities_of_a_graph_made_elsewhere_are_what_they_are():
     ring = np.roll(np.eye(6), 1, axis=1) + np.roll(np.eye(6), -1, axis=1)
-    search = mf.ManifoldSearch().fit(graph=mf.graph_from_affinity(ring))
+    search = mf.ManifoldSearch(preset="plain-diffusion").fit(graph=mf.graph_from_affinity(ring))
     assert search.rerank([[3, 0]], [[17.5, 2.5]]).ids.tolist() == [[3, 0]]  # BM25, say
 
 
@@ -187,7 +187,7 @@ def test_stale_ids_are_refused_dropped_or_put_behind(small):
     ids=str,
 )
 def test_a_stale_id_of_any_kind_stands_behind_exactly(names, stale, digits):
-    search = mf.ManifoldSearch(n_neighbors=3).fit(digits[0][:5], names)
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=3).fit(digits[0][:5], names)
     given = list(search.ids_.tolist())
     ranking = search.rerank([stale, given[3], given[1]], [0.9, 0.8, 0.7], unknown="behind")
     assert ranking.ids.tolist() == [*search.rerank([given[3], given[1]], [0.8, 0.7]).ids.tolist(), stale]

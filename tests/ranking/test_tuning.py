@@ -12,7 +12,7 @@ from manifold.graph.affinity import Affinity
 from manifold.metrics import mean_average_precision
 from manifold.neighbors import Neighbors, find_neighbors
 from manifold.ranking import Adaptation, Setting, query_seeds, tune
-from manifold.ranking._adaptation import Asked, NeighborReach, reciprocal_seeds
+from manifold.ranking._adaptation import Asked, NeighborReach, reciprocal_seeds, spread_of
 from manifold.ranking._held_out import LENGTHS, HeldOut
 from manifold.ranking._settings import grid
 
@@ -54,7 +54,7 @@ def test_diffusion_is_chosen_on_a_curved_manifold():
     X, y = spirals()
     X, y, Q, asked = X[60:], y[60:], X[:60], y[:60]
     assert tune(X, settings=[PLAIN, Setting(5)]).setting == Setting(5)
-    search = mf.ManifoldSearch(tune=True).fit(X)
+    search = mf.ManifoldSearch(tune=True, purpose="topic").fit(X)
     relevant = [np.flatnonzero(y == c) for c in asked]
     assert quality(search.search(Q, k=len(X)).ids, relevant) > 0.95
     assert quality(nearest(X, Q), relevant) < 0.8
@@ -69,7 +69,7 @@ def test_a_query_with_one_relevant_item_is_left_alone_and_the_ranking_says_so():
     assert (ranking.kept >= 1).mean() > 0.8
     for row, kept, near in zip(ranking.ids, ranking.kept, nearest(X, Q), strict=True):
         assert row[:kept].tolist() == near[:kept].tolist()
-    plain = mf.ManifoldSearch().fit(X).search(Q, k=len(X))
+    plain = mf.ManifoldSearch(preset="plain-diffusion").fit(X).search(Q, k=len(X))
     assert plain.kept.tolist() == [0] * 60
     assert quality(plain.ids, relevant) < 0.9 * before  # so that the case can fail
 
@@ -257,14 +257,73 @@ def test_order_is_the_run_then_the_fused_scores():
     close = np.array([[0.5, 1.0, 0.5, 0.9, 0.8, 0.0]])
     reach = NeighborReach(np.zeros(5, np.float32), np.array([0.7, 0.7, 0.9, 0.0, 0.0], np.float32))
     asked = Asked(np.array([[1, 0, 2]]), np.array([[0.9, 0.8, 0.5]], np.float32), lambda rows: close)
-    listed, fused, values, kept = Adaptation(fusion=2.0, lead=3).in_order(rows, scores, asked, reach=reach)
-    assert listed.tolist() == [[1, 0, 3, 4, 2, -1]]  # 1 and 0 are reciprocal; then 4 x 1, 8 / 4, 2 / 4
-    assert values.tolist() == [[1.0, 0.0, 4.0, 8.0, 2.0, 0.0]]
-    assert fused.tolist() == [[4.0, 4.0, 4.0, 2.0, 0.5, 0.0]]  # places that are kept are worth what follows
-    assert kept.tolist() == [2]
-    plain, _, _, none = Adaptation(fusion=0.0, lead=0).in_order(rows, scores, asked, reach=reach)
-    assert plain.tolist() == rows.tolist()
-    assert none.tolist() == [0]
+    fused = Adaptation(fusion=2.0, lead=3).in_order(rows, scores, asked, reach=reach, spread=0.5)
+    assert fused.rows.tolist() == [[1, 0, 3, 4, 2, -1]]  # 1 and 0 are reciprocal; then 4, 8 / e^2, 2 / e^2
+    assert fused.diffusion.tolist() == [[1.0, 0.0, 4.0, 8.0, 2.0, 0.0]]
+    assert fused.similarities.tolist() == [[0.9, 0.8, 1.0, 0.5, 0.5, -np.inf]]
+    # places that are kept are worth what follows
+    np.testing.assert_allclose(fused.scores, [[4.0, 4.0, 4.0, 8 / np.e**2, 2 / np.e**2, 0.0]])
+    assert fused.kept.tolist() == [2]
+    plain = Adaptation(fusion=0.0, lead=0).in_order(rows, scores, asked, reach=reach)
+    assert plain.rows.tolist() == rows.tolist()
+    assert plain.kept.tolist() == [0]
+
+
+def test_of_the_first_places_few_go_to_items_that_are_far():
+    """The nearest 100 less those exchanged are all among the first 100, the nearest 5 in their order in front."""
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(700, 4)).astype(np.float32)
+    Q = rng.normal(size=(40, 4)).astype(np.float32)
+    search = mf.ManifoldSearch().fit(X)
+    near = nearest(X, Q)
+    for k in (3, 100, 700):
+        ranking = search.search(Q, k=k)
+        assert (ranking.kept == min(k, 5)).all()
+        np.testing.assert_array_equal(ranking.ids[:, :5], near[:, : min(k, 5)])
+        assert (np.diff(ranking.scores, axis=1) <= 0).all()
+    whole, short = search.search(Q, k=700).ids, search.search(Q, k=100).ids
+    np.testing.assert_array_equal(whole[:, :100], short)
+    assert all(set(row[:90]) <= set(listed) for row, listed in zip(near.tolist(), short.tolist(), strict=True))
+    assert any(set(row[:100]) != set(listed) for row, listed in zip(near.tolist(), short.tolist(), strict=True))
+
+
+def test_negative_similarities_keep_their_order_in_the_fusion():
+    rows, scores = np.array([[0, 1, 2]]), np.ones((1, 3))
+    close = np.array([[-0.9, -0.1, -0.5]])
+    asked = Asked(np.empty((1, 0), int), np.empty((1, 0), np.float32), lambda rows: close)
+    fused = Adaptation(lead=0).in_order(rows, scores, asked, reach=None, spread=0.3)
+    assert fused.rows.tolist() == [[1, 2, 0]]
+    assert (np.diff(fused.scores) < 0).all()
+
+
+def test_the_spread_of_similarities_is_that_of_all_pairs():
+    X = np.random.default_rng(9).normal(size=(300, 3)).astype(np.float32)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    assert spread_of(mf.neighbors.point_set(X)) == pytest.approx((unit @ unit.T).std(axis=1).mean(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "preset"), [(None, "default"), ("item", "item"), ("topic", "adaptive")], ids=["none", "item", "topic"]
+)
+def test_a_purpose_is_a_preset(purpose, preset):
+    X, Q = copies(400)
+    by_purpose, by_name = mf.ManifoldSearch(purpose=purpose).fit(X), mf.ManifoldSearch(preset=preset).fit(X)
+    np.testing.assert_array_equal(by_purpose.search(Q, k=30).ids, by_name.search(Q, k=30).ids)
+    assert by_purpose.purpose == purpose
+
+
+@pytest.mark.parametrize("given", [{"purpose": "items"}, {"purpose": "item", "preset": "paper"}])
+def test_a_purpose_that_is_none_or_contradicts_is_refused(given):
+    with pytest.raises(ValueError, match="purpose"):
+        mf.ManifoldSearch(**given)
+
+
+@pytest.mark.parametrize("purpose", [None, "item"])
+def test_without_a_topic_one_relevant_item_is_found_as_before(purpose):
+    X, Q = copies()
+    relevant = [np.array([i]) for i in range(60)]
+    ids = mf.ManifoldSearch(purpose=purpose).fit(X).search(Q, k=len(X)).ids
+    assert quality(ids, relevant) >= 0.99 * quality(nearest(X, Q), relevant)
 
 
 @pytest.mark.parametrize("given", [{"one_sided": 1.5}, {"fusion": -1.0}, {"fusion": float("nan")}, {"lead": -1}])
@@ -326,9 +385,9 @@ def test_adaptation_works_on_every_kind_of_answer(solver):
     assert (ranking.pool_slack <= 0.01).all()
 
 
-def test_euclidean_collections_are_tuned_without_fusion():
+def test_euclidean_collections_are_tuned():
     X, y = spirals(400)
-    search = mf.ManifoldSearch(tune=True, metric="euclidean").fit(X[50:])
+    search = mf.ManifoldSearch(tune=True, purpose="topic", metric="euclidean").fit(X[50:])
     ranking = search.search(X[:50], k=150)
     assert np.mean(y[50:][ranking.ids] == y[:50, None]) > 0.95
     assert ranking.kept.max() <= 3

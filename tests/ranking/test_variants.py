@@ -38,13 +38,13 @@ def test_the_same_as_fitted_with_them(collection, preset, solver):
 
 def test_nothing_given_changes_nothing(collection):
     X, Q = collection
-    search = mf.ManifoldSearch().fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion").fit(X)
     assert answers(search.with_settings().search(Q)) == answers(search.search(Q))
 
 
 def test_a_filter_that_no_search_is_made_with(collection):
     X, _ = collection
-    search = mf.ManifoldSearch(solver=mf.solvers.Lanczos(rtol=1e-4)).fit(X)
+    search = mf.ManifoldSearch(preset="plain-diffusion", solver=mf.solvers.Lanczos(rtol=1e-4)).fit(X)
     W, d = search.graph_.affinity.toarray().astype(np.float64), search.graph_.degrees
     S = W / np.sqrt(np.outer(d, d))
     exact = (expm(4.0 * (S - np.eye(300))) @ unit_seeds(np.array([7]), 300).toarray())[:, 0]
@@ -56,7 +56,7 @@ def test_a_filter_that_no_search_is_made_with(collection):
 
 def test_it_can_be_saved(collection, tmp_path):
     X, Q = collection
-    warm = mf.ManifoldSearch().fit(X).with_settings(filter=mf.Heat(8.0), degree_exponent=0.5)
+    warm = mf.ManifoldSearch(preset="plain-diffusion").fit(X).with_settings(filter=mf.Heat(8.0), degree_exponent=0.5)
     assert answers(mf.load(warm.save(tmp_path / "warm")).search(Q)) == answers(warm.search(Q))
 
 
@@ -70,8 +70,8 @@ def test_it_can_be_saved(collection, tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused(collection, wrong, message):
-    search = mf.ManifoldSearch().fit(collection[0])
+    search = mf.ManifoldSearch(preset="plain-diffusion").fit(collection[0])
     with pytest.raises(ValueError, match=message):
         search.with_settings(**wrong)
     with pytest.raises(ValueError, match="not fitted"):
-        mf.ManifoldSearch().with_settings(n_seeds=2)
+        mf.ManifoldSearch(preset="plain-diffusion").with_settings(n_seeds=2)

@@ -42,7 +42,7 @@ class TestFusion:
 
     def test_one_ranking_stays_as_it_is(self, data):
         X, Q = data
-        ranking = mf.ManifoldSearch().fit(X).search(Q, k=20)
+        ranking = mf.ManifoldSearch(preset="plain-diffusion").fit(X).search(Q, k=20)
         ids, scores = fuse_rankings([ranking], rule="sum", k=20)
         np.testing.assert_allclose(scores, ranking.scores)
         assert [set(row) for row in ids.tolist()] == [set(row) for row in ranking.ids.tolist()]
@@ -52,7 +52,7 @@ class TestFusion:
         X, Q = data
         s = unit(Q) @ unit(X).T
         near = np.argsort(-s, axis=1)
-        diffused = mf.ManifoldSearch().fit(X).search(Q, k=200)
+        diffused = mf.ManifoldSearch(preset="plain-diffusion").fit(X).search(Q, k=200)
         only_near, _ = fuse_rankings([(near, -np.sort(-s, axis=1)), diffused], weights=(1, 0), k=200)
         np.testing.assert_array_equal(only_near, near)
 

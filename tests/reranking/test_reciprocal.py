@@ -449,7 +449,7 @@ class TestProfiles:
         """Profiles of the diffused queries against those of the stored columns, on digits."""
         X, y = mf.datasets.digits()
         Q, X, yq, y = X[:100], X[100:1000], y[:100], y[100:1000]
-        search = mf.ManifoldSearch().fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion").fit(X)
         index = mf.DiffusionIndex(n_entries=120).build(search.graph_, filter=search.filter)
         near, similarities = (part[:, :5] for part in lists_of(Q, X))
         F = mf.diffuse(search.graph_, query_seeds(near, similarities, n_nodes=len(X)), filter=search.filter).scores

@@ -125,7 +125,10 @@ def test_row_56_sigkill_at_every_call():
 
 
 def test_row_56_a_search_killed_at_any_write_of_its_save_leaves_the_old_one(monkeypatch):
-    old, new = (mf.ManifoldSearch(n_neighbors=3, alpha=alpha).fit(np.eye(9) + 0.1) for alpha in (0.5, 0.9))
+    old, new = (
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=3, alpha=alpha).fit(np.eye(9) + 0.1)
+        for alpha in (0.5, 0.9)
+    )
     alphas = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the process dies, not the machine
     for n in range(1, 1000):
