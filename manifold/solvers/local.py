@@ -22,6 +22,7 @@ from manifold.solvers._relaxed import Relaxed, as_one, length
 from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, require_one_pole, require_poles
 from manifold.solvers.conjugate_gradient import ConjugateGradient, PreparedConjugateGradient
 from manifold.solvers.proved import LEAST_EDGES, ProvedLists
+from manifold.solvers.proved_groups import ProvedGroups
 from manifold.solvers.system import NormalizedAffinity, Seeds, solve_in_blocks
 
 if TYPE_CHECKING:
@@ -114,6 +115,21 @@ class PreparedLocal(Prepared):
         """
         s = self.settings
         return ProvedLists(self.relaxed, scale=scale, rtol=s.rtol, max_passes=s.max_passes)
+
+    def groups(self, owners: Ints, weights: Floats, *, maximum: bool = False) -> ProvedGroups:
+        """Return what lists the best groups of nodes, by the sum of ``weights F`` over each, or the largest of them.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> star = graph_from_affinity([[0, 1, 1], [1, 0, 0], [1, 0, 0]])
+        >>> groups = Local().prepare(star, Diffusion(0.5), get_backend()).groups(np.array([0, 1, 1]), np.ones(3))
+        >>> groups.best([1], [1.0], 1).rows.tolist()
+        [1]
+        """
+        s = self.settings
+        return ProvedGroups(
+            self.relaxed, owners=owners, weights=weights, maximum=maximum, rtol=s.rtol, max_passes=s.max_passes
+        )
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds; `x0` (n, q) starts from an earlier answer, for filters of one resolvent.

@@ -105,6 +105,11 @@ class ProvedLists:
         self.weights = weights[self.order]
         self.budget = max(max_passes * relaxed.matrix.nnz, LEAST_EDGES)
 
+    @property
+    def kind(self) -> type[Query]:
+        """What a query is: its seeds, and how it looks at what is touched."""
+        return Query
+
     def make_ready(self) -> None:
         """Load, or compile, what a query calls, and make the first workspace: so that no query waits for it.
 
@@ -115,7 +120,7 @@ class ProvedLists:
         """
         if not self.order.size:
             return
-        query = _Query(self, np.zeros(1, dtype=np.int64), np.ones(1), among=None, left_out=None)
+        query = self.kind(self, np.zeros(1, dtype=np.int64), np.ones(1), among=None, left_out=None)
         with self.relaxed.workspace() as solve:
             solve.start(query.seeds, query.b)
             solve.relax(1e300)  # nothing is above it
@@ -156,12 +161,14 @@ class ProvedLists:
         Cost: some to some hundred thousand edges, whatever the size of the graph, where walks stay near their seeds;
         where they fill it, `max_passes` over it.
         """
-        query = _Query(self, np.asarray(nodes), np.asarray(weights, dtype=np.float64), among=among, left_out=left_out)
+        query = self.kind(
+            self, np.asarray(nodes), np.asarray(weights, dtype=np.float64), among=among, left_out=left_out
+        )
         with self.relaxed.workspace() as solve:
             return query.answered(solve, k, slack=slack or 0.0, tie=_TIE if slack is None else 0.0)
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """A cut of what is known: the k-th score, the next, and bounds on the list, what else is touched, and the rest."""
 
     kth: float
@@ -172,6 +179,7 @@ class _Look(NamedTuple):
 
     @property
     def outside(self) -> float:
+        """An upper bound on all that is not in the list."""
         return max(self.upper, self.unseen)
 
     def share(self) -> float:
@@ -185,7 +193,7 @@ class _Look(NamedTuple):
         return min(max(_AIM * least, _FINER), _COARSER)
 
 
-class _Query:
+class Query:
     """One query on its way: seeds in the order of S at unit scale, and what may be listed."""
 
     def __init__(
@@ -226,7 +234,7 @@ class _Query:
                     return self.found(solve, k, look, decided=decided, doubt=max(high, low))
             eps *= look.share()
 
-    def look(self, solve: Relaxation, k: int, high: float, low: float) -> _Look:
+    def look(self, solve: Relaxation, k: int, high: float, low: float) -> Look:
         """Cut what is touched into the best k and the others."""
         from manifold.backends.proved_lists import beyond, cut
 
@@ -237,16 +245,16 @@ class _Query:
             away = self.among[place[self.among] < 0]
             unseen = 0.0 if known else high * float((of.relaxed.roots[away] * of.factors[away]).max(initial=0.0))
             if self.among.size <= k:  # all of them are listed: nothing is to be proved
-                return _Look(0.0, -1.0, 0.0, 0.0, 0.0)
+                return Look(0.0, -1.0, 0.0, 0.0, 0.0)
         elif known:
             most = min(k, int(nodes.size - out.sum()))
             if not most:
-                return _Look(0.0, -1.0, np.inf, 0.0, unseen)
+                return Look(0.0, -1.0, np.inf, 0.0, unseen)
         else:
             unseen = high * beyond(of.order, of.weights, self.system.components, self.reached, place)
         factors = self.of.factors[nodes % self.system.n_nodes]
         kth, less, lower, upper = cut(solve.x, solve.v, factors, out, most, low, high)
-        return _Look(kth, less, lower, upper, unseen)
+        return Look(kth, less, lower, upper, unseen)
 
     def unlisted(self, solve: Relaxation) -> Mask:
         """Return which of the touched nodes are not to be listed."""
@@ -271,8 +279,8 @@ class _Query:
         order = self.system.order
         return (nodes if order is None else order[nodes]).astype(np.int64)
 
-    def found(self, solve: Relaxation, k: int, look: _Look, *, decided: bool, doubt: float) -> Found:
-        """Return the list, at the scale of the seeds, in the ids of the graph."""
+    def listed(self, solve: Relaxation, k: int) -> tuple[Ints, Floats]:
+        """Return the best k and their scores, at unit scale."""
         listed = np.flatnonzero(~self.unlisted(solve) & (solve.x > 0))
         scores = solve.x[listed] * self.of.factors[solve.nodes[listed]]
         if listed.size > k:  # with all that equal the last
@@ -284,6 +292,11 @@ class _Query:
         if self.among is not None and self.among.size <= k:  # what the walk has not come to is reached all the same
             rest = np.setdiff1d(self.in_graph(self.among), rows)
             rows, scores = np.concatenate([rows, rest]), np.concatenate([scores, np.zeros(rest.size)])
+        return rows, scores
+
+    def found(self, solve: Relaxation, k: int, look: Look, *, decided: bool, doubt: float) -> Found:
+        """Return the list, at the scale of the seeds, in the ids of the graph."""
+        rows, scores = self.listed(solve, k)
         at = np.flatnonzero((solve.x != 0) & (solve.nodes < self.system.n_nodes))
         of_b = length(self.b)
         return Found(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hunt import exact_scores, random_graph
+from hunt import seeds_of as some_seeds
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from manifold import Diffusion, RegularizedDiffusion, graph_from_affinity
 from manifold.backends import get_backend
+from manifold.ranking import RegionalSearch
 from manifold.ranking._ranker import Ranker, Task
 from manifold.solvers import ConjugateGradient, Direct, Local, Status
 from manifold.solvers.measured import measured_passes, solver_of_lists
@@ -140,3 +143,52 @@ def test_auto_measures_lists_where_there_are_many_nodes_and_says_what_it_saw():
     assert isinstance(solver, ConjugateGradient)
     assert "not local, because lists of 10 at 0 of 16 sampled nodes" in why
     assert isinstance(solver_of_lists(clusters(19_000)[0], walk, backend)[0], ConjugateGradient)
+
+
+@pytest.mark.parametrize("how", ["sum", "signed", "maximum"])
+def test_groups_are_proved_as_long_double_says(how):
+    decided = 0
+    for seed in range(150):
+        rng = np.random.default_rng([seed, len(how)])
+        graph, alpha = random_graph(rng), float(rng.choice([0.3, 0.9, 0.99]))
+        n = graph.n_nodes
+        owners = np.unique(rng.integers(0, max(n // 2, 1), n), return_inverse=True)[1]
+        w = rng.uniform(-0.5, 1, n) if how == "signed" else rng.uniform(0.1, 1, n)
+        y = some_seeds(rng, n, 1)[:, 0]
+        F = exact_scores(graph, alpha, y[:, None])[:, 0]
+        n_groups = int(owners.max()) + 1
+        exact = np.zeros(n_groups, np.longdouble)
+        (np.maximum if how == "maximum" else np.add).at(exact, owners, w * F)
+        exact = np.maximum(exact, 0)
+        prepared = Local(rtol=float(rng.choice([0.1, 1e-6]))).prepare(graph, Diffusion(alpha), get_backend())
+        k, nodes = int(rng.integers(1, n_groups + 1)), np.flatnonzero(y)
+        among = rng.permutation(n_groups)[: int(rng.integers(1, n_groups + 1))] if rng.random() < 0.3 else None
+        out = rng.permutation(n_groups)[:1] if rng.random() < 0.3 else None
+        groups = prepared.groups(owners, w, maximum=how == "maximum")
+        found = groups.best(nodes, y[nodes], k, among=among, left_out=out)
+        may = np.isin(np.arange(n_groups), np.arange(n_groups) if among is None else among)
+        may[[] if out is None else out] = False
+        others = np.setdiff1d(np.flatnonzero(may), found.rows)
+        assert may[found.rows].all()
+        assert exact[found.rows].min(initial=np.inf) >= found.lower * (1 - 1e-15)
+        assert exact[others].max(initial=0) <= found.outside * (1 + 1e-15)
+        decided += found.rows.size == min(k, may.sum()) and found.outside <= found.lower
+    assert decided > 40
+
+
+@pytest.mark.parametrize("pooling", ["sum", "max", "generalized_max"])
+def test_a_search_over_regions_lists_images_locally(pooling):
+    rng = np.random.default_rng(7)
+    centres = rng.normal(size=(60, 8))
+    X = (centres[rng.integers(0, 60, 1_200)] + 0.3 * rng.normal(size=(1_200, 8))).astype(np.float32)
+    images, Q = np.repeat(np.arange(400), 3), X[:6] + 0.01
+    near, exact = (
+        RegionalSearch(n_neighbors=6, alpha=0.9, pooling=pooling, solver=solver).fit(X, images=images)
+        for solver in (Local(max_passes=100), ConjugateGradient(1e-6))
+    )
+    found, expected = (s.search(Q, [0, 0, 1, 1, 2, 2], k=8, slack=0) for s in (near, exact))
+    assert found.diagnostics.solver == "local"
+    assert [set(row) for row in found.ids] == [set(row) for row in expected.ids]
+    assert found.certified.mean() > 0.8
+    alike = near.similar([3, 5], k=8)
+    assert [set(row) for row in alike.ids] == [set(row) for row in exact.similar([3, 5], k=8, slack=0).ids]
