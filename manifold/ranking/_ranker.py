@@ -189,12 +189,16 @@ class Ranker:
 
     @cached_property
     def _lists(self) -> ProvedLists | None:
-        """What lists the best by itself, where there is such a solver, and nodes are what is ranked."""
-        if is_local(self.prepared) and self.pooling is None:
+        """What lists the best nodes or images by itself, where there is such a solver."""
+        if not is_local(self.prepared):
+            return None
+        if self.pooling is None:
             lists = self.prepared.lists(self._scale)
-            lists.make_ready()
-            return lists
-        return None
+        else:
+            weights = self.pooling.weights if self._scale is None else self.pooling.weights * self._scale
+            lists = self.prepared.groups(self.pooling.owners, weights, maximum=self.pooling.maximum)
+        lists.make_ready()
+        return lists
 
     def _list(self, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
         """Answer by local solves; where they end without a proof, by one of the whole graph from what they found."""
