@@ -13,6 +13,7 @@ BENCHES = (
     "certificates",
     "columns",
     "local",
+    "seeds",
     "labels",
     "label_choice",
     "regions",

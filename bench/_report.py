@@ -22,6 +22,7 @@ _PACKAGES = (
     "pynndescent",
     "numba",
     "faiss-cpu",
+    "usearch",
     "networkx",
     "scikit-network",
     "graphlearning",
