@@ -19,8 +19,12 @@ KINDS = {
     "regional_search": ("manifold.ranking", "RegionalSearch"),
     "search": ("manifold.ranking", "ManifoldSearch"),
     "propagation": ("manifold.labels", "Propagation"),
+    "local_features": ("manifold.matching", "LocalFeatures"),
+    "vocabulary": ("manifold.matching", "Vocabulary"),
     "pair_whitening": ("manifold.discovery", "PairWhitening"),
     "label_propagation": ("manifold.labels.estimator", "LabelPropagation"),
+    "label_propagation_regressor": ("manifold.labels.averaging", "LabelPropagationRegressor"),
+    "multi_label_propagation": ("manifold.labels.averaging", "MultiLabelPropagation"),
 }
 
 

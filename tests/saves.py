@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 import manifold as mf
-from manifold import datasets, discovery, storage
+from manifold import datasets, discovery, matching, storage
 from manifold.backends import get_backend
 from manifold.index import refine
 from manifold.ranking import RegionalSearch
@@ -146,6 +146,17 @@ def _pair_whitening():
     return discovery.PairWhitening(8).fit(X[:60], pairs)
 
 
+def _local_features():
+    X, _ = datasets.digits()
+    frames = np.column_stack([X[:60, 20:22], X[:60, 30] + 1, X[:60, 40]])
+    return matching.LocalFeatures(frames, X[:60], np.arange(0, 61, 6), np.arange(60) % 4)
+
+
+def _vocabulary():
+    X, _ = datasets.digits()
+    return matching.learn_vocabulary(X[:60], 4).with_signatures(X[:60], n_bits=5)
+
+
 MADE = {
     "graph": _graph,
     "spectrum": _spectrum,
@@ -156,6 +167,8 @@ MADE = {
     "propagation": _propagation,
     "label_propagation": _label_propagation,
     "pair_whitening": _pair_whitening,
+    "local_features": _local_features,
+    "vocabulary": _vocabulary,
 }
 
 
@@ -171,6 +184,8 @@ USES = {
     "search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, slack=0.0).scores,
     "propagation": lambda result: (repr(result), result.columns, result.class_weights),
     "pair_whitening": lambda made: (made.transform(np.eye(64)[:2] + 1), repr(made)),
+    "local_features": lambda made: (made.geometry, made.descriptors, made.indptr, made.words, repr(made)),
+    "vocabulary": lambda made: (made.words(np.eye(64)[:9]), made.projection, made.medians),
     "label_propagation": lambda model: (model.predict(np.eye(64)[:2] + 1), model.predict_proba(np.eye(64)[:2] + 1)),
 }
 

@@ -18,6 +18,7 @@ from manifold.plotting._explanation import explanation
 from manifold.plotting._graph import embedding, spectral_coordinates
 from manifold.plotting._intervals import certified_intervals, score_intervals, stored_intervals
 from manifold.plotting._labels import confusion, confusion_counts, label_certainty, reliability
+from manifold.plotting._matches import matches
 from manifold.plotting._neighborhood import neighborhood
 from manifold.plotting._regions import regional_matches
 from manifold.plotting._saliency import saliency
@@ -40,6 +41,7 @@ __all__ = [
     "explanation",
     "hubness",
     "label_certainty",
+    "matches",
     "neighborhood",
     "ranking_comparison",
     "regional_matches",
