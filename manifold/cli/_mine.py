@@ -18,7 +18,6 @@ from manifold._typing import AnyArray, Facts
 from manifold.cli import _files as files
 from manifold.cli._texts import graph_line
 from manifold.discovery import Mined, mine_negatives
-from manifold.discovery.negatives import SIDES
 from manifold.ranking import ManifoldSearch
 from manifold.storage import write_atomically
 
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace, progress: Callable[[str], Progress | None]) ->
         _of_kind(positives, search.ids_),
         n=args.n,
         exclude=args.exclude,
-        of=SIDES if args.of == "both" else args.of,
+        of=("positive", "query") if args.of == "both" else args.of,
         certify=args.certify,
         progress=progress("mining"),
     )

@@ -101,7 +101,8 @@ class Looks:
         starts = np.cumsum([0, *(part[0].shape[1] for part in parts)])
         columns = [part[3] + start for part, start in zip(parts, starts, strict=False)]
         joined = sparse.csc_array(sparse.hstack([part[0] for part in parts], format="csc"))
-        return cls(joined, *(np.concatenate([part[i] for part in parts]) for i in (1, 2)), np.concatenate(columns))
+        own, queries = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+        return cls(joined, own, queries, np.concatenate(columns))
 
     def through(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -69,8 +70,8 @@ class Mined:
         >>> Mined(np.array([7]), two, two, nothing).certified().negatives.ids.tolist()
         [4]
         """
-        pools = (pool.only(pool.certified) for pool in (self.positives, self.negatives))
-        return Mined(self.anchors, *pools, self.diagnostics)
+        positives, negatives = (pool.only(pool.certified) for pool in (self.positives, self.negatives))
+        return Mined(self.anchors, positives, negatives, self.diagnostics)
 
     def pairs(self, n: int = 1, rng: RandomState = None) -> AnyArray:
         """Return (m, 2) anchors and positives: of each anchor n of its pool drawn at random, all where it has fewer.
@@ -151,7 +152,7 @@ class Mined:
         }
 
 
-def _text(texts: Texts, value: object, name: str) -> object:
+def _text(texts: Texts, value: Any, name: str) -> object:
     if name in ("label", "labels"):
         return value
     if isinstance(value, list):

@@ -165,7 +165,13 @@ def _diagonal(graph: Graph, nodes: Ints, *, filter: Filter, solver: Solver, inde
     if index is not None:
         index.prepare(graph, filter, index.backend)
         ids, values, _, _ = index.held(nodes)
-        return np.where(ids == nodes[:, None], values, 0).max(axis=1, initial=0.0).astype(np.float64)
+        own = ids == nodes[:, None]
+        if not own.any(axis=1).all():
+            first = nodes[~own.any(axis=1)][0]
+            raise ValueError(
+                f"index does not hold the entry of node {first} in its own column: build it with more entries"
+            )
+        return np.asarray(np.where(own, values, 0).max(axis=1), dtype=np.float64)
     found = np.empty(nodes.size)
     prepared = solver.prepare(graph, filter, get_backend("scipy"))
     for start in range(0, nodes.size, BLOCK):

@@ -94,7 +94,7 @@ class Reach:
         last = min(k, self.rows.shape[1]) - 1
         least, least_id = self.values[place, last][:, None], self.rows[place, last][:, None]
         within = (scores > least) | ((scores == least) & (nodes <= least_id))
-        return (scores > -np.inf) & ((within & (scores > 0)) | self._all_in(k)[place][:, None])
+        return np.asarray((scores > -np.inf) & ((within & (scores > 0)) | self._all_in(k)[place][:, None]))
 
     def surely_in(self, scores: Floats, *, k: int, place: Ints) -> Mask:
         """Return of which scores (p, w) it is proved that their nodes are among the k best."""
@@ -108,7 +108,7 @@ class Reach:
         apart = np.subtract(least, scores, out=np.full(scores.shape, -np.inf), where=np.isfinite(least))
         # no error where nothing arrives, and no list that could be full where there are fewer than k
         full, width = (self.n_reached[place] > k)[:, None], self._width(place)
-        return np.isfinite(width) & (np.isneginf(scores) | (full & (apart > width)))
+        return np.asarray(np.isfinite(width) & (np.isneginf(scores) | (full & (apart > width))))
 
     def _all_in(self, k: int) -> Mask:
         return np.asarray(self.spreads & (self.n_reached <= k))

@@ -143,18 +143,17 @@ def _near(similarities: object, threshold: float) -> sparse.csr_array:
         raise ValueError(f"threshold must be a number, got {threshold!r}")
     if isinstance(similarities, Neighbors):
         similarities = similarities.to_scipy()
-    if not sparse.issparse(similarities):
-        similarities = as_numbers(similarities, "similarities")
-    shape: tuple[int, ...] = similarities.shape
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"similarities must be a square matrix, got shape {shape}")
     if sparse.issparse(similarities):
         given = sparse.coo_array(similarities)
+        shape: tuple[int, ...] = given.shape
         rows, columns = given.coords
         values = np.asarray(given.data, dtype=np.float64)  # a stored 0 is a similarity like others
     else:
-        rows, columns = np.indices(shape).reshape(2, -1)
-        values = similarities.ravel()
+        dense = as_numbers(similarities, "similarities")
+        shape, values = dense.shape, dense.ravel()
+        rows, columns = np.indices(shape).reshape(2, -1) if len(shape) == 2 else (values, values)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(f"similarities must be a square matrix, got shape {shape}")
     if np.isnan(values).any():
         raise ValueError("similarities hold NaN: leave those pairs out")
     kept, n = values >= threshold, shape[0]
@@ -167,7 +166,7 @@ def _near(similarities: object, threshold: float) -> sparse.csr_array:
 
 
 def _row(K: sparse.csr_array, i: int) -> AnyArray:
-    return K.indices[K.indptr[i] : K.indptr[i + 1]]
+    return np.asarray(K.indices[K.indptr[i] : K.indptr[i + 1]])
 
 
 def _greedy(K: sparse.csr_array) -> Ints:

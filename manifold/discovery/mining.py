@@ -116,11 +116,11 @@ def mine(
         finer = _mined(prepared, exact, nodes[open_], lists=lists, filter=filter, backend=device)
         found = found.updated(finer, open_)
     report_failures(found.report, on_failure)
-    pools = (
+    positives, negatives = (
         in_order(part.owners, part.ids, n_anchors=nodes.size, limit=limit, columns=part.columns)
         for part in (found.positives, found.negatives)
     )
-    return Mined(nodes, *pools, found.report)
+    return Mined(nodes, positives, negatives, found.report)
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ class _Found:
 
         def joined(old: _Members, new: _Members) -> _Members:
             kept = ~np.isin(old.owners, at)
-            columns = tuple(np.concatenate([a[kept], b]) for a, b in zip(old.columns, new.columns, strict=True))
-            owners, ids = ([old.owners[kept], at[new.owners]], [old.ids[kept], new.ids])
-            return _Members(np.concatenate(owners), np.concatenate(ids), columns)
+            weights, similarities, proved = (column[kept] for column in old.columns)
+            rest = _Members(old.owners[kept], old.ids[kept], (weights, similarities, proved))
+            return _together([rest, _Members(at[new.owners], new.ids, new.columns)])
 
         decided = self.decided.copy()
         decided[at] = finer.decided
@@ -188,11 +188,11 @@ def _mined(
         negatives.append(_negatives(reach, nodes, lists))
         if progress is not None:
             progress(int(reach.columns[-1]) + 1, nodes.size)
-    sides = [_together(parts) for parts in (positives, negatives)]
+    near, far = _together(positives), _together(negatives)
     decided = np.ones(nodes.size, dtype=bool)
-    for side in sides:
+    for side in (near, far):
         decided[side.owners[~side.columns[2]]] = False
-    return _Found(*sides, decided, merge_reports(reports))
+    return _Found(near, far, decided, merge_reports(reports))
 
 
 def _positives(reach: Reach, nodes: Ints, lists: _Lists) -> _Members:

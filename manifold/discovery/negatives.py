@@ -39,7 +39,7 @@ def mine_negatives(
     *,
     n: int = 10,
     exclude: int = 20,
-    of: tuple[str, ...] = SIDES,
+    of: str | tuple[str, ...] = SIDES,
     certify: bool = False,
     progress: Progress | bool | None = None,
 ) -> Mined:
@@ -51,7 +51,7 @@ def mine_negatives(
     Parameters
     ----------
     search : ManifoldSearch
-        Fitted to the corpus. Ten neighbours, ``edges="union"``, alpha 0.8 and ten seeds serve embeddings of texts.
+        Fitted to the corpus. Ten neighbours, ``edges="union"``, gamma 3, alpha 0.8 and ten seeds serve texts.
     Q : (q, d) array-like
         Queries, in the space of the corpus.
     positives : (q,) ids, or q lists of ids

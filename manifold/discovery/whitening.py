@@ -229,10 +229,10 @@ class PairWhitening:
         if not judges.size or not rest.size:
             raise ValueError("triplets leave no pair, or no anchor, to judge by: give more of both, or leave them out")
         mean, projection = _whitened(rows, rest, kept, self.ridge)
-        maps = (lambda x: _unit(x.astype(np.float64)), lambda x: _unit((x - mean) @ projection))
+        plain = [rows[judges[:, j]].astype(np.float64) for j in range(3)]
         shares = []
-        for mapped in maps:
-            anchor, positive, negative = (mapped(rows[judges[:, j]]) for j in range(3))
+        for three in (plain, [(part - mean) @ projection for part in plain]):
+            anchor, positive, negative = (_unit(part) for part in three)
             shares.append(float(np.mean((anchor * negative).sum(axis=1) >= (anchor * positive).sum(axis=1))))
         return shares[0], shares[1]
 

@@ -171,8 +171,9 @@ def _mean(seeds: sparse.csc_array) -> sparse.csc_array:
 
 def _seeds(fitted: Fitted, examples: object, name: str, *, of_ids: bool | None = None) -> tuple[sparse.csc_array, Ints]:
     """Return a column of seeds for each example, and the rows of those that are items: ids, or features."""
-    given = examples if is_frame(examples) else as_array(examples, name)
-    is_features = (np.ndim(given) == 2 or is_frame(examples)) if of_ids is None else not of_ids
+    is_features = not of_ids
+    if of_ids is None:  # a frame, or rows of numbers, are features; names stand in one row
+        is_features = is_frame(examples) or as_array(examples, name).ndim == 2
     n = fitted.graph.n_nodes
     if is_features:
         points = fitted.require_points(f"{name} must be ids")
