@@ -41,6 +41,7 @@ def run(args: argparse.Namespace, progress: Callable[[str], Progress | None]) ->
     if positives.shape != (len(Q),):
         raise ValueError(f"--positives {args.positives}: one for each of {len(Q)} queries, got shape {positives.shape}")
     search = ManifoldSearch(
+        preset="plain-diffusion",
         n_neighbors=args.n_neighbors, n_seeds=args.n_seeds, alpha=args.alpha, gamma=args.gamma, edges=args.edges,
         metric=args.metric, on_failure=args.on_failure, random_state=args.seed,
     )  # fmt: skip

@@ -51,7 +51,8 @@ def mine_negatives(
     Parameters
     ----------
     search : ManifoldSearch
-        Fitted to the corpus. Ten neighbours, ``edges="union"``, gamma 3, alpha 0.8 and ten seeds serve texts.
+        Fitted to the corpus; for texts ``preset="plain-diffusion"`` with ten neighbours, ``edges="union"``, alpha 0.8
+        and ten seeds.
     Q : (q, d) array-like
         Queries, in the space of the corpus.
     positives : (q,) ids, or q lists of ids
@@ -95,7 +96,7 @@ def mine_negatives(
     --------
     >>> from manifold import ManifoldSearch
     >>> line = np.column_stack([np.ones(8), np.r_[0:4, 5:9] / 9])  # two runs of four items
-    >>> search = ManifoldSearch(n_neighbors=2, n_seeds=2).fit(line, ids=list("abcdefgh"))
+    >>> search = ManifoldSearch(preset="plain-diffusion", n_neighbors=2, n_seeds=2).fit(line, ids=list("abcdefgh"))
     >>> mined = mine_negatives(search, [[1.0, 0.25]], ["b"], n=2, exclude=3)
     >>> mined.negatives.of(0).tolist()  # the nearest that are not of the first run
     ['e', 'f']

@@ -126,6 +126,17 @@ def led_away(fitted: Fitted, seeds: sparse.csc_array, avoid: object, *, of_ids: 
     return sparse.csc_array(seeds - AVOIDED * others[:, np.broadcast_to(np.arange(others.shape[1]), q)])
 
 
+def like_items(fitted: Fitted, own: Ints, avoid: object = None) -> sparse.csc_array:
+    """Return seeds (n, q) of items, by their rows, less a quarter of those of what each avoids, by its ids.
+
+    >>> from manifold import ManifoldSearch
+    >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+    >>> like_items(fitted, np.array([1]), 2).toarray().ravel().tolist()
+    [0.0, 1.0, -0.25]
+    """
+    return led_away(fitted, unit_seeds(own, fitted.graph.n_nodes), avoid, of_ids=True)
+
+
 def _of_all(
     fitted: Fitted, wanted: sparse.csc_array, others: sparse.csc_array | None, *, beta: float, task: Task
 ) -> tuple[Ints, np.ndarray, np.ndarray, Solution]:

@@ -26,8 +26,7 @@ from manifold.ranking._inputs import good_queries, same_place
 from manifold.ranking._ranker import Task
 from manifold.ranking._settings import SearchSettings, check_choice, search_settings
 from manifold.ranking._shortlists import Shortlists
-from manifold.ranking.examples import led_away
-from manifold.ranking.seeds import unit_seeds
+from manifold.ranking.examples import led_away, like_items
 from manifold.ranking.tuning import Tuning
 from manifold.solvers import Solver
 
@@ -59,7 +58,6 @@ class ManifoldSearch(Facade):
         See `manifold.diffuse`, or "index": a `manifold.DiffusionIndex`, built by `fit`, that answers from stored
         columns in under a millisecond. "auto" is conjugate gradients to a relative residual of 1e-3, which ranks as
         exact scores do.
-    backend : {"auto", "scipy", "cupy"} or Backend
     preset : {"default", "item", "adaptive", "plain-diffusion", "paper"}
         What the parameters left out are. "default" keeps the first 5 nearest items, orders the others by similarity and
         diffusion together, and lets diffusion bring at most 10 others into the first 100. "item" and "adaptive" are
@@ -74,7 +72,7 @@ class ManifoldSearch(Facade):
     adaptation : Adaptation, optional
         What a query keeps of its plain ranking; by default that of the preset. Lists are then in the order of the fused
         scores, and what is proved is proved of the best 200 (100, or k) by diffusion: `Ranking.pool_slack`.
-    on_failure : {"warn", "raise", "ignore"}
+    backend, on_failure
         See `manifold.diffuse`.
     seed_search : {"auto", "exact", "cells", "walk"} or SeedSearch
         How the nearest items of a query are found: all are compared; or those of the cells around it, until the nearest
@@ -234,7 +232,6 @@ class ManifoldSearch(Facade):
 
         Examples
         --------
-        >>> from manifold import ManifoldSearch
         >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
         >>> search.add([[0.1, 0.9]]).tolist()
         [3]
@@ -269,12 +266,11 @@ class ManifoldSearch(Facade):
 
         Parameters
         ----------
-        Q : (q, d) or (d,) array-like
-            Query features, where those of `fit` were: on the host, or on their device.
+        Q, avoid : (q, d) or (d,) array-like
+            Query features, where those of `fit` were: on the host, or on their device; what each query leads away from,
+            see `manifold.ranking.by_examples`: by diffusion alone then.
         k : int
             Items to return; all n where k is larger.
-        avoid : (q, d) or (d,) array-like, optional
-            What each query leads away from, see `manifold.ranking.by_examples`; no adaptation then.
         slack : float, optional
             Solve on, in float64, until each list is proved to this slack: 0 certifies the set, 0.01 is often ten times
             cheaper. What is left at rounding is a tie, see `Ranking.tied`.
@@ -401,5 +397,4 @@ class ManifoldSearch(Facade):
             near, similarities = fitted.entering(points, min(fitted.settings.n_nearest, others), rows=own)
             asked = Asked(near, similarities, partial(similarities_to, points, points, own=own))
         task = Task(depth, baseline, own=own, slack=slack)
-        seeds = led_away(fitted, unit_seeds(own, fitted.graph.n_nodes), avoid, of_ids=True)
-        return fitted.ranked(seeds, task, k=k, asked=asked, single=single)
+        return fitted.ranked(like_items(fitted, own, avoid), task, k=k, asked=asked, single=single)

@@ -31,7 +31,9 @@ def test_a_row_a_negative(files, capsys):
     X, Q, positives = files
     assert main([*ARGS, "--certify", "--json", "--output", "mined.csv"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    search = mf.ManifoldSearch(n_neighbors=10, n_seeds=10, alpha=0.8, gamma=3, edges="union").fit(X)
+    search = mf.ManifoldSearch(
+        preset="plain-diffusion", n_neighbors=10, n_seeds=10, alpha=0.8, gamma=3, edges="union"
+    ).fit(X)
     mined = discovery.mine_negatives(search, Q, positives, n=4, exclude=8, certify=True)
     with open("mined.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -81,7 +81,7 @@ def test_of_different_components_nothing_is_near_all():
 
 def test_the_facade_avoids():
     X, _ = datasets.digits()
-    settings = {"degree_exponent": 0.0, "alpha": 0.95}
+    settings = {"preset": "plain-diffusion"}
     search = mf.ManifoldSearch(**settings).fit(X[:300])
     F = mf.diffuse(search.graph_.astype("float64"), np.eye(300)[:, [5, 9]], solver="direct").scores
     wanted = np.maximum(F[:, 0] - 0.25 * F[:, 1], 0)
