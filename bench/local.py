@@ -30,7 +30,7 @@ from manifold.ranking._ranker import Ranker, Task
 from manifold.solvers import ConjugateGradient, Local
 
 ALPHAS, TOPS = (0.95, 0.99), (10, 100)
-QUERIES, FEW = 300, 10  # queries by local solves, and by what passes over the whole graph
+QUERIES, FEW = 200, 5  # queries by local solves, and by what passes over the whole graph
 NETWORKX_TO = 1_000_000  # entries; a graph of networkx takes a kilobyte an edge
 
 

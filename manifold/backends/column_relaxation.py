@@ -344,9 +344,9 @@ def _largest(patch, labels, inverse, least, found):  # type: ignore[no-untyped-d
             found.widest[c] = max(found.widest[c], v[i])
         _fill(found.ids[c], nodes[places])
         for t in range(k):
-            i = np.int64(patch.place[found.ids[c, t]])
-            if i >= 0 and labels[nodes[i]] == own[c]:
-                found.values[c, t] = max(x[WIDTH * i + c] * inverse[c], 0.0)
+            place = np.int64(patch.place[found.ids[c, t]])
+            if place >= 0 and labels[nodes[place]] == own[c]:
+                found.values[c, t] = max(x[WIDTH * place + c] * inverse[c], 0.0)
 
 
 @compiled

@@ -160,8 +160,15 @@ class DiffusionIndex(Solver):
 
             one_resolvent(filter)
             if self.lazy:
-                kept = {"n_entries": self.n_entries, "rtol": self.rtol, "n_kept": self.n_kept}
-                return LazyColumns.of(graph, filter, dtype=self.dtype, backend=on, **kept)
+                return LazyColumns.of(
+                    graph,
+                    filter,
+                    n_entries=self.n_entries,
+                    dtype=self.dtype,
+                    rtol=self.rtol,
+                    n_kept=self.n_kept,
+                    backend=on,
+                )
             solved = LocalColumns(graph, filter, n_entries=self.n_entries, rtol=self.rtol)
             stored = self._solve_local(solved, n_jobs=n_jobs, progress=progress)
         else:

@@ -70,7 +70,7 @@ class LocalColumns:
         2032
         """
         each = 2 * self.width * 8 + self.width * 12 + 48  # x, r; what is looked through for the largest; of a node
-        return 2 * (self.graph.n_nodes * each + self.graph.affinity.nnz * 12)
+        return 2 * int(self.graph.n_nodes * each + self.graph.affinity.nnz * 12)
 
     def groups(self) -> Ints:
         """Return the nodes (n,), each 16 in a row near each other: to be solved together.

@@ -192,8 +192,9 @@ class LazyColumns(StoredColumns):
     def first(self, n_entries: int) -> LazyColumns:
         """Return an index of fewer entries a column, of which nothing is solved yet."""
         k = min(check_count(n_entries, "n_entries"), self.ids.shape[1])
-        none = {"ids": self.ids[:, :k], "values": self.values[:, :k]}
-        return self if k == self.ids.shape[1] else replace(self, n_entries=k, order=self._nodes, **none)
+        if k == self.ids.shape[1]:
+            return self
+        return replace(self, n_entries=k, order=self._nodes, ids=self.ids[:, :k], values=self.values[:, :k])
 
     def on(self, graph: Graph) -> LazyColumns:
         """Return the index of another graph, of which nothing is solved yet.
@@ -204,8 +205,15 @@ class LazyColumns(StoredColumns):
         >>> index.on(path).held(np.array([2]))[1].round(4).tolist()
         [[0.0833, 0.2357, 0.5833]]
         """
-        kept = {"n_entries": self.n_entries, "rtol": self.rtol, "n_kept": self.n_kept}
-        return LazyColumns.of(graph, self.filter, dtype=str(self.values.dtype), backend=self.backend, **kept)
+        return LazyColumns.of(
+            graph,
+            self.filter,
+            n_entries=self.n_entries,
+            dtype=str(self.values.dtype),
+            rtol=self.rtol,
+            n_kept=self.n_kept,
+            backend=self.backend,
+        )
 
     def shortlist(
         self, nodes: Ints, weights: Floats, k: int, *, scale: Floats | None = None, left_out: Ints | None = None
@@ -275,7 +283,7 @@ class LazyColumns(StoredColumns):
     @classmethod
     def _from_stored(cls, stored: Stored) -> LazyColumns:
         """Take an index with the columns that were kept, looked through; raise ValueError for what none has saved."""
-        graph, n_entries, rtol, n_kept = Graph._from_stored(stored), *stored.parameters["lazy"]
+        graph, (n_entries, rtol, n_kept) = Graph._from_stored(stored), stored.parameters["lazy"]
         ids, values, tail, error = (np.asarray(stored.arrays[name]) for name in ARRAYS)
         order, groups = (np.asarray(stored.arrays[name]) for name in ("order", "groups"))
         n = graph.n_nodes

@@ -24,9 +24,10 @@ from manifold.graph import Graph, graph_from_affinity
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
 from manifold.ranking._ranker import Ranker, Task
-from manifold.solvers import ConjugateGradient, report_failures
+from manifold.solvers import ConjugateGradient, Local, report_failures
 
-_RTOL = 1e-2  # of what lists are first looked for with; they are solved on until they are proved
+_RTOL = 1e-2  # of the order within a list; which nodes are in it is proved
+_PASSES = 0.1  # relaxed before the whole graph is solved on: walks that fill it do so early
 _ALL = 1e-12  # of scores of all nodes
 _PREPARED: WeakKeyDictionary[Graph, dict[tuple[float, bool], Ranker]] = WeakKeyDictionary()
 
@@ -135,10 +136,10 @@ def _queries(seeds: object) -> tuple[list[object], bool]:
 def _weights(query: object, names: Ids) -> tuple[Ints, Floats]:
     """Return the rows and weights of sum 1 of one query."""
     if isinstance(query, Mapping):
-        given, values = list(query), as_array(list(query.values()), "weights of seeds").astype(np.float64)
+        values = as_array(list(query.values()), "weights of seeds").astype(np.float64)
     else:
-        given = list(query) if isinstance(query, AbstractSet) else query
         values = None
+    given = list(query) if isinstance(query, Mapping | AbstractSet) else query
     rows = np.atleast_1d(names.present(given, name="seeds"))
     if rows.ndim != 1 or not rows.size:
         raise ValueError(f"seeds must be names of nodes, or a mapping of them to weights, got {query!r}")
@@ -168,6 +169,6 @@ def _prepared(graph: Graph, filter: Diffusion, *, exact: bool) -> Ranker:
         # a twin that shares its arrays: what holds the graph itself would keep it alive as long as it is kept
         twin = copy(graph)
         twin = twin.astype(np.float64) if exact else twin
-        backend, solver = get_backend("scipy"), ConjugateGradient(rtol=_ALL if exact else _RTOL)
+        backend, solver = get_backend("scipy"), ConjugateGradient(_ALL) if exact else Local(_RTOL, max_passes=_PASSES)
         made[key] = Ranker(twin, filter, solver.prepare(twin, filter, backend), backend, -0.5)
     return made[key]
