@@ -32,8 +32,8 @@ from bench.sets._collection import features
 from manifold.discovery import support
 from manifold.errors import DatasetNotFoundError
 from manifold.labels import METHODS, Auto, calibration_error, propagate, select
-from manifold.labels._candidates import label_graphs
 from manifold.labels._rival import NearestLabelled
+from manifold.labels.candidates import label_graphs
 
 _LARGEST, _LEAST, _DIMENSIONS = 800, 12, 50
 _ALPHAS = (0.95, *Auto().alphas)

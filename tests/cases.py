@@ -16,6 +16,7 @@ from manifold.backends import Backend, get_backend
 from manifold.errors import BackendError
 from manifold.graph import Graph
 from manifold.labels import (
+    Auto,
     Harmonic,
     IterativeCleaning,
     LocalGlobalConsistency,
@@ -216,6 +217,7 @@ def some_seeds(n: int, q: int = 5, seed: int = 7) -> np.ndarray:
 
 # a label method, at its most exact: what it answers on two bridged cliques is known by symmetry
 LABELS = {
+    "auto": Auto(),
     "lgc": LocalGlobalConsistency(),
     "harmonic": Harmonic(),
     "poisson": Poisson(),

@@ -139,6 +139,18 @@ def _label_propagation():
     return mf.LabelPropagation(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], labels)
 
 
+def _regressor():
+    X, y = datasets.digits()
+    few = np.where(np.arange(60) % 3 == 0, y[:60], np.nan)
+    return mf.LabelPropagationRegressor(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], few)
+
+
+def _several():
+    X, y = datasets.digits()
+    few = np.where((np.arange(60) % 3 == 0)[:, None], np.c_[y % 2 == 0, y > 4][:60], -1)
+    return mf.MultiLabelPropagation(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], few)
+
+
 def _pair_whitening():
     X, _ = datasets.digits()
     pairs = mf.find_neighbors(X[:60], 3)
@@ -166,6 +178,8 @@ MADE = {
     "search": _search,
     "propagation": _propagation,
     "label_propagation": _label_propagation,
+    "label_propagation_regressor": _regressor,
+    "multi_label_propagation": _several,
     "pair_whitening": _pair_whitening,
     "local_features": _local_features,
     "vocabulary": _vocabulary,
@@ -187,6 +201,8 @@ USES = {
     "local_features": lambda made: (made.geometry, made.descriptors, made.indptr, made.words, repr(made)),
     "vocabulary": lambda made: (made.words(np.eye(64)[:9]), made.projection, made.medians),
     "label_propagation": lambda model: (model.predict(np.eye(64)[:2] + 1), model.predict_proba(np.eye(64)[:2] + 1)),
+    "label_propagation_regressor": lambda model: model.predict(np.eye(64)[:2] + 1),
+    "multi_label_propagation": lambda model: model.predict_proba(np.eye(64)[:2] + 1),
 }
 
 

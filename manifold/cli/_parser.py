@@ -171,6 +171,7 @@ def _add_search(one: argparse.ArgumentParser) -> None:
     one.add_argument("-k", type=int, default=100, help="items for each query (%(default)s)")
     presets = Names("manifold.ranking:PRESETS")
     _choose(one, "--preset", presets, default="default", about="what the rest defaults to")
+    one.add_argument("--purpose", choices=("item", "topic"), help="what is searched for: the item itself, or its kind")
     for option, kind, about in (
         ("--n-neighbors", int, "neighbours of each point in the graph"),
         ("--n-seeds", int, "nearest points through which a query enters"),
@@ -226,6 +227,10 @@ def _add_mine(one: argparse.ArgumentParser) -> None:
     _add_common(one)
 
 
+def _count_or_auto(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
 def _add_propagate(one: argparse.ArgumentParser) -> None:
     one.add_argument("--features", type=Path, required=True, metavar="FILE", help=f"points (n, d): {_FILES}")
     one.add_argument("--labels", type=Path, required=True, metavar="FILE", help=f"classes (n,): {_CLASSES}")
@@ -237,11 +242,17 @@ def _add_propagate(one: argparse.ArgumentParser) -> None:
     one.add_argument("--unlabeled", default="-1", help="the label that means none, beside an empty one (%(default)s)")
     _add_reading(one)
     methods = Names("manifold.labels:METHODS")
-    _choose(one, "--method", methods, default="lgc", about="of propagation (%(default)s)")
+    _choose(one, "--method", methods, default="auto", about="of propagation (%(default)s)")
     one.add_argument("--alpha", type=float, help="how far to diffuse, in [0, 1); 0.95 by default")
-    one.add_argument("--n-neighbors", type=int, default=10, help="neighbours of each point (%(default)s)")
+    one.add_argument(
+        "--n-neighbors", type=_count_or_auto, default="auto",
+        help="neighbours of each point; auto is 10, or what the labels choose of 5, 10 and 20 (%(default)s)",
+    )  # fmt: skip
     one.add_argument("--gamma", type=float, default=3.0, help="exponent of the kernel (%(default)s)")
     _choose(one, "--metric", Names("manifold.neighbors:METRICS"), default="euclidean")
     _choose(one, "--balance", Names("manifold.labels.balance:BALANCES"), about="meet the shares of classes after")
-    one.add_argument("--priors", choices=("estimated", "uniform"), default="estimated", help="shares of classes")
+    one.add_argument(
+        "--priors", choices=("estimated", "uniform", "propagated"), default="estimated", help="shares of classes"
+    )
+    one.add_argument("--classes", choices=("even",), help="what is known of them: even, classes of one size")
     _add_common(one)

@@ -17,8 +17,9 @@ from manifold.cli import _files as files
 from manifold.cli._labels import marker_of, read_labels
 from manifold.cli._texts import graph_line
 from manifold.filters import Diffusion
-from manifold.graph import Graph, build_graph
+from manifold.graph import Graph
 from manifold.labels import Propagation, propagate, propagation_memory
+from manifold.labels.candidates import label_graphs
 from manifold.labels.pseudo_labels import PseudoLabels
 from manifold.labels.targets import encode
 
@@ -33,29 +34,32 @@ def run(args: argparse.Namespace, progress: Callable[[str], Progress | None]) ->
     labels = _read_labels(args.labels, args.key, args.unlabeled)
     targets = encode(labels, len(X), unlabeled=marker_of(args.unlabeled))
     start = time.perf_counter()
-    graph = build_graph(
+    graphs, points = label_graphs(
         X,
         args.n_neighbors,
+        method=args.method,
         metric=args.metric,
         gamma=args.gamma,
-        edges="sum",
         random_state=args.seed,
         progress=progress("neighbours"),
     )
+    graph = next(iter(graphs.values()))
     seconds = {"graph": time.perf_counter() - start}
-    memory = propagation_memory(graph, targets.classes.size, method=args.method)
+    memory = propagation_memory(graph, targets.classes.size, method=args.method, n_graphs=len(graphs))
     q = targets.classes.size
     show = progress(f"propagating, up to {format_bytes(memory)}: classes")
     if show is not None:
         show(0, q)
     start = time.perf_counter()
     result = propagate(
-        graph,
+        graphs,
         targets,
         method=args.method,
         filter=None if args.alpha is None else Diffusion(args.alpha),
         balance=args.balance,
         priors=args.priors,
+        classes=args.classes,
+        points=points,
         on_failure=args.on_failure,
         callback=None if show is None else lambda at_work: show(q - at_work.columns.size, q),
     )
@@ -85,6 +89,7 @@ def _facts(result: Propagation, graph: Graph) -> Facts:
             {"class": name, "points": int(size), "weight": float(weight)}
             for name, size, weight in zip(result.classes.tolist(), sizes, result.class_weights, strict=True)
         ],
+        "choice": None if result.choice is None else result.choice.facts(),
         "convergence": {
             "solver": report.solver,
             "n_columns": len(report.status),
@@ -105,6 +110,7 @@ def _text(facts: Facts, graph: Graph) -> str:
             f"labels  {facts['n_labelled']:,} of {n:,} points given, {facts['n_unreached']:,} not reached; "
             f"{len(sizes):,} classes of {sizes[0]:,}..{sizes[-1]:,} points; "
             f"mean certainty {facts['mean_certainty']:.2f}  {seconds['propagate']:.2f} s",
+            *([] if facts["choice"] is None else [f"chosen  {facts['choice']['reason']}"]),
             f"solver  {c['solver']}: {c['n_converged']} of {c['n_columns']} columns converged in at most "
             f"{c['max_iterations']} iterations, residual <= {c['max_residual']:.1e}; "
             f"up to {format_bytes(facts['memory_bytes'])}",

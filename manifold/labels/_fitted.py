@@ -74,6 +74,14 @@ class Fitted:
         reached = mass[:, 0] > 0
         return np.where(mass > 0, P / np.where(mass > 0, mass, 1), 1 / P.shape[1]), reached
 
+    def means(self, weights: sparse.csr_array, values: AnyArray) -> tuple[Floats, Mask]:
+        """Return the means (m, q) of values (n, q) of the fitted points, and which rows have a reached neighbour."""
+        known = self.result.reached
+        weights = sparse.csr_array(weights * known[None, :])
+        mass = np.asarray(weights.sum(axis=1)).reshape(-1, 1)
+        sums = np.asarray(weights @ np.where(known[:, None], values, 0).astype(np.float64))
+        return np.divide(sums, mass, out=np.zeros_like(sums), where=mass > 0), mass[:, 0] > 0
+
     def names(self, columns: Ints) -> AnyArray:
         """Return the classes of columns (m,), the marker for -1."""
         return names_of(self.result.classes, columns, self.unlabeled)
@@ -124,8 +132,10 @@ class Fitted:
         size = n if near is None else near.points.X.shape[1]
         if "feature_names" in arrays:
             names = decode_names(arrays["feature_names"], parameters["feature_names"])
+        # real values have columns, and no distributions
+        c = result.distributions.shape[1] or len(result.classes)
         sizes = (result.reached.size, n if near is None else near.points.X.shape[0], len(result.classes))
-        if sizes != (n, n, result.distributions.shape[1]) or parameters["n_features"] != size:
+        if sizes != (n, n, c) or parameters["n_features"] != size:
             raise ValueError(f"graph, labels and features must be of the same {n} points")
         if names is not None and names.shape != (size,):
             raise ValueError(f"feature_names must be {size} texts, got {names.shape}")

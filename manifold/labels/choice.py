@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from manifold._typing import Facts
 
@@ -58,9 +58,16 @@ class Choice:
 
     @classmethod
     def of(cls, facts: Facts) -> Choice:
-        """Return what `facts` took apart; raise TypeError for anything else.
+        """Return what `facts` took apart; raise ValueError for anything else.
 
         >>> Choice.of(Choice(("lgc",)).facts()) == Choice(("lgc",))
         True
         """
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
+        held = {f.name: f for f in fields(cls)}
+        if not isinstance(facts, dict) or set(facts) != set(held):
+            raise ValueError(f"a choice must be a table of {tuple(held)}, got {facts!r}")
+        made = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
+        texts, numbers = (*made.names, made.reason), (*made.accuracy, *made.loss, *made.weights, made.power)
+        if not all(isinstance(x, str) for x in texts) or not all(type(x) in (int, float) for x in numbers):
+            raise ValueError(f"a choice must hold texts and numbers, got {facts!r}")
+        return made

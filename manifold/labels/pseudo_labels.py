@@ -21,7 +21,7 @@ import numpy as np
 from manifold._typing import AnyArray, Floats, Mask
 from manifold.filters import Diffusion
 from manifold.labels._base import Method
-from manifold.labels._candidates import label_graphs
+from manifold.labels.candidates import label_graphs
 from manifold.labels.certainty import class_weights
 from manifold.labels.propagation import propagate
 from manifold.labels.result import Propagation

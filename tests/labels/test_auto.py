@@ -10,10 +10,10 @@ import manifold as mf
 from manifold import datasets
 from manifold.backends import get_backend
 from manifold.labels import METHODS, Auto, Choice, calibration_error, pseudo_labels, select
-from manifold.labels._candidates import label_graphs
 from manifold.labels._left_out import MOST, diagonals, left_out, sample
 from manifold.labels._rival import NearestLabelled
 from manifold.labels.calibration import fitted_power, log_losses
+from manifold.labels.candidates import label_graphs
 from manifold.neighbors import point_set
 
 

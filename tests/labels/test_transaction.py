@@ -26,10 +26,13 @@ from manifold.labels import (
     ResolventMBO,
     _averages,
     _base,
+    _facade,
     _far,
     _fitted,
     _methods,
+    auto,
     balance,
+    candidates,
     estimator,
     propagation,
     result,
@@ -38,7 +41,8 @@ from manifold.labels import (
 from manifold.solvers import SOLVERS, ConjugateGradient
 from manifold.storage.settings import to_json
 
-ROOM = [_base, _far, _fitted, _methods, balance, estimator, propagation, result, targets, _averages]
+ROOM = [_base, _facade, _far, _fitted, _methods, auto, balance, candidates, estimator, propagation, result, targets]
+ROOM += [_averages]
 
 
 @pytest.fixture(scope="module")
@@ -242,9 +246,7 @@ def test_a_save_names_no_class_but_methods_and_solvers(digits, monkeypatch):
     X, y, _ = digits
     model = mf.LabelPropagation(solver=ConjugateGradient()).fit(X, y)
     known = {**{made.__name__: made for made in (*METHODS.values(), *SOLVERS.values())}, "Path": Path}
-    monkeypatch.setattr(
-        estimator, "to_json", lambda settings, _: {**to_json(settings, known), "solver": {"is": "Path"}}
-    )
+    monkeypatch.setattr(_facade, "to_json", lambda settings, _: {**to_json(settings, known), "solver": {"is": "Path"}})
     folder = model.save("m")
     with pytest.raises(CorruptFileError, match="'Path' names none of the settings"):
         mf.load(folder)
