@@ -153,8 +153,8 @@ class _Found:
 
         def joined(old: _Members, new: _Members) -> _Members:
             kept = ~np.isin(old.owners, at)
-            weights, similarities, proved = (column[kept] for column in old.columns)
-            rest = _Members(old.owners[kept], old.ids[kept], (weights, similarities, proved))
+            weights, similarities, proved = old.columns
+            rest = _Members(old.owners[kept], old.ids[kept], (weights[kept], similarities[kept], proved[kept]))
             return _together([rest, _Members(at[new.owners], new.ids, new.columns)])
 
         decided = self.decided.copy()

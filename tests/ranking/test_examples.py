@@ -123,9 +123,7 @@ def test_examples_of_both_kinds():
 
 def mean_average_precision(X, y, *, rng, n_classes=10):
     """Three examples of a class, three of the class nearest to it to avoid, everything else to be ranked."""
-    search = mf.ManifoldSearch(
-        preset="plain-diffusion", n_neighbors=5, gamma=3, alpha=0.99, degree_exponent=0.0, n_seeds=5
-    ).fit(X)
+    search = mf.ManifoldSearch(preset="adaptive", n_neighbors=5, gamma=3, alpha=0.99, degree_exponent=0.0).fit(X)
     centres = np.stack([X[y == c].mean(axis=0, dtype=np.float64) for c in np.unique(y)])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     nearest = np.argsort(-(centres @ centres.T), axis=1)[:, 1]
