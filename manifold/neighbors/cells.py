@@ -257,13 +257,16 @@ class Entrance:
     def __init__(self, cells: Cells, points: PointSet, neighbors: Neighbors | None) -> None:
         from manifold.backends import compiled_cells
 
-        self.points, self._settings, self._search = points, cells.settings, compiled_cells.search
+        self.cells, self.points, self.neighbors = cells, points, neighbors
         radii = _radii(cells.away, cells.starts)
         lists = np.empty((0, 0), np.int32) if neighbors is None else neighbors.indices
         self._rows = compiled_cells.Points(*points.plain)
         arrays = (cells.centre, cells.centres, cells.order, cells.away, cells.starts, radii)
         self._cells = compiled_cells.Cells(*(_plain(part) for part in arrays), float(cells.margin))
         self._lists = _plain(lists)
+
+    def __reduce__(self) -> tuple[object, ...]:  # what is read by machine code is made again
+        return Entrance, (self.cells, self.points, self.neighbors)
 
     def nearest(
         self,
@@ -296,6 +299,8 @@ class Entrance:
         Cost: a pass over the c centres, and the points compared; what a thread works in is of the size of c and of a
         walk, never of n. Each query is answered by itself, whatever its company.
         """
+        from manifold.backends import compiled_cells
+
         self.points.check_range(queries)
         asked = _plain(np.ascontiguousarray(queries.rows(slice(None) if rows is None else rows)))
         m = len(asked)
@@ -303,12 +308,13 @@ class Entrance:
         own = _plain(own.astype(np.int64))
         ids, best = np.empty((m, k), np.int32), np.empty((m, k), np.float32)
         proved, compared = np.empty(m, np.int64), np.empty(m, np.int64)
-        n_probes = (self._settings.n_probes or 1) if n_probes is None else n_probes
-        breadth = (self._settings.breadth or 0) if breadth is None else breadth
+        settings = self.cells.settings
+        n_probes = (settings.n_probes or 1) if n_probes is None else n_probes
+        breadth = (settings.breadth or 0) if breadth is None else breadth
 
         def work(first: int, last: int) -> None:
             given = (asked, own, self._rows, self._cells, self._lists, n_probes, breadth, first, last)
-            self._search(*given, best, ids, proved, compared)
+            compiled_cells.search(*given, best, ids, proved, compared)
 
         if m <= _STEP:  # to ask for threads costs as much as an answer
             work(0, m)

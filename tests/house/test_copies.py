@@ -115,6 +115,10 @@ def fitted(**settings: Any) -> mf.ManifoldSearch:
     )
 
 
+def cells() -> neighbors.Cells:
+    return neighbors.Cells.made(neighbors.point_set(points()), 3, settings=neighbors.SeedSearch())
+
+
 def prepared(case: Any, filter: mf.Diffusion, dtype: str) -> Any:
     solver = case.exact(np.dtype(dtype))
     return solver.prepare(graph(dtype), filter, get_backend())
@@ -134,6 +138,11 @@ CASES: dict[str, Case] = {
     "points, far": Case(
         lambda: neighbors.point_set(points() + 1e9, "euclidean"),
         lambda made: (made.X, made.norms, made.asked(points()[0] + 1e9)[0].X),
+    ),
+    "seed search": Case(lambda: neighbors.SeedSearch("walk", breadth=16)),
+    "cells": Case(cells, lambda made: (made.order, made.away, made.centres, str(made))),
+    "entrance": Case(
+        lambda: cells().over(neighbors.point_set(points())), lambda made: made.nearest(made.points, 3)._asdict()
     ),
     "graph": Case(graph, lambda made: (made.affinity, made.degrees, made.components, dict(made.facts), repr(made))),
     "graph, float32": Case(partial(graph, "float32"), lambda made: (made.affinity, made.degrees, made.components)),
@@ -177,6 +186,7 @@ CASES: dict[str, Case] = {
     "ranking": Case(lambda: fitted().search(points()[:3], k=4), told),
     "explanation": Case(lambda: ranking.explain(fitted(), points()[0], "p0"), told),
     "walk": Case(lambda: ranking.explain(fitted(), points()[0], "p0").paths[0]),
+    "tuning judged": Case(lambda: ranking.tune_judged(points(), points()[:10], [[i] for i in range(10)]), repr),
     "tuning": Case(lambda: ranking.tune(points(), settings=[Setting(3), Setting(5)]), told),
     "setting": Case(lambda: Setting(3)),
     "adaptation": Case(Adaptation),
@@ -200,6 +210,9 @@ CASES: dict[str, Case] = {
     "propagation of texts": Case(MADE["propagation"], USES["propagation"]),
     "model": Case(MADE["label_propagation"], USES["label_propagation"]),
     "model of classes": Case(lambda: mf.LabelPropagation(n_neighbors=4).fit(points(), classes()), predicted),
+    "model of values": Case(MADE["label_propagation_regressor"], USES["label_propagation_regressor"]),
+    "model of several labels": Case(MADE["multi_label_propagation"], USES["multi_label_propagation"]),
+    "choice": Case(lambda: mf.propagate(graph(), classes()).choice),
     "model, not fitted": Case(lambda: mf.LabelPropagation(alpha=0.5), lambda made: made.get_params()),
     "pseudo-labels": Case(lambda: labels.pseudo_labels(points(), classes()), told),
     "episodes": Case(lambda: sample_episodes(datasets.digits().labels, 3, n_way=2, n_queries=2, random_state=3), told),
