@@ -15,8 +15,8 @@ from manifold.cli._texts import convergence, convergence_line, graph_line
 from manifold.ranking import ManifoldSearch
 
 _SEARCH_OPTIONS = (
-    "preset", "n_neighbors", "n_seeds", "alpha", "gamma", "bridge", "edges", "metric", "affinity", "method", "solver",
-    "backend", "degree_exponent",
+    "preset", "purpose", "n_neighbors", "n_seeds", "alpha", "gamma", "bridge", "edges", "metric", "affinity", "method",
+    "solver", "backend", "degree_exponent",
 )  # fmt: skip
 
 

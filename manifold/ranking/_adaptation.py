@@ -143,7 +143,10 @@ class Adaptation:
             rows = np.hstack([rows, np.where(_places(near, rows, m)[1], -1, near)])
             scores = np.hstack([scores, np.full(near.shape, np.nan)])
         place = _places(rows, near, near.shape[1])[0]
-        similarities = np.where(rows >= 0, asked.closeness(rows), -np.inf)
+        similarities = asked.closeness(rows[:, :m])
+        if n_first:  # those of the nearest are known
+            similarities = np.hstack([similarities, asked.similarities[:, :n_first]])
+        similarities = np.where(rows >= 0, similarities, -np.inf)
         worth, pooled = self._worth(scores, place, similarities, m=m, spread=spread), place < n_first
         pooled[:, : min(m, self.depth)] = True
         worth[rows < 0] = -np.inf

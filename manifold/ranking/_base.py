@@ -47,7 +47,10 @@ class Ranking:
         The slack of the best 100 or 200 by diffusion, of which an `Adaptation` listed fewer, or others beside; of what
         is listed nothing is proved then.
     similarities : (q, k) float, optional
-        The plain similarity of each item to its query, of the metric of the search; -inf where a row is padded.
+        The plain similarity of each item to its query, of the metric of the search; -inf where a row is padded. It
+        does not depend on the collection: lists of several collections, with the default settings of each, may be
+        merged by it, and then begin with the nearest items of all. Scores are made within one graph, and no two
+        searches have a scale in common.
     n_unknown : (q,) int, optional
         How many of the last places are ids that the collection does not hold, put there by
         ``rerank(unknown="behind")``; the slack speaks of the others.

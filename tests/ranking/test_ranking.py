@@ -147,6 +147,8 @@ def digits():
 
 WAYS = {
     "default": {},
+    "item": {"purpose": "item"},
+    "plain": {"preset": "plain-diffusion"},
     "paper": {"preset": "paper"},
     "adaptive": {"preset": "adaptive"},
     "tuned": {"tune": True},
@@ -172,6 +174,27 @@ def test_scores_never_rise_along_a_list(name, k, digits):
         assert (np.diff(ranking.scores, axis=1) <= 0).all()
         if ranking.diffusion is not None:
             assert ranking.diffusion.shape == ranking.scores.shape
+
+
+@pytest.mark.parametrize("purpose", [None, "item"])
+def test_lists_of_two_halves_merge_by_similarity(purpose, digits):
+    """Each half lists its nearest, so that what is merged begins with the nearest of the whole, in their order."""
+    X, Q = digits
+    halves = [np.arange(300), np.arange(300, 600)]
+    found = [mf.ManifoldSearch(purpose=purpose).fit(X[rows], ids=rows).search(Q, k=100) for rows in halves]
+    ids, similarities = (np.hstack([getattr(r, name) for r in found]) for name in ("ids", "similarities"))
+    merged = np.take_along_axis(ids, np.lexsort((ids, -similarities)), axis=1)[:, :90]
+    asked, points = (mf.neighbors.point_set(rows) for rows in (Q, X))
+    whole = mf.neighbors.exact_search(asked, points, k=90, backend=mf.backends.get_backend("scipy"))[0]
+    np.testing.assert_array_equal(merged, whole)
+
+
+@pytest.mark.parametrize("rule", ["min_max", "reciprocal_rank", "sum"])
+def test_fused_lists_fall_too(rule, digits):
+    X, Q = digits
+    lists = [mf.ManifoldSearch(purpose=purpose).fit(X).search(Q, k=50) for purpose in (None, "topic")]
+    fused = mf.reranking.fuse_rankings(lists, rule=rule)
+    assert (np.diff(fused[1], axis=1) <= 0).all()
 
 
 def test_regional_lists_fall_too(digits):
