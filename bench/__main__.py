@@ -17,6 +17,7 @@ BENCHES = (
     "labels",
     "label_choice",
     "regions",
+    "matching",
     "solvers",
     "reciprocal",
     "quality",
