@@ -46,7 +46,7 @@ def reached_nearby(
     sizes = np.bincount(graph.components, minlength=graph.n_components)
     for start in range(0, seeds.shape[1], BLOCK):
         columns = np.arange(start, min(start + BLOCK, seeds.shape[1]))
-        found = found_nearby(lists, seeds[:, columns], own[columns], k)
+        found = found_nearby(lists, seeds[:, columns], own[columns], k=k)
         rows, values = np.full((columns.size, k + 1), -1), np.full((columns.size, k + 1), -np.inf)
         error, n_reached = np.full(columns.size, np.inf), np.zeros(columns.size, dtype=np.int64)
         for j, one in enumerate(found):
@@ -61,7 +61,7 @@ def reached_nearby(
         yield reach, report_of(found, int(graph.affinity.nnz))
 
 
-def found_nearby(lists: ProvedLists, seeds: sparse.csc_array, own: Ints, k: int) -> list[Found]:
+def found_nearby(lists: ProvedLists, seeds: sparse.csc_array, own: Ints, *, k: int) -> list[Found]:
     """Ask for the list of each seed, as many at a time as there are threads."""
     answers: dict[int, Found] = {}
 

@@ -28,12 +28,12 @@ class Contest:
         self.label = np.full(n, -1)
         self.score, self.second, self.error, self.others = np.zeros((4, n))
 
-    def enter(self, mode: int, nodes: Ints, x: Floats, error: float) -> None:
+    def enter(self, mode: int, nodes: Ints, x: Floats, *, error: float) -> None:
         """Let a mode compete for the nodes that it reaches, by scores right to `error`.
 
         >>> contest = Contest(3)
-        >>> contest.enter(0, np.array([0, 1]), np.array([0.5, 0.1]), 0.01)
-        >>> contest.enter(1, np.array([1, 2]), np.array([0.3, 0.4]), 0.02)
+        >>> contest.enter(0, np.array([0, 1]), np.array([0.5, 0.1]), error=0.01)
+        >>> contest.enter(1, np.array([1, 2]), np.array([0.3, 0.4]), error=0.02)
         >>> contest.label.tolist(), contest.others.round(2).tolist()
         ([0, 1, 1], [0.0, 0.11, 0.0])
         """
@@ -62,9 +62,9 @@ def best_of_modes(
     contest, reports, unmet = Contest(graph.n_nodes), [], 0.0
     for start in range(0, modes.size, BLOCK):
         some = modes[start : start + BLOCK]
-        found = found_nearby(lists, unit_seeds(some, graph.n_nodes), np.full(some.size, -1), 1)
+        found = found_nearby(lists, unit_seeds(some, graph.n_nodes), np.full(some.size, -1), k=1)
         for place, one in enumerate(found):
-            contest.enter(start + place, one.nodes, one.x, one.error_bound)
+            contest.enter(start + place, one.nodes, one.x, error=one.error_bound)
             unmet = max(unmet, one.error_bound)
         reports.append(report_of(found, int(graph.affinity.nnz)))
         if progress is not None:
