@@ -93,6 +93,7 @@ def _looked_up(
 
 
 def report_of(found: list[Found], n_entries: int) -> Solution:
+    """Return how each list went: passes over the graph's entries, residual, and the bound on every score."""
     status = tuple(Status.CONVERGED if one.decided else Status.APPROXIMATE for one in found)
     passes = np.array([-(-one.n_edges // max(n_entries, 1)) for one in found], dtype=np.int64)
     residual, bound = (np.array([getattr(one, name) for one in found]) for name in ("residual", "error_bound"))
