@@ -102,6 +102,11 @@ class PreparedLocal(Prepared):
     proves_lists = True
     name = "local"
 
+    @property
+    def system(self) -> NormalizedAffinity:
+        """S in float64."""
+        return self.relaxed.system
+
     def lists(self, scale: Floats | None = None) -> ProvedLists:
         """Return what lists the best nodes by ``scale F``, proved, at the cost of what a query touches.
 
