@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from manifold._typing import AnyArray, Floats
 from manifold.backends._compiled import Kernel, compiled
-from manifold.backends.compiled_lists import LANES, NOBODY, _similarity
+from manifold.backends._row_dots import LANES
+from manifold.backends.compiled_lists import NOBODY, _similarity
 
 _UNIT = 2.0**-24  # rounding of a float32
 _SLOTS = 8  # of the table of what a walk meets, for each neighbour of what it keeps: half of them are filled at most

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from manifold.neighbors._shortlists import plain_rows
 from manifold.neighbors.points import GATHER, PointSet, slices
 from manifold.neighbors.seed_search import SeedSearch
 from manifold.storage import Stored
+
+if TYPE_CHECKING:
+    from manifold.backends import compiled_cells
 
 _BREADTH = 64  # from here on a walk that finds too little begins in more cells
 _STEP = 16  # queries that a thread takes at a time
@@ -175,6 +178,20 @@ class Cells:
         """Return what answers queries: these cells, with the points that are in them and the lists between them."""
         return Entrance(self, points, neighbors)
 
+    def _read(self) -> compiled_cells.Cells:
+        """Return what machine code reads."""
+        from manifold.backends import compiled_cells
+
+        return compiled_cells.Cells(
+            centre=_plain(self.centre),
+            centres=_plain(self.centres),
+            order=_plain(self.order),
+            away=_plain(self.away),
+            starts=_plain(self.starts),
+            radii=_plain(_radii(self.away, self.starts)),
+            margin=float(self.margin),
+        )
+
     def updated(self, points: PointSet, rows: Ints) -> Cells | None:
         """Return the cells after a change, or None where they are outgrown and should be made anew.
 
@@ -218,7 +235,9 @@ class Cells:
         >>> sorted(Cells.made(points, 1, settings=SeedSearch()).described()[0])
         ['cell_away', 'cell_centres', 'cell_order', 'cell_starts']
         """
-        arrays = dict(zip(_ARRAYS, (self.centres, self.order, self.starts, self.away), strict=True))
+        arrays: dict[str, AnyArray] = dict(
+            zip(_ARRAYS, (self.centres, self.order, self.starts, self.away), strict=True)
+        )
         return arrays, {"cells": {"margin": self.margin, "made_of": self.made_of, "facts": dict(self.facts)}}
 
     @classmethod
@@ -258,11 +277,9 @@ class Entrance:
         from manifold.backends import compiled_cells
 
         self.cells, self.points, self.neighbors = cells, points, neighbors
-        radii = _radii(cells.away, cells.starts)
         lists = np.empty((0, 0), np.int32) if neighbors is None else neighbors.indices
         self._rows = compiled_cells.Points(*points.plain)
-        arrays = (cells.centre, cells.centres, cells.order, cells.away, cells.starts, radii)
-        self._cells = compiled_cells.Cells(*(_plain(part) for part in arrays), float(cells.margin))
+        self._cells = cells._read()
         self._lists = _plain(lists)
 
     def __reduce__(self) -> tuple[object, ...]:  # what is read by machine code is made again
@@ -330,27 +347,25 @@ def _placed(points: PointSet, partition: Partition, *, settings: SeedSearch) -> 
     centres, n = np.ascontiguousarray(partition.centres), points.X.shape[0]
     order = np.argsort(partition.cell, kind="stable").astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(np.bincount(partition.cell, minlength=len(centres)))]).astype(np.int64)
-    away, centre = np.empty(n, np.float32), _centre(points)
-    none = np.empty(0)
-    read = (centre, centres, order, away, starts, none)
-    rows, cells = compiled_cells.Points(*points.plain), compiled_cells.Cells(*(_plain(part) for part in read), 0.0)
-    cell = _plain(partition.cell)
-    in_threads(lambda i, j: compiled_cells.distances(rows, cells, cell, away, i, j), n, step=_RANGE)
+    away = np.zeros(n, np.float32)
     # an assignment is by sums of d float32 products, each off by d roundings of |x| |c|, and half of |c|^2
     length = float(np.sqrt((centres.astype(np.float64) ** 2).sum(axis=1).max(initial=0)))
     reach = points.longest if points.metric == "euclidean" else 1.0
     margin = 4 * (centres.shape[1] + 16) * 2.0**-24 * length * (reach + length)
-    return Cells(
+    made = Cells(
         settings=settings,
         centres=centres,
         order=order,
         starts=starts,
         away=away,
-        centre=centre,
+        centre=_centre(points),
         margin=margin,
         made_of=n,
         facts={"sample": 0},
     )
+    rows, cells, cell = compiled_cells.Points(*points.plain), made._read(), _plain(partition.cell)
+    in_threads(lambda i, j: compiled_cells.distances(rows, cells, cell, away, i, j), n, step=_RANGE)
+    return made
 
 
 def _nearest_centres(points: PointSet, centres: NDArray[np.float32], rows: Ints) -> NDArray[np.int32]:
