@@ -31,9 +31,10 @@ _LABELS = {  # in the order of the rows
     "neighbours": "nearest neighbours",
     "published": "diffusion, published settings",
     "default": "diffusion, default settings",
-    "adaptive": "diffusion, adaptive",
+    "item": "diffusion, purpose: item",
+    "topic": "diffusion, purpose: topic",
     "tuned": "diffusion, tuned",
-    "fused": "fused: neighbours and default",
+    "fused": "fused: neighbours and topic",
     "run": "run",
 }
 _PUBLISHED = "preset='paper': k=50 mutual, cosine^3, alpha=0.99, 10 seeds, 20 CG iterations"

@@ -42,13 +42,14 @@ def standard(metric: str = "cosine") -> dict[str, Facts | tuple[str, ...]]:
     """Return the searches that are held against nearest neighbours where none are named, simplest first.
 
     >>> list(standard())
-    ['default', 'adaptive', 'tuned', 'fused']
+    ['default', 'item', 'topic', 'tuned', 'fused']
     """
     return {
         "default": {"metric": metric},
-        "adaptive": {"preset": "adaptive", "metric": metric},
+        "item": {"purpose": "item", "metric": metric},
+        "topic": {"purpose": "topic", "metric": metric},
         "tuned": {"tune": True, "metric": metric},
-        "fused": (BASELINE, "adaptive"),
+        "fused": (BASELINE, "topic"),
     }
 
 
@@ -162,8 +163,8 @@ def compare(
 def as_code(search: Search) -> str:
     """Say how a search is made, as one would type it.
 
-    >>> as_code({"tune": True, "metric": "cosine"}), as_code(("neighbours", "default"))
-    ('ManifoldSearch(tune=True)', 'fuse_rankings([neighbours, default], rule="reciprocal_rank")')
+    >>> as_code({"tune": True, "metric": "cosine"}), as_code(("neighbours", "topic"))
+    ('ManifoldSearch(tune=True)', 'fuse_rankings([neighbours, topic], rule="reciprocal_rank")')
     """
     if isinstance(search, Sequence):
         return f'fuse_rankings([{", ".join(search)}], rule="reciprocal_rank")'

@@ -149,11 +149,11 @@ def test_revisited_oxford_beside_published_figures(folder, capsys):
     assert lines[1].split() == ["easy", "medium", "hard"]
     assert lines[2].split() == ["mAP", "mAP", "mAP"]
     labels = ["nearest neighbours", "diffusion, published settings", "diffusion, default settings"]
-    for line, label in zip(lines[3:6], labels, strict=True):  # beside them the adaptive, tuned and fused rows
+    for line, label in zip(lines[3:6], labels, strict=True):  # beside them item, topic, tuned and fused
         assert line.startswith(label)
         assert all(0.01 < float(value) <= 1 for value in line.split()[-3:])
-    assert lines[9] == "published, without distractors, each with features of its own:"
-    assert " ".join(lines[10].split()) == "[1] nearest neighbours, ResNet-101 GeM, 2048 0.8481 0.6467 0.3847"
+    assert lines[10] == "published, without distractors, each with features of its own:"
+    assert " ".join(lines[11].split()) == "[1] nearest neighbours, ResNet-101 GeM, 2048 0.8481 0.6467 0.3847"
     assert "[1] Radenović et al., CVPR 2018, reference output of the official code" in lines
 
 

@@ -65,7 +65,10 @@ def test_a_fitted_search_is_its_settings(asked):
     found = compare(
         X,
         truth,
-        {"here": {"alpha": 0.8}, "there": ManifoldSearch(preset="plain-diffusion", alpha=0.8).fit(X)},
+        {
+            "here": {"preset": "plain-diffusion", "alpha": 0.8},
+            "there": ManifoldSearch(preset="plain-diffusion", alpha=0.8).fit(X),
+        },
         queries=Q,
     )
     assert found["here"] == found["there"]
