@@ -19,6 +19,7 @@ import manifold as mf
 from manifold import datasets, discovery, matching, storage
 from manifold.backends import get_backend
 from manifold.index import refine
+from manifold.labels.averaging import LabelPropagationRegressor, MultiLabelPropagation
 from manifold.ranking import RegionalSearch
 from manifold.storage import _files, _manifest, load_arrays, save_arrays
 
@@ -142,13 +143,13 @@ def _label_propagation():
 def _regressor():
     X, y = datasets.digits()
     few = np.where(np.arange(60) % 3 == 0, y[:60], np.nan)
-    return mf.LabelPropagationRegressor(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], few)
+    return LabelPropagationRegressor(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], few)
 
 
 def _several():
     X, y = datasets.digits()
     few = np.where((np.arange(60) % 3 == 0)[:, None], np.c_[y % 2 == 0, y > 4][:60], -1)
-    return mf.MultiLabelPropagation(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], few)
+    return MultiLabelPropagation(n_neighbors=4, solver=mf.solvers.ConjugateGradient(1e-4)).fit(X[:60], few)
 
 
 def _pair_whitening():

@@ -54,6 +54,7 @@ class GraphEstimator(BaseEstimator):  # type: ignore[misc]
     """An estimator whose fitted points are the nodes of a graph, and whose new points are weighed to them."""
 
     _KIND: ClassVar[str]  # of a folder
+    _fitted: Fitted
 
     # parameters that all of them have
     n_neighbors: int | str

@@ -2,6 +2,9 @@
 
     F^(i)_ij = s_j / (s_j - y_ij) (F_ij - w_j K_ii y_ij)       K = h(S), s_j = sum_i y_ij, w_j the scale of seeds of j
 
+A harmonic function has labels for its boundary. Without that of i, f_i = ((W f)_i - s_i y_i) / (d_i - s_i): there
+s_i is what returns to i before it meets another label, the same of a boundary that is 1 at i and 0 at the others.
+
 K_ii of every alpha comes from one recurrence, and two moments from each product: with t_k = T_k(S) e_i,
 <t_k, t_k> = (m_2k + m_0) / 2 and <t_k, t_k+1> = (m_2k+1 + m_1) / 2 for the moments m_k = e_i' T_k(S) e_i.
 """
@@ -9,6 +12,7 @@ K_ii of every alpha comes from one recurrence, and two moments from each product
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
@@ -16,13 +20,15 @@ from scipy import sparse
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import Backend
 from manifold.graph import Graph
-from manifold.labels._base import rows_to_one
+from manifold.labels._base import Problem, rows_to_one
+from manifold.labels.harmonic import Harmonic
 from manifold.solvers.system import NormalizedAffinity
 
 _TOLERANCE = 1e-7  # of K_ii, which is at least 1 - alpha
 _NOISE = 1e-4  # of what a label sends to itself: what is left is the tolerance of the solve
+_LOOSE = 1e-4  # rtol of functions of which one number is used
 _BLOCK = 64  # nodes at a time: two blocks of so many columns are held
-MOST = 256  # labels that are left out, of more a sample
+MOST = 128  # labels that are left out, of more a sample
 
 
 def sample(labelled: Ints, classes: Ints) -> Ints:
@@ -37,7 +43,7 @@ def sample(labelled: Ints, classes: Ints) -> Ints:
     return np.sort(labelled[order[np.linspace(0, labelled.size - 1, MOST).astype(np.int64)]])
 
 
-def diagonals(graph: Graph, nodes: Ints, alphas: Sequence[float], backend: Backend) -> Floats:
+def diagonals(graph: Graph, nodes: Ints, alphas: Sequence[float], *, backend: Backend) -> Floats:
     """Return K_ii (alphas, nodes) of K = (1 - alpha) (I - alpha S)^-1.
 
     Parameters
@@ -57,7 +63,7 @@ def diagonals(graph: Graph, nodes: Ints, alphas: Sequence[float], backend: Backe
     >>> from manifold import graph_from_affinity
     >>> from manifold.backends import get_backend
     >>> pair = graph_from_affinity([[0, 1], [1, 0]])
-    >>> diagonals(pair, np.array([0]), [0.5], get_backend()).round(6).tolist()  # (1 - a) / (1 - a^2)
+    >>> diagonals(pair, np.array([0]), [0.5], backend=get_backend()).round(6).tolist()  # (1 - a) / (1 - a^2)
     [[0.666667]]
     """
     system = NormalizedAffinity(graph, backend, np.float64)
@@ -101,7 +107,7 @@ def _moments(system: NormalizedAffinity, units: Floats, half: int) -> Floats:
     return moments
 
 
-def left_out(scores: AnyArray, own: Floats, seeds: sparse.csr_array, sums: Floats, given: Floats) -> Floats:
+def left_out(scores: AnyArray, own: Floats, seeds: sparse.csr_array, *, sums: Floats, given: Floats) -> Floats:
     """Return, for labelled points, the distributions (m, c) that all other labels propagate to them.
 
     Parameters
@@ -123,7 +129,7 @@ def left_out(scores: AnyArray, own: Floats, seeds: sparse.csr_array, sums: Float
     Examples
     --------
     >>> F, Y = np.array([[0.9, 0.3]]), np.array([[1.0, 0.0]])
-    >>> left_out(F, np.array([0.6]), sparse.csr_array(Y), np.array([2.0, 2.0]), Y).round(3).tolist()
+    >>> left_out(F, np.array([0.6]), sparse.csr_array(Y), sums=np.array([2.0, 2.0]), given=Y).round(3).tolist()
     [[0.667, 0.333]]
     """
     sent = own[:, None] * seeds.toarray()
@@ -132,3 +138,32 @@ def left_out(scores: AnyArray, own: Floats, seeds: sparse.csr_array, sums: Float
     remaining = sums - given
     grown = np.divide(sums, remaining, out=np.zeros_like(remaining), where=remaining > 1e-9 * sums)
     return np.asarray(rows_to_one(rest * grown))
+
+
+def harmonic_left_out(problem: Problem, scores: AnyArray, rows: Ints) -> Floats:
+    """Return what a harmonic function (n, c) says of labelled points (m, c) without their label.
+
+    Cost: a harmonic function with a column for each of the m.
+
+    >>> from manifold import graph_from_affinity
+    >>> from manifold.backends import get_backend
+    >>> path = graph_from_affinity(np.eye(4, k=1) + np.eye(4, k=-1)).astype("float64")
+    >>> given = sparse.csc_array([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> known, even = np.array([True, False, True, True]), np.array([0.5, 0.5])
+    >>> from manifold.filters import Diffusion
+    >>> from manifold.solvers import ConjugateGradient
+    >>> asked = {"filter": Diffusion(), "solver": ConjugateGradient(), "backend": get_backend()}
+    >>> problem = Problem(graph=path, given=given, seeds=given, labelled=known, priors=even, **asked)
+    >>> f = Harmonic().solve(problem).scores
+    >>> harmonic_left_out(problem, f, np.array([2])).round(4).tolist()  # two steps from 0, one from 3
+    [[0.3333, 0.6667]]
+    """
+    m = rows.size
+    units = sparse.csc_array((np.ones(m), (rows, np.arange(m))), shape=(problem.graph.n_nodes, m))
+    each = Harmonic(rtol=_LOOSE).solve(replace(problem, given=units)).scores
+    near = problem.graph.affinity[rows].astype(np.float64)
+    returns = (near @ each.astype(np.float64))[np.arange(m), np.arange(m)]
+    sent = returns[:, None] * problem.given.tocsr()[rows].toarray()
+    rest = np.maximum(near @ scores.astype(np.float64) - sent, 0)
+    rest[rest < 10 * _LOOSE * sent] = 0
+    return np.asarray(rows_to_one(rest))

@@ -18,11 +18,12 @@ from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.filters import Diffusion
 from manifold.labels._base import Problem, rows_to_one
-from manifold.labels._left_out import diagonals, left_out, sample
+from manifold.labels._left_out import diagonals, harmonic_left_out, left_out, sample
 from manifold.labels._rival import NearestLabelled
 from manifold.labels.balance import sinkhorn
 from manifold.labels.calibration import fitted_power, log_losses, logits_of, softmax
 from manifold.labels.choice import Choice
+from manifold.labels.harmonic import Harmonic
 from manifold.labels.iterative import IterativeCleaning
 from manifold.labels.mbo import ResolventMBO
 from manifold.solvers import Solution
@@ -36,13 +37,15 @@ _LEAST_WEIGHT = 0.01  # in a mixture: below it a setting changes nothing
 class Auto:
     """Local and global consistency whose graph, alpha and certainty the given labels choose, each left out in turn.
 
-    Candidates are the graphs that `propagate` is given, with each alpha, and, where it is given points, the nearest
-    labelled point. What each says of a label without that label needs no further propagation: K minus its diagonal.
+    Candidates are the graphs that `propagate` is given, with each alpha, the harmonic function on the first, and, where
+    it is given points, the nearest labelled point. What K = h(S) says of a label without that label needs no further
+    propagation: it is K minus its diagonal.
 
     Parameters
     ----------
     alphas : tuple of floats in [0, 1)
-        Tried beside that of the filter; none where a filter is given.
+        Tried beside that of the filter; none where a filter is given, nor is the harmonic function then, or with
+        weights or ``clamp=False``.
     least_labels : int
         Labels a class, on average, from which on there is a choice. Below, the filter as it is; with class sizes that
         are known (``classes="even"``, or `priors`), the mean of "ilpc", "resolvent_mbo" and balanced "lgc".
@@ -53,7 +56,7 @@ class Auto:
     and as many of them are right. Labels count by how many points their class seems to have. Probabilities are raised
     to the power under which the labels left out are likeliest. What was chosen and why is `Propagation.choice`.
     Cost: for each graph and alpha a solve with a column a class, and for each graph some 60 products with a column
-    a label, of at most 256 labels.
+    a label, of at most 128 labels; the harmonic function has a column a label, too.
 
     References
     ----------
@@ -62,12 +65,12 @@ class Auto:
     Examples
     --------
     >>> from manifold import datasets, build_graph, propagate
-    >>> from manifold.labels import calibration_error
+    >>> from manifold.labels import Auto, calibration_error
     >>> X, y = datasets.digits()
     >>> few = np.where(np.arange(len(y)) < 60, y, -1)
     >>> result = propagate(build_graph(X, edges="sum"), few, method=Auto())
     >>> bool((result.labels == y).mean() > 0.9), len(result.choice.names)
-    (True, 4)
+    (True, 5)
     >>> free = few < 0
     >>> calibration_error(result.distributions[free], y[free]) < 0.05
     True
@@ -157,6 +160,11 @@ def _compared(problem: Problem, alphas: tuple[float, ...]) -> tuple[Solution, Ch
         logits = logits_of(out)
         power = fitted_power(logits, truth, weights)
         candidates.append(_Candidate(name, power * logits, power, solution))
+    if problem.filter_is_default and problem.clamp and problem.weights is None:
+        solution = Harmonic().solve(problem)
+        logits = logits_of(harmonic_left_out(problem, solution.scores, rows))
+        power = fitted_power(logits, truth, weights)
+        candidates.append(_Candidate(f"{problem.name}, harmonic", power * logits, power, solution))
     if rival is not None:
         logits = rival.left_out(rows)
         power = fitted_power(logits, truth, weights)
@@ -172,10 +180,14 @@ def _propagated(problem: Problem, alphas: tuple[float, ...], rows: Ints) -> Iter
     seeds, given = problem.seeds.tocsr()[rows], problem.given.tocsr()[rows].toarray()
     sums = problem.given.sum(axis=0)
     for name, graph in {problem.name: problem.graph, **problem.others}.items():
-        diagonal = diagonals(graph, rows, tried, problem.backend)
+        diagonal = diagonals(graph, rows, tried, backend=problem.backend)
         for alpha, own in zip(tried, diagonal, strict=True):
             solution = replace(problem, graph=graph, filter=Diffusion(alpha)).diffuse(problem.seeds)
-            yield f"{name}, alpha = {alpha:g}", solution, left_out(solution.scores[rows], own, seeds, sums, given)
+            yield (
+                f"{name}, alpha = {alpha:g}",
+                solution,
+                left_out(solution.scores[rows], own, seeds, sums=sums, given=given),
+            )
 
 
 def _class_sizes(default: Solution, truth: Ints) -> Floats:

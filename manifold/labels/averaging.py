@@ -114,7 +114,7 @@ class _Averaging(GraphEstimator):
         return means, reached
 
 
-class LabelPropagationRegressor(MultiOutputMixin, RegressorMixin, _Averaging):
+class LabelPropagationRegressor(MultiOutputMixin, RegressorMixin, _Averaging):  # type: ignore[misc]
     """Learn real values from a few and many points without one; predict those of new points.
 
     Parameters
@@ -189,7 +189,7 @@ class LabelPropagationRegressor(MultiOutputMixin, RegressorMixin, _Averaging):
         return float((1 - ratio).mean())
 
 
-class MultiLabelPropagation(MultiOutputMixin, ClassifierMixin, _Averaging):
+class MultiLabelPropagation(MultiOutputMixin, ClassifierMixin, _Averaging):  # type: ignore[misc]
     """Learn several labels a point, each column a question of its own, from a few points that have them.
 
     Parameters

@@ -48,8 +48,8 @@ def label_graphs(
     kernel = Affinity(affinity, gamma, metric)  # a wrong one is refused before the search
     if metric == "precomputed":
         # rows of a sparse matrix need not hold more
-        widths = (DEFAULT_NEIGHBORS if n_neighbors == "auto" else check_count(n_neighbors, "n_neighbors"),)
-        return graphs_of(find_neighbors(features, *widths, metric=metric), widths, affinity=kernel, edges=edges), None
+        k = DEFAULT_NEIGHBORS if n_neighbors == "auto" else check_count(n_neighbors, "n_neighbors")
+        return graphs_of(find_neighbors(features, k, metric=metric), (k,), affinity=kernel, edges=edges), None
     points = features if isinstance(features, PointSet) else point_set(features, metric, name="features")
     widths = widths_of(n_neighbors, len(points.X), method=method)
     neighbors = find_neighbors(
@@ -98,6 +98,6 @@ def most_used(graphs: dict[str, Graph], result: Propagation) -> Graph:
     choice = result.choice
     if choice is None or not choice.loss:
         return first
-    used = {name: weight for name, weight in zip(choice.names, choice.weights, strict=True) if ", alpha" in name}
-    best = max(used, key=lambda name: used[name]).split(", alpha")[0]
+    used = {name: weight for name, weight in zip(choice.names, choice.weights, strict=True) if ", " in name}
+    best = max(used, key=lambda name: used[name]).split(", ")[0]
     return graphs.get(best, first)

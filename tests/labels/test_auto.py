@@ -41,7 +41,7 @@ def dense(graph, alpha):
 def test_the_diagonal_is_that_of_the_dense_inverse(digits, alpha):
     graph = mf.build_graph(digits[0][:150], edges="sum")
     nodes = np.arange(0, 150, 2)
-    found = diagonals(graph, nodes, [0.3, alpha], get_backend("scipy"))[1]
+    found = diagonals(graph, nodes, [0.3, alpha], backend=get_backend("scipy"))[1]
     np.testing.assert_allclose(found, np.diag(dense(graph, alpha))[nodes], rtol=2e-6)
 
 
@@ -52,13 +52,34 @@ def test_leaving_a_label_out_is_a_propagation_without_it(digits):
     Y = sparse.csr_array(np.equal.outer(labels[known], np.arange(10)) * 1.0)
     whole = mf.propagate(graph, labels, method="lgc", solver=mf.solvers.ConjugateGradient(1e-10))
     # every class has three labels: seeds of sum 1/10 each, times 30
-    own = diagonals(graph, known, [0.95], get_backend("scipy"))[0]
-    out = left_out(whole.scores[known], own, Y, np.full(10, 3.0), Y.toarray())
+    own = diagonals(graph, known, [0.95], backend=get_backend("scipy"))[0]
+    out = left_out(whole.scores[known], own, Y, sums=np.full(10, 3.0), given=Y.toarray())
     for i in (0, 11, 29):
         fewer = labels.copy()
         fewer[known[i]] = -1
         told = mf.propagate(graph, fewer, method="lgc", priors="uniform", solver=mf.solvers.ConjugateGradient(1e-10))
         np.testing.assert_allclose(out[i], told.distributions[known[i]], atol=1e-6)
+
+
+def test_leaving_a_label_out_of_a_harmonic_function_is_one_without_it(digits):
+    X, y = digits
+    graph, labels = mf.build_graph(X[:300], edges="sum").astype("float64"), drawn(y[:300], 4)
+    auto = mf.propagate(graph, labels, method=Auto(alphas=()))
+    known = np.flatnonzero(labels >= 0)
+    right, loss = [], []
+    power = None
+    for i in known:
+        fewer = labels.copy()
+        fewer[i] = -1
+        P = mf.propagate(graph, fewer, method="harmonic").distributions[i]
+        right.append(P.argmax() == labels[i])
+        loss.append(P)
+    # weights of classes are near even here: the share that is right is that of refits
+    assert auto.choice.names[-1] == "the graph, harmonic"
+    assert auto.choice.accuracy[-1] == pytest.approx(np.mean(right), abs=0.03)
+    power = fitted_power(np.log(np.maximum(loss, 1e-6)), labels[known], np.full(known.size, 1 / known.size))
+    refit = log_losses(power * np.log(np.maximum(loss, 1e-6)), labels[known]).mean()
+    assert auto.choice.loss[-1] == pytest.approx(refit, rel=0.1)
 
 
 def test_a_sample_has_every_class_in_its_share():
@@ -152,7 +173,7 @@ def test_where_the_default_stays_its_labels_do(digits):
     graph = mf.build_graph(X, metric="euclidean", edges="sum")
     auto, told = (mf.propagate(graph, labels, method=method) for method in (Auto(alphas=()), "lgc"))
     np.testing.assert_array_equal(auto.labels, told.labels)
-    assert auto.choice.weights == (1.0,)
+    assert auto.choice.weights == (1.0, 0.0)
     assert auto.certainty[labels < 0].mean() > told.certainty[labels < 0].mean() + 0.2
 
 
@@ -162,7 +183,7 @@ def test_a_choice_is_saved_and_printed(digits, tmp_path):
     again = mf.load(model.save(tmp_path / "model"))
     assert again.choice_ == model.choice_
     assert isinstance(again.choice_, Choice)
-    assert len(model.choice_.names) == 3 * 4 + 1
+    assert len(model.choice_.names) == 3 * 4 + 2
     assert sum(model.choice_.weights) == pytest.approx(1)
     assert "nearest labelled point" in str(model.choice_)
     assert any(model.graph_ is not None and name.startswith("k = ") for name in model.choice_.names)

@@ -11,8 +11,9 @@ from sklearn.utils.estimator_checks import check_estimator
 import manifold as mf
 from manifold import datasets
 from manifold.labels import METHODS
+from manifold.labels.averaging import LabelPropagationRegressor, MultiLabelPropagation
 
-REGRESSION, SEVERAL = mf.LabelPropagationRegressor, mf.MultiLabelPropagation
+REGRESSION, SEVERAL = LabelPropagationRegressor, MultiLabelPropagation
 # what is missing in y is what is not labelled; weights are of labels, and a point stays one of the graph
 SEMI_SUPERVISED = dict.fromkeys(
     [
