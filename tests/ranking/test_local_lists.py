@@ -9,7 +9,7 @@ from hunt import seeds_of as some_seeds
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from manifold import Diffusion, RegularizedDiffusion, graph_from_affinity
+from manifold import Diffusion, ManifoldSearch, RegularizedDiffusion, graph_from_affinity
 from manifold.backends import get_backend
 from manifold.ranking import RegionalSearch
 from manifold.ranking._ranker import Ranker, Task
@@ -192,3 +192,20 @@ def test_a_search_over_regions_lists_images_locally(pooling):
     assert found.certified.mean() > 0.8
     alike = near.similar([3, 5], k=8)
     assert [set(row) for row in alike.ids] == [set(row) for row in exact.similar([3, 5], k=8, slack=0).ids]
+
+
+def test_a_search_that_was_changed_answers_as_one_that_is_fitted_anew():
+    rng = np.random.default_rng(11)
+    X = (rng.normal(size=(40, 6))[rng.integers(0, 40, 500)] + 0.3 * rng.normal(size=(500, 6))).astype(np.float32)
+    settings = {"preset": "plain-diffusion", "alpha": 0.9, "solver": Local(max_passes=100)}
+    changed = ManifoldSearch(**settings).fit(X[:480], ids=np.arange(480))
+    changed.search(X[:3], k=5)
+    changed.add(X[480:], ids=np.arange(480, 500))
+    changed.remove(np.arange(10))
+    anew = ManifoldSearch(**settings).fit(X[10:], ids=np.arange(10, 500))
+    exact = ManifoldSearch(**{**settings, "solver": Direct()}).fit(X[10:], ids=np.arange(10, 500))
+    ours, theirs, truth = (search.search(X[:40], k=10) for search in (changed, anew, exact))
+    np.testing.assert_array_equal(ours.ids, theirs.ids)
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    assert ours.certified.mean() > 0.9
+    assert all(set(a) == set(b) for a, b in zip(ours.ids[ours.certified], truth.ids[ours.certified], strict=True))
