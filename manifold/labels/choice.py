@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from manifold._typing import Facts
 
@@ -66,7 +67,10 @@ class Choice:
         held = {f.name: f for f in fields(cls)}
         if not isinstance(facts, dict) or set(facts) != set(held):
             raise ValueError(f"a choice must be a table of {tuple(held)}, got {facts!r}")
-        made = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
+        parts: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
+        }
+        made = cls(**parts)
         texts, numbers = (*made.names, made.reason), (*made.accuracy, *made.loss, *made.weights, made.power)
         if not all(isinstance(x, str) for x in texts) or not all(type(x) in (int, float) for x in numbers):
             raise ValueError(f"a choice must hold texts and numbers, got {facts!r}")

@@ -58,7 +58,7 @@ def test_other_files_and_texts(ending, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines] == ["graph", "labels", "solver", "saved"]
+    assert [line.split()[0] for line in lines] == ["graph", "labels", "chosen", "solver", "saved"]
     assert "30 of 300 points given, 0 not reached; 10 classes of" in lines[1]
     written = np.load("out.npz") if ending == "npz" else parquet.read_table("out.parquet").to_pydict()
     assert set(written["label"]) == {f"digit {d}" for d in range(10)}
