@@ -22,6 +22,7 @@ BENCHES = (
     "reciprocal",
     "quality",
     "grid",
+    "choices",
     "pipeline",
     "discovery",
     "explorer",
