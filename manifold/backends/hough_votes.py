@@ -84,9 +84,9 @@ def _sorted_keys(code, n_levels, keys, spare):  # type: ignore[no-untyped-def]
         for digit in range(256):
             counts[digit + 1] += counts[digit]
         for at in range(n):
-            digit = np.int64((keys[at] >> shift) & _DIGIT)
-            spare[counts[digit]] = keys[at]
-            counts[digit] += 1
+            place = np.int64((keys[at] >> shift) & _DIGIT)
+            spare[counts[place]] = keys[at]
+            counts[place] += 1
         keys[:n] = spare[:n]
     return n
 

@@ -5,6 +5,7 @@ features, words -> bags -> match kernel -> Neighbors -> verified Neighbors -> gr
 
 from manifold.matching.activations import activation_features
 from manifold.matching.correspondences import tentative_matches
+from manifold.matching.expansion import verified_expansion
 from manifold.matching.features import LocalFeatures, local_features, read_local_features
 from manifold.matching.kernels import ASMK, KERNELS, VLAD, BagOfWords, Bags, HammingEmbedding, aggregate
 from manifold.matching.regions import pca_whitening, region_vectors, rmac_regions
@@ -40,6 +41,7 @@ __all__ = [
     "region_vectors",
     "rmac_regions",
     "tentative_matches",
+    "verified_expansion",
     "verified_seeds",
     "verify",
     "verify_neighbors",

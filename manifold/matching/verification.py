@@ -235,8 +235,7 @@ def verify_neighbors(
     """
     if weight not in ("mask", "score", "product"):
         raise ValueError(f"weight must be 'mask', 'score' or 'product', got {weight!r}")
-    if not np.isfinite(as_numbers(threshold, "threshold")) or threshold < 0:
-        raise ValueError(f"threshold must be a number >= 0, got {threshold!r}: 10 inliers, say")
+    check_threshold(threshold)
     if neighbors.n_nodes != features.n_images:
         raise ValueError(f"features must be those of the {neighbors.n_nodes} images, got {features.n_images}")
     if weight == "product" and neighbors.metric == "euclidean":
@@ -252,6 +251,15 @@ def verify_neighbors(
         similarities = scores if weight == "score" else np.where(listed, similarities, 0) * scores
     kept = np.where(listed & (scores >= threshold) & (scores > 0), similarities, -np.inf)
     return neighbors.with_similarities(kept, metric=neighbors.metric if weight == "mask" else "precomputed")
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError for a least score that is negative or not finite.
+
+    >>> check_threshold(10)
+    """
+    if not np.isfinite(as_numbers(threshold, "threshold")) or threshold < 0:
+        raise ValueError(f"threshold must be a number >= 0, got {threshold!r}: 10 inliers, say")
 
 
 def _inverse(transforms: Floats) -> Floats:

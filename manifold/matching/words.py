@@ -123,8 +123,11 @@ class Vocabulary:
             rows = X[first:last]
             scores = rows.astype(np.float32) @ C.T
             scores -= half
-            some = np.argpartition(-scores, candidates - 1, axis=1)[:, :candidates] if candidates < len(C) else None
-            some = np.broadcast_to(np.arange(len(C)), scores.shape) if some is None else np.sort(some, axis=1)
+            own, some = np.arange(last - first), np.empty((last - first, candidates), np.int64)
+            for at in range(candidates):  # a few passes over all are quicker than a partition
+                some[:, at] = scores.argmax(axis=1)
+                scores[own, some[:, at]] = -np.inf
+            some.sort(axis=1)
             gaps = rows[:, None, :].astype(np.float64) - self.centroids[some]
             distances = (gaps**2).sum(axis=2)
             order = np.argsort(distances, axis=1, kind="stable")[:, :a]

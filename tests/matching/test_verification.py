@@ -15,12 +15,13 @@ from manifold.matching import (
     agree,
     hough_strengths,
     tentative_matches,
+    verified_expansion,
     verified_seeds,
     verify,
     verify_neighbors,
 )
 from manifold.matching.correspondences import relative_transforms
-from manifold.neighbors import Neighbors
+from manifold.neighbors import Neighbors, from_precomputed
 
 PAPER = HoughPyramid(max_translation=1792)
 HERE = [0, 0, 1, 0]
@@ -214,6 +215,22 @@ class TestNeighbours:
         Y = verified_seeds([[1, 2]], [[0.9, 0.8]], [np.where(scores >= 15, scores, 0)], n_nodes=3)
         assert Y.toarray().ravel().round(6).tolist() == [0, 0.9, 0]
 
+    @pytest.mark.parametrize("n_rounds", [1, 2, 9])
+    def test_an_expansion_is_a_walk_on_the_verified_graph(self, rng, n_rounds):
+        frames = np.column_stack([rng.uniform(0, 30, (300, 2)), np.ones(300), np.zeros(300)])
+        features = LocalFeatures(frames, None, np.arange(0, 301, 15), rng.integers(0, 8, 300))
+        similar = rng.random((20, 20))
+        lists = from_precomputed(similar + similar.T, 4)
+        edges = verify_neighbors(lists, features, threshold=4).to_scipy().toarray() > 0
+        reached = np.eye(20, dtype=bool)[7]
+        for _ in range(n_rounds):
+            reached = reached | edges[reached].any(axis=0)
+        images, rounds, scores = verified_expansion([7], lists, features, threshold=4, n_rounds=n_rounds)
+        assert sorted(images.tolist()) == np.flatnonzero(reached).tolist()
+        assert rounds.tolist() == sorted(rounds)
+        assert scores[1:].min(initial=4) >= 4
+        assert images.size > 2
+
     def test_threads_and_company_change_nothing(self, rng, monkeypatch):
         frames = np.column_stack([rng.uniform(0, 99, (400, 2)), rng.uniform(1, 4, 400), rng.uniform(0, 360, 400)])
         features = LocalFeatures(frames, None, np.arange(0, 401, 20), rng.integers(0, 15, 400))
@@ -247,6 +264,7 @@ class TestNeighbours:
         (lambda f: tentative_matches(np.eye(2), np.eye(2), ratio=0), "ratio must lie"),
         (lambda f: verify_neighbors(TestNeighbours.LISTS, f, threshold=1), "features must be those of the 3"),
         (lambda f: verify_neighbors(TestNeighbours.LISTS, f, threshold=-1), "threshold must be"),
+        (lambda f: verified_expansion([3], TestNeighbours.LISTS, f.append(f.take([0])), threshold=1), "start must be"),
         (lambda f: verify_neighbors(TestNeighbours.LISTS, f, threshold=1, weight="cube"), "weight must be"),
     ],
 )
