@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from manifold._typing import AnyArray, Floats
 from manifold.backends._compiled import Kernel, compiled
 from manifold.backends._row_dots import LANES
-from manifold.backends.compiled_lists import NOBODY, _similarity
+from manifold.backends.compiled_lists import NOBODY, similarity
 
 _UNIT = 2.0**-24  # rounding of a float32
 _SLOTS = 8  # of the table of what a walk meets, for each neighbour of what it keeps: half of them are filled at most
@@ -150,7 +150,7 @@ def _look(x, points, id, scores, ids, closed, sums):  # type: ignore[no-untyped-
     most += off * (1 if points.largest != 0 else -most)
     if most < scores[size - 1]:
         return size
-    return _offer(scores, ids, closed, _similarity(x, points.X, i, norm, points.largest, sums), id)
+    return _offer(scores, ids, closed, similarity(x, points.X, i, norm, points.largest, sums), id)
 
 
 @compiled

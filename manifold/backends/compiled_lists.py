@@ -179,7 +179,7 @@ def _closeness(x, X, i, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _similarity(x, X, i, norm, largest, sums):  # type: ignore[no-untyped-def]
+def similarity(x, X, i, norm, largest, sums):  # type: ignore[no-untyped-def]
     """Return the similarity of x and X[i] under the metric whose `largest` is 0, of distances, 1, or inf."""
     if largest == 0:
         return _closeness(x, X, i, sums)
@@ -200,7 +200,7 @@ def rank(X, norms, largest, order, best, ids, first, last):  # type: ignore[no-u
             if others[e] == NOBODY:
                 break
             j = np.uint64(others[e])
-            score = _similarity(x, X, j, norms[j], largest, sums)
+            score = similarity(x, X, j, norms[j], largest, sums)
             insert(best, ids, i, score, others[e])
 
 
@@ -233,6 +233,6 @@ def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, firs
                     met |= probes[i, p] == cell[j] or probes[j, p] == here
                 if met:
                     continue
-                score = _similarity(x, X, j, norms[j], largest, sums)
+                score = similarity(x, X, j, norms[j], largest, sums)
                 if score > best[i, end] or (score == best[i, end] and other < ids[i, end]):
                     insert(best, ids, i, score, other)
