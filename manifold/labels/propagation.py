@@ -123,8 +123,7 @@ def propagate(
     clamp : bool
         Whether labelled points keep the label given; without it a wrong one can be outvoted.
     sample_weight : (n,) array, optional
-        How much each label counts, >= 0; 0 is no label. For labels that are suspected, say; see
-        `manifold.discovery.support`.
+        How much each label counts, >= 0; 0 is no label: how sure annotators were, or how many of them said so.
     points : PointSet, optional
         The nodes as points, `manifold.neighbors.point_set(X, metric)`, for "auto" to compare with nearest neighbours.
     x0 : (n, c), optional
