@@ -18,7 +18,7 @@ from manifold.graph import Graph
 from manifold.ranking import unit_seeds
 from manifold.solvers import Local, Solution, merge_reports
 
-_RTOL = 1e-3  # of the residual of each mode; what is left is in the bounds
+_RTOL = 1e-4  # of the residual of each mode; what is left is in the bounds
 
 
 class Contest:
