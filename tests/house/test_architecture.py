@@ -53,7 +53,15 @@ FRONT = {
 }  # may import façades
 FACADES = {"manifold.ranking.search", "manifold.ranking.regional", "manifold.labels.estimator", "manifold.explorer"}
 # called by machine code, which knows places only
-COMPILED = {"backends/_lanes.py", "backends/compiled_cells.py", "backends/compiled_lists.py", "backends/proved_lists.py"}
+COMPILED = {
+    "backends/_lanes.py",
+    "backends/compiled_cells.py",
+    "backends/compiled_lists.py",
+    "backends/hough_votes.py",
+    "backends/match_lists.py",
+    "backends/proved_lists.py",
+    "backends/spatial_inliers.py",
+}
 # an optional or heavy package -> the one file, or room, that imports it
 ONLY = {
     "cupy": ("backends/_cupy.py",),
@@ -68,7 +76,7 @@ ONLY = {
     "numba": ("backends/",),
     "pynndescent": ("neighbors/_nn_descent.py",),
     "sphinx": ("site/",),
-    "sklearn": ("labels/estimator.py", "datasets/_digits.py", "matching/regions.py", "discovery/whitening.py"),
+    "sklearn": ("labels/_facade.py", "datasets/_digits.py", "matching/regions.py", "discovery/whitening.py"),
     "tqdm": ("_progress.py",),
 }
 
