@@ -6,7 +6,7 @@ import weakref
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -68,6 +68,7 @@ def test_it_is_that_of_igraph():
         np.testing.assert_allclose(scores, np.array(expected)[ids], rtol=0, atol=1e-9)
 
 
+@settings(deadline=None)  # the first call loads the compiler
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3, 0.85, 0.99]))
 def test_what_is_proved_is_true_of_a_dense_solve(seed, damping):
     rng = np.random.default_rng(seed)
