@@ -148,7 +148,7 @@ def tentative_matches(first: object, second: object, *, ratio: float = 0.85) -> 
     there, back = cosines.argmax(axis=1), cosines.argmax(axis=0)
     own = np.arange(len(A))
     best = cosines[own, there].copy()
-    mutual = (back[there] == own) & A.any(axis=1) & B.any(axis=1)[there]
+    mutual = (back[there] == own) & A.any(axis=1) & np.asarray(B.any(axis=1))[there]
     if ratio < 1 and len(B) > 1:
         cosines[own, there] = -np.inf
         second_best = cosines.max(axis=1)

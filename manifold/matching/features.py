@@ -116,7 +116,7 @@ class LocalFeatures:
         >>> LocalFeatures(np.ones((3, 2)), None, [0, 2, 3]).with_words([4, 0, 4]).words.tolist()
         [4, 0, 4]
         """
-        return replace(self, words=words)
+        return replace(self, words=_words(words, len(self.geometry)))
 
     def take(self, images: object) -> LocalFeatures:
         """Return the features of some images, in the order asked for.
@@ -146,6 +146,7 @@ class LocalFeatures:
             if (mine is None) != (theirs is None) or (mine is not None and mine.shape[1:] != theirs.shape[1:]):
                 raise ValueError(f"both must have {name} of one width, or neither: one of them cannot be appended")
             joined.append(None if mine is None else np.concatenate([mine, theirs]))
+        assert joined[0] is not None  # there is always a geometry
         ends = np.concatenate([self.indptr, self.indptr[-1] + other.indptr[1:]])
         return LocalFeatures(joined[0], joined[1], ends, joined[2])
 
@@ -208,6 +209,7 @@ def local_features(
             raise ValueError(f"{name} must have rows of one width, got {sorted({part.shape[1:] for part in parts})}")
         empty = np.empty((0, 4) if name == "geometries" else (0, 1) if name == "descriptors" else 0, np.int64)
         joined.append(np.concatenate(parts) if parts else empty)
+    assert joined[0] is not None
     return LocalFeatures(joined[0], joined[1], np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), joined[2])
 
 

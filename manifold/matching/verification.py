@@ -187,7 +187,8 @@ def agree(
     transform = found.transforms
     if first > second:
         ends, transform = ends[::-1], _inverse(transform)
-    return Agreement(*ends, found.inliers, found.strengths, transform[0], float(found.scores[0]))
+    score = float(found.scores[0])
+    return Agreement(ends[0], ends[1], found.inliers, found.strengths, transform[0], score)
 
 
 def verify_neighbors(
