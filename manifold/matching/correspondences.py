@@ -163,21 +163,20 @@ def _unit(X: AnyArray) -> Floats:
         return np.asarray(rows / np.where(norms > 0, norms, 1))
 
 
-def relative_transforms(geometry: AnyArray, rows: Ints, *, angles: str) -> Floats:
+def relative_transforms(frames: Floats, rows: Ints, *, angles: str) -> Floats:
     """Return (a, b, tx, ty, log rho, phi) (n, 6) of frames that correspond: p_j = rho R(phi) p_i + t.
 
     a = rho cos(phi), b = rho sin(phi). R = [[cos, -sin], [sin, cos]] turns clockwise where y points down; angles
     counted the other way change sign.
 
     >>> frames = np.array([[10.0, 20.0, 4.0, 30.0], [2.32050808, 41.64101615, 8.0, 60.0]])
-    >>> found = relative_transforms(frames, np.array([[0, 1]]), angles="clockwise")[0]
+    >>> found = relative_transforms(prepared_frames(frames), np.array([[0, 1]]), angles="clockwise")[0]
     >>> found[2:4].round(6).tolist(), np.exp(found[4]).round(6).item(), (found[5] / np.pi).round(6).item()
     ([5.0, -3.0], 2.0, 0.166667)
     """
     from manifold.backends.match_lists import fill_transforms  # compiles, when first asked
 
     sign, out = 1.0 if angles == "clockwise" else -1.0, np.empty((len(rows), 6))
-    frames = prepared_frames(geometry)
     in_threads(lambda a, b: fill_transforms(frames, rows, sign, out, a, b), len(rows), step=_ROWS)
     return out
 

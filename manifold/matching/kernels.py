@@ -271,8 +271,6 @@ def aggregate(
     starts = np.arange(words.size + 1) if isinstance(kernel, HammingEmbedding) else _starts(words, images)
     n_bits = _n_bits(kernel, vocabulary)
     vectors = _vectors(kernel, features, vocabulary, rows=rows, words=words, starts=starts)
-    if n_bits and not len(vectors):
-        vectors = np.empty((0, -(-n_bits // 64)), np.uint64)
     words, owners = words[starts[:-1]], images[starts[:-1]]
     entries = np.lexsort((words, owners))
     return Bags(
@@ -329,22 +327,24 @@ def _vectors(
     X, d = _need(features), vocabulary.centroids.shape[1]
     if X.shape[1] != d:
         raise ValueError(f"descriptors must have the {d} dimensions of the centroids, got {X.shape[1]}")
-    E, parts = starts.size - 1, []
+    n_bits, E, dtype = _n_bits(kernel, vocabulary), starts.size - 1, np.float64 if X.dtype == np.float64 else np.float32
+    # filled in place: parts that are put together in the end would be there twice
+    out: AnyArray = np.empty((E, -(-n_bits // 64)), np.uint64) if n_bits else np.empty((E, d), dtype)
     step = max(1, _BLOCK // d)
     first = 0
     while first < E:  # whole entries, of about `step` features; one larger is taken alone
         last = max(first + 1, int(np.searchsorted(starts, starts[first] + step, side="right")) - 1)
         some = slice(starts[first], starts[last])
         if isinstance(kernel, HammingEmbedding):
-            parts.append(_signatures(X[rows[some]], words[some], vocabulary))
+            out[first:last] = _signatures(X[rows[some]], words[some], vocabulary)
         else:
             gaps = X[rows[some]].astype(np.float64) - vocabulary.centroids[words[some]]
             unit = isinstance(kernel, ASMK) or kernel.intra
             V = _summed(gaps, starts[first:last] - starts[first], unit=unit)
-            binary = isinstance(kernel, ASMK) and kernel.binary
-            parts.append(_packed(V > 0) if binary else V if X.dtype == np.float64 else V.astype(np.float32))
+            with np.errstate(under="ignore"):
+                out[first:last] = _packed(V > 0) if n_bits else V
         first = last
-    return np.concatenate(parts) if parts else np.empty((0, d), np.float32)
+    return out
 
 
 def _summed(gaps: Floats, starts: Ints, *, unit: bool) -> Floats:

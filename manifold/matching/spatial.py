@@ -16,7 +16,7 @@ from manifold._arrays import as_integers, as_numbers
 from manifold._checks import check_count
 from manifold._typing import Floats, Ints, Mask
 from manifold.backends.threads import in_threads
-from manifold.matching.correspondences import Correspondences, prepared_frames, relative_transforms
+from manifold.matching.correspondences import Correspondences, relative_transforms
 from manifold.matching.features import LocalFeatures
 
 _PAIRS = 16  # pairs that a thread takes at a time
@@ -198,25 +198,26 @@ def read_method(method: str | Method) -> Method:
     return method
 
 
-def found_by(method: Method, some: Correspondences, features: LocalFeatures) -> Found:
-    """Return what a method finds in the correspondences of some pairs.
+def found_by(method: Method, some: Correspondences, features: LocalFeatures, *, frames: Floats) -> Found:
+    """Return what a method finds in the correspondences of some pairs; `frames` are those of all features, prepared.
 
+    >>> from manifold.matching.correspondences import prepared_frames
     >>> features = LocalFeatures([[1, 1], [2, 2]], None, [0, 1, 2])
     >>> one = Correspondences(np.array([[0, 1]]), np.array([0, 1]), np.array([[0, 1]]), np.array([0]))
-    >>> found_by(FastSpatial(), one, features).scores.tolist()
+    >>> found_by(FastSpatial(), one, features, frames=prepared_frames(features.geometry)).scores.tolist()
     [1.0]
     """
     if isinstance(method, HoughPyramid):
-        return _voted(method, some, features)
-    return _inliers(method, some, features)
+        return _voted(method, some, features, frames)
+    return _inliers(method, some, features, frames)
 
 
-def _inliers(method: FastSpatial, some: Correspondences, features: LocalFeatures) -> Found:
+def _inliers(method: FastSpatial, some: Correspondences, features: LocalFeatures, frames: Floats) -> Found:
     from manifold.backends.spatial_inliers import spatial_inliers  # compiles, when first asked
 
-    transforms = relative_transforms(features.geometry, some.rows, angles=method.angles)
+    transforms = relative_transforms(frames, some.rows, angles=method.angles)
     pairs, n = some.n_pairs, len(some.rows)
-    places = features.geometry[:, :2].astype(np.float64)[some.rows].reshape(n, 4)
+    places = frames[some.rows, :2].reshape(n, 4)
     ends = some.rows - np.repeat(features.indptr[some.pairs], np.diff(some.starts), axis=0)
     limits = [method.tolerance**2, np.log(method.max_ratio), method.max_hypotheses, method.n_refined, method.n_rounds]
     found, mask, scores = np.empty((pairs, 6)), np.empty(n, bool), np.empty(pairs)
@@ -226,10 +227,10 @@ def _inliers(method: FastSpatial, some: Correspondences, features: LocalFeatures
     return Found(scores, found.reshape(-1, 2, 3), mask.astype(np.float64), mask)
 
 
-def _voted(method: HoughPyramid, some: Correspondences, features: LocalFeatures) -> Found:
+def _voted(method: HoughPyramid, some: Correspondences, features: LocalFeatures, frames: Floats) -> Found:
     from manifold.backends.hough_votes import hough_codes  # compiles, when first asked
 
-    frames, codes = prepared_frames(features.geometry), np.empty(len(some.rows), np.int64)
+    codes = np.empty(len(some.rows), np.int64)
     given = (frames, some.rows, 1.0 if method.angles == "clockwise" else -1.0, method.n_levels, _limits(method), codes)
     in_threads(lambda a, b: hough_codes(*given, a, b), codes.size, step=_CODES)
     strengths, inliers = _strengths(method, some.starts, codes, some.labels)
@@ -239,7 +240,7 @@ def _voted(method: HoughPyramid, some: Correspondences, features: LocalFeatures)
         scores[filled] = np.add.reduceat(strengths, some.starts[filled])
         most = np.repeat(np.maximum.reduceat(strengths, some.starts[filled]), np.diff(some.starts)[filled])
         at = np.flatnonzero((strengths == most) & (strengths > 0))[::-1]  # of equal ones the first is written last
-        a, b, x, y = relative_transforms(features.geometry, some.rows[at], angles=method.angles)[:, :4].T
+        a, b, x, y = relative_transforms(frames, some.rows[at], angles=method.angles)[:, :4].T
         pair = np.searchsorted(some.starts, at, side="right") - 1
         found[pair] = np.stack([a, 0 - b, x, b, a, y], axis=1).reshape(-1, 2, 3)
     if method.normalize:

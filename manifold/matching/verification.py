@@ -15,7 +15,7 @@ import numpy as np
 from manifold._arrays import as_integers, as_numbers
 from manifold._progress import Progress, shown
 from manifold._typing import Floats, Ints, Mask
-from manifold.matching.correspondences import ragged_correspondences, sort_words
+from manifold.matching.correspondences import prepared_frames, ragged_correspondences, sort_words
 from manifold.matching.features import LocalFeatures
 from manifold.matching.spatial import Method, found_by, read_method
 from manifold.neighbors import Neighbors
@@ -136,12 +136,12 @@ def verify(
     distinct = np.stack(np.divmod(keys, max(features.n_images, 1)), axis=1)
     scores, transforms, counts = np.empty(len(distinct)), np.empty((len(distinct), 2, 3)), np.empty(len(distinct), int)
     features = sort_words(features) if tentative == "words" else features
-    start = 0
+    frames, start = prepared_frames(features.geometry), 0  # once: each would be prepared for every block of pairs
     with shown(progress, "verification") as report:
         while start < len(distinct):
             some = ragged_correspondences(distinct[start:], features, tentative=tentative, ratio=ratio, most=_MATCHES)
             stop = start + some.n_pairs
-            found = found_by(method, some, features)
+            found = found_by(method, some, features, frames=frames)
             scores[start:stop], transforms[start:stop] = found.scores, found.transforms
             counts[start:stop] = np.diff(some.starts)
             start = stop
@@ -182,7 +182,7 @@ def agree(
     pair = np.sort(images)[None]
     features = sort_words(features) if tentative == "words" else features
     some = ragged_correspondences(pair, features, tentative=tentative, ratio=ratio, most=_MATCHES)
-    found = found_by(read_method(method), some, features)
+    found = found_by(read_method(method), some, features, frames=prepared_frames(features.geometry))
     ends = [features.geometry[some.rows[:, side], :2].astype(np.float64) for side in (0, 1)]
     transform = found.transforms
     if first > second:

@@ -20,7 +20,7 @@ from manifold.matching import (
     verify,
     verify_neighbors,
 )
-from manifold.matching.correspondences import relative_transforms
+from manifold.matching.correspondences import prepared_frames, relative_transforms
 from manifold.neighbors import Neighbors, from_precomputed
 
 PAPER = HoughPyramid(max_translation=1792)
@@ -43,14 +43,19 @@ def planted(rng, *, n=100, n_true=40, A=((1.1, -0.4), (0.3, 0.9)), t=(30.0, -12.
 class TestOneCorrespondence:
     def test_the_similarity_by_hand(self):
         frames = np.array([[10.0, 20, 4, 30], [2.32050808, 41.64101615, 8, 60]])
-        a, b, x, y, log_rho, phi = relative_transforms(frames, np.array([[0, 1]]), angles="clockwise")[0]
+        a, b, x, y, log_rho, phi = relative_transforms(prepared_frames(frames), np.array([[0, 1]]), angles="clockwise")[
+            0
+        ]
         np.testing.assert_allclose([x, y, np.exp(log_rho), phi], [5, -3, 2, np.pi / 6], atol=1e-7)
         np.testing.assert_allclose([a, b], [2 * np.cos(np.pi / 6), 2 * np.sin(np.pi / 6)])
 
     def test_the_right_sign_makes_translations_agree(self, rng):
         features, _, t = planted(rng, A=((0.6, -0.8), (0.8, 0.6)))
         rows = np.column_stack([np.arange(40), 100 + np.arange(40)])
-        right, wrong = (relative_transforms(features.geometry, rows, angles=way) for way in ("clockwise", "counter"))
+        right, wrong = (
+            relative_transforms(prepared_frames(features.geometry), rows, angles=way)
+            for way in ("clockwise", "counter")
+        )
         np.testing.assert_allclose(right[:, 2:4], np.broadcast_to(t, (40, 2)), atol=1e-3)
         assert wrong[:, 2:4].std(axis=0).min() > 50
 
