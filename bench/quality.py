@@ -3,7 +3,7 @@
 Queries are never in the graph; neighbours are by cosine; the same features in each row. Nothing is chosen by a label
 or for one set, but for "grid", the best of 192 settings found with the labels, in the set's own figure. "plain" are
 nearest neighbours, "diffusion" the plain one; "default" is told nothing, "stated" the purpose of the set, and "tuned"
-chooses for that purpose without labels; "RRF" fuses plain and diffusion by rank. "loses" names what falls short of plain
+chooses for it without labels; "RRF" fuses plain and diffusion by rank. "loses" names what falls short of plain
 for certain, by a 95 % interval of paired differences. The last rows count where the marks hold, and name the farthest.
 """
 
