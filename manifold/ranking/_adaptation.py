@@ -161,9 +161,9 @@ class Adaptation:
             tier = np.where((tier == 1) & behind & (place >= n_first - self.exchanged), 2, tier)
         led = place < run[:, None]
         order = np.lexsort((place, np.where(led, 0.0, -worth), np.where(led, 0, tier)))[:, :m]
-        rows, worth, scores, similarities, led = (
-            np.take_along_axis(x, order, axis=1) for x in (rows, worth, scores, similarities, led)
-        )
+        rows, led = np.take_along_axis(rows, order, axis=1), np.take_along_axis(led, order, axis=1)
+        worth, scores = np.take_along_axis(worth, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        similarities = np.take_along_axis(similarities, order, axis=1)
         falling = np.maximum.accumulate(np.maximum(worth, 0)[:, ::-1], axis=1)[:, ::-1]
         return Fused(rows, falling, scores, similarities, led.sum(axis=1))
 
@@ -196,10 +196,10 @@ class Adaptation:
         """Return how many nearest items (q,) keep their places."""
         near, similarities = asked.near[:, : self.lead], asked.similarities[:, : self.lead]
         if not self.reciprocal:
-            return (near >= 0).sum(axis=1)
+            return np.asarray((near >= 0).sum(axis=1))
         if reach is None:
             return np.zeros(len(near), dtype=np.int64)
-        return np.logical_and.accumulate(is_reciprocal(near, similarities, reach.lead), axis=1).sum(axis=1)
+        return np.asarray(np.logical_and.accumulate(is_reciprocal(near, similarities, reach.lead), axis=1).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

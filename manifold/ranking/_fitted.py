@@ -335,8 +335,16 @@ class Fitted:
         if single:
             ids, scores = ids[0], scores[0]
             diffusion, similarities = (None if part is None else part[0] for part in (diffusion, similarities))
-        beside = {"diffusion": diffusion, "pool_slack": pool_slack, "similarities": similarities}
-        return Ranking(ids, scores, slack, diagnostics, kept, **beside)
+        return Ranking(
+            ids,
+            scores,
+            slack,
+            diagnostics,
+            kept,
+            diffusion=diffusion,
+            pool_slack=pool_slack,
+            similarities=similarities,
+        )
 
 
 def check_scale(graph: Graph, exponent: float) -> None:

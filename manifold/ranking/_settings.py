@@ -40,7 +40,11 @@ PRESETS: dict[str, Facts] = {
 }
 
 
-PURPOSES = {None: "default", "item": "item", "topic": "adaptive"}  # and the preset that serves each
+PURPOSES: dict[str | None, str] = {
+    None: "default",
+    "item": "item",
+    "topic": "adaptive",
+}
 ON_FAILURE = ("warn", "raise", "ignore")
 _TUNED = ("n_neighbors", "n_seeds", "alpha", "gamma", "bridge", "degree_exponent")  # and what goes with them
 _OF_PRESETS = (*_TUNED, "solver", "adaptation")
@@ -198,7 +202,7 @@ def parameters_of(s: SearchSettings) -> dict[str, object]:
     return chosen | {"purpose": s.purpose}
 
 
-def check_choice(value: object, name: str, allowed: Collection[str]) -> None:
+def check_choice(value: object, name: str, allowed: Collection[object]) -> None:
     """Raise ValueError for a name that is not one of those allowed."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
