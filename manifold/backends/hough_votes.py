@@ -19,10 +19,7 @@ DROPPED = np.int64(-1)  # the code of a transform that lies out of range
 
 @compiled
 def hough_codes(frames, rows, sign, n_levels, limits, codes, first, last):  # type: ignore[no-untyped-def]
-    """Write the code of the similarity of each correspondence, -1 of one that is out of range.
-
-    `limits` is the largest translation, log of the largest scale, and what the angle is shifted by.
-    """
+    """Write the code of each similarity, -1 out of range: `limits` are translation, log of scale, shift of the angle."""
     for c in range(first, last):
         _, _, x, y, log_rho, phi = similarity(frames, rows[c, 0], rows[c, 1], sign)
         codes[c] = hough_code(x, y, log_rho, phi, n_levels, limits)
@@ -47,10 +44,7 @@ def hough_code(x, y, log_rho, phi, n_levels, limits):  # type: ignore[no-untyped
 
 @compiled
 def hough_strengths(starts, codes, labels, n_levels, strengths, agree, first, last):  # type: ignore[no-untyped-def]
-    """Fill what the correspondences of pairs first..last-1 have: a strength, and whether another is in the finest bin.
-
-    Labels are below the number of correspondences of their pair.
-    """
+    """Fill strengths, and whether another is in the finest bin; labels are below the number of their pair's matches."""
     most = 1
     for p in range(first, last):
         most = max(most, starts[p + 1] - starts[p])
@@ -93,10 +87,7 @@ def _sorted_keys(code, n_levels, keys, spare):  # type: ignore[no-untyped-def]
 
 @compiled
 def _vote(keys, label, votes, dead, stamps, seen, n, n_levels):  # type: ignore[no-untyped-def]
-    """Erase all but the strongest correspondence of each word, from the finest level up; return how many stay.
-
-    Those that stay close up, so that each level is a pass over those alive.
-    """
+    """Erase all but the strongest correspondence of each word, from the finest level up; return how many stay."""
     run = 0
     for level in range(n_levels):  # 0 is the finest here
         shift, weight = np.uint64(4 * level) + _BITS, float(1 << max(n_levels - 2 - level, 0))
