@@ -19,7 +19,7 @@ DROPPED = np.int64(-1)  # the code of a transform that lies out of range
 
 @compiled
 def hough_codes(frames, rows, sign, n_levels, limits, codes, first, last):  # type: ignore[no-untyped-def]
-    """Write the code of each similarity, -1 out of range: `limits` are translation, log of scale, shift of the angle."""
+    """Write the code of each similarity, -1 out of range: `limits` are translation, log scale, shift of the angle."""
     for c in range(first, last):
         _, _, x, y, log_rho, phi = similarity(frames, rows[c, 0], rows[c, 1], sign)
         codes[c] = hough_code(x, y, log_rho, phi, n_levels, limits)
