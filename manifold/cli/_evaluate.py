@@ -31,13 +31,13 @@ class Case:
     hand_set: Facts | None = None
 
 
-_GROCERY = {"n_neighbors": 10, "bridge": 0, "alpha": 0.9, "n_seeds": 10}
+_GROCERY = {"preset": "plain-diffusion", "n_neighbors": 10, "bridge": 0, "alpha": 0.9, "n_seeds": 10}
 CASES = (
     Case(
         "cranfield",
         "queries",
         ("mAP", "binary nDCG@10", "nDCG@10", "recall@100"),
-        {"n_neighbors": 10, "edges": "union", "alpha": 0.5, "n_seeds": 10},
+        {"preset": "plain-diffusion", "n_neighbors": 10, "edges": "union", "alpha": 0.5, "n_seeds": 10},
     ),
     Case("grocery", "iconic", ("mAP",), _GROCERY),
     Case("grocery", "iconic-test", ("mAP",), _GROCERY),
@@ -46,13 +46,13 @@ CASES = (
         "coil20",
         "leave-one-out",
         ("mAP", "bull's-eye@72", "1-NN accuracy"),
-        {"metric": "euclidean", "n_neighbors": 5, "edges": "union", "alpha": 0.99},
+        {"preset": "plain-diffusion", "metric": "euclidean", "n_neighbors": 5, "edges": "union", "alpha": 0.99},
     ),
     Case(
         "orl",
         "leave-one-out",
         ("bull's-eye@15", "mAP"),
-        {"metric": "euclidean", "n_neighbors": 5, "edges": "union", "alpha": 0.9},
+        {"preset": "plain-diffusion", "metric": "euclidean", "n_neighbors": 5, "edges": "union", "alpha": 0.9},
     ),
     Case("usps", "test", ("1-NN error",)),
     Case("usps", "leave-one-out", ("mAP",)),
