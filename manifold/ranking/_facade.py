@@ -214,8 +214,8 @@ class Facade:
         >>> [round(float((y[100:][s.search(X[:100], k=10).ids] == y[:100, None]).mean()), 2) for s in (search, warm)]
         [0.94, 0.95]
         """
-        given = {"n_seeds": n_seeds, "degree_exponent": degree_exponent, "solver": solver, "on_failure": on_failure}
-        given |= {"seed_search": seed_search}
+        given: Facts = {"n_seeds": n_seeds, "degree_exponent": degree_exponent, "solver": solver}
+        given = {**given, "on_failure": on_failure, "seed_search": seed_search}
         asked: Facts = {name: value for name, value in given.items() if value is not None}
         settings = replace(self.fitted_.settings, **asked)
         if filter is not None:

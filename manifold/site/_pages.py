@@ -9,7 +9,7 @@ from types import ModuleType
 import manifold
 from manifold.glossary import TERMS
 
-_GUIDES = ("rerank", "labels", "explore", "certificates", "solvers", "scale", "stores", "notation", "glossary")
+_GUIDES = ("rerank", "labels", "explore", "judge", "certificates", "solvers", "scale", "stores", "notation", "glossary")
 
 
 def index_page(notebooks: list[str], rooms: list[str], *, records: bool) -> str:
@@ -76,12 +76,24 @@ def _public(module: ModuleType) -> dict[str, object]:
 
 
 def _page(module: str, names: dict[str, object]) -> str:
-    lines = [module, "=" * len(module), "", f".. automodule:: {module}", ""]
+    """Return the page of a room: its head and names, then those of each of its doors, whose heads have equations."""
+    doors: dict[str, list[str]] = {module: []}
     for name, value in names.items():
-        if inspect.isclass(value):
-            lines += [f".. autoclass:: {module}.{name}", "   :members:", ""]
-        elif inspect.isroutine(value):
-            lines += [f".. autofunction:: {module}.{name}", ""]
-        else:
-            lines += [f".. py:data:: {name}", f"   :module: {module}", ""]
+        home = str(getattr(value, "__module__", module))
+        inside = home.startswith(f"{module}.") and "._" not in home and module != "manifold"
+        doors.setdefault(home if inside else module, []).append(name)
+    lines: list[str] = []
+    for door, held in doors.items():
+        lines += [door, ("=" if door == module else "-") * len(door), "", f".. automodule:: {door}"]
+        lines += [""] if door == module else ["   :no-index:", ""]  # a door may be called as a function that it holds
+        for name in held:
+            lines += _entry(module, name, names[name])
     return "\n".join(lines)
+
+
+def _entry(module: str, name: str, value: object) -> list[str]:
+    if inspect.isclass(value):
+        return [f".. autoclass:: {module}.{name}", "   :members:", ""]
+    if inspect.isroutine(value):
+        return [f".. autofunction:: {module}.{name}", ""]
+    return [f".. py:data:: {name}", f"   :module: {module}", ""]

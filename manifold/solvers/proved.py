@@ -124,7 +124,8 @@ class ProvedLists:
         with self.relaxed.workspace() as solve:
             solve.start(query.seeds, query.b)
             solve.relax(1e300)  # nothing is above it
-            query.look(solve, 1, *self.relaxed.doubt(solve)[:2])
+            high, low = self.relaxed.doubt(solve)[:2]
+            query.look(solve, 1, high=high, low=low)
 
     def best(
         self,
@@ -220,7 +221,7 @@ class Query:
         while True:
             within = eps <= 0 or solve.relax(eps, budget=budget)
             high, low = relaxed.presumed(solve)
-            look = self.look(solve, k, high, low)
+            look = self.look(solve, k, high=high, low=low)
             enough = look.lower * (1 + max(slack, tie))
             certain = look.outside <= enough
             if certain and within and length(solve.r) > self.of.rtol * length(self.b):
@@ -228,13 +229,13 @@ class Query:
                 continue
             if certain or not within or eps <= _ROUNDING * first:
                 high, low, hidden = relaxed.doubt(solve)
-                look = self.look(solve, k, high, low)
+                look = self.look(solve, k, high=high, low=low)
                 decided = look.outside <= look.lower * (1 + max(slack, tie)) or max(high, low) <= _SPENT * hidden
                 if decided or not within or not eps > 0:
                     return self.found(solve, k, look, decided=decided, doubt=max(high, low))
             eps *= look.share()
 
-    def look(self, solve: Relaxation, k: int, high: float, low: float) -> Look:
+    def look(self, solve: Relaxation, k: int, *, high: float, low: float) -> Look:
         """Cut what is touched into the best k and the others."""
         from manifold.backends.proved_lists import beyond, cut
 

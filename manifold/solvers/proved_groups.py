@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manifold._typing import Floats, Ints, Mask
+from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.solvers._relaxed import Relaxed
 from manifold.solvers.proved import Look, ProvedLists, Query
 
@@ -57,16 +57,18 @@ class ProvedGroups(ProvedLists):
     ) -> None:
         super().__init__(relaxed, rtol=rtol, max_passes=max_passes)
         order = relaxed.system.order
-        self.owners, self.each = (part if order is None else part[order] for part in (owners, weights))
+        self.owners: Ints = owners if order is None else owners[order]
+        self.each: Floats = weights if order is None else weights[order]
         v, n_groups = relaxed.roots[: owners.size], int(owners.max(initial=-1)) + 1
         self.maximum = maximum
         # of each group: the sums of w v over its nodes of positive and of negative weight, or the largest
-        self.above, self.below = np.zeros(n_groups), np.zeros(n_groups)
+        self.above: Floats = np.zeros(n_groups)
+        self.below: Floats = np.zeros(n_groups)
         if maximum:
             np.maximum.at(self.above, self.owners, self.each * v)
         else:
-            self.above = np.bincount(self.owners, np.maximum(self.each, 0) * v, minlength=n_groups)
-            self.below = np.bincount(self.owners, np.maximum(-self.each, 0) * v, minlength=n_groups)
+            self.above += np.bincount(self.owners, np.maximum(self.each, 0) * v, minlength=n_groups)
+            self.below += np.bincount(self.owners, np.maximum(-self.each, 0) * v, minlength=n_groups)
         self.by_size = np.argsort(-self.above, kind="stable")
 
     @property
@@ -87,7 +89,7 @@ class _GroupQuery(Query):
         self.groups = None if among is None else np.asarray(among)
         self.none = np.empty(0, dtype=np.int64) if left_out is None else np.asarray(left_out)
 
-    def look(self, solve: Relaxation, k: int, high: float, low: float) -> Look:
+    def look(self, solve: Relaxation, k: int, *, high: float, low: float) -> Look:
         """Cut the groups that are touched into the best k and the others."""
         if self.are_few(k):  # all of them are listed: nothing is to be proved
             return Look(0.0, -1.0, 0.0, 0.0, 0.0)
@@ -124,7 +126,10 @@ class _GroupQuery(Query):
             scores, lower, upper = pooled
             return ids, scores, lower * (1 - _SUMS), np.maximum(upper, away * self.of.above[ids]) * (1 + _SUMS)
         plus, minus = np.maximum(w, 0), np.maximum(-w, 0)
-        total = lambda part: np.bincount(at, part, minlength=ids.size)  # noqa: E731
+
+        def total(part: AnyArray) -> Floats:
+            return np.bincount(at, part, minlength=ids.size).astype(np.float64)
+
         rest = [
             away * (np.maximum(of_all[ids] - total(part * v), 0) + _SUMS * of_all[ids])
             for of_all, part in ((self.of.above, plus), (self.of.below, minus))

@@ -247,7 +247,8 @@ def test_the_order_cannot_be_seen(monkeypatch, tmp_path):
 def test_small_problems_load_no_compiler_and_the_package_compiles_nothing():
     code = (
         "import sys, numpy as np, manifold as mf;"
-        "mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=5).fit(np.random.default_rng(0).random((500, 8))).search(np.ones((2, 8)));"
+        "X = np.random.default_rng(0).random((500, 8));"
+        "mf.ManifoldSearch(preset='plain-diffusion', n_neighbors=5).fit(X).search(np.ones((2, 8)));"
         "print('numba' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

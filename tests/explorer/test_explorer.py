@@ -281,7 +281,7 @@ def test_with_widgets_a_page_without_sliders_still_has_the_picture(explorer):
 def test_the_model_needs_neither_widgets_nor_matplotlib():
     code = (
         "import sys, numpy as np, manifold as mf; X = np.eye(5) + 0.1;"
-        "mf.Explorer(mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X), X, k=2).answer();"
+        "mf.Explorer(mf.ManifoldSearch(preset='plain-diffusion', n_neighbors=2).fit(X), X, k=2).answer();"
         "print([m for m in ('ipywidgets', 'IPython', 'matplotlib') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -418,7 +418,8 @@ def test_without_matplotlib_the_library_works_and_says_what_is_missing():
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
         "import numpy as np, manifold as mf\n"
-        "print(mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=1).fit(np.eye(4) + 0.1).search(np.ones(4), k=2).ids.size)\n"
+        "search = mf.ManifoldSearch(preset='plain-diffusion', n_neighbors=1).fit(np.eye(4) + 0.1)\n"
+        "print(search.search(np.ones(4), k=2).ids.size)\n"
         "try:\n    mf.plotting\nexcept ImportError as error:\n    print(error)"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout
