@@ -235,7 +235,8 @@ def assert_certificates_hold(search, K, queries, *, k=5):
 def test_stored_columns_hold_after_every_change(alpha, dtype, monkeypatch):
     monkeypatch.setattr("manifold.index._update._MOST_TOUCHED", 1.0)  # never built anew
     solver = mf.DiffusionIndex(n_entries=10, dtype=dtype)
-    changes = Changes({"alpha": alpha, "solver": solver, "edges": ("mutual", "union")[alpha > 0.9]}, seed=1, n=70)
+    options = {"preset": "plain-diffusion", "alpha": alpha, "solver": solver, "edges": ("mutual", "union")[alpha > 0.9]}
+    changes = Changes(options, seed=1, n=70)
     n_stale = []
     for step in range(8):
         if step % 2:
@@ -304,7 +305,7 @@ def _touched(before, after, rows):
 
 
 def test_renewed_columns_are_those_of_a_build():
-    changes = Changes({"solver": mf.DiffusionIndex(n_entries=20)}, seed=3, n=120)
+    changes = Changes({"preset": "plain-diffusion", "solver": mf.DiffusionIndex(n_entries=20)}, seed=3, n=120)
     changes.add(2)
     index = changes.search.fitted_.ranker.prepared
     worn = np.flatnonzero(index.stale)
@@ -355,7 +356,7 @@ def test_components_that_split_and_join_keep_their_bounds():
 
 
 def test_an_index_cut_after_a_change_holds():
-    changes = Changes({"solver": mf.DiffusionIndex(n_entries=20)}, seed=3, n=120)
+    changes = Changes({"preset": "plain-diffusion", "solver": mf.DiffusionIndex(n_entries=20)}, seed=3, n=120)
     changes.add(2)
     changes.remove([0, 5])
     K = dense_columns(changes.search.graph_, 0.95)
@@ -378,7 +379,10 @@ def test_an_index_given_as_the_solver_follows_too(rng):
 
 
 def test_answers_do_not_depend_on_what_was_asked_before():
-    alone, after = (Changes({"solver": mf.DiffusionIndex(n_entries=20)}, seed=3, n=120) for _ in range(2))
+    alone, after = (
+        Changes({"preset": "plain-diffusion", "solver": mf.DiffusionIndex(n_entries=20)}, seed=3, n=120)
+        for _ in range(2)
+    )
     for changes in (alone, after):
         changes.add(2)
     after.search.search(Q[::-1], k=9)
@@ -578,7 +582,7 @@ def test_what_breaks_off_anywhere_changes_nothing(change, name):
 @pytest.mark.parametrize("name", ["default", "index"])
 def test_searches_meanwhile_see_one_state_or_the_other(name):
     X = datasets.digits().features
-    options = {"solver": mf.DiffusionIndex(n_entries=30)} if name == "index" else {}
+    options = {"preset": "plain-diffusion", "solver": mf.DiffusionIndex(n_entries=30)} if name == "index" else {}
     search, twin = (mf.ManifoldSearch(n_neighbors=4, **options).fit(X[:150]) for _ in range(2))
     queries, steps = X[300:304], [("add", X[150 + 5 * i : 155 + 5 * i]) for i in range(5)]
     steps += [("remove", np.arange(10 * i, 10 * i + 10)) for i in range(5)]

@@ -181,7 +181,7 @@ class TestSearch:
     def test_one_region_an_image_is_the_global_search(self, pooling, factor):
         X, _, Q, _ = photos(120)
         same = {"n_neighbors": 6, "n_seeds": 5, "alpha": ALPHA, "bridge": 1, "degree_exponent": 0.25}
-        plain = mf.ManifoldSearch(**same).fit(X).search(Q, k=len(X))
+        plain = mf.ManifoldSearch(preset="plain-diffusion", **same).fit(X).search(Q, k=len(X))
         ranking = RegionalSearch(pooling=pooling, **same).fit(X).search(Q, np.arange(len(Q)), k=len(X))
         np.testing.assert_array_equal(ranking.ids, plain.ids)
         np.testing.assert_allclose(ranking.scores, factor * plain.scores, rtol=1e-6)

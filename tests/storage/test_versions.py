@@ -62,6 +62,7 @@ def test_every_kind_and_every_answer_was_kept(kept):
     kinds = {json.loads(Path(folder, "manifest.json").read_text())["kind"] for folder in folders}
     assert kinds == set(KINDS) - {
         "label_propagation",
+        "lazy_index",
         "label_propagation_regressor",
         "multi_label_propagation",
         "pair_whitening",
