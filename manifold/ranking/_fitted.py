@@ -30,7 +30,7 @@ from manifold.ranking.tuning import Tuning
 from manifold.solvers import Prepared, Solution, Solver, get_solver, report_failures
 from manifold.solvers.measured import solver_of_lists
 
-_ANSWER, _ADAPTED = 24, 64  # bytes that an answer takes at the peak, beside its name
+_ANSWER, _ADAPTED = 32, 112  # bytes that an answer takes at the peak, beside its name
 _LITTLE = 1 << 16  # bytes that every machine has
 _OCTAVES = 511  # that degree^p may span on either side of 1: half of float64's, the other half is for the scores
 
