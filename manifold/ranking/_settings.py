@@ -21,7 +21,7 @@ from manifold.ranking.seeds import Y_MODES
 from manifold.solvers import ConjugateGradient, Solver, check_solver
 
 _ADAPTED: Facts = {"n_neighbors": 7, "gamma": 6.0, "bridge": 1, "solver": "auto", "degree_exponent": 0.5}
-# chosen on 37 sets, and on all but one for that one: `bench quality` has the record
+# chosen on the 37 sets of `bench quality`; `bench choices` chooses on all sets but one, and asks that one
 _SAFE = Adaptation(fusion=4.0, lead=5, reciprocal=False, exchanged=10)
 _NEAR = Adaptation(fusion=6.0, lead=3, reciprocal=False, exchanged=5)
 PRESETS: dict[str, Facts] = {
