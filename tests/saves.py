@@ -112,6 +112,12 @@ def _spectrum():
     return mf.solvers.FastSpectralRanking(rank=3).prepare(_graph(), mf.Diffusion(), get_backend()).spectrum
 
 
+def _lazy():
+    columns = mf.DiffusionIndex(n_entries=6, solver="local", lazy=True).build(_graph())
+    columns.held(np.arange(4))  # some are kept
+    return columns
+
+
 def _pooled():
     pooling = sparse.csr_array(np.kron(np.eye(20), np.ones((1, 3))))
     return mf.DiffusionIndex(n_entries=6).build_pooled(_graph(), pooling)
@@ -174,6 +180,7 @@ MADE = {
     "graph": _graph,
     "spectrum": _spectrum,
     "index": lambda: mf.DiffusionIndex(n_entries=6).build(_graph()),
+    "lazy_index": _lazy,
     "pooled_index": _pooled,
     "regional_search": _regional_search,
     "search": _search,
@@ -194,6 +201,7 @@ USES = {
     "graph": lambda graph: mf.diffuse(graph, np.eye(60)[:, :2], on_failure="ignore").scores,
     "spectrum": lambda spectrum: spectrum.add(spectrum.project(np.eye(60, 2)), np.zeros((60, 2))),
     "index": lambda index: [index.shortlist(NODES, WEIGHTS, 5).scores, refine(index, NODES, WEIGHTS, k=5).scores],
+    "lazy_index": lambda index: index.shortlist(NODES, WEIGHTS, 5).scores,
     "pooled_index": lambda index: index.shortlist(NODES, WEIGHTS, 5).scores,
     "regional_search": lambda search: search.search(np.eye(64)[:2] + 1, k=5).scores,
     "search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, slack=0.0).scores,

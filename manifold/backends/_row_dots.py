@@ -12,6 +12,7 @@ from manifold._typing import AnyArray
 LANES = 32
 
 
+@np.errstate(under="ignore")  # a product too small for float32 is 0
 def row_dots(x: AnyArray, y: AnyArray) -> AnyArray:
     """Return the inner products over the last axis of arrays that broadcast, in the dtype of `x`.
 

@@ -163,9 +163,16 @@ class ColumnRelaxation:
             Entries below `least` are passed over where k others are above.
         labels : (n,) int
             Of all nodes: the connected component.
+
+        Raises
+        ------
+        ValueError
+            Where x is not finite: the matrix and the roots are then not those of one graph.
         """
+        if not np.isfinite(self.patch.x[: WIDTH * self.nodes.size]).all():  # what is compiled takes numbers for granted
+            raise ValueError("columns grew without bound: degrees are not the row sums of the affinity")
         found = Largest(
-            ids=np.empty((self.q, k), np.int64),
+            ids=np.zeros((self.q, k), np.int64),
             values=np.zeros((self.q, k)),
             n_found=np.zeros(self.q, np.int64),
             n_labelled=np.zeros(self.q, np.int64),

@@ -215,7 +215,7 @@ def test_columns_built_on_a_device_are_refined_on_the_host():
 @pytest.mark.parametrize("k", [1, 10, 60, 10_000])
 def test_slack_zero_certifies_every_ranking_and_it_is_the_direct_one(manifolds, solver, alpha, exponent, k):
     X, Q = manifolds
-    options = {"alpha": alpha, "degree_exponent": exponent}
+    options = {"preset": "plain-diffusion", "alpha": alpha, "degree_exponent": exponent}
     exact = ManifoldSearch(solver="direct", **options).fit(X.astype(np.float64))
     ranking = ManifoldSearch(solver=solver, **options).fit(X).search(Q, k, slack=0.0)
     assert (ranking.certified | ranking.tied).all()
