@@ -32,6 +32,13 @@ class NewClasses:
         The point that each is named by.
     clusters : Clusters
         Of the whole collection.
+
+    Examples
+    --------
+    >>> from manifold import graph_from_affinity
+    >>> found = new_classes(graph_from_affinity(np.kron(np.eye(2), [[0, 1], [1, 0]])), ["cat", None, None, None])
+    >>> len(found), found.names.tolist()
+    (1, ['new 1'])
     """
 
     labels: AnyArray

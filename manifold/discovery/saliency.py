@@ -34,6 +34,12 @@ class Regions:
         Their shares of the mass.
     means : (r, 2), covariances : (r, 2, 2) float64
         Of y and x, in cells.
+
+    Examples
+    --------
+    >>> whole = Regions(np.array([[0, 0, 4, 4]]), np.ones(1), np.full((1, 2), 1.5), np.eye(2)[None])
+    >>> len(whole)
+    1
     """
 
     boxes: Ints

@@ -42,6 +42,11 @@ class Tuning:
         Points that were held out.
     seconds : float
         Time taken, the search for neighbours included.
+
+    Examples
+    --------
+    >>> Tuning(Setting(), (), reason="nothing to choose from", n_held_out=0, seconds=0.0).reason
+    'nothing to choose from'
     """
 
     setting: Setting

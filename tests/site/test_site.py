@@ -59,7 +59,9 @@ def test_every_public_name_has_an_example():
         return any(">>>" in (getattr(part, "__doc__", None) or "") for part in (value, *members))
 
     callables = [(name, value) for name, value in public_names() if inspect.isclass(value) or inspect.isroutine(value)]
-    errors = {name for name, value in callables if inspect.isclass(value) and issubclass(value, BaseException)}
+    callables = [(name, value) for name, value in callables if value.__module__ != "typing"]  # names of types
+    made = {"manifold.neighbors.Entrance"}  # by a search, for which `Cells` has the example
+    errors = made | {name for name, value in callables if inspect.isclass(value) and issubclass(value, BaseException)}
     assert [name for name, value in callables if not examples(value) and name not in errors] == []
 
 
