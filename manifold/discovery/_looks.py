@@ -16,9 +16,9 @@ from manifold._progress import Progress
 from manifold._typing import Floats, Ints, Mask
 from manifold.discovery._local_reach import reached_nearby, serves
 from manifold.discovery._pool import Pool
-from manifold.discovery._reach import exact_solver, reached, solver_for, updated_report
+from manifold.discovery._reach import exact_solver, reached, solver_for
 from manifold.ranking import Fitted, unit_seeds
-from manifold.solvers import Solution, merge_reports
+from manifold.solvers import Solution, merge_reports, updated_report
 
 SIDES = ("positive", "query")
 

@@ -189,20 +189,3 @@ def check_nodes(nodes: object, n: int, name: str) -> Ints:
     if ids.size and (ids.min() < 0 or ids.max() >= n):
         raise ValueError(f"{name} must lie in 0..{n - 1}, got {ids.min()}..{ids.max()}")
     return ids
-
-
-def updated_report(report: Solution, finer: Solution, at: Ints) -> Solution:
-    """Return a report with the verdicts of the columns `at` replaced, their iterations added.
-
-    >>> from manifold.solvers import Status
-    >>> three, ok = np.full(2, 3), Status.CONVERGED
-    >>> two, one = (Solution(np.empty(0), (ok,) * q, three[:q], np.ones(q), np.ones(q)) for q in (2, 1))
-    >>> updated_report(two, one, np.array([1])).n_iter.tolist()
-    [3, 6]
-    """
-    status = np.array(report.status, dtype=object)
-    status[at] = np.array(finer.status, dtype=object)
-    n_iter, residual, bound = report.n_iter.copy(), report.residual.copy(), report.error_bound.copy()
-    n_iter[at] += finer.n_iter
-    residual[at], bound[at] = finer.residual, finer.error_bound
-    return replace(report, status=tuple(status), n_iter=n_iter, residual=residual, error_bound=bound)

@@ -17,12 +17,12 @@ from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.backends import Backend, get_backend
 from manifold.discovery._mined import Mined
 from manifold.discovery._pool import in_order
-from manifold.discovery._reach import Reach, check_nodes, exact_solver, reached, solver_for, updated_report
+from manifold.discovery._reach import Reach, check_nodes, exact_solver, reached, solver_for
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
 from manifold.neighbors import Neighbors
 from manifold.ranking import unit_seeds
-from manifold.solvers import Prepared, Solution, Solver, merge_reports, report_failures
+from manifold.solvers import Prepared, Solution, Solver, merge_reports, report_failures, updated_report
 
 _DEFAULT_FILTER = Diffusion(0.99)
 

@@ -224,24 +224,10 @@ def propagate(
         reached = reached & solution.scores.any(axis=1)
     _warn_of_what_is_missing(reached, problem.in_labelled_component, targets)
     if averaging:
-        return replace(_averaged(solution, reached, targets, clamp=clamp), choice=choice)
-    P = _distributions(solution.scores, problem, reached)
-    if balance is not None:
-        free = reached & ~targets.labelled
-        P[free] = BALANCES[balance](P[free], problem.priors)
-    # after the balance: what was given is no estimate, and is not balanced
-    if clamp:
-        P[targets.labelled] = given.tocsr()[targets.labelled].toarray()
-    return Propagation(
-        labels=targets.names(np.where(reached, P.argmax(axis=1), -1)),
-        distributions=P,
-        certainty=certainty(P),
-        reached=reached,
-        labelled=targets.labelled,
-        classes=targets.classes,
-        solution=solution,
-        choice=choice,
-    )
+        made = _averaged(solution, reached, targets, clamp=clamp)
+    else:
+        made = _classified(solution, reached, targets, problem=problem, balance=balance)
+    return replace(made, choice=choice)
 
 
 def _solved(method: Method, problem: Problem, x0: AnyArray | None) -> tuple[Solution, Choice | None]:
@@ -261,6 +247,27 @@ def _distributions(scores: AnyArray, problem: Problem, reached: Mask) -> AnyArra
     # never NaN, and never the first class
     P[~reached] = 1 / P.shape[1]
     return P
+
+
+def _classified(
+    solution: Solution, reached: Mask, targets: Targets, *, problem: Problem, balance: str | None
+) -> Propagation:
+    """Return what scores say of classes."""
+    P = _distributions(solution.scores, problem, reached)
+    if balance is not None:
+        free = reached & ~targets.labelled
+        P[free] = BALANCES[balance](P[free], problem.priors)
+    if problem.clamp:  # after the balance: what was given is no estimate, and is not balanced
+        P[targets.labelled] = problem.given.tocsr()[targets.labelled].toarray()
+    return Propagation(
+        labels=targets.names(np.where(reached, P.argmax(axis=1), -1)),
+        distributions=P,
+        certainty=certainty(P),
+        reached=reached,
+        labelled=targets.labelled,
+        classes=targets.classes,
+        solution=solution,
+    )
 
 
 def _averaged(solution: Solution, reached: Mask, targets: Targets, *, clamp: bool) -> Propagation:

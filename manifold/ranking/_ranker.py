@@ -31,7 +31,16 @@ from manifold.ranking._select import (
     score_bounds,
 )
 from manifold.ranking.pooling import Pooling
-from manifold.solvers import ConjugateGradient, Prepared, Solution, Solver, Status, get_solver, merge_reports
+from manifold.solvers import (
+    ConjugateGradient,
+    Prepared,
+    Solution,
+    Solver,
+    Status,
+    get_solver,
+    merge_reports,
+    updated_report,
+)
 from manifold.solvers.conjugate_gradient import PreparedConjugateGradient
 from manifold.solvers.local import is_local
 from manifold.solvers.proved import ProvedLists
@@ -270,7 +279,7 @@ class Ranker:
             finer = solver.solve(part, x0=None if several else x0)
             for old, new in zip(answer, self._select(self._bounds(finer, part), queries[todo], task), strict=True):
                 old[todo] = new
-            solution = _updated(solution, finer, todo)
+            solution = updated_report(solution, finer, todo)
             going = np.flatnonzero(slack[todo] > wanted)
             todo, x0 = todo[going], finer.scores[:, self.backend.asarray(going)]
         return solution
@@ -297,13 +306,3 @@ class Ranker:
         if not self.degree_exponent:
             return None
         return self.graph.scale(self.degree_exponent)
-
-
-def _updated(report: Solution, finer: Solution, at: Rows) -> Solution:
-    """Return the report with the verdicts of some queries replaced, their iterations added."""
-    status = np.array(report.status, dtype=object)
-    status[at] = np.array(finer.status, dtype=object)
-    n_iter, residual, bound = report.n_iter.copy(), report.residual.copy(), report.error_bound.copy()
-    n_iter[at] += finer.n_iter
-    residual[at], bound[at] = finer.residual, finer.error_bound
-    return replace(report, status=tuple(status), n_iter=n_iter, residual=residual, error_bound=bound)

@@ -11,7 +11,7 @@ from manifold.backends import Backend, backend_for, on_host, place
 from manifold.errors import ConvergenceError, ConvergenceWarning, warn
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, Status, merge_reports
+from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, Status, merge_reports, updated_report
 from manifold.solvers.chebyshev import Chebyshev
 from manifold.solvers.conjugate_gradient import ConjugateGradient
 from manifold.solvers.direct import Direct
@@ -44,6 +44,7 @@ __all__ = [
     "get_solver",
     "merge_reports",
     "report_failures",
+    "updated_report",
 ]
 
 SOLVERS: dict[str, type[Solver]] = {

@@ -6,7 +6,7 @@ In: a graph, a filter, seeds Y (n, q). Out: F = h(S) Y with the residual of each
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import ClassVar, Protocol, TypeAlias
 
@@ -229,3 +229,19 @@ def merge_reports(parts: list[Solution]) -> Solution:
         error_bound=np.concatenate([np.zeros(0), *(part.error_bound for part in parts)]),
         solver=parts[0].solver if parts else "",
     )
+
+
+def updated_report(report: Solution, finer: Solution, at: Ints) -> Solution:
+    """Return a report with the verdicts of the columns `at` replaced, their iterations added.
+
+    >>> three, ok = np.full(2, 3), Status.CONVERGED
+    >>> two, one = (Solution(np.empty(0), (ok,) * q, three[:q], np.ones(q), np.ones(q)) for q in (2, 1))
+    >>> updated_report(two, one, np.array([1])).n_iter.tolist()
+    [3, 6]
+    """
+    status = np.array(report.status, dtype=object)
+    status[at] = np.array(finer.status, dtype=object)
+    n_iter, residual, bound = report.n_iter.copy(), report.residual.copy(), report.error_bound.copy()
+    n_iter[at] += finer.n_iter
+    residual[at], bound[at] = finer.residual, finer.error_bound
+    return replace(report, status=tuple(status), n_iter=n_iter, residual=residual, error_bound=bound)
