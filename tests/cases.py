@@ -242,3 +242,14 @@ FIGURES = {
     "1-NN accuracy": ("1-NN accuracy", 0.0),
     "1-NN error": ("1-NN error", 1.0),
 }
+
+
+def rooted_graph(n, *, seed, dtype=np.float64, octaves=0):
+    """Return W of a random graph with one isolated node, its roots, and S in float64, dense."""
+    rng = np.random.default_rng(seed)
+    upper = np.triu(rng.random((n, n)) < 6 / n, 1) * 2.0 ** rng.uniform(-octaves, octaves, (n, n))
+    upper[:, 5] = upper[5] = 0
+    W = (upper + upper.T).astype(dtype)
+    degrees = W.astype(np.float64).sum(axis=1)
+    roots = np.sqrt(np.where(degrees > 0, degrees, 1))
+    return sparse.csr_array(W), roots, W / np.outer(roots, roots)

@@ -2,21 +2,11 @@
 
 import numpy as np
 import pytest
+from cases import rooted_graph
 from scipy import sparse
 
 from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation
 from manifold.backends.near_groups import near_groups
-
-
-def graph(n, *, seed, dtype=np.float64, octaves=0):
-    """Return W of a random graph with one isolated node, its roots, and S in float64, dense."""
-    rng = np.random.default_rng(seed)
-    upper = np.triu(rng.random((n, n)) < 6 / n, 1) * 2.0 ** rng.uniform(-octaves, octaves, (n, n))
-    upper[:, 5] = upper[5] = 0
-    W = (upper + upper.T).astype(dtype)
-    degrees = W.astype(np.float64).sum(axis=1)
-    roots = np.sqrt(np.where(degrees > 0, degrees, 1))
-    return sparse.csr_array(W), roots, W / np.outer(roots, roots)
 
 
 def spread(solve, rows, n):
@@ -29,7 +19,7 @@ def spread(solve, rows, n):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_columns_are_within_what_is_judged_of_them(a, dtype):
     n = 300
-    W, v, S = graph(n, seed=11, dtype=dtype, octaves=10)
+    W, v, S = rooted_graph(n, seed=11, dtype=dtype, octaves=10)
     exact = (1 - a) * np.linalg.inv(np.eye(n) - a * S)
     solve = ColumnRelaxation(W, v, a=a, w=1 - a)
     for nodes, eps in ((np.arange(16), 1e-4), (np.array([5]), 1e-9), (np.array([299, 5, 8]), 1e-9)):  # 5 is isolated
@@ -45,7 +35,7 @@ def test_columns_are_within_what_is_judged_of_them(a, dtype):
 
 def test_a_budget_ends_early_and_bounds_hold():
     n = 300
-    W, v, S = graph(n, seed=7)
+    W, v, S = rooted_graph(n, seed=7)
     solve = ColumnRelaxation(W, v, a=0.99, w=0.01)
     solve.start(np.arange(16))
     assert not solve.relax(1e-9, budget=500)
@@ -58,7 +48,7 @@ def test_a_budget_ends_early_and_bounds_hold():
 
 def test_the_largest_entries_are_found_whatever_is_passed_over():
     n = 200
-    W, v, S = graph(n, seed=3)
+    W, v, S = rooted_graph(n, seed=3)
     labels = sparse.csgraph.connected_components(W)[1]
     nodes = np.array([0, 5, 9])
     exact = 0.1 * np.linalg.inv(np.eye(n) - 0.9 * S)[nodes]

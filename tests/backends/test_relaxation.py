@@ -2,20 +2,10 @@
 
 import numpy as np
 import pytest
+from cases import rooted_graph
 from scipy import sparse
 
 from manifold.backends.relaxation import Relaxation
-
-
-def graph(n, *, seed, dtype=np.float64, octaves=0):
-    """Return W of a random graph with one isolated node, its roots, and S in float64, dense."""
-    rng = np.random.default_rng(seed)
-    upper = np.triu(rng.random((n, n)) < 6 / n, 1) * 2.0 ** rng.uniform(-octaves, octaves, (n, n))
-    upper[:, 5] = upper[5] = 0
-    W = (upper + upper.T).astype(dtype)
-    degrees = W.astype(np.float64).sum(axis=1)
-    roots = np.sqrt(np.where(degrees > 0, degrees, 1))
-    return sparse.csr_array(W), roots, W / np.outer(roots, roots)
 
 
 def spread(solve, values, n):
@@ -28,7 +18,7 @@ def spread(solve, values, n):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_residuals_fall_below_the_threshold_and_x_is_the_solution(a, dtype):
     n = 300
-    W, v, S = graph(n, seed=11, dtype=dtype, octaves=10)
+    W, v, S = rooted_graph(n, seed=11, dtype=dtype, octaves=10)
     solve = Relaxation(W, v, a=a)
     for seeds in ([0], [5], [7, 8, 9], [3, 3, 250]):  # 5 has no neighbours; 3 is named twice
         b = np.zeros(n)
@@ -58,7 +48,7 @@ def test_a_coarser_threshold_touches_less_and_goes_on_to_the_same():
 
 
 def test_rows_that_are_open_are_solved_more_exactly_without_touching_more():
-    W, v, _ = graph(300, seed=7)
+    W, v, _ = rooted_graph(300, seed=7)
     solve = Relaxation(W, v, a=0.9)
     solve.start(np.array([0]), np.array([1.0]))
     solve.relax(1e-2)
@@ -69,7 +59,7 @@ def test_rows_that_are_open_are_solved_more_exactly_without_touching_more():
 
 
 def test_a_budget_ends_early_and_the_invariant_holds():
-    W, v, S = graph(300, seed=7)
+    W, v, S = rooted_graph(300, seed=7)
     solve = Relaxation(W, v, a=0.99)
     solve.start(np.array([0]), np.array([1.0]))
     assert not solve.relax(1e-9, budget=500)
@@ -95,7 +85,7 @@ def test_what_is_met_beyond_the_first_places_finds_room():
 
 
 def test_what_rounding_hides_is_counted():
-    W, v, _ = graph(200, seed=3, octaves=20)
+    W, v, _ = rooted_graph(200, seed=3, octaves=20)
     solve = Relaxation(W, v, a=0.95)
     solve.start(np.array([0, 1]), np.array([1.0, 0.3]))
     solve.relax(1e-15, budget=10**6)
