@@ -23,12 +23,25 @@ from manifold._typing import Facts, Floats, Ints
 from manifold.datasets import GroundTruth
 from manifold.evaluation._comparison import Comparison, Gain, Outcome
 from manifold.evaluation._lists import BASELINE, FUSED, Searcher, Sides, nearest, ranked
+from manifold.evaluation.judged import JudgedTuning, tune_judged
 from manifold.neighbors import PointSet
 from manifold.neighbors.points import point_set
 from manifold.ranking import ManifoldSearch
 from manifold.solvers import Status
 
-__all__ = ["BASELINE", "Comparison", "Gain", "Outcome", "Searcher", "as_code", "compare", "nearest", "standard"]
+__all__ = [
+    "BASELINE",
+    "Comparison",
+    "Gain",
+    "JudgedTuning",
+    "Outcome",
+    "Searcher",
+    "as_code",
+    "compare",
+    "nearest",
+    "standard",
+    "tune_judged",
+]
 
 _BLOCK = 128  # queries ranked at a time: full lists of all of them would take n^2 ids
 _ENTRIES = 1 << 24  # of the lists of one block

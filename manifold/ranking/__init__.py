@@ -2,8 +2,8 @@
 
 Each word has one meaning. *Parameters* are what a user gives a search (`get_params`); `SearchSettings` are what they
 mean, with presets and names resolved (`search.settings`). A `Setting` is the part of them that decides a ranking, and
-`Tuning` is what `tune` tried of those and chose; `JudgedTuning`, what judged queries chose. An `Adaptation` is what a
-query keeps of its plain ranking. `Fitted` is all that a fit made, in one frozen state (`search.fitted_`).
+`Tuning` is what `tune` tried of those and chose. An `Adaptation` is what a query keeps of its plain ranking.
+`Fitted` is all that a fit made, in one frozen state (`search.fitted_`).
 """
 
 from manifold._moved import moved
@@ -13,7 +13,6 @@ from manifold.ranking._fitted import Fitted
 from manifold.ranking._settings import PRESETS, SearchSettings, Setting
 from manifold.ranking.examples import by_examples
 from manifold.ranking.explanation import Explanation, Path, explain
-from manifold.ranking.judged import JudgedTuning, tune_judged
 from manifold.ranking.pooling import pooling_weights, region_match
 from manifold.ranking.regional import RegionalSearch
 from manifold.ranking.search import ManifoldSearch
@@ -25,7 +24,6 @@ __all__ = [
     "Adaptation",
     "Explanation",
     "Fitted",
-    "JudgedTuning",
     "ManifoldSearch",
     "Path",
     "Ranking",
@@ -40,7 +38,6 @@ __all__ = [
     "region_match",
     "regional_seeds",
     "tune",
-    "tune_judged",
     "unit_seeds",
 ]
 

@@ -186,7 +186,7 @@ CASES: dict[str, Case] = {
     "ranking": Case(lambda: fitted().search(points()[:3], k=4), told),
     "explanation": Case(lambda: ranking.explain(fitted(), points()[0], "p0"), told),
     "walk": Case(lambda: ranking.explain(fitted(), points()[0], "p0").paths[0]),
-    "tuning judged": Case(lambda: ranking.tune_judged(points(), points()[:10], [[i] for i in range(10)]), repr),
+    "tuning judged": Case(lambda: evaluation.tune_judged(points(), points()[:10], [[i] for i in range(10)]), repr),
     "tuning": Case(lambda: ranking.tune(points(), settings=[Setting(3), Setting(5)]), told),
     "setting": Case(lambda: Setting(3)),
     "adaptation": Case(Adaptation),

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import manifold as mf
-from manifold.ranking import tune_judged
+from manifold.evaluation import tune_judged
 
 
 @pytest.fixture(scope="module")

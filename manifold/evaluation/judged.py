@@ -15,11 +15,13 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from manifold._arrays import as_integers
-from manifold._typing import Facts, Floats, Ints
+from manifold._typing import Facts
+from manifold.metrics import average_precisions
 from manifold.neighbors import point_set
-from manifold.ranking.search import ManifoldSearch
+from manifold.ranking import ManifoldSearch
 
 FEWEST = 10  # judged queries: of fewer no interval is believed
+_CANDIDATES: tuple[Facts, ...] = ({"purpose": "item"}, {"purpose": "topic"}, {"preset": "plain-diffusion"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,7 +124,7 @@ def tune_judged(
     found = []
     for given in ({}, *tried):
         search = ManifoldSearch(**{"metric": metric, "on_failure": "ignore", **given}).fit(points)
-        found.append(_average_precisions(search.search(asked.X, k=n).ids, rows))
+        found.append(average_precisions(search.search(asked.X, k=n).ids, rows))
     gains = np.stack(found) - found[0]
     error = gains.std(axis=1, ddof=1) / np.sqrt(q)
     width = stdtrit(q - 1, 1 - (1 - confidence) / (2 * max(len(tried), 1))) * error
@@ -144,15 +146,3 @@ def tune_judged(
         for i, given in enumerate(({}, *tried))
     )
     return JudgedTuning(dict(tried[chosen - 1]) if chosen else {}, table, reason)
-
-
-_CANDIDATES: tuple[Facts, ...] = ({"purpose": "item"}, {"purpose": "topic"}, {"preset": "plain-diffusion"})
-
-
-def _average_precisions(ids: Ints, relevant: Sequence[Ints]) -> Floats:
-    """Return the mean of the precisions at the relevant places of each whole list."""
-    found = np.empty(len(relevant))
-    for j, (listed, rows) in enumerate(zip(ids, relevant, strict=True)):
-        places = np.flatnonzero(np.isin(listed, rows)) + 1
-        found[j] = (np.arange(1, places.size + 1) / places).sum() / rows.size
-    return found
