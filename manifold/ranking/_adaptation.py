@@ -62,8 +62,8 @@ class Adaptation:
 
     Examples
     --------
-    >>> Adaptation(lead=5, reciprocal=False).kept_first
-    True
+    >>> Adaptation(lead=5, exchanged=10).n_nearest
+    100
     """
 
     one_sided: float | None = None
@@ -80,11 +80,6 @@ class Adaptation:
         check_count(self.lead, "lead", minimum=0)
         if self.exchanged is not None:
             check_count(self.exchanged, "exchanged", minimum=0)
-
-    @property
-    def kept_first(self) -> bool:
-        """Whether the nearest item is first whatever the diffusion says."""
-        return self.lead > 0 and not self.reciprocal
 
     @property
     def depth(self) -> int:
