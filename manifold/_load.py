@@ -31,6 +31,8 @@ KINDS = {
 def load(path: str | PathLike[str], *, verify: str = "full") -> Any:
     """Load what was saved: a graph, a spectrum, an index, a search, a propagation or its model, by its ``save(path)``.
 
+    Reference: guide *scale*, "Keep what was expensive".
+
     Parameters
     ----------
     path : str or path
