@@ -33,6 +33,8 @@ _PACKAGES = {
 def show_versions() -> None:
     """Write to the standard output what a report of a fault should begin with: versions, BLAS, CPU, memory, GPU, data.
 
+    Reference: guide *solvers*, "No GPU".
+
     >>> show_versions()  # doctest: +ELLIPSIS
     python        3...
     """
