@@ -31,6 +31,8 @@ _HOST_MEMORY = (1, 3, 11)  # plain, and pinned by a device
 def get_backend(backend: str | Backend = "auto", *arrays: object) -> Backend:
     """Return the backend asked for; ``"auto"`` follows the arrays: device arrays in, device backend out.
 
+    Reference: guide *solvers*, "No GPU".
+
     Parameters
     ----------
     backend : {"auto", "scipy", "cupy"} or Backend
@@ -68,6 +70,8 @@ def backend_for(backend: str | Backend, arrays: Mapping[str, object]) -> Backend
 
     Host arrays are in place for every backend: one asked for by name brings them over. None stands for no array.
 
+    Reference: guide *solvers*, "No GPU".
+
     Raises
     ------
     TypeError
@@ -99,6 +103,8 @@ def backend_for(backend: str | Backend, arrays: Mapping[str, object]) -> Backend
 def on_host(x: Array, backend: Backend) -> Array:
     """Return what is on the device of a backend as a NumPy array, and anything else as it is.
 
+    Reference: Python array API (2022), for devices.
+
     >>> import numpy as np
     >>> on_host(np.ones(3), get_backend("scipy")).sum(), on_host(None, get_backend("scipy"))
     (np.float64(3.0), None)
@@ -108,6 +114,8 @@ def on_host(x: Array, backend: Backend) -> Array:
 
 def place(x: object) -> str:
     """Return where an array lives: "cpu", or a device and its number, such as "cuda:0".
+
+    Reference: Python array API (2022), for devices.
 
     >>> import numpy as np
     >>> place(np.zeros(3)), place([1, 2])
@@ -124,6 +132,8 @@ def place(x: object) -> str:
 
 def gpu_state() -> str:
     """Return the GPU that ``backend="cupy"`` uses, with its memory and versions.
+
+    Reference: guide *solvers*, "No GPU".
 
     Raises
     ------

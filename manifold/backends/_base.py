@@ -22,7 +22,10 @@ SparseMatrix: TypeAlias = Array  # the backend's CSR matrix, used only through `
 
 @runtime_checkable
 class Backend(Protocol):
-    """What an algorithm may ask of an array library."""
+    """What an algorithm may ask of an array library.
+
+    Reference: Python array API (2022), for the names of `xp`; guide *notation*, "How the parts meet".
+    """
 
     name: str
     #: iterations between two looks of the host at device scalars (each look waits for the device)
@@ -179,6 +182,8 @@ class Backend(Protocol):
 
 def rounding_unit(dtype: DTypeLike) -> float:
     """Return the unit roundoff of a floating dtype: half the distance from 1 to the next number.
+
+    Reference: Higham (2002), chapter 2.
 
     >>> rounding_unit("float32")
     5.960464477539063e-08

@@ -16,6 +16,8 @@ def in_blocks(work: Callable[[slice], object], n: int, *, most: int, bytes_each:
     Where the device runs out of memory all the same, the part is tried again at half the length; after three halvings,
     or at length 1, that is an error. What `work` did before it failed must not matter.
 
+    Reference: guide *scale*, "It does not fit".
+
     Parameters
     ----------
     bytes_each : int

@@ -33,7 +33,10 @@ _MIN_GROUP = 4  # groups smaller than this save nothing over a sort
 
 
 class ScipyBackend(Sweeps):
-    """NumPy, SciPy and compiled kernels, which add up in one order; only factors follow the number of threads."""
+    """NumPy, SciPy and compiled kernels, which add up in one order; only factors follow the number of threads.
+
+    Reference: guide *notation*, "How the parts meet".
+    """
 
     name = "scipy"
     xp = np
