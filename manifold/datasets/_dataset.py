@@ -23,6 +23,8 @@ class Dataset:
     leave one out: every item queries all others, itself excluded by id, and ``relevant`` has a row an item.
     The usual mAP of these sets is `metrics.mean_average_precision`, as it stands.
 
+    Reference: guide *judge*, "What is right for each query".
+
     Examples
     --------
     >>> from manifold.datasets import digits

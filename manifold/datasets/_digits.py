@@ -11,6 +11,8 @@ from manifold.datasets._lazy import same_class, squares
 def digits() -> Dataset:
     """Handwritten digits bundled with scikit-learn, 8 × 8 pixels in 0..16, leave one out by class.
 
+    Reference: Alpaydin and Kaynak (1998).
+
     Examples
     --------
     >>> float(digits().features.max())

@@ -40,6 +40,8 @@ def load(name: str, *, protocol: str | None = None, features: str | None = None)
     Nearest neighbours by the metric of the set reach mAP 0.422 on cranfield, 0.238
     on grocery iconic, 0.245 on iconic-test, 0.653 on coil20, 0.579 on orl, 0.699 on mpeg7, 0.541 on usps.
 
+    Reference: guide *notation*, "How the parts meet".
+
     Raises
     ------
     ValueError
@@ -73,6 +75,8 @@ def load(name: str, *, protocol: str | None = None, features: str | None = None)
 
 def data_folder() -> Path:
     """Folder the real data sets are read from: ``MANIFOLD_DATA``, or ``../shared/data`` beside the checkout.
+
+    Reference: guide *notation*, "How the parts meet".
 
     Examples
     --------

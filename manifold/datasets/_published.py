@@ -10,6 +10,8 @@ from dataclasses import dataclass
 class Published:
     """One row of a table of a paper.
 
+    Reference: guide *judge*, "What the figures are".
+
     >>> published("oxford5k")[0].protocol
     'oxford5k'
     """
@@ -26,6 +28,8 @@ def published(protocol: str, *, distractors: bool = False) -> tuple[Published, .
     """Return what papers report by a protocol, with or without distractors.
 
     Each row is for features of its own, so a difference to yours says nothing of the method alone.
+
+    Reference: guide *judge*, "What the figures are".
 
     Examples
     --------

@@ -19,6 +19,8 @@ def two_moons(n: int = 400, *, noise: float = 0.06, rng: Rng = 0) -> Dataset:
 
     ``coordinates`` (n, 1) holds the arc length t in [0, π]; ``noise`` is the standard deviation added.
 
+    Reference: Zhou et al. (2003b), for such sets.
+
     Examples
     --------
     >>> two_moons(100).features.shape
@@ -37,10 +39,7 @@ def swiss_roll(n: int = 1000, *, noise: float = 0.0, rng: Rng = 0) -> Dataset:
     ``coordinates`` (n, 2) unrolls it: arc length and height, whose Euclidean distance is the geodesic
     distance on the roll. Labels number the quarters of the arc.
 
-    References
-    ----------
-    Tenenbaum, de Silva & Langford, "A global geometric framework for nonlinear dimensionality reduction",
-    Science 2000.
+    Reference: Tenenbaum et al. (2000).
 
     Examples
     --------
@@ -63,6 +62,8 @@ def rings(n: int = 300, *, radii: Sequence[float] = (1.0, 2.0, 3.0), noise: floa
     """Concentric circles of the given radii, about n points in all, evenly dense; the label is the circle.
 
     ``coordinates`` (n, 1) holds the angle in [0, 2π).
+
+    Reference: Ng et al. (2001), for such sets.
 
     Examples
     --------
@@ -95,6 +96,8 @@ def view_manifolds(
     View u in [0, 1]^2 of object o is ``c_o + sum_f a_of cos(curvature u·w_f + p_f)`` scaled to length 1.
     Object o = 1, 2, ... has ``n_views * o^-exponent`` views (at least 3), a power law. One more view of
     each object is its query; relevant are its views. A larger ``curvature`` takes views further apart.
+
+    Reference: guide *notation*, "Own methods".
 
     Returns
     -------

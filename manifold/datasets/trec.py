@@ -37,6 +37,8 @@ def read_qrels(path: str | PathLike[str]) -> GroundTruth:
 
     A query without relevant items is left out of the means, where trec_eval counts it as 0.
 
+    Reference: TREC formats (trec_eval), qrels.
+
     Raises
     ------
     ValueError
@@ -68,6 +70,8 @@ def read_qrels(path: str | PathLike[str]) -> GroundTruth:
 
 def write_qrels(path: str | PathLike[str], truth: GroundTruth) -> None:
     """Write the judgements of each query, with gain 1 where they were not graded.
+
+    Reference: TREC formats (trec_eval), qrels.
 
     Raises
     ------
@@ -122,6 +126,8 @@ def read_run(path: str | PathLike[str]) -> Run:
     That is by descending score in single precision, equal ones by descending name; the rank in the file is not
     looked at.
 
+    Reference: TREC formats (trec_eval), runs.
+
     Raises
     ------
     ValueError
@@ -156,6 +162,8 @@ def write_run(
     path: str | PathLike[str], ids: ArrayLike, scores: ArrayLike, *, queries: Iterable[object], tag: str = "manifold"
 ) -> None:
     """Write rankings so that every reader takes them in this order.
+
+    Reference: TREC formats (trec_eval), runs.
 
     Parameters
     ----------
