@@ -18,6 +18,8 @@ from manifold.solvers import Solution
 class Mined:
     """Anchors with their pools of positives and negatives.
 
+    Reference: Iscen et al. (2018b), section 3.
+
     Attributes
     ----------
     anchors : (a,)

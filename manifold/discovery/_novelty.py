@@ -36,6 +36,8 @@ def novelty(
 ) -> Floats:
     """Return how little the known classes account for each point (n,): 0 where nothing of them arrives, else below.
 
+    Reference: guide *notation*, "Own methods".
+
     Parameters
     ----------
     graph : Graph
@@ -92,6 +94,8 @@ def support(
 
     The lowest are suspects: labels to look at first. A point's own seed is left out by its entry K_ii of h(S), so that
     it is what a propagation without its label says, for all points at once.
+
+    Reference: guide *notation*, "Own methods".
 
     Parameters
     ----------

@@ -13,6 +13,8 @@ from manifold._typing import AnyArray, Floats, Ints, Mask
 class Pool:
     """The members of each of a anchors, best first.
 
+    Reference: Iscen et al. (2018b), section 3.
+
     Attributes
     ----------
     ids : (m,)

@@ -22,6 +22,8 @@ _STRAY = 0.25  # of the labels that the size of a cluster lets expect
 class NewClasses:
     """Labels with new classes among them, each by the mode of a cluster without labels.
 
+    Reference: guide *notation*, "Own methods".
+
     Attributes
     ----------
     labels : (n,)
@@ -63,6 +65,8 @@ def new_classes(
     """Find classes that nobody has labelled: clusters of no labels, or a quarter of those to expect, by their size.
 
     Propagated with the others they compete for every point: ``propagate(graph, new_classes(graph, y).labels)``.
+
+    Reference: guide *notation*, "Own methods".
 
     Parameters
     ----------

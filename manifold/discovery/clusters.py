@@ -33,6 +33,8 @@ _MOST_HOPS = 30
 class Clusters:
     """A cluster for each mode, and what is known of each node.
 
+    Reference: Iscen et al. (2018b), section 3.3, for modes; guide *notation*, "Own methods".
+
     Attributes
     ----------
     labels : (n,) int64
@@ -113,6 +115,8 @@ def cluster(
     progress: Progress | bool | None = None,
 ) -> Clusters:
     """Cluster the nodes of a graph by its modes; how many there are is found.
+
+    Reference: Iscen et al. (2018b), section 3.3, for modes; guide *notation*, "Own methods", for what is proved.
 
     Parameters
     ----------

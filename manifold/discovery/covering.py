@@ -26,6 +26,8 @@ _INTEGRAL = 1e-6
 class Cover:
     """Centres, and who is near each.
 
+    Reference: Tipping and Schölkopf (2001).
+
     Attributes
     ----------
     centres : (c,) int64
@@ -80,6 +82,8 @@ class Cover:
 def cover(similarities: object, threshold: float, *, method: str = "greedy") -> Cover:
     """Choose few items such that each is as similar as a threshold to one of them.
 
+    Reference: Tipping and Schölkopf (2001); Avrithis et al. (2010), sections 3 and 4.
+
     Parameters
     ----------
     similarities : Neighbors, or sparse or dense (n, n)
@@ -107,12 +111,6 @@ def cover(similarities: object, threshold: float, *, method: str = "greedy") -> 
     -----
     Cost: "greedy" the pairs that are near, times log n. Use: a summary of a collection, its near-duplicates (a high
     threshold), views of one object from inliers of a spatial verification, anchors for labels.
-
-    References
-    ----------
-    Tipping and Schölkopf, "A kernel approach for vector quantization with guaranteed distortion bounds", AISTATS 2001.
-    Avrithis, Kalantidis, Tolias and Spyrou, "Retrieving landmark and non-landmark images from community photo
-    collections", ACM Multimedia 2010, sections 3 and 4.
 
     Examples
     --------

@@ -48,6 +48,8 @@ def mine(
 
     Positives come by falling score, negatives by falling similarity, at most `pool` of each.
 
+    Reference: Iscen et al. (2018b), section 3.
+
     Parameters
     ----------
     graph : Graph
@@ -87,10 +89,6 @@ def mine(
     -----
     Cost: one column of a solve an anchor, 64 at a time; memory 64 n scores. Only scores above 0 are positives: what
     the anchor does not reach never fills a list up. `Mined.empty` names the anchors with an empty pool.
-
-    References
-    ----------
-    Iscen, Tolias, Avrithis and Chum, "Mining on manifolds: metric learning without labels", CVPR 2018, section 3.
 
     Examples
     --------

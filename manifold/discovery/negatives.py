@@ -48,6 +48,8 @@ def mine_negatives(
     Of each query the items by falling similarity, but for its positives, the `exclude` items that each positive
     reaches best, and the `exclude` that the query itself does; then the first n.
 
+    Reference: Iscen et al. (2018b), section 3, for whom a manifold leaves out; guide *notation*, "Own methods".
+
     Parameters
     ----------
     search : ManifoldSearch

@@ -42,6 +42,8 @@ def centrality(graph: Graph, *, alpha: float = 0.99) -> Floats:
 
     As alpha goes to 1 on a connected graph, g goes the way of sqrt(degree).
 
+    Reference: Katz (1953).
+
     >>> from manifold.graph import graph_from_affinity
     >>> star = np.zeros((5, 5))
     >>> star[0, 1:] = star[1:, 0] = 1
@@ -56,6 +58,8 @@ def centrality(graph: Graph, *, alpha: float = 0.99) -> Floats:
 @dataclass(frozen=True, eq=False)
 class Discovery:
     """Regions of a collection of images, and how central each is.
+
+    Reference: Siméoni et al. (2018).
 
     Attributes
     ----------
@@ -184,6 +188,8 @@ def discover(
 ) -> Discovery:
     """Find what recurs in a collection of images, without labels: regions, their graph, and how central each is.
 
+    Reference: Siméoni et al. (2018).
+
     Parameters
     ----------
     activations : sequence of (H, W, K)
@@ -208,10 +214,6 @@ def discover(
     objects planted on 15 % of their area: the largest place of OS x FS lies in the object for .80 of them (chance .15),
     and `Discovery.describe` finds photos of the same object with mAP .55 (GeM .39).
     Cost: the regions of each map, and a graph of some three regions an image.
-
-    References
-    ----------
-    Simeoni, Iscen, Tolias, Avrithis and Chum, "Unsupervised object discovery for instance recognition", WACV 2018.
 
     Examples
     --------

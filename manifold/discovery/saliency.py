@@ -26,6 +26,8 @@ _APART = 1e-5  # weight of the others, so that the graph is connected
 class Regions:
     """Regions of one map, the one of most mass first.
 
+    Reference: Avrithis and Kalantidis (2012), section 3.
+
     Attributes
     ----------
     boxes : (r, 4) int64
@@ -79,6 +81,8 @@ def read_activations(activations: ArrayLike, *, signed: bool = False) -> Floats:
 def channel_weights(activations: Sequence[ArrayLike] | AnyArray) -> Floats:
     """Return b (K,) of a collection of maps, 0 for channels that are never active.
 
+    Reference: Kalantidis et al. (2016), section 3.3.
+
     >>> channel_weights([[[(1, 0), (1, 1)], [(2, 0), (0, 0)]]]).round(6).tolist()
     [0.287682, 1.386294]
     """
@@ -94,6 +98,8 @@ def channel_weights(activations: Sequence[ArrayLike] | AnyArray) -> Floats:
 def feature_saliency(activations: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Return FS (H, W) of one map: activations summed over channels, rare ones counting more.
 
+    Reference: Kalantidis et al. (2016), section 3.3, for the weights; Siméoni et al. (2018).
+
     Parameters
     ----------
     activations : (H, W, K) array-like
@@ -105,11 +111,6 @@ def feature_saliency(activations: ArrayLike, weights: ArrayLike | None = None) -
     ------
     ValueError
         For activations of another shape, negative or not finite; for another number of weights.
-
-    References
-    ----------
-    Kalantidis, Mellina and Osindero, "Cross-dimensional weighting", ECCV workshops 2016, section 3.3, for the weights.
-    Simeoni, Iscen, Tolias, Avrithis and Chum, "Unsupervised object discovery for instance recognition", WACV 2018.
 
     Examples
     --------
@@ -129,7 +130,9 @@ def token_saliency(tokens: ArrayLike) -> Floats:
     """Return a map (H, W) of signed features, such as tokens of a transformer: how far a place is on the object's side.
 
     The places of one image are cut in two by the second eigenvector of S, with w = 1 where their cosine is above 0.2,
-    and 1e-5 elsewhere; the object is the side of its largest entry (Wang et al., "TokenCut", CVPR 2022).
+    and 1e-5 elsewhere; the object is the side of its largest entry (TokenCut).
+
+    Reference: Wang et al. (2022).
 
     Notes
     -----
@@ -158,6 +161,9 @@ def token_saliency(tokens: ArrayLike) -> Floats:
 def regions_of(map: ArrayLike, *, threshold: float = 0.6, n_sigma: float = 2.0) -> Regions:
     """Return the regions of a map, their number found: a mixture of Gaussians of its mass above the median.
 
+    Reference: Avrithis and Kalantidis (2012), section 3: the purge, here with full covariances, and without the
+    expansion, which on a smooth map would see the tails of all.
+
     Parameters
     ----------
     map : (H, W) array-like
@@ -176,11 +182,6 @@ def regions_of(map: ArrayLike, *, threshold: float = 0.6, n_sigma: float = 2.0) 
     ------
     ValueError
         For a map of another shape or with numbers that are not finite, and settings out of range.
-
-    References
-    ----------
-    Avrithis and Kalantidis, "Approximate Gaussian mixtures for large scale vocabularies", ECCV 2012, section 3: the
-    purge, here with full covariances, and without the expansion, which on a smooth map would see the tails of all.
 
     Examples
     --------

@@ -30,6 +30,8 @@ _HELD_OUT = 5  # each fifth anchor judges
 class PairWhitening:
     """Whitening learned from pairs: a closed form in place of a training loop, with the interface of scikit-learn.
 
+    Reference: Mikolajczyk and Matas (2007); Radenović et al. (2016), section 3.3.
+
     Parameters
     ----------
     n_components : int, optional
@@ -57,11 +59,6 @@ class PairWhitening:
     Grocery .49 and .55, COIL-20 .69 and .74, ORL faces .66 and .75; but with five big classes .46 and .44 (CIFAR-10),
     .66 and .65 (Fashion-MNIST): give `triplets`, and those are left alone.
     Cost: |P| d^2 + n d^2 + d^3, memory d^2 and a block of pairs.
-
-    References
-    ----------
-    Mikolajczyk and Matas, "Improving descriptors for fast tree matching by optimal linear projection", ICCV 2007.
-    Radenovic, Tolias and Chum, "CNN image retrieval learns from BoW", ECCV 2016, section 3.3.
 
     Examples
     --------
