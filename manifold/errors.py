@@ -18,53 +18,83 @@ class _GuidedError(Exception):
 
 
 class ManifoldWarning(UserWarning):
-    """Something was handled, not ignored: the message says what, how often, and what to do about it."""
+    """Something was handled, not ignored: the message says what, how often, and what to do about it.
+
+    Reference: guide *notation*, "How the parts meet".
+    """
 
 
 class ConvergenceWarning(ManifoldWarning):
-    """At least one column of a solve did not reach the tolerance that was asked for."""
+    """At least one column of a solve did not reach the tolerance that was asked for.
+
+    Reference: guide *solvers*, "It did not converge".
+    """
 
     guide: ClassVar[str] = "manifold/guide/solvers.md, 'It did not converge'"
 
 
 class ConvergenceError(_GuidedError, RuntimeError):
-    """Raised instead of `ConvergenceWarning` when ``on_failure="raise"``."""
+    """Raised instead of `ConvergenceWarning` when ``on_failure="raise"``.
+
+    Reference: guide *solvers*, "It did not converge".
+    """
 
     guide = ConvergenceWarning.guide
 
 
 class ManifoldDeprecationWarning(FutureWarning):
-    """A name that will go in the next version was used: the message says what to write instead."""
+    """A name that will go in the next version was used: the message says what to write instead.
+
+    Reference: Semantic versioning (2.0.0).
+    """
 
 
 class NotFittedError(ValueError, AttributeError):
-    """A fit is needed first; the message says of what."""
+    """A fit is needed first; the message says of what.
+
+    Reference: Buitinck et al. (2013).
+    """
 
 
 class BackendError(_GuidedError, RuntimeError):
-    """The array backend asked for cannot be used here; the message names the missing piece."""
+    """The array backend asked for cannot be used here; the message names the missing piece.
+
+    Reference: guide *solvers*, "No GPU".
+    """
 
     guide = "manifold/guide/solvers.md, 'No GPU'"
 
 
 class MemoryBudgetError(_GuidedError, MemoryError):
-    """A forecast exceeds the memory that is available; raised before anything is allocated."""
+    """A forecast exceeds the memory that is available; raised before anything is allocated.
+
+    Reference: guide *scale*, "It does not fit".
+    """
 
     guide = "manifold/guide/scale.md, 'It does not fit'"
 
 
 class DatasetNotFoundError(FileNotFoundError):
-    """A data set is not on this machine; the message names its source and the folder looked in."""
+    """A data set is not on this machine; the message names its source and the folder looked in.
+
+    Reference: guide *notation*, "How the parts meet".
+    """
 
 
 class CorruptFileError(_GuidedError, ValueError):
-    """A saved file is damaged, hostile, or not what was asked for; the message names the file and the array."""
+    """A saved file is damaged, hostile, or not what was asked for; the message names the file and the array.
+
+    Reference: guide *scale*, "A save is refused".
+    """
 
     guide = "manifold/guide/scale.md, 'A save is refused'"
 
 
 def warn(message: str, category: type[Warning] = ManifoldWarning) -> None:
-    """Warn at the first line outside this package, however deep the call that found the reason."""
+    """Warn at the first line outside this package, however deep the call that found the reason.
+
+    Reference: guide *notation*, "How the parts meet".
+    """
     level, frame = 2, sys._getframe(1)
     inside = {__package__, "numpy"}  # `np.errstate` stands between a function and its caller
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in inside:
