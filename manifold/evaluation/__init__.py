@@ -54,6 +54,8 @@ Search: TypeAlias = Facts | Searcher | Sequence[str]
 def standard(metric: str = "cosine") -> dict[str, Facts | tuple[str, ...]]:
     """Return the searches that are held against nearest neighbours where none are named, simplest first.
 
+    Reference: guide *judge*, "Hold searches against nearest neighbours".
+
     >>> list(standard())
     ['default', 'item', 'topic', 'tuned', 'fused']
     """
@@ -79,6 +81,8 @@ def compare(
     progress: Progress | None = None,
 ) -> Comparison:
     """Judge nearest neighbours, as "neighbours", and other searches by the figures of a ground truth.
+
+    Reference: guide *judge*, "Hold searches against nearest neighbours".
 
     Parameters
     ----------
@@ -175,6 +179,8 @@ def compare(
 
 def as_code(search: Search) -> str:
     """Say how a search is made, as one would type it.
+
+    Reference: guide *judge*, "Hold searches against nearest neighbours".
 
     >>> as_code({"tune": True, "metric": "cosine"}), as_code(("neighbours", "topic"))
     ('ManifoldSearch(tune=True)', 'fuse_rankings([neighbours, topic], rule="reciprocal_rank")')

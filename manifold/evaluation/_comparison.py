@@ -21,6 +21,8 @@ _COUNTS = 1 << 22  # entries of a block of resamples
 class Outcome:
     """What one way to rank reaches: means over the queries.
 
+    Reference: guide *judge*, "What the figures are".
+
     Examples
     --------
     >>> Outcome({"all": {"mAP": 0.5}}).figures["all"]["mAP"]
@@ -48,6 +50,8 @@ class Outcome:
 @dataclass(frozen=True)
 class Gain:
     """By how much the mean of one search exceeds that of another, over the same queries.
+
+    Reference: Efron and Tibshirani (1993), chapter 13; guide *judge*.
 
     Attributes
     ----------
@@ -85,6 +89,8 @@ class Gain:
 class Comparison(Mapping[str, Outcome]):
     """Searches by name, each with its `Outcome`, and how sure the differences between them are.
 
+    Reference: Efron and Tibshirani (1993), chapter 13; Sakai (2006), for retrieval; guide *judge*.
+
     Parameters
     ----------
     outcomes : mapping of str to Outcome
@@ -108,8 +114,7 @@ class Comparison(Mapping[str, Outcome]):
     Notes
     -----
     Queries are drawn with replacement, the same ones for every search, figure and setting; an interval is that of the
-    percentiles (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; for retrieval Sakai,
-    "Evaluating evaluation metrics based on the bootstrap", SIGIR 2006). It speaks of other queries of the same kind put
+    percentiles (Efron and Tibshirani, 1993, chapter 13). It speaks of other queries of the same kind put
     to the same collection, not of another collection. Cost: n_resamples x q of each setting, once.
 
     Examples

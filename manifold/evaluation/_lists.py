@@ -35,6 +35,8 @@ class Listed(Protocol):
 class Searcher(Protocol):
     """A fitted search, such as `manifold.ManifoldSearch`, whose ids are the rows of the collection.
 
+    Reference: guide *judge*, "Hold searches against nearest neighbours".
+
     >>> from manifold import ManifoldSearch
     >>> fitted: Searcher = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     >>> fitted.search(np.array([[1.0, 0.1]], dtype=np.float32), k=1).ids.tolist()
@@ -136,6 +138,8 @@ def _diffuse(search: ManifoldSearch, points: PointSet, block: Ints, *, near: Int
 
 def nearest(queries: PointSet, points: PointSet, *, rows: Ints) -> tuple[Ints, NDArray[np.float32]]:
     """Return all points, the nearest of each query first (equal ones by id), and scores (q, n) that order them.
+
+    Reference: guide *judge*, "Hold searches against nearest neighbours".
 
     Examples
     --------

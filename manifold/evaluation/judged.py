@@ -28,6 +28,8 @@ _CANDIDATES: tuple[Facts, ...] = ({"purpose": "item"}, {"purpose": "topic"}, {"p
 class JudgedTuning:
     """What judged queries chose.
 
+    Reference: Hull (1993), section 3; guide *judge*, "Let fifty judged queries choose".
+
     Attributes
     ----------
     parameters : dict
@@ -70,6 +72,8 @@ def tune_judged(
 ) -> JudgedTuning:
     """Choose the parameters of a search by a handful of judged queries; keep the default unless another surely gains.
 
+    Reference: Hull (1993), section 3; guide *judge*, "Let fifty judged queries choose".
+
     Parameters
     ----------
     X : (n, d) array-like
@@ -99,8 +103,8 @@ def tune_judged(
 
     Notes
     -----
-    The interval is Student's for paired differences (Hull, "Using statistical testing in the evaluation of retrieval
-    experiments", SIGIR 1993, section 3). Cost: a fit for each candidate, and full lists of the queries.
+    The interval is Student's for paired differences (Hull, 1993). Cost: a fit for each candidate, and full lists
+    of the queries.
 
     Examples
     --------
