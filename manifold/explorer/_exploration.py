@@ -29,6 +29,8 @@ CHOICES = ("lanczos", *(name for name in SOLVERS if name not in ("lanczos", "dir
 class Settings:
     """What a reader chooses.
 
+    Reference: guide *explore*.
+
     Parameters
     ----------
     query : int
@@ -62,6 +64,8 @@ class Settings:
 class Answer:
     """One query's list before and after diffusion.
 
+    Reference: guide *explore*.
+
     Attributes
     ----------
     settings : Settings
@@ -92,6 +96,8 @@ class Exploration:
     """One query at a time of a fitted search, whose settings change.
 
         scores = h(S) Y / degree^p,    h(S) Y = ||y|| V h(T) e_1 for every filter h from one Lanczos basis V
+
+    Reference: Saad (1992), for V h(T) e_1; guide *explore*.
 
     Parameters
     ----------

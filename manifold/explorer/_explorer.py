@@ -32,6 +32,8 @@ class Explorer:
 
         scores = h(S) Y / degree^p,    h(S) Y = ||y|| V h(T) e_1 for every filter h from one Lanczos basis V
 
+    Reference: Saad (1992), for V h(T) e_1; guide *explore*.
+
     Parameters
     ----------
     search : ManifoldSearch
