@@ -15,7 +15,10 @@ from manifold.errors import warn
 
 
 class Filter(Protocol):
-    """A transfer function on [-1, 1] with h(1) = 1."""
+    """A transfer function on [-1, 1] with h(1) = 1.
+
+    Reference: Iscen et al. (2018a), section 4; Shuman et al. (2013), section III.
+    """
 
     @property
     def resolvents(self) -> tuple[tuple[float, float], ...] | None:
@@ -40,9 +43,11 @@ class Filter(Protocol):
 
 @dataclass(frozen=True)
 class Diffusion:
-    """The random walk with restart of Zhou et al. (NIPS 2003): F = (1 - alpha) (I - alpha S)^-1 Y.
+    """The random walk with restart: F = (1 - alpha) (I - alpha S)^-1 Y.
 
         h(x) = (1 - alpha) / (1 - alpha x)
+
+    Reference: Zhou et al. (2003b), section 2; Iscen et al. (2017), eq. 4.
 
     Parameters
     ----------
@@ -90,9 +95,11 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class RegularizedDiffusion:
-    """Diffusion over even walks only (Bai et al., "Regularized diffusion process", AAAI 2017).
+    """Diffusion over even walks only: the regularised diffusion process.
 
         h(x) = (1 - alpha) / (1 - alpha x^2) = (1 - alpha)/2 [1 / (1 - sqrt(alpha) x) + 1 / (1 + sqrt(alpha) x)]
+
+    Reference: Bai et al. (2017).
 
     Parameters
     ----------
@@ -134,9 +141,11 @@ class RegularizedDiffusion:
 
 @dataclass(frozen=True)
 class Heat:
-    """The heat kernel: F = exp(-t (I - S)) Y (Kondor and Lafferty, ICML 2002).
+    """The heat kernel: F = exp(-t (I - S)) Y.
 
         h(x) = exp(t (x - 1))
+
+    Reference: Kondor and Lafferty (2002).
 
     Parameters
     ----------
@@ -173,8 +182,10 @@ class Heat:
 class Polynomial:
     """A finite walk: F = sum of c_k S^k Y, scaled so that the coefficients add up to 1.
 
-    Powers of x^2, (1, 0, 1, 0, 1), are the tensor product graph of Yang et al. (PAMI 2013); (0, 1) is one step of
+    Powers of x^2, (1, 0, 1, 0, 1), are the tensor product graph; (0, 1) is one step of
     propagation, which is what average query expansion does.
+
+    Reference: Yang et al. (2013), for powers of x^2.
 
     Parameters
     ----------
@@ -217,10 +228,10 @@ class Polynomial:
 class LowPass:
     """Keep what varies slowly over the graph, drop the rest: h(x) = 1 for x >= cutoff, else 0.
 
-    The ideal filter of graph signal processing: Shuman et al., *The Emerging Field of Signal Processing on Graphs*,
-    IEEE Signal Processing Magazine 2013, section III.
+    The ideal filter of graph signal processing. It has a step, so that only solvers with eigenvectors
+    ("fsr", "direct") serve it.
 
-    It has a step, so that only solvers with eigenvectors ("fsr", "direct") serve it.
+    Reference: Shuman et al. (2013), section III.
 
     Parameters
     ----------
