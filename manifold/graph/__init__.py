@@ -40,6 +40,8 @@ def memory_forecast(n: int, k: int, *, edges: str = "mutual", bridge: int = 1, o
     The directed weights, their transpose, what a rule makes of them two by two, each of 8 bytes an entry; or, where
     `one_sided` is None, the listings sorted to find it.
 
+    Reference: guide *scale*, "How much memory, before you start".
+
     >>> memory_forecast(1_000_000, 50) / 2**30 < 4
     True
     """
@@ -67,8 +69,9 @@ def build_graph(
 ) -> Graph:
     """Build the kNN graph of a collection: features in, affinity out.
 
-    By default that of Iscen et al., *Efficient Diffusion on Region Manifolds*, CVPR 2017, section 3.1: mutual
-    neighbours, and weights max(s, 0)^gamma.
+    By default mutual neighbours, and weights max(s, 0)^gamma.
+
+    Reference: Iscen et al. (2017), section 3.1 and eqs. 5-6, for the default.
 
     Parameters
     ----------
@@ -141,6 +144,8 @@ def graph_from_neighbors(
 ) -> Graph:
     """Build the graph from neighbours that are already known.
 
+    Reference: Iscen et al. (2017), eqs. 5-6; guide *stores*, "Lists that the store found".
+
     Parameters
     ----------
     D, I : (n, k) arrays
@@ -200,6 +205,8 @@ def soft_mutual_graph(
     neighbors: Neighbors, *, affinity: Affinity, edges: str = "mutual", bridge: int = 1, one_sided: float = 0.0
 ) -> Graph:
     """Return the graph of neighbours by a kernel; `one_sided` counts for the "mutual" rule alone.
+
+    Reference: Iscen et al. (2017), eqs. 5-6, for mutual edges; guide *notation*, "Own methods", for the others.
 
     >>> lists = Neighbors([[1], [0], [0]], [[1.0], [1.0], [0.5]], metric="cosine", method="by hand")
     >>> soft = soft_mutual_graph(lists, affinity=Affinity(gamma=1.0), bridge=0, one_sided=0.1)

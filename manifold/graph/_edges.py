@@ -80,6 +80,8 @@ def one_sided_weight(neighbors: Neighbors) -> float:
     Where nearly all are, as on a smooth manifold, one that is not is likely wrong; in many dimensions, where hubs are
     listed by many and can list few, it says little. Cost: a sort of the n k listings.
 
+    Reference: guide *notation*, "Own methods".
+
     >>> lists = np.array([[1], [0], [0]])
     >>> one_sided_weight(Neighbors(lists, np.ones((3, 1)), metric="cosine", method="by hand"))  # r = 2/3
     0.025

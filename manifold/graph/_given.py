@@ -21,6 +21,8 @@ def graph_from_affinity(
 ) -> Graph:
     """Take an affinity or adjacency matrix made elsewhere, dense or sparse.
 
+    Reference: Zhou et al. (2003b), section 2, steps 1 and 2; Iscen et al. (2017), eqs. 1-2.
+
     Parameters
     ----------
     W : (n, n) array, sparse matrix or networkx graph

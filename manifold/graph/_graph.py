@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 class Graph:
     """An undirected weighted graph over the points of a collection; immutable.
 
-    The graph of Zhou et al., *Ranking on Data Manifolds*, NIPS 2003, section 2, steps 1 and 2: W, and what S is made
-    of.
+    Reference: Zhou et al. (2003b), section 2, steps 1 and 2; Iscen et al. (2017), eqs. 1-2.
 
     Parameters
     ----------

@@ -31,8 +31,8 @@ def default_gamma(metric: str) -> float:
 class Affinity:
     """A kernel that turns similarities of one metric into weights.
 
-    Powers of a similarity: Iscen et al., CVPR 2017, section 3.1; self-tuning scales: Zelnik-Manor and Perona, *Self-
-    Tuning Spectral Clustering*, NIPS 2004, section 2.
+    Reference: Iscen et al. (2017), section 3.1, for powers; Zelnik-Manor and Perona (2004), section 2, for self-tuning
+    scales.
 
     Parameters
     ----------

@@ -17,6 +17,8 @@ def graph_modes(graph: Graph, *, hops: int = 3, strict: bool = False) -> Ints:
 
         i is a mode   where  d_i >= d_j  for every j within `hops` edges of i, of equal ones the smaller id
 
+    Reference: Iscen et al. (2018b), section 3.3.
+
     Parameters
     ----------
     graph : Graph
@@ -33,10 +35,6 @@ def graph_modes(graph: Graph, *, hops: int = 3, strict: bool = False) -> Ints:
     Notes
     -----
     Cost: a pass over W a hop.
-
-    References
-    ----------
-    Iscen, Tolias, Avrithis and Chum, "Mining on manifolds: metric learning without labels", CVPR 2018, section 3.3.
 
     Examples
     --------
