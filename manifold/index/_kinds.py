@@ -11,6 +11,8 @@ from manifold.index.stored import StoredColumns
 def of_nodes(prepared: object) -> TypeGuard[StoredColumns]:
     """Whether it holds columns of h(S).
 
+    Reference: guide *notation*, "How the parts meet".
+
     >>> of_nodes("index")
     False
     """
@@ -19,6 +21,8 @@ def of_nodes(prepared: object) -> TypeGuard[StoredColumns]:
 
 def of_images(prepared: object) -> TypeGuard[PooledColumns]:
     """Whether it holds columns of P h(S), scores of images.
+
+    Reference: guide *notation*, "How the parts meet".
 
     >>> of_images("index")
     False

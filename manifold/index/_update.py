@@ -47,6 +47,8 @@ def updated_columns(
 ) -> StoredColumns:
     """Return an index of another graph, from that of the graph before.
 
+    Reference: guide *scale*, "A collection that changes".
+
     Parameters
     ----------
     columns : StoredColumns
