@@ -17,10 +17,12 @@ from manifold.solvers import Solution
 
 @dataclass(frozen=True)
 class LocalGlobalConsistency:
-    """Local and global consistency: F = h(S) Y (Zhou et al., NIPS 2003; Iscen et al., CVPR 2019, equation 8).
+    """Local and global consistency: F = h(S) Y.
 
     With the default filter, F minimises
     alpha/2 sum_ij w_ij |F_i / sqrt(d_i) - F_j / sqrt(d_j)|^2 + (1 - alpha) |F - Y|^2 up to its scale.
+
+    Reference: Zhou et al. (2003a), sections 2 and 3; Iscen et al. (2019), eq. 8.
 
     Examples
     --------

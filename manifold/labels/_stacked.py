@@ -27,6 +27,8 @@ def propagated(
 
         Z = (1 - alpha) (I - alpha S)^-1 Y, rows of the queries, scaled to sum 1
 
+    Reference: Lazarou et al. (2021), for the graph and its settings.
+
     Parameters
     ----------
     support, queries : (t, c, s, d), (t, m, d)
@@ -38,11 +40,6 @@ def propagated(
     Returns
     -------
     (t, m, c) distributions; uniform where no label reaches a query.
-
-    References
-    ----------
-    Lazarou, Stathaki and Avrithis, "Iterative label cleaning for transductive and semi-supervised few-shot
-    learning", ICCV 2021, for the graph and its settings.
 
     Examples
     --------
@@ -63,9 +60,7 @@ def propagated(
 def prototypes(support: FloatArray, queries: FloatArray, *, scale: float = 10.0) -> FloatArray:
     """Assign each query to the nearest class mean: softmax of -scale ||q - mean||^2, on unit vectors.
 
-    References
-    ----------
-    Snell, Swersky and Zemel, "Prototypical networks for few-shot learning", NIPS 2017, equations 1 and 2.
+    Reference: Snell et al. (2017), eqs. 1 and 2.
 
     Examples
     --------
@@ -86,6 +81,8 @@ def imprinted_weights(
 
         w_j = unit mean of the unit vectors of class j,    P = softmax(scale V w')
 
+    Reference: Qi et al. (2018).
+
     Parameters
     ----------
     support, queries : (t, c, s, d), (t, m, d)
@@ -93,10 +90,6 @@ def imprinted_weights(
         Inverse temperature.
     n_steps, step : int, float
         Steps on the mean cross-entropy of the support, and their length; weights return to the sphere after each.
-
-    References
-    ----------
-    Qi, Brown and Lowe, "Low-shot learning with imprinted weights", CVPR 2018.
 
     Examples
     --------
@@ -119,16 +112,13 @@ def imprinted_weights(
 def power_transform(X: object, *, beta: float = 0.5) -> FloatArray:
     """Make features more Gaussian, row by row: x -> sign(x) |x|^beta, scaled to unit length.
 
+    Reference: Hu et al. (2021), where features are non-negative.
+
     Parameters
     ----------
     X : (n, d) array-like
         Features; those after a rectifier, which are skewed, gain most.
     beta : float in (0, 1]
-
-    References
-    ----------
-    Hu, Gripon and Pateux, "Leveraging the feature distribution in transfer-based few-shot learning", ICANN 2021,
-    where features are non-negative.
 
     Examples
     --------
@@ -163,9 +153,7 @@ def embedding_propagated(
 
     with sigma the standard deviation of the squared distances of the episode, so that the unit of X does not matter.
 
-    References
-    ----------
-    Rodríguez et al., "Embedding propagation: smoother manifold for few-shot classification", ECCV 2020.
+    Reference: Rodríguez et al. (2020).
 
     Examples
     --------

@@ -41,6 +41,8 @@ class Auto:
     it is given points, the nearest labelled point. What K = h(S) says of a label without that label needs no further
     propagation: it is K minus its diagonal.
 
+    Reference: Guo et al. (2017), for the power; guide *labels*.
+
     Parameters
     ----------
     alphas : tuple of floats in [0, 1)
@@ -57,10 +59,6 @@ class Auto:
     to the power under which the labels left out are likeliest. What was chosen and why is `Propagation.choice`.
     Cost: for each graph and alpha a solve with a column a class, and for each graph some 60 products with a column
     a label, of at most 128 labels; the harmonic function has a column a label, too.
-
-    References
-    ----------
-    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, for the power.
 
     Examples
     --------

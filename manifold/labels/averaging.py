@@ -117,6 +117,8 @@ class _Averaging(GraphEstimator):
 class LabelPropagationRegressor(MultiOutputMixin, RegressorMixin, _Averaging):  # type: ignore[misc]
     """Learn real values from a few and many points without one; predict those of new points.
 
+    Reference: Zhou et al. (2003a), section 2, for h(S).
+
     Parameters
     ----------
     n_neighbors : int or "auto"
@@ -138,10 +140,6 @@ class LabelPropagationRegressor(MultiOutputMixin, RegressorMixin, _Averaging):  
     Notes
     -----
     Cost: a solve of 1 + 2 q columns; a new point costs its search.
-
-    References
-    ----------
-    Zhou, Bousquet, Lal, Weston and Schölkopf, "Learning with local and global consistency", NIPS 2003, for h(S).
 
     Examples
     --------
@@ -192,6 +190,8 @@ class LabelPropagationRegressor(MultiOutputMixin, RegressorMixin, _Averaging):  
 class MultiLabelPropagation(MultiOutputMixin, ClassifierMixin, _Averaging):  # type: ignore[misc]
     """Learn several labels a point, each column a question of its own, from a few points that have them.
 
+    Reference: Zhou et al. (2003a), section 2, for h(S).
+
     Parameters
     ----------
     n_neighbors, method, alpha, metric, affinity, gamma, edges, search, clamp, solver, on_failure, random_state
@@ -211,10 +211,6 @@ class MultiLabelPropagation(MultiOutputMixin, ClassifierMixin, _Averaging):  # t
     Notes
     -----
     Cost: a solve of 1 + q columns; a new point costs its search.
-
-    References
-    ----------
-    Zhou, Bousquet, Lal, Weston and Schölkopf, "Learning with local and global consistency", NIPS 2003, for h(S).
 
     Examples
     --------

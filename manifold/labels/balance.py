@@ -27,8 +27,7 @@ _CHANCE = 0.05  # how often equal shares give counts that are taken for unequal 
 def class_mass(P: ArrayLike, priors: ArrayLike) -> AnyArray:
     """Return p_ij proportional to priors_j p_ij / mean_i p_ij: class-mass normalisation.
 
-    Zhu, Ghahramani and Lafferty, *Semi-Supervised Learning Using Gaussian Fields and Harmonic Functions*, ICML 2003,
-    section 4.
+    Reference: Zhu et al. (2003), section 4.
 
     Parameters
     ----------
@@ -50,6 +49,8 @@ def class_mass(P: ArrayLike, priors: ArrayLike) -> AnyArray:
 def mean_shift(P: ArrayLike, priors: ArrayLike) -> AnyArray:
     """Return rows proportional to the positive part of P - mean_i P + priors.
 
+    Reference: guide *notation*, "Own methods".
+
     Examples
     --------
     >>> mean_shift([[0.9, 0.1], [0.8, 0.2]], [0.5, 0.5]).round(2).tolist()
@@ -66,8 +67,7 @@ def sinkhorn(
 ) -> AnyArray:
     """Scale rows and columns of P until rows add up to 1 and column means are the priors.
 
-    Sinkhorn and Knopp, *Concerning Nonnegative Matrices and Doubly Stochastic Matrices*, Pacific Journal of Mathematics
-    1967.
+    Reference: Sinkhorn and Knopp (1967).
 
     Parameters
     ----------
@@ -129,14 +129,12 @@ def estimated_priors(label_counts: ArrayLike) -> Floats:
     estimate is uniform; with many labels it goes to their shares. With the mean of X^2 for its quantile it would be the
     shrinkage of James and Stein, which follows accidents half of the time.
 
+    Reference: Hausser and Strimmer (2009), for shrinkage to equal shares.
+
     Parameters
     ----------
     label_counts : (c,) array
         Labels of each class, m in all.
-
-    References
-    ----------
-    Hausser and Strimmer, "Entropy inference and the James-Stein estimator", JMLR 2009, for shrinkage to equal shares.
 
     Examples
     --------

@@ -65,6 +65,8 @@ def calibration_error(distributions: ArrayLike, truth: ArrayLike, *, n_bins: int
 
         sum over bins b of  |b| / n  |mean of max_j p_ij - share with argmax_j p_ij = truth_i|,    i in b
 
+    Reference: Guo et al. (2017), eq. 3.
+
     Parameters
     ----------
     distributions : (n, c) array
@@ -78,10 +80,6 @@ def calibration_error(distributions: ArrayLike, truth: ArrayLike, *, n_bins: int
     ------
     ValueError
         For shapes that do not fit, and columns outside the distributions.
-
-    References
-    ----------
-    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, equation 3.
 
     Examples
     --------

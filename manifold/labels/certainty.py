@@ -19,6 +19,8 @@ from manifold._typing import AnyArray, Floats
 def certainty(distributions: ArrayLike) -> AnyArray:
     """Return 1 - H(p) / log c of each row p: 1 for one class, 0 for the uniform row and for a row of zeros.
 
+    Reference: Iscen et al. (2019), eq. 11.
+
     Parameters
     ----------
     distributions : (n, c) array
@@ -28,10 +30,6 @@ def certainty(distributions: ArrayLike) -> AnyArray:
     -------
     (n,) float
         In [0, 1]; 1 everywhere but in zero rows where c = 1.
-
-    References
-    ----------
-    Iscen, Tolias, Avrithis and Chum, "Label propagation for deep semi-supervised learning", CVPR 2019.
 
     Examples
     --------
@@ -51,6 +49,8 @@ def certainty(distributions: ArrayLike) -> AnyArray:
 
 def class_weights(columns: ArrayLike, n_classes: int, *, mode: str = "paper") -> Floats:
     """Return the weight of each class in a loss, inverse to how often it occurs: zeta_j ~ 1 / n_j.
+
+    Reference: Iscen et al. (2019), section 5.2.
 
     Parameters
     ----------

@@ -12,6 +12,8 @@ from manifold._typing import Facts
 class Choice:
     """What ``method="auto"`` chose and why, judged on labels that were left out.
 
+    Reference: guide *labels*.
+
     Attributes
     ----------
     names : tuple of str

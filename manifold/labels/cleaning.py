@@ -47,6 +47,8 @@ def clean_labels(
 ) -> FloatArray:
     """Say how far each doubtful label is to be believed, class by class.
 
+    Reference: Iscen et al. (2020).
+
     Parameters
     ----------
     features : (n, d) array-like
@@ -72,10 +74,6 @@ def clean_labels(
     ------
     ValueError
         For a class without clean examples, an unknown relevance, or arrays of different lengths.
-
-    References
-    ----------
-    Iscen et al., "Graph convolutional networks for learning with few clean and many noisy labels", ECCV 2020.
 
     Examples
     --------
@@ -178,6 +176,8 @@ def gcn_relevance(
 
     A doubtful example that looks like the clean ones, and whose neighbours do, is told from them badly: its p is high.
 
+    Reference: Iscen et al. (2020); Kipf and Welling (2017), for the layers.
+
     Parameters
     ----------
     graph : Graph
@@ -201,10 +201,6 @@ def gcn_relevance(
     Notes
     -----
     Cost: an epoch takes two products (n, d) x (d, hidden) and two of A with a vector; A X is computed once.
-
-    References
-    ----------
-    Iscen et al., ECCV 2020; Kipf and Welling, ICLR 2017, for the layers.
 
     Examples
     --------

@@ -28,6 +28,8 @@ from manifold.solvers import Solver
 class LabelPropagation(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
     """Learn from a few labels and many points without one.
 
+    Reference: Zhou et al. (2003a), section 2; Buitinck et al. (2013), for the interface; guide *labels*.
+
     Parameters
     ----------
     n_neighbors : int or "auto"

@@ -97,6 +97,8 @@ def sample_episodes(
 ) -> Episodes:
     """Draw N-way K-shot tasks: classes, and distinct examples of each, uniformly without replacement.
 
+    Reference: Vinyals et al. (2016); Veilleux et al. (2021), for unbalanced queries.
+
     Parameters
     ----------
     labels : (n,) int array
@@ -115,11 +117,6 @@ def sample_episodes(
     ValueError
         Where fewer than `n_way` classes have the examples an episode may ask for: ``n_shots + n_queries`` or,
         unbalanced, ``n_shots + n_way * n_queries``. Smaller classes are left out.
-
-    References
-    ----------
-    Vinyals et al., "Matching networks for one shot learning", NIPS 2016; Veilleux et al., "Realistic evaluation of
-    transductive few-shot learning", NeurIPS 2021, for unbalanced queries.
 
     Examples
     --------

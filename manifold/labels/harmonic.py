@@ -19,12 +19,14 @@ from manifold.solvers.laplacian import Laplacian
 
 @dataclass(frozen=True)
 class Harmonic:
-    """Harmonic functions (Zhu, Ghahramani and Lafferty, ICML 2003): the walk that stops at the first label it meets.
+    """Harmonic functions: the walk that stops at the first label it meets.
 
-        (D_uu - W_uu) f_u = W_ul f_l        (equation 5), f_l the labels given
+        (D_uu - W_uu) f_u = W_ul f_l,        f_l the labels given
 
     f_ij is the probability that a walk from i is absorbed by a label of class j; rows add up to 1, values lie between
     those given. With few labels f is nearly constant, with spikes at the labels: choose a `balance` then.
+
+    Reference: Zhu et al. (2003), eq. 5.
 
     Parameters
     ----------

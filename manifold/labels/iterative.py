@@ -19,7 +19,7 @@ _RTOL, _MAX_ITER = 1e-2, 100  # of the balance that ranks points: those adopted 
 
 @dataclass(frozen=True)
 class IterativeCleaning:
-    """Iterative label propagation and cleaning, iLPC (Lazarou, Stathaki and Avrithis, ICCV 2021), on a graph alone.
+    """Iterative label propagation and cleaning, iLPC, on a graph alone.
 
         Z = h(S) Y,    P = Sinkhorn(rows of Z of sum 1, priors),    Y <- labels and argmax_j p_ij of the surest i
 
@@ -27,6 +27,8 @@ class IterativeCleaning:
     balanced by Sinkhorn's algorithm. A point adopted in one round is dropped in the next where it is no longer among
     the surest. The paper ranks points by the loss of a classifier of features; here their probability does. With
     ``propagate(clamp=False)`` labelled points are balanced with the others, so that a wrong label can be outvoted.
+
+    Reference: Lazarou et al. (2021).
 
     Parameters
     ----------

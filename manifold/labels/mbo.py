@@ -109,9 +109,11 @@ class Volumes:
 
 @dataclass(frozen=True)
 class PoissonMBO:
-    """PoissonMBO (Calder, Cook, Thorpe and Slepcev, ICML 2020): Poisson learning, then MBO with sources.
+    """PoissonMBO: Poisson learning, then MBO with sources.
 
         u  <-  u - (L u - mu b) / max degree,  `n_steps` times from the one-hot rows of the last threshold
+
+    Reference: Calder et al. (2020).
 
     Parameters
     ----------
@@ -177,9 +179,10 @@ class ResolventMBO:
 
         U = h(S) X,    X <- one-hot at argmax_j (p_ij - lambda_j), p_i the row of U in sum 1, lambda from `prices`
 
-    Thresholding in turn with diffusion is Merriman, Bence and Osher's (1992); prices hold class sizes as in PoissonMBO
-    (Calder et al., ICML 2020). A round is one block solve where PoissonMBO takes 40 explicit steps, and the solver, its
-    precision and its device are those of any diffusion.
+    Prices hold class sizes as in PoissonMBO. A round is one block solve where PoissonMBO takes 40 explicit steps, and
+    the solver, its precision and its device are those of any diffusion.
+
+    Reference: Merriman et al. (1992), for thresholds in turn with diffusion; Calder et al. (2020), for class sizes.
 
     Parameters
     ----------

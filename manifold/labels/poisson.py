@@ -20,11 +20,13 @@ from manifold.solvers.laplacian import Laplacian
 
 @dataclass(frozen=True)
 class Poisson:
-    """Poisson learning (Calder, Cook, Thorpe and Slepcev, ICML 2020).
+    """Poisson learning: sources at the labels, harmonic elsewhere.
 
         L u = sum over labelled j of delta_j (y_j - mean y),    sum_i d_i u_i = 0
 
     In a graph of several components each has sources of sum 0 of its own.
+
+    Reference: Calder et al. (2020).
 
     Parameters
     ----------

@@ -52,6 +52,8 @@ def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "
     of up to 32 columns), and scores, distributions and what computes them (4 columns a class); in float64 but for
     "lgc". "auto" keeps the scores of each alpha and each of `n_graphs`, and has 4 blocks of 64 columns in float64.
 
+    Reference: guide *scale*, "How much memory, before you start".
+
     >>> from manifold import graph_from_affinity
     >>> propagation_memory(graph_from_affinity([[0, 1], [1, 0]]), 10, method="lgc")
     880
@@ -85,6 +87,8 @@ def propagate(
     callback: Callback | None = None,
 ) -> Propagation:
     """Propagate a few labels over a graph.
+
+    Reference: Zhou et al. (2003a), section 2; Iscen et al. (2019), eq. 8; guide *labels*.
 
     Parameters
     ----------
@@ -153,11 +157,6 @@ def propagate(
     Notes
     -----
     Cost: one solve with a column a class, for "auto" one a candidate, see `manifold.labels.Auto`; O(n c) beside S.
-
-    References
-    ----------
-    Zhou, Bousquet, Lal, Weston and Schölkopf, "Learning with local and global consistency", NIPS 2003.
-    Iscen, Tolias, Avrithis and Chum, "Label propagation for deep semi-supervised learning", CVPR 2019.
 
     Examples
     --------

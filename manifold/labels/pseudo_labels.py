@@ -34,6 +34,8 @@ from manifold.storage import write_atomically
 class PseudoLabels:
     """What a training loop needs of each point; keep it for the next refresh.
 
+    Reference: Iscen et al. (2019), eqs. 11 and 12.
+
     Attributes
     ----------
     labels : (n,)
@@ -143,6 +145,8 @@ def pseudo_labels(
 ) -> PseudoLabels:
     """Label all points from a few, with weights for a training loop in any framework.
 
+    Reference: Iscen et al. (2019), eqs. 8 to 12 and section 5.2.
+
     Parameters
     ----------
     features : (n, d) array-like
@@ -175,12 +179,6 @@ def pseudo_labels(
     Notes
     -----
     Cost: that of the graph (exact neighbours: O(n^2 d)) and of one solve with a column a class.
-
-    References
-    ----------
-    Iscen, Tolias, Avrithis and Chum, "Label propagation for deep semi-supervised learning", CVPR 2019: equations 8 to
-    12 and section 5.2. Its settings are ``n_neighbors=50, metric="cosine", alpha=0.99``; the defaults are those of
-    `manifold.LabelPropagation`, which are more accurate on every set tried.
 
     Examples
     --------

@@ -22,6 +22,8 @@ _OF_COLUMNS = ("n_iter", "residual", "error_bound")
 class Propagation:
     """What propagation says of each point, and how sure it is.
 
+    Reference: Iscen et al. (2019), eqs. 8 and 11; guide *labels*, "Which points to believe".
+
     Attributes
     ----------
     labels : (n,) classes, (n, q) 0/1 for "multilabel", or real values for "values"

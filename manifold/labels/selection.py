@@ -34,6 +34,9 @@ def select(
 ) -> Ints:
     """Choose the points whose labels would help most.
 
+    Reference: Scheffer et al. (2001), for the margin; Siméoni et al. (2020), for jlp; Sener and Savarese (2018),
+    algorithm 1.
+
     Parameters
     ----------
     graph : Graph
@@ -79,13 +82,6 @@ def select(
     Notes
     -----
     Cost: "jlp" one solve of one column a choice, as f is linear in its seeds; "coreset" O(n d) a choice.
-
-    References
-    ----------
-    Scheffer, Decomain and Wrobel, "Active hidden Markov models for information extraction", IDA 2001, for the margin.
-    Siméoni, Budnik, Avrithis and Gravier, "Rethinking deep active learning: using unlabeled data at model training",
-    ICPR 2020, for jlp. Sener and Savarese, "Active learning for convolutional neural networks: a core-set approach",
-    ICLR 2018, algorithm 1.
 
     Examples
     --------

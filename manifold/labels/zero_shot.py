@@ -28,6 +28,8 @@ def ridge_map(A: object, B: object, *, ridge: float = 1.0) -> Floats:
     ``||A W|| <= ||B||``: what is mapped shrinks towards the origin, and what lies there is near to everyone. So map the
     prototypes, which are few, into the space of the images, rather than the images: a shrunk query has hubs.
 
+    Reference: Shigeto et al. (2015).
+
     Parameters
     ----------
     A : (n, p)
@@ -50,10 +52,6 @@ def ridge_map(A: object, B: object, *, ridge: float = 1.0) -> Floats:
     -----
     Cost: min(n, p)^2 max(n, p), by whichever of A'A and AA' is smaller.
 
-    References
-    ----------
-    Shigeto, Suzuki, Hara, Shimbo & Matsumoto, "Ridge regression, hubness, and zero-shot learning", ECML 2015.
-
     Examples
     --------
     >>> ridge_map([[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 1.0]]).tolist()
@@ -74,6 +72,8 @@ def ridge_map(A: object, B: object, *, ridge: float = 1.0) -> Floats:
 @dataclass(frozen=True, eq=False)
 class ZeroShot:
     """What `zero_shot` answers for n points and c classes.
+
+    Reference: Shigeto et al. (2015).
 
     Parameters
     ----------
@@ -109,6 +109,8 @@ def zero_shot(
 
     ``label(x) = argmax_u s(x, b_u)``, ``s = -||x - b_u||^2`` or the cosine; with a graph ``argmax_u (h(S) Y)_xu``,
     where Y_u holds the `n_seeds` points nearest to b_u with weights max(cosine, 0)^3 of sum 1.
+
+    Reference: Shigeto et al. (2015), for prototypes; Zhou et al. (2003b), section 2, for h(S) Y.
 
     Parameters
     ----------
