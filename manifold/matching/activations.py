@@ -23,6 +23,8 @@ def activation_features(activations: Iterable[object], *, per_channel: int = 10,
     A peak is larger than all eight cells around it; its place is the centroid of the nine, weighted by activation:
     ``p = sum_c a_c p_c / sum_c a_c``, the centre of the first cell at (0, 0).
 
+    Reference: Siméoni et al. (2019); peaks stand in for their maximally stable regions.
+
     Parameters
     ----------
     activations : (N, H, W, K) array-like, or sequence of N (H_i, W_i, K)
@@ -44,11 +46,6 @@ def activation_features(activations: Iterable[object], *, per_channel: int = 10,
     Notes
     -----
     Cost: nine passes over each map, and a sort of its peaks.
-
-    References
-    ----------
-    Siméoni, Avrithis & Chum, "Local features and visual words emerge in activations", CVPR 2019; peaks stand in for
-    their maximally stable regions.
 
     Examples
     --------

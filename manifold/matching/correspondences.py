@@ -111,6 +111,8 @@ def tentative_matches(first: object, second: object, *, ratio: float = 0.85) -> 
 
     ``d_1 <= ratio d_2`` for Euclidean distances of unit vectors, looked for from the first side.
 
+    Reference: Lowe (2004), section 7.1.
+
     Parameters
     ----------
     first, second : (m, d), (l, d)
@@ -126,10 +128,6 @@ def tentative_matches(first: object, second: object, *, ratio: float = 0.85) -> 
     Notes
     -----
     Cost: m l d.
-
-    References
-    ----------
-    Lowe, IJCV 60, 2004, section 7.1.
 
     Examples
     --------

@@ -17,7 +17,9 @@ Descriptor: TypeAlias = Callable[[AnyArray], Floats]
 
 
 def max_pool(X: AnyArray) -> Floats:
-    """Return the largest activation (..., K) of each channel: MAC (Razavian et al., 2014).
+    """Return the largest activation (..., K) of each channel: MAC.
+
+    Reference: Razavian et al. (2014).
 
     >>> max_pool(np.arange(8.0).reshape(2, 2, 2)).tolist()
     [6.0, 7.0]
@@ -36,9 +38,11 @@ def sum_pool(X: AnyArray) -> Floats:
 
 @np.errstate(under="ignore")
 def generalized_mean_pool(X: AnyArray, p: float = 3.0) -> Floats:
-    """Return (mean of max(x, 1e-6)^p)^(1/p) (..., K): GeM (Radenović et al., TPAMI 2018, eq. 3).
+    """Return (mean of max(x, 1e-6)^p)^(1/p) (..., K): GeM.
 
     p = 1 is the mean, large p the maximum.
+
+    Reference: Radenović et al. (2019), eq. 3.
 
     >>> generalized_mean_pool(np.array([[[1.0], [2.0]]])).round(6).tolist()
     [1.650964]
@@ -52,10 +56,12 @@ def generalized_mean_pool(X: AnyArray, p: float = 3.0) -> Floats:
 
 
 def cross_dimensional_pool(X: AnyArray) -> Floats:
-    """Return activations weighted by place and by channel, then summed (..., K): CroW (Kalantidis et al., ECCVW 2016).
+    """Return activations weighted by place and by channel, then summed (..., K): CroW.
 
     The weight of a place is sqrt(s / ||s||_2), s the sum of its channels; that of channel k is
     log((K e + sum of Q) / (e + Q_k)), Q_k the share of places where it is not 0: rare channels count more.
+
+    Reference: Kalantidis et al. (2016).
 
     >>> cross_dimensional_pool(np.array([[[1.0, 0.0], [1.0, 1.0]]])).round(4).tolist()
     [0.6546, 1.039]

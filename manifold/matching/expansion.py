@@ -30,6 +30,8 @@ def verified_expansion(
     pass the threshold are new in turn. What is reached are the components of the verified graph, as far as asked for,
     at the cost of the pairs that are met.
 
+    Reference: Chum et al. (2007), section 4: transitive closure expansion.
+
     Parameters
     ----------
     start : (s,) int
@@ -56,11 +58,6 @@ def verified_expansion(
     ------
     TypeError, ValueError
         For images out of range, and as `manifold.matching.verify_neighbors`.
-
-    References
-    ----------
-    Chum, Philbin, Sivic, Isard & Zisserman, "Total recall: automatic query expansion with a generative feature model
-    for object retrieval", ICCV 2007, section 4: transitive closure expansion.
 
     Examples
     --------

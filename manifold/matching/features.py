@@ -26,6 +26,8 @@ _ARRAYS = ("geometry", "descriptors", "indptr", "words")
 class LocalFeatures:
     """The local features of N images: rows ``indptr[i] : indptr[i + 1]`` are those of image i.
 
+    Reference: Lowe (2004), for keypoints and their geometry.
+
     Parameters
     ----------
     geometry : (m, 4) or (m, 2) float
@@ -172,6 +174,8 @@ def local_features(
 ) -> LocalFeatures:
     """Join the arrays of single images, as detectors give them, into `LocalFeatures`.
 
+    Reference: Lowe (2004), for keypoints and their geometry.
+
     Parameters
     ----------
     geometries : sequence of (m_i, 4) or (m_i, 2)
@@ -215,6 +219,8 @@ def local_features(
 
 def read_local_features(path: str | os.PathLike[str]) -> LocalFeatures:
     """Read an ``.npz`` file of the arrays geometry, indptr and, where there are, descriptors and words; no pickles.
+
+    Reference: NumPy file format (NEP 1), in a zip.
 
     Raises
     ------

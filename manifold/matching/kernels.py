@@ -32,6 +32,8 @@ class ASMK:
 
     ``|X|`` is the root of the number of words of X (of their idf). A word whose residuals cancel gives 0.
 
+    Reference: Tolias et al. (2013), eqs. 8-14.
+
     Parameters
     ----------
     alpha : float
@@ -40,10 +42,6 @@ class ASMK:
     binary : bool
         ASMK*: signs of V_c instead, ``u = 1 - 2 hamming / d``; d bits an entry.
     idf : bool
-
-    References
-    ----------
-    Tolias, Avrithis & Jégou, "To aggregate or not to aggregate: selective match kernels", ICCV 2013, eqs. 8-14.
 
     Examples
     --------
@@ -67,14 +65,12 @@ class ASMK:
 class VLAD:
     """Vectors of locally aggregated descriptors, compared by their cosine: ``k = V_c(X)'V_c(Y)``.
 
+    Reference: Jégou et al. (2010); Arandjelović and Zisserman (2013), section 3.
+
     Parameters
     ----------
     intra : bool
         Intra-normalisation: the sum of each word to unit length, so that a burst counts as one match.
-
-    References
-    ----------
-    Jégou, Douze, Schmid & Pérez, CVPR 2010; Arandjelović & Zisserman, "All about VLAD", CVPR 2013, section 3.
 
     Examples
     --------
@@ -91,15 +87,13 @@ class HammingEmbedding:
 
     ``|X|`` is the norm of the histogram of words. The vocabulary has signatures: `Vocabulary.with_signatures`.
 
+    Reference: Jégou et al. (2008), section 3.
+
     Parameters
     ----------
     threshold : int
         Bits that may differ; 24 of 64.
     idf : bool
-
-    References
-    ----------
-    Jégou, Douze & Schmid, "Hamming embedding and weak geometric consistency", ECCV 2008.
 
     Examples
     --------
@@ -118,15 +112,13 @@ class HammingEmbedding:
 class BagOfWords:
     """Histograms of words, compared by their cosine: ``k = n_c(X)^burstiness n_c(Y)^burstiness``.
 
+    Reference: Sivic and Zisserman (2003); Jégou et al. (2009).
+
     Parameters
     ----------
     idf : bool
     burstiness : float in [0, 1]
         1 counts features, 0.5 their root, 0 only whether there are any: repeated structure counts less.
-
-    References
-    ----------
-    Sivic & Zisserman, ICCV 2003; Jégou, Douze & Schmid, "On the burstiness of visual elements", CVPR 2009.
 
     Examples
     --------
@@ -151,6 +143,8 @@ KERNELS: Mapping[str, Callable[[], Kernel]] = MappingProxyType(
 @dataclass(frozen=True, eq=False)
 class Bags:
     """Images as entries of an inverted file, made by `aggregate`: what `match_kernel` compares.
+
+    Reference: Tolias et al. (2013).
 
     Parameters
     ----------
@@ -225,6 +219,8 @@ def aggregate(
     n_assignments: int = 1,
 ) -> Bags:
     """Turn the local features of each image into entries of an inverted file.
+
+    Reference: Tolias et al. (2013), eqs. 8-14; each kernel names its own.
 
     Parameters
     ----------

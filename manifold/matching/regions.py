@@ -24,7 +24,9 @@ def rmac_regions(height: int, width: int, *, levels: int = 3, overlap: float = 0
 
     The whole map comes first. At level l squares of side 2 min(H, W) / (l + 1) stand in l rows along the short side and
     l + m - 1 along the long one, spread evenly; m is the number of largest squares whose overlap is nearest to the one
-    asked for (Tolias, Sicre and Jégou, ICLR 2016, section 3.2).
+    asked for.
+
+    Reference: Tolias et al. (2016), section 3.2.
 
     Parameters
     ----------
@@ -77,6 +79,8 @@ def region_vectors(
 
     ``v_b = p_b / ||p_b||_2`` with p_b the descriptor of the activations inside box b.
 
+    Reference: Tolias et al. (2016), section 3.2, for regions and "mac"; the other descriptors name theirs.
+
     Parameters
     ----------
     activations : (H, W, K) array-like
@@ -95,11 +99,6 @@ def region_vectors(
     Notes
     -----
     Cost: the cells of all boxes, times K. A box without activation has the zero vector.
-
-    References
-    ----------
-    Tolias, Sicre & Jégou, "Particular object retrieval with integral max-pooling of CNN activations", ICLR 2016,
-    section 3.2, for regions and "mac"; the other descriptors name theirs.
 
     Examples
     --------
@@ -133,6 +132,8 @@ def pca_whitening(n_components: int | None = None, *, random_state: int | None =
 
     ``fit`` it on vectors of other images than those that are searched, or on the collection; ``transform`` the rest
     (Jégou and Chum, ECCV 2012).
+
+    Reference: Jégou and Chum (2012).
 
     Parameters
     ----------

@@ -31,6 +31,8 @@ class FastSpatial:
 
     The score is the number of inliers, one-to-one: the smaller number of features on either side.
 
+    Reference: Philbin et al. (2007), section 3.
+
     Parameters
     ----------
     tolerance : float
@@ -50,11 +52,6 @@ class FastSpatial:
     Notes
     -----
     Cost: correspondences squared, at most `max_hypotheses` times correspondences.
-
-    References
-    ----------
-    Philbin, Chum, Isard, Sivic & Zisserman, "Object retrieval with large vocabularies and fast spatial matching", CVPR
-    2007, section 3.
 
     Examples
     --------
@@ -91,6 +88,8 @@ class HoughPyramid:
     finest level up, of the correspondences of one word in a bin only the strongest survives. The score is the sum of
     strengths.
 
+    Reference: Tolias and Avrithis (2011); Avrithis and Tolias (2014).
+
     Parameters
     ----------
     n_levels : int
@@ -108,10 +107,6 @@ class HoughPyramid:
     -----
     Cost: linear in the correspondences of a pair. Two that differ by a pixel may be parted by the edge of a bin at all
     levels but the first; that is the method.
-
-    References
-    ----------
-    Tolias & Avrithis, "Speeded-up, relaxed spatial matching", ICCV 2011; Avrithis & Tolias, IJCV 107, 2014.
 
     Examples
     --------
@@ -148,6 +143,8 @@ class Found(NamedTuple):
 
 def hough_strengths(transforms: object, labels: object, *, method: HoughPyramid | None = None) -> Floats:
     """Return the strengths (n,) of correspondences whose similarities are known, by Hough pyramid matching.
+
+    Reference: Tolias and Avrithis (2011); Avrithis and Tolias (2014).
 
     Parameters
     ----------

@@ -27,6 +27,8 @@ _MATCHES = 1 << 18  # correspondences that are held at a time
 class Verification:
     """What was found of each pair of images.
 
+    Reference: Philbin et al. (2007), section 3; Tolias and Avrithis (2011).
+
     Parameters
     ----------
     scores : (p,) float64
@@ -51,6 +53,8 @@ class Verification:
 @dataclass(frozen=True, eq=False)
 class Agreement:
     """The correspondences of two images, and which of them agree: what `plotting.matches` draws.
+
+    Reference: Philbin et al. (2007), section 3.
 
     Parameters
     ----------
@@ -88,6 +92,8 @@ def verify(
     progress: Progress | bool | None = None,
 ) -> Verification:
     """Verify pairs of images by the geometry of their features.
+
+    Reference: Philbin et al. (2007), section 3, for "fsm"; Tolias and Avrithis (2011), for "hpm".
 
     Parameters
     ----------
@@ -165,6 +171,8 @@ def agree(
 ) -> Agreement:
     """Return the correspondences of two images and which of them agree on one geometry; see `verify`.
 
+    Reference: Philbin et al. (2007), section 3; Tolias and Avrithis (2011).
+
     Raises
     ------
     TypeError, ValueError
@@ -203,6 +211,8 @@ def verify_neighbors(
     progress: Progress | bool | None = None,
 ) -> Neighbors:
     """Keep the neighbours that geometry verifies; the components of their graph are the views of one thing.
+
+    Reference: Chum et al. (2007), section 4; Philbin et al. (2007), section 3.
 
     Parameters
     ----------

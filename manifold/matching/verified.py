@@ -23,6 +23,8 @@ def verified_seeds(
 
     ``y_i = (v_i / max v) max(s_i, 0)``, or ``v_i / max v`` where all of those are 0; the `n_seeds` largest stay.
 
+    Reference: Siméoni et al. (2019).
+
     Parameters
     ----------
     ids, similarities, verification : (q, m)
@@ -46,10 +48,6 @@ def verified_seeds(
     Notes
     -----
     Cost: a sort of each row.
-
-    References
-    ----------
-    Siméoni, Avrithis & Chum, "Local features and visual words emerge in activations", CVPR 2019.
 
     Examples
     --------

@@ -29,6 +29,8 @@ _SPARE = 2  # candidates beyond those asked for, that a sum in float32 may have 
 class Vocabulary:
     """Centroids of visual words, and where Hamming embedding is asked for, its projection and medians.
 
+    Reference: Sivic and Zisserman (2003); Jégou et al. (2008), section 3, for signatures.
+
     Parameters
     ----------
     centroids : (k, d) float32 or float64
@@ -140,6 +142,8 @@ class Vocabulary:
     def with_signatures(self, descriptors: object, *, n_bits: int = 64, random_state: RandomState = 0) -> Vocabulary:
         """Return the vocabulary with what Hamming embedding needs: a random orthogonal projection, and medians.
 
+        Reference: Jégou et al. (2008), section 3.
+
         Parameters
         ----------
         descriptors : (m, d)
@@ -147,10 +151,6 @@ class Vocabulary:
         n_bits : int
             B <= d.
         random_state : int or Generator
-
-        References
-        ----------
-        Jégou, Douze & Schmid, "Hamming embedding and weak geometric consistency", ECCV 2008, section 3.
 
         Examples
         --------
@@ -212,6 +212,8 @@ def learn_vocabulary(
     ``c <- (n_c c + sum of the batch's x in c) / (n_c + count)``, n_c what earlier batches gave c: a running mean. A
     word that nothing was assigned to takes the place of the descriptor of the batch that is farthest from its own.
 
+    Reference: Sculley (2010).
+
     Parameters
     ----------
     descriptors : (m, d)
@@ -230,10 +232,6 @@ def learn_vocabulary(
     Notes
     -----
     Cost: n_iter * min(m, 65,536) * k * d.
-
-    References
-    ----------
-    Sculley, "Web-scale k-means clustering", WWW 2010.
 
     Examples
     --------
