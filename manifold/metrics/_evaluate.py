@@ -51,6 +51,9 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Return the figures of a ranking by a ground truth, as means over the queries that have relevant items.
 
+    Reference: Philbin et al. (2007), for mAP by trapezoids; Radenović et al. (2018), for its settings and mP@k; guide
+    *judge*.
+
     Parameters
     ----------
     ranking : (q, m) ids
@@ -76,11 +79,6 @@ def evaluate(
     -----
     Cost: a row of m ids is looked up once a setting among the r that are judged, O(m log r), whatever the figures.
 
-    References
-    ----------
-    Philbin et al., CVPR 2007 (mAP by trapezoids); Radenović et al., "Revisiting Oxford and Paris", CVPR 2018 (its
-    settings, mP@k).
-
     Examples
     --------
     >>> from manifold.datasets import GroundTruth
@@ -99,6 +97,8 @@ def evaluate_queries(
     ranking: ArrayLike | Named, truth: Judgements, *, figures: Sequence[str] | None = None
 ) -> dict[str, dict[str, Floats]]:
     """Return the figures of every query, (q,) each, NaN without relevant items; arguments and errors as for `evaluate`.
+
+    Reference: guide *judge*, "What the figures are".
 
     Examples
     --------
@@ -139,6 +139,8 @@ def _in_order(run: Named, truth: Judgements) -> AnyArray:
 def list_depth(figures: Sequence[str]) -> int | None:
     """Return how far down a list without junk the figures look, None for all of it.
 
+    Reference: guide *judge*, "What the figures are".
+
     >>> list_depth(["hit@1", "recall@10"]), list_depth(["hit@1", "mAP"])
     (10, None)
     """
@@ -149,6 +151,8 @@ def list_depth(figures: Sequence[str]) -> int | None:
 
 def is_error(figure: str) -> bool:
     """Tell whether less of a figure is better; raise ValueError for an unknown one.
+
+    Reference: guide *judge*, "What the figures are".
 
     >>> is_error("1-NN error"), is_error("nDCG@10")
     (True, False)

@@ -23,6 +23,8 @@ def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Inter
     ``AP = sum_j p1 / n`` with ``p1 = (j + 1) / (r_j + 1)``, as trec_eval and scikit-learn count it. ``"trapezoid"`` is
     the rule of the Oxford protocols, ``sum_j (p0 + p1) / (2 n)`` with ``p0 = j / r_j`` (1 at rank 0).
 
+    Reference: Buckley and Voorhees (2000); Philbin et al. (2007), for the trapezoids.
+
     Parameters
     ----------
     ranks : (p,) int
@@ -35,11 +37,6 @@ def average_precision(ranks: ArrayLike, n_relevant: int, *, interpolation: Inter
     ------
     ValueError
         If ``interpolation`` is unknown or a rank is negative, repeated or one too many.
-
-    References
-    ----------
-    Buckley and Voorhees, "Evaluating evaluation measure stability", SIGIR 2000; for the trapezoids Philbin et al.,
-    "Object retrieval with large vocabularies and fast spatial matching", CVPR 2007.
 
     Examples
     --------
@@ -72,6 +69,8 @@ def average_precisions(
 ) -> Floats:
     """Average precision of every query, (q,) float64, NaN without relevant items; see `average_precision`.
 
+    Reference: Buckley and Voorhees (2000).
+
     Examples
     --------
     >>> average_precisions([[7, 1, 2], [1, 7, 2]], [[7], [7]])
@@ -89,6 +88,8 @@ def mean_average_precision(
 ) -> float:
     """Mean average precision (mAP) over the queries that have relevant items; see `average_precision`.
 
+    Reference: Buckley and Voorhees (2000).
+
     Examples
     --------
     >>> mean_average_precision([[7, 1, 2], [1, 7, 2]], [[7], [7]])
@@ -105,9 +106,7 @@ def mean_precision_at_k(
     ``P@k = #(pos <= k') / k'`` with 1-based positions ``pos`` and ``k' = min(max(pos), k)``: a list is not
     blamed for what follows its last relevant item. 0 where no relevant item was retrieved.
 
-    References
-    ----------
-    Radenović et al., "Revisiting Oxford and Paris", CVPR 2018.
+    Reference: Radenović et al. (2018).
 
     Examples
     --------
@@ -120,6 +119,8 @@ def mean_precision_at_k(
 
 def recall_at_k(ranking: ArrayLike, relevant: Relevance, *, k: int = 100, junk: Relevance | None = None) -> float:
     """Mean fraction of a query's relevant items among its first k, ``#(rank < k) / n``.
+
+    Reference: TREC formats (trec_eval), recall.
 
     Examples
     --------
@@ -135,6 +136,8 @@ def hit_rate_at_k(ranking: ArrayLike, relevant: Relevance, *, k: int = 1, junk: 
 
     Metric learning calls it Recall@K. At k = 1, with the items of the query's class relevant, it is the
     accuracy of the nearest-neighbour classifier.
+
+    Reference: Jégou et al. (2011), where it is called recall@R.
 
     Examples
     --------
@@ -152,9 +155,7 @@ def reciprocal_rank(
 
     ``k`` defaults to the whole rows, as in trec_eval's recip_rank.
 
-    References
-    ----------
-    Voorhees, "The TREC-8 question answering track report", TREC 1999.
+    Reference: Voorhees (1999).
 
     Examples
     --------
@@ -173,9 +174,7 @@ def ndcg_at_k(ranking: ArrayLike, relevant: Relevance, *, k: int = 10, junk: Rel
     linear gain, as in trec_eval's ndcg_cut. A query's relevant items are a mapping ``id -> gain``, where those of gain
     0 and less are not relevant, or any other collection of ids, each of gain 1.
 
-    References
-    ----------
-    Järvelin & Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002.
+    Reference: Järvelin and Kekäläinen (2002).
 
     Examples
     --------
@@ -192,9 +191,7 @@ def bulls_eye(ranking: ArrayLike, relevant: Relevance, *, m: int) -> float:
     ``(1 + #(rank < m - 1)) / (1 + n)``: the query is an item of the collection and takes the first of the m
     places; ``ranking`` and ``relevant`` leave it out. m is 40 on MPEG-7, 72 on COIL-20, 15 on ORL.
 
-    References
-    ----------
-    Latecki, Lakämper & Eckhardt, "Shape descriptors for non-rigid shapes", CVPR 2000.
+    Reference: Latecki et al. (2000).
 
     Examples
     --------

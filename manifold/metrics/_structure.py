@@ -16,6 +16,8 @@ def overlap_at_k(a: ArrayLike, b: ArrayLike, *, k: int | None = None) -> float:
 
     ``k`` defaults to the whole rows. Rows where both are empty are skipped.
 
+    Reference: Fagin et al. (2003), for distances of such lists.
+
     Examples
     --------
     >>> overlap_at_k([[1, 2, 3, 4]], [[4, 3, 9, 8]])
@@ -35,7 +37,7 @@ def overlap_at_k(a: ArrayLike, b: ArrayLike, *, k: int | None = None) -> float:
 def k_occurrences(neighbors: ArrayLike, n_items: int) -> Ints:
     """How often each item stands in the neighbour lists, ``N_k(i) = #{q : i in row q}``, (n_items,) int64.
 
-    The N_k of Radovanović, Nanopoulos and Ivanović, *Hubs in Space*, JMLR 2010, section 2.
+    Reference: Radovanović et al. (2010), section 2.
 
     Examples
     --------
@@ -51,9 +53,7 @@ def k_occurrences(neighbors: ArrayLike, n_items: int) -> Ints:
 def hubness(counts: ArrayLike) -> float:
     """Skewness of the k-occurrences, ``mean((N - mean)^3) / var^{3/2}``, population moments; 0 if all equal.
 
-    References
-    ----------
-    Radovanović, Nanopoulos & Ivanović, "Hubs in space", JMLR 2010.
+    Reference: Radovanović et al. (2010).
 
     Examples
     --------
@@ -77,9 +77,7 @@ def normalized_mutual_information(
     ``average="geometric"`` divides by ``sqrt(H_a H_b)`` instead. Two labellings of one class each agree: 1; one of one
     class tells nothing of one of several: 0.
 
-    References
-    ----------
-    Strehl & Ghosh, "Cluster ensembles", JMLR 2002, section 3.1 (geometric).
+    Reference: Strehl and Ghosh (2002), section 3.1, for "geometric".
 
     Examples
     --------
