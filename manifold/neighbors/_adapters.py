@@ -24,6 +24,8 @@ _ROWS = 512  # rows of a dense matrix looked at together
 def from_faiss(D: object, I: object, *, metric: str = "cosine") -> Neighbors:  # noqa: E741 -- FAISS's own names
     """Take the result of ``D, I = index.search(X, k)`` of a FAISS index over the same points X.
 
+    Reference: Johnson et al. (2021); guide *stores*, "Lists that the store found".
+
     Parameters
     ----------
     D : (n, k) float
@@ -73,6 +75,8 @@ def from_distances(distances: object, I: object, *, metric: str) -> Neighbors:  
     """Take plain distances, such as ``distances, I = kneighbors(X)`` of scikit-learn: lower is nearer, in any order.
 
         cosine  s = 1 - d      euclidean  s = -d^2
+
+    Reference: guide *stores*, "Lists that the store found".
 
     Parameters
     ----------
@@ -130,6 +134,8 @@ def _pair(values: object, ids: object, name: str, metric: str) -> tuple[Floats, 
 def from_sklearn(graph: sparse.csr_array, *, metric: str = "euclidean") -> Neighbors:
     """Take a scikit-learn neighbours graph in ``mode="distance"``, such as `kneighbors_graph` returns.
 
+    Reference: Buitinck et al. (2013); guide *stores*, "Lists that the store found".
+
     Parameters
     ----------
     graph : sparse (n, n)
@@ -168,6 +174,8 @@ def from_precomputed(similarities: object, n_neighbors: int, *, name: str = "sim
     """Take an (n, n) matrix of similarities, dense or sparse, and keep the k largest others of each row.
 
     Scores of spatial verification, aggregated match kernels or a cross-encoder enter here.
+
+    Reference: guide *stores*, "Lists that the store found".
 
     Parameters
     ----------

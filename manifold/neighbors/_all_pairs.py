@@ -27,6 +27,8 @@ _WORTH = 1 << 33  # numbers multiplied from which on loading the compiled kernel
 class Exact:
     """Compare every point with every other; there is nothing to set. ``method="exact"``.
 
+    Reference: guide *scale*, "The search for neighbours".
+
     Examples
     --------
     >>> from manifold.neighbors import find_neighbors

@@ -44,6 +44,8 @@ class Partition(NamedTuple):
 class Neighbors:
     """The k nearest other points of each of n points, best first.
 
+    Reference: guide *notation*, "How the parts meet".
+
     Parameters
     ----------
     indices : (n, k) int32

@@ -46,6 +46,8 @@ def exact_search(
 ) -> tuple[Ints, Floats]:
     """Return ids and similarities (m, k) of the k most similar points, equal ones by ascending id.
 
+    Reference: guide *scale*, "The search for neighbours".
+
     Parameters
     ----------
     queries, points : PointSet

@@ -25,8 +25,7 @@ _FLAT = 20_000  # points below which FAISS searches all
 class Faiss:
     """Search an index of FAISS: flat to 20,000 points and for the inner product, IVF beyond. ``method="faiss"``.
 
-    Johnson, Douze and Jégou, *Billion-Scale Similarity Search with GPUs*, IEEE Transactions on Big Data 2021, section
-    3.
+    Reference: Johnson et al. (2021), section 3.
 
     Parameters
     ----------

@@ -30,6 +30,8 @@ def find_neighbors(
 ) -> Neighbors:
     """Find the k nearest other points of each point.
 
+    Reference: guide *scale*, "The search for neighbours".
+
     Parameters
     ----------
     X : (n, d) array-like of numbers, PointSet, or (n, n) similarities for ``metric="precomputed"``
@@ -102,6 +104,8 @@ def _at_most(k: int, n: int) -> int:
 
 def warn_of_awkward_points(points: PointSet, found: Neighbors, *, first: int = 0) -> None:
     """Warn of zero vectors, which have no direction, and of points that only see their own copies, from a row on.
+
+    Reference: guide *notation*, "How the parts meet".
 
     >>> points = point_set([[1.0, 0.0], [0.0, 1.0]])
     >>> warn_of_awkward_points(points, find_neighbors(points, 1))

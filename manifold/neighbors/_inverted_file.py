@@ -40,8 +40,9 @@ Cells = NDArray[np.int32]
 class InvertedFile:
     """Compare points of near cells, approximately, the recall measured. ``method="inverted_file"``.
 
-    Cells of a coarse quantizer, of which the nearest are searched: Jégou, Douze and Schmid, *Product Quantization for
-    Nearest Neighbor Search*, PAMI 2011, section IV.
+    Cells of a coarse quantizer, of which the nearest are searched.
+
+    Reference: Jégou et al. (2011), section IV.
 
     Parameters
     ----------

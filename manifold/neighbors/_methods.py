@@ -24,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 class Method(Protocol):
     """Settings of a way to find neighbours: a frozen dataclass, which says itself what it does not serve.
 
+    Reference: guide *scale*, "The search for neighbours".
+
     >>> settings: Method = InvertedFile(recall=0.99)
     >>> settings.memory_forecast(60_000, 784, 50) < 300e6
     True
@@ -97,6 +99,8 @@ def choose_method(n: int, d: int, k: int, *, metric: str = "cosine", on_host: bo
     Exact where n^2 d operations take seconds, where lists are long for the number of points, and for the inner product;
     the inverted file elsewhere. NN-descent is never chosen: it compiles for longer than the others search.
 
+    Reference: guide *scale*, "The search for neighbours".
+
     >>> choose_method(60_000, 784, 50)
     ('inverted_file', 'auto: 60000^2 x 784 is much for an exact search')
     """
@@ -115,6 +119,8 @@ def memory_forecast(n: int, d: int, k: int, *, method: str | Method = "auto") ->
 
     Each method says so itself: lists with the copies in which they become neighbours, the tiles of the search, and
     whatever copies of the points it makes.
+
+    Reference: guide *scale*, "How much memory, before you start".
 
     >>> memory_forecast(60_000, 784, 50) < 300e6
     True

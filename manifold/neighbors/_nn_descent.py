@@ -30,10 +30,9 @@ _STATE = {"announced": False}
 class NNDescent:
     """Walk along neighbours of neighbours, approximately, the recall measured. ``method="nn_descent"``.
 
-    Dong, Moses and Li, *Efficient k-Nearest Neighbor Graph Construction for Generic Similarity Measures*, WWW 2011,
-    section 2.
-
     Compiles for 45 s in every process, and gives the same answer for a seed on one thread only.
+
+    Reference: Dong et al. (2011), section 2.
 
     Parameters
     ----------

@@ -27,6 +27,8 @@ _NEW_TILE = 256  # of which each pair with a tile of points may turn out to be n
 def without_points(neighbors: Neighbors, kept: Ints, points: PointSet, *, k: int, backend: Backend) -> Neighbors:
     """Return the lists of the points that are kept.
 
+    Reference: guide *scale*, "A collection that changes".
+
     Parameters
     ----------
     neighbors : Neighbors
@@ -63,6 +65,8 @@ def without_points(neighbors: Neighbors, kept: Ints, points: PointSet, *, k: int
 @np.errstate(under="ignore")
 def with_points(neighbors: Neighbors, points: PointSet, *, k: int, backend: Backend) -> Neighbors:
     """Return the lists over all points, of which the first n are those of `neighbors` and the others are new.
+
+    Reference: guide *scale*, "A collection that changes".
 
     Raises
     ------

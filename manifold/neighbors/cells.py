@@ -55,19 +55,18 @@ class Found(NamedTuple):
 class Cells:
     """Points in the cells of a k-means, and how a query goes through them.
 
+    Reference: Jégou et al. (2011), section IV, for cells; Arya and Mount (1993), for walks.
+
     Attributes
     ----------
     settings : SeedSearch
         With the numbers that were chosen.
-    centres : (c, d) float32
-        As `PointSet.centred` has rows.
-    order : (n,) int32
+    centres, centre : (c, d), (d,) or size 0, float32
+        As `PointSet.centred` has rows, and what these are less.
+    order, starts : (n,) int32, (c + 1,) int64
         Points, cell by cell; those of cell i stand at ``starts[i]`` to ``starts[i + 1]``.
-    starts : (c + 1,) int64
     away : (n,) float32
         How far each of them is from its centre.
-    centre : (d,) float32, or of size 0
-        What centred rows are less.
     margin : float
         By how much, in squared distances, another centre may be nearer to a point than its own.
     made_of : int
@@ -271,7 +270,10 @@ class Cells:
 
 
 class Entrance:
-    """Cells, points and lists as compiled code reads them: made once, asked by any number of threads."""
+    """Cells, points and lists as compiled code reads them: made once, asked by any number of threads.
+
+    Reference: Jégou et al. (2011), section IV, for cells; Arya and Mount (1993), for walks.
+    """
 
     def __init__(self, cells: Cells, points: PointSet, neighbors: Neighbors | None) -> None:
         from manifold.backends import compiled_cells

@@ -31,6 +31,10 @@ _HOST = get_backend("scipy")
 def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet:
     """Return the points of a search: features are checked here, once, and a `PointSet` comes back as it is.
 
+    Cost: one pass over X, which looks for NaN and infinity; norms take another when they are first used.
+
+    Reference: guide *notation*, "How the parts meet".
+
     Parameters
     ----------
     X : (n, d) array-like of numbers, or PointSet
@@ -43,10 +47,6 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
     ------
     TypeError, ValueError
         For input that is not finite real numbers of the right shape, an unknown metric, or points made for another.
-
-    Notes
-    -----
-    Cost: one pass over X, which looks for NaN and infinity; norms take another when they are first used.
 
     Examples
     --------
@@ -70,6 +70,8 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
 
 class PointSet:
     """The rows that are searched, with what their metric needs of each: a scale, and a squared norm.
+
+    Reference: guide *notation*, "How the parts meet".
 
     Parameters
     ----------

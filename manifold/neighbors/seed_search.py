@@ -19,6 +19,8 @@ _FEW = 1 << 22  # numbers that an exact search passes over in a millisecond or t
 class SeedSearch:
     """How the nearest points of a query are found, where not all are compared. ``seed_search="cells"`` or ``"walk"``.
 
+    Reference: Jégou et al. (2011), section IV, for cells; Arya and Mount (1993), for walks.
+
     Parameters
     ----------
     way : {"cells", "walk"}
@@ -67,6 +69,8 @@ def choose_seed_search(asked: str | SeedSearch, points: PointSet | None) -> tupl
     """Return how seeds are searched for, None where exactly, and why.
 
     "auto" is exact where that takes a millisecond or two, and where only that serves; cells elsewhere.
+
+    Reference: guide *scale*, "The search for neighbours".
 
     >>> from manifold.neighbors import point_set
     >>> choose_seed_search("auto", point_set([[1.0, 0.0], [0.0, 1.0]]))
