@@ -49,6 +49,8 @@ def tuning_landscape(tuning: Tried, *, title: str = "", ax: Axes | None = None) 
     Filled marks divide by the degree, open ones do not; a bar is the standard error of the distance from the best. The
     chosen setting is ringed and named.
 
+    Reference: guide *notation*, "Own methods".
+
     Parameters
     ----------
     tuning : Tuning
@@ -126,6 +128,8 @@ def time_accuracy(
     Where the best share is 0.99 or more, the scale gives each further nine the same room. Rows whose names begin with
     the same word are one method with several settings. Rings are around rows that no other row beats in both time and
     accuracy.
+
+    Reference: guide *solvers*.
 
     Parameters
     ----------

@@ -34,6 +34,8 @@ def ranking_comparison(
     Right ones have a solid green frame and a tick, wrong ones a dashed orange frame and a cross; rank and score
     stand above and below, or beside.
 
+    Reference: guide *explore*, "Pictures".
+
     Parameters
     ----------
     before, after : pair (ids, scores) of (m,) arrays, or a `Ranking` of one query

@@ -50,6 +50,8 @@ _DEFAULT_FILTER = Diffusion(0.99)
 class Trace:
     """A solver stopped after some numbers of iterations, each against the exact scores; means over the columns.
 
+    Reference: guide *solvers*, "It did not converge".
+
     Attributes
     ----------
     solver : str
@@ -91,6 +93,8 @@ def trace_convergence(
     k: int = 100,
 ) -> tuple[Trace, ...]:
     """Solve again and again, with more and more iterations, and compare with a direct solve.
+
+    Reference: guide *solvers*, "It did not converge".
 
     Parameters
     ----------
@@ -145,7 +149,9 @@ def convergence(
     """Draw how solvers converge: residual, true error with its bound, and overlap of the lists, by iterations.
 
     A solver that cannot be stopped early, such as a direct one, is a line across. Values do not converge as lists do:
-    a ranking is right long before its scores are (Iscen et al., CVPR 2017, figure 3).
+    a ranking is right long before its scores are.
+
+    Reference: Iscen et al. (2017), figure 3; guide *solvers*, "It did not converge".
 
     Parameters
     ----------

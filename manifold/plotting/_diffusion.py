@@ -48,6 +48,8 @@ def diffusion_steps(
 
     ``f_0 = y,  f_{t+1} = alpha S f_t + (1 - alpha) y``, whose limit is ``F = (1 - alpha) (I - alpha S)^-1 y``.
 
+    Reference: Zhou et al. (2003b), section 2.
+
     Parameters
     ----------
     graph : Graph
@@ -56,10 +58,6 @@ def diffusion_steps(
     alpha : float in [0, 1)
     iterations : sequence of int
         Ascending, from 0 on.
-
-    References
-    ----------
-    Zhou, Weston, Gretton, Bousquet and Schölkopf, "Ranking on data manifolds", NIPS 2003, section 2.
 
     Examples
     --------
@@ -95,6 +93,8 @@ def diffusion(
     """Draw the random walk with restart as it spreads over the graph, one panel for each number of steps.
 
     Scores are shares of the largest of their panel; pale nodes have less than a ten-thousandth of it.
+
+    Reference: Zhou et al. (2003b), section 2.
 
     Parameters
     ----------
@@ -145,6 +145,8 @@ def diffusion_animation(
 
     ``.save("walk.gif")`` writes it, ``.to_jshtml()`` is for a notebook.
 
+    Reference: Zhou et al. (2003b), section 2.
+
     Parameters
     ----------
     graph, seeds, coordinates, alpha, iterations, title
@@ -191,6 +193,8 @@ def score_decay(
     ax: Axes | None = None,
 ) -> Axes:
     """Draw how scores fall with rank, on logarithmic scales: where they break off, a list may be cut.
+
+    Reference: guide *explore*, "Pictures".
 
     Parameters
     ----------

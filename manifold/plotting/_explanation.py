@@ -33,6 +33,8 @@ def explanation(
     The walks run from left to right, from seeds (blue frames) to the item; their lines are the thicker the larger their
     share. Bars of seeds carry the interval that the stored columns of an index prove, where there is one.
 
+    Reference: guide *explore*, "Why does this item rank high?".
+
     Parameters
     ----------
     explanation : Explanation

@@ -44,6 +44,8 @@ def spectral_coordinates(graph: Graph) -> Floats:
     eigenvectors of each component. Values themselves crowd in a few places; their order does not. Each component
     fills a box of its own, of an area as its number of nodes.
 
+    Reference: Belkin and Niyogi (2003), section 2.
+
     Raises
     ------
     MemoryBudgetError
@@ -52,11 +54,6 @@ def spectral_coordinates(graph: Graph) -> Floats:
     Notes
     -----
     Cost: three eigenpairs of each component, found by some hundred products with S.
-
-    References
-    ----------
-    Belkin and Niyogi, "Laplacian eigenmaps for dimensionality reduction and data representation", Neural Computation
-    2003, section 2.
 
     Examples
     --------
@@ -92,6 +89,8 @@ def embedding(
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the nodes of a graph on a plane, with its edges.
+
+    Reference: Belkin and Niyogi (2003), section 2, for its coordinates; guide *explore*, "Pictures".
 
     Parameters
     ----------

@@ -19,6 +19,8 @@ from manifold.solvers import Solution
 def score_intervals(solution: Solution, column: int = 0) -> tuple[Floats, Floats]:
     """Return what the exact scores of one column certainly lie between: scores ± error bound, cut at 0.
 
+    Reference: guide *certificates*, "Where the bound comes from".
+
     Parameters
     ----------
     solution : Solution
@@ -46,6 +48,8 @@ def score_intervals(solution: Solution, column: int = 0) -> tuple[Floats, Floats
 
 def stored_intervals(index: StoredColumns, seeds: ArrayLike) -> tuple[Floats, Floats]:
     """Return what the exact scores certainly lie between by the stored columns of an index alone, without a solve.
+
+    Reference: guide *certificates*, "Slack".
 
     Parameters
     ----------
@@ -90,6 +94,8 @@ def certified_intervals(
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the intervals of scores around the cut after the k best: the list is certified where none reaches across.
+
+    Reference: guide *certificates*, "Slack".
 
     Parameters
     ----------

@@ -36,6 +36,8 @@ _MOST_WRITTEN = 12  # classes, up to which every cell of a confusion holds its n
 def reliability(certainty: ArrayLike, correct: ArrayLike, *, n_bins: int = 10) -> tuple[Ints, Ints]:
     """Return how many points have a certainty in each of `n_bins` equal parts of [0, 1], and how many are right.
 
+    Reference: Guo et al. (2017).
+
     Parameters
     ----------
     certainty : (n,) float in [0, 1]
@@ -73,6 +75,8 @@ def label_certainty(
     figure: Figure | SubFigure | None = None,
 ) -> Figure | SubFigure:
     """Draw how certain propagated labels are and, where the truth is known, how often they are right at each certainty.
+
+    Reference: Guo et al. (2017), for reliability diagrams; guide *labels*, "Which points to believe".
 
     Parameters
     ----------
@@ -119,6 +123,8 @@ def confusion_counts(truth: ArrayLike, predicted: ArrayLike) -> tuple[AnyArray, 
 
     Where some points have no label (-1, "", None or NaN), the first class is that marker.
 
+    Reference: guide *labels*, "Which points to believe".
+
     Examples
     --------
     >>> classes, counts = confusion_counts(["a", "a", "b"], ["a", "b", "b"])
@@ -149,6 +155,8 @@ def confusion(
     ax: Axes | None = None,
 ) -> Axes:
     """Draw which class is taken for which: the share of each true class, a row, that was given each label.
+
+    Reference: guide *labels*, "Which points to believe".
 
     Parameters
     ----------

@@ -51,6 +51,8 @@ def matches(
 
     All tentative correspondences are dots; the hull of the inliers is drawn on either side, unless they are on a line.
 
+    Reference: guide *explore*, "Pictures".
+
     Parameters
     ----------
     agreement : Agreement

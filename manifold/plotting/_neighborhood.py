@@ -28,6 +28,8 @@ def neighborhood(
 ) -> Axes:
     """Draw a node, the k neighbours its heaviest edges lead to, and the edges among all of them.
 
+    Reference: guide *explore*, "Pictures".
+
     Parameters
     ----------
     graph : Graph

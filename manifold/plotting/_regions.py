@@ -41,6 +41,8 @@ def regional_matches(
     The regions that add most are boxes, the thicker the more they add, with their share of what all regions of the
     image add. Frames and marks are those of `ranking_comparison`.
 
+    Reference: Iscen et al. (2017), section 3.3; guide *explore*, "Pictures".
+
     Parameters
     ----------
     ranking : pair (ids, scores) of (m,) arrays, or a `Ranking` of one query

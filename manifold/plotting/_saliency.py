@@ -25,6 +25,8 @@ def saliency(
 ) -> Axes:
     """Draw a map of saliency: bright where an image stands out, over the image where one is given.
 
+    Reference: Siméoni et al. (2018); guide *explore*, "Pictures".
+
     Parameters
     ----------
     map : (H, W) array-like

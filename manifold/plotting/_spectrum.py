@@ -32,6 +32,8 @@ def spectrum(
 ) -> Figure | SubFigure:
     """Draw the leading eigenvalues of S, and the transfer functions of filters with the eigenvalues below them.
 
+    Reference: Shuman et al. (2013), section III.
+
     Parameters
     ----------
     graph : Graph, Spectrum, or (r,) eigenvalues

@@ -20,6 +20,8 @@ _MOST_BARS = 60
 def degrees(graph: Graph, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw how many nodes have how many edges.
 
+    Reference: guide *explore*, "Pictures".
+
     Parameters
     ----------
     graph : Graph
@@ -50,6 +52,8 @@ def degrees(graph: Graph, *, title: str = "", ax: Axes | None = None) -> Axes:
 def hubness(neighbors: Neighbors | ArrayLike, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw how often items stand in the lists of others, N_k; a long tail is made of hubs.
 
+    Reference: Radovanović et al. (2010).
+
     Parameters
     ----------
     neighbors : Neighbors, or (n,) counts
@@ -57,10 +61,6 @@ def hubness(neighbors: Neighbors | ArrayLike, *, title: str = "", ax: Axes | Non
     title : str
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default the Axes of a new Figure.
-
-    References
-    ----------
-    Radovanović, Nanopoulos and Ivanović, "Hubs in space", JMLR 2010.
 
     Examples
     --------
@@ -89,6 +89,8 @@ def hubness(neighbors: Neighbors | ArrayLike, *, title: str = "", ax: Axes | Non
 
 def components(graph: Graph, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw the sizes of the connected components, largest first; no score crosses from one to another.
+
+    Reference: guide *explore*, "Pictures".
 
     Parameters
     ----------
