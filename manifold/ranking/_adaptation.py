@@ -44,6 +44,8 @@ class Fused(NamedTuple):
 class Adaptation:
     """How much of a query's plain ranking stays.
 
+    Reference: guide *notation*, "Own methods"; guide *certificates*, "What is not proved".
+
     Parameters
     ----------
     one_sided : float in [0, 1], optional

@@ -23,6 +23,8 @@ _SHOWN = 10  # rows of a table in a notebook
 class Ranking:
     """The ranked answers to q queries; unpacks as ``ids, scores``, and `len` is q.
 
+    Reference: guide *certificates*, "Slack".
+
     Attributes
     ----------
     ids : (q, k), or (k,) for one 1-D query

@@ -41,6 +41,8 @@ Similarities = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 class Fitted:
     """What a search holds once it is fitted.
 
+    Reference: guide *notation*, "How the parts meet".
+
     Attributes
     ----------
     settings : SearchSettings

@@ -86,6 +86,8 @@ class SearchSettings:
     The attributes are the parameters of `manifold.ManifoldSearch`, with the preset and the names resolved: `filter` has
     alpha, `affinity` has kind, gamma and metric, and `regions` what only a `RegionalSearch` has.
 
+    Reference: guide *notation*, for the papers' names of the settings.
+
     Examples
     --------
     >>> search_settings({"preset": "paper", "alpha": 0.9}).filter
@@ -220,6 +222,8 @@ def refuse_chosen(given: Facts) -> None:
 @dataclass(frozen=True)
 class Setting:
     """What decides a ranking, but for its solver; the default is the one that all others have to beat.
+
+    Reference: guide *notation*, for the papers' names of the settings.
 
     Parameters
     ----------

@@ -49,6 +49,8 @@ def by_examples(
 ) -> Ranking:
     """Rank the collection for one question of several examples: like these, unlike those.
 
+    Reference: guide *notation*, "Own methods".
+
     Parameters
     ----------
     search : ManifoldSearch

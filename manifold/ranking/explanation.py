@@ -35,6 +35,8 @@ _RTOL = 1e-11  # parts are to add up to the score
 class Path:
     """The strongest walk from one seed to the item, one of very many.
 
+    Reference: guide *explore*, "Why does this item rank high?".
+
     Attributes
     ----------
     nodes : tuple of ids
@@ -59,6 +61,8 @@ class Path:
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """What carries the score of one item for one query; external ids throughout.
+
+    Reference: guide *explore*, "Why does this item rank high?".
 
     Attributes
     ----------
@@ -117,6 +121,8 @@ class Explanation:
 
 def explain(search: ManifoldSearch, query: ArrayLike, item: object, *, n_paths: int = 5) -> Explanation:
     """Explain the score of an item for a query: by seeds, by neighbours, and by the strongest walks.
+
+    Reference: guide *explore*, "Why does this item rank high?".
 
     Parameters
     ----------

@@ -49,6 +49,8 @@ def personalized_pagerank(
     A walk that stands on a node without edges returns to the seeds at once. The k best are solved for until they are
     proved: no other node has a larger p.
 
+    Reference: Haveliwala (2002), eq. 5; Zhou et al. (2003a), for undirected graphs as a symmetric system.
+
     Parameters
     ----------
     graph : Graph, or (n, n) array, sparse matrix or networkx graph
@@ -84,11 +86,6 @@ def personalized_pagerank(
     -----
     Cost: passes over the edges of the graph, a few where lists are told apart early, about
     log(1e12) / sqrt(1 - damping) for all scores.
-
-    References
-    ----------
-    Haveliwala, "Topic-sensitive PageRank", WWW 2002, equation 5; for undirected graphs as a symmetric system, Zhou et
-    al., "Learning with local and global consistency", NIPS 2003.
 
     Examples
     --------

@@ -31,8 +31,10 @@ _GATHER = 1 << 22  # numbers of regions held at a time
 def pooling_weights(regions: ArrayLike, *, regularization: float = 1.0) -> Floats:
     """Return the weights (..., m) of generalised max pooling, w = (Phi Phi' + lambda I)^-1 1.
 
-    The score of an image is the sum of w_j f_j over its regions: regions that repeat each other share one vote
-    (Iscen et al., CVPR 2017, eq. 13-14). Regions that are far from each other may get a weight below 0.
+    The score of an image is the sum of w_j f_j over its regions: regions that repeat each other share one vote.
+    Regions that are far from each other may get a weight below 0.
+
+    Reference: Iscen et al. (2017), eqs. 13-14.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def region_weights(points: PointSet, owners: Ints, *, pooling: str, regularizati
 def region_match(Q: PointSet, X: PointSet, *, queries: Ints, images: Ints) -> NDArray[np.float32]:
     """Return (q, N) the sum, over the regions of a query, of the largest cosine with a region of the image: R-match.
 
-    The baseline of the regional experiments (Iscen et al., CVPR 2017, Table 2; Razavian et al., 2014).
+    Reference: Iscen et al. (2017), table 2: the baseline of the regional experiments; Razavian et al. (2014).
 
     Parameters
     ----------

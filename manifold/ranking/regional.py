@@ -41,6 +41,8 @@ class RegionalSearch(Facade):
     The graph is over regions. Each region of a query enters through its nearest regions, the weights of all add up and
     the largest stay; diffused scores of regions are pooled to scores of images.
 
+    Reference: Iscen et al. (2017), sections 3.3 and 4.
+
     Parameters
     ----------
     n_neighbors : int
@@ -70,10 +72,6 @@ class RegionalSearch(Facade):
     Notes
     -----
     Memory: the graph of all regions; 64 n scores in a search.
-
-    References
-    ----------
-    Iscen, Tolias, Avrithis, Furon, Chum: "Efficient Diffusion on Region Manifolds", CVPR 2017.
 
     Examples
     --------

@@ -38,6 +38,8 @@ class ManifoldSearch(Facade):
 
         scores = h(S) Y / degree^p,    S = D^-1/2 W D^-1/2
 
+    Reference: Zhou et al. (2003b), section 2; Iscen et al. (2017), section 3; guide *rerank*.
+
     Parameters
     ----------
     n_neighbors : int
@@ -62,7 +64,7 @@ class ManifoldSearch(Facade):
         What the parameters left out are. "default" keeps the first 5 nearest items, orders the others by similarity and
         diffusion together, and lets diffusion bring at most 10 others into the first 100. "item" and "adaptive" are
         those of the two purposes. "plain-diffusion" lists by diffusion alone, with proofs of each list; "paper" is the
-        published setting (Iscen et al., CVPR 2017: k = 50 mutual, gamma = 3, alpha = 0.99, 10 seeds, 20 CG iterations).
+        published setting (k = 50 mutual, gamma = 3, alpha = 0.99, 10 seeds, 20 CG iterations).
     purpose : {"item", "topic"}, optional
         What is searched for, which no data shows: the item itself, of which there is one or few ("item": close to the
         nearest neighbours); or all of its kind ("topic": diffusion leads, but for reciprocal first places). Left out,
@@ -76,16 +78,14 @@ class ManifoldSearch(Facade):
         See `manifold.diffuse`.
     seed_search : {"auto", "exact", "cells", "walk"} or SeedSearch
         How the nearest items of a query are found: all are compared; or those of the cells around it, until the nearest
-        are proved or enough cells were scanned; or those that a walk along the lists of neighbours meets. `explain`
-        says what share of them held-out items found, and how many of them are proved. "auto" compares all where that
-        takes a millisecond or two.
+        are proved or enough are scanned; or those that a walk along the lists meets. `explain` says what share held-out
+        items found, and how many are proved. "auto" compares all where that takes a millisecond or two.
 
     Attributes
     ----------
     fitted_ : Fitted
         Everything that the fit made, in one frozen state; the attributes below are parts of it.
-    graph_ : Graph
-    ids_ : (n,) external ids
+    graph_, ids_ : Graph, (n,) external ids
     tuning_ : Tuning
         What was tried and chosen, with `tune`.
     n_neighbors, n_seeds, filter, ...

@@ -26,8 +26,7 @@ def query_seeds(
 ) -> sparse.csc_array:
     """Return Y (n, q) with the weights of each query's nearest points.
 
-    Iscen et al., *Efficient Diffusion on Region Manifolds*, CVPR 2017, section 3.2: a query that is not in the
-    collection.
+    Reference: Iscen et al. (2017), section 3.2 and eq. 7: a query that is not in the collection.
 
     Parameters
     ----------
@@ -58,6 +57,8 @@ def query_seeds(
 def unit_seeds(nodes: AnyArray, n_nodes: int) -> sparse.csc_array:
     """Return Y (n, q) with a one at the node of each column: queries that are in the graph.
 
+    Reference: Zhou et al. (2003b), section 2.
+
     >>> unit_seeds(np.array([2]), 3).toarray().ravel().tolist()
     [0.0, 0.0, 1.0]
     """
@@ -78,8 +79,7 @@ def regional_seeds(
 ) -> sparse.csc_array:
     """Return Y (n, q) for queries of several vectors, each column cut to its largest entries.
 
-    Iscen et al., *Efficient Diffusion on Region Manifolds*, CVPR 2017, section 4: the vectors of a query enter
-    together.
+    Reference: Iscen et al. (2017), section 4 and eq. 8: the vectors of a query enter together.
 
     Parameters
     ----------

@@ -29,6 +29,8 @@ _STANDARD_ERRORS = 3.0
 class Tuning:
     """What was tried, and what was chosen.
 
+    Reference: Breiman et al. (1984), section 3.4.3.
+
     Attributes
     ----------
     setting : Setting
@@ -76,6 +78,8 @@ def tune(
 ) -> Tuning:
     """Choose a setting for a collection without labels: k, gamma, filter and k_q, or whatever `settings` differ in.
 
+    Reference: Breiman et al. (1984), section 3.4.3, for the rule; guide *notation*, "Own methods".
+
     Parameters
     ----------
     X : (n, d) array-like, or Neighbors
@@ -101,8 +105,8 @@ def tune(
     Notes
     -----
     The first setting in the order of preference is chosen whose cohesion falls short of the best by no more than three
-    standard errors of the difference, over the queries: the rule of Breiman et al., "Classification and Regression
-    Trees", 1984, section 3.4.3, made stricter, since the queries share the points that judge them.
+    standard errors of the difference, over the queries: the rule of Breiman et al., made
+    stricter, since the queries share the points that judge them.
     Cost: one search for neighbours; for each graph and k_q one Lanczos basis, which serves every filter.
 
     Examples
