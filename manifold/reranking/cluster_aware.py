@@ -46,6 +46,8 @@ def cluster_rerank(
 
     ``d* = (1 - weight) JS(P_i, P_j) / log 2 + weight d_ij``
 
+    Reference: Luo et al. (2024), section 3.
+
     Parameters
     ----------
     neighbors, ids, similarities, k, scale, n_queries
@@ -70,10 +72,6 @@ def cluster_rerank(
     cluster. The smoothing is the plain mean over neighbours; the paper's further reweighting of it, and the shortest
     paths of its released code, are not part of this. Cost: that of `cluster_similarities`, then n s^2 as for
     `reciprocal_rerank`.
-
-    References
-    ----------
-    Luo, Yao & Xu, "Cluster-aware similarity diffusion for instance retrieval", ICML 2024, section 3.
 
     Examples
     --------
@@ -113,6 +111,8 @@ def cluster_similarities(
     """Return F (n, n), the bidirectional diffusion of the points within their local clusters, as sparse rows.
 
     ``F = M o (alpha/2) (F S + S F) + (1 - alpha) I`` with ``alpha = 1 / (1 + mu)``, see the head of this file.
+
+    Reference: Luo et al. (2024), section 3.
 
     Parameters
     ----------

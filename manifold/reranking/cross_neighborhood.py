@@ -36,6 +36,8 @@ def cross_neighborhood_rerank(
     ``d(x, z) = 1 - sum_l r_x(l) r_z(l) / c`` with ``r_x(l) = max(depth + 1 - position of l in the list of x, 0)``,
     self at position 1, and c the value of a list with itself.
 
+    Reference: Sarfraz et al. (2018), section 4.
+
     Parameters
     ----------
     neighbors, ids, similarities, k, scale, n_queries
@@ -57,11 +59,6 @@ def cross_neighborhood_rerank(
     All distances are 1 - (B P' + P B') / (2 M c) for sparse matrices: P holds the positions r, and B = T P with T the
     number of times that each point stands in N(i). Cost: about 2 n depth s for s entries in a row of B, at most
     depth M; memory about four times B.
-
-    References
-    ----------
-    Sarfraz, Schumann, Eberle & Stiefelhagen, "A pose-sensitive embedding for person re-identification with expanded
-    cross neighborhood re-ranking", CVPR 2018, section 4.
 
     Examples
     --------

@@ -39,6 +39,8 @@ def expand_queries(
 
     ``q' = q + sum_i max(s_i, 0)^alpha x_i`` over the n nearest points, then to unit length.
 
+    Reference: Radenović et al. (2019), section 3, for alphaQE; Chum et al. (2007), for AQE.
+
     Parameters
     ----------
     Q : (q, d) or (d,) array-like
@@ -65,11 +67,6 @@ def expand_queries(
     Notes
     -----
     Cost: the search, 2 q n d operations, then 2 q n_expand d.
-
-    References
-    ----------
-    Radenović, Tolias & Chum, "Fine-tuning CNN image retrieval with no human annotation", TPAMI 2019, section 3, for
-    alphaQE; Chum et al., "Total recall", ICCV 2007, for AQE.
 
     Examples
     --------
@@ -99,6 +96,8 @@ def augment_database(X: ArrayLike, neighbors: Neighbors, *, alpha: float = 0.0, 
 
     ``x_j' = [include_self] x_j + sum_i max(s_ji, 0)^alpha x_i`` over the listed neighbours, then to unit length.
 
+    Reference: Arandjelović and Zisserman (2012), section 4.
+
     Parameters
     ----------
     X : (n, d) array-like
@@ -123,10 +122,6 @@ def augment_database(X: ArrayLike, neighbors: Neighbors, *, alpha: float = 0.0, 
     Notes
     -----
     Cost: 2 n k d operations, n d floats.
-
-    References
-    ----------
-    Arandjelović & Zisserman, "Three things everyone should know to improve object retrieval", CVPR 2012, section 4.
 
     Examples
     --------

@@ -31,6 +31,8 @@ def fuse_rankings(
 ) -> tuple[AnyArray, Floats]:
     """Fuse rankings of the same queries: ``score_i = sum over rankings r of weight_r g_r(i)``, 0 where i is not listed.
 
+    Reference: Cormack et al. (2009), for "reciprocal_rank".
+
     Parameters
     ----------
     rankings : sequence of (ids, scores), or of Ranking
@@ -63,10 +65,6 @@ def fuse_rankings(
     Notes
     -----
     Cost: a sort of all entries of all lists; memory 112 bytes an entry.
-
-    References
-    ----------
-    Cormack, Clarke & Büttcher, "Reciprocal rank fusion outperforms Condorcet", SIGIR 2009, for "reciprocal_rank".
 
     Examples
     --------

@@ -20,6 +20,8 @@ def hub_offsets(ids: ArrayLike, similarities: ArrayLike, *, n_items: int, beta: 
 
     ``o_i = log(mean over b of exp(beta s_bi)) / beta``; `remove_hubs` takes it off.
 
+    Reference: Bogolin et al. (2022), section 3.
+
     Parameters
     ----------
     ids, similarities : (b, m)
@@ -44,10 +46,6 @@ def hub_offsets(ids: ArrayLike, similarities: ArrayLike, *, n_items: int, beta: 
     Notes
     -----
     Cost: b m exponentials; memory 56 bytes an entry of the lists, and 16 an item.
-
-    References
-    ----------
-    Bogolin, Croitoru, Jin, Liu & Albanie, "Cross modal retrieval with querybank normalisation", CVPR 2022, section 3.
 
     Examples
     --------
@@ -75,6 +73,8 @@ def remove_hubs(ids: ArrayLike, similarities: ArrayLike, *, offsets: ArrayLike, 
 
     ``s'_i = s_i - o_i``, the logarithm of the inverted softmax ``exp(beta s_i) / sum_b exp(beta s_bi)`` over beta.
 
+    Reference: Bogolin et al. (2022), section 3.
+
     Parameters
     ----------
     ids, similarities : (q, m)
@@ -100,10 +100,6 @@ def remove_hubs(ids: ArrayLike, similarities: ArrayLike, *, offsets: ArrayLike, 
     Notes
     -----
     Cost: a sort of each row; memory 56 bytes an entry of the lists.
-
-    References
-    ----------
-    Bogolin et al., CVPR 2022, section 3.
 
     Examples
     --------

@@ -42,6 +42,8 @@ def compare_profiles(
 
     ``s_ij = sum_l min(p_il, g_jl) / sum_l max(p_il, g_jl)`` for "jaccard"; the others see the head of this file.
 
+    Reference: Bai and Bai (2016), for Jaccard similarities of sparse rows through an inverted index.
+
     Parameters
     ----------
     queries : (q, m) sparse array
@@ -72,11 +74,6 @@ def compare_profiles(
     all n items asking. Memory beside the profiles, their transpose and the answers: up to 160 MiB, 220 MiB for
     "jensen_shannon", more only where one row alone needs it.
 
-    References
-    ----------
-    Bai & Bai, "Sparse contextual activation for efficient visual re-ranking", TIP 2016, for Jaccard similarities of
-    sparse rows through an inverted index.
-
     Examples
     --------
     >>> P = sparse.csr_array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
@@ -99,6 +96,8 @@ def score_profiles(scores: ArrayLike | StoredColumns, *, n_entries: int = 200) -
 
     Two items are then alike where they reach the same items, which holds back hubs: a hub is reached by all, and
     reaches more than what a member of one class does.
+
+    Reference: Bai and Bai (2016), for sparse profiles; guide *rerank*, "Lists without vectors".
 
     Parameters
     ----------

@@ -45,6 +45,8 @@ def reciprocal_rerank(
 
     ``d* = (1 - weight) (1 - Jaccard(V_i, V_j)) + weight d_ij``
 
+    Reference: Zhong et al. (2017), eqs. 3-12.
+
     Parameters
     ----------
     neighbors : Neighbors
@@ -90,10 +92,6 @@ def reciprocal_rerank(
     twice, and some hundred MiB. Queries outside the collection cost one pass over it a call, and s^2 each, once
     `profiles` are kept.
 
-    References
-    ----------
-    Zhong, Zheng, Cao & Li, "Re-ranking person re-identification with k-reciprocal encoding", CVPR 2017, eq. 3-12.
-
     Examples
     --------
     >>> from manifold.neighbors import find_neighbors
@@ -125,6 +123,8 @@ def reciprocal_profiles(
 ) -> sparse.csr_array:
     """Return the k-reciprocal encoding V of the points, or of queries outside the collection, as sparse rows.
 
+    Reference: Zhong et al. (2017), eqs. 3-11.
+
     Parameters
     ----------
     neighbors, ids, similarities, k1, k2, scale
@@ -153,10 +153,6 @@ def reciprocal_profiles(
     Notes
     -----
     Cost: about n k1^2 to find the sets; memory as `profiles_forecast` says.
-
-    References
-    ----------
-    Zhong et al., CVPR 2017, eq. 3-11.
 
     Examples
     --------
