@@ -66,6 +66,8 @@ _DENSE = 5_000  # nodes up to which all eigenvectors are worth computing
 def check_solver(solver: str | Solver, *, extra: tuple[str, ...] = ()) -> str | Solver:
     """Return `solver` if it is "auto", a name in `SOLVERS` or settings.
 
+    Reference: guide *solvers*.
+
     Parameters
     ----------
     solver : str or Solver
@@ -94,6 +96,8 @@ def check_solver(solver: str | Solver, *, extra: tuple[str, ...] = ()) -> str | 
 
 def get_solver(solver: str | Solver, graph: Graph, filter: Filter) -> tuple[Solver, str]:
     """Return the settings of a solver and why it is this one: by name, as given, or chosen for a graph and a filter.
+
+    Reference: guide *solvers*.
 
     Parameters
     ----------
@@ -147,8 +151,7 @@ def diffuse(
 ) -> Solution:
     """Diffuse seeds over a graph: F = h(S) Y, S = D^-1/2 W D^-1/2.
 
-    Zhou et al., *Ranking on Data Manifolds*, NIPS 2003, for h of one pole; Iscen et al., *Fast Spectral Ranking for
-    Similarity Search*, CVPR 2018, section 4, for any h.
+    Reference: Zhou et al. (2003b), section 2, for h of one pole; Iscen et al. (2018a), section 4, for any h.
 
     Parameters
     ----------
@@ -210,6 +213,8 @@ def diffuse(
 
 def report_failures(solution: Solution, on_failure: str) -> None:
     """Warn of, raise or ignore the columns of a solution that failed.
+
+    Reference: guide *solvers*, "It did not converge".
 
     >>> from manifold import graph_from_affinity
     >>> F = diffuse(graph_from_affinity([[0, 1], [1, 0]]), [np.nan, 0.0], on_failure="ignore")

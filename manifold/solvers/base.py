@@ -21,6 +21,8 @@ from manifold.graph import Graph
 class Status(Enum):
     """How the solve of one column ended; the value is the advice.
 
+    Reference: guide *solvers*, "It did not converge".
+
     >>> print(Status.MAX_ITER.name, "-", Status.MAX_ITER.value.split(":")[0])
     MAX_ITER - iterations ran out
     """
@@ -35,6 +37,8 @@ class Status(Enum):
 @dataclass(frozen=True)
 class Snapshot:
     """What a callback is shown, every few iterations: the columns at work and how far they are.
+
+    Reference: guide *solvers*, "It did not converge".
 
     >>> snapshot = Snapshot(columns=np.array([0, 3]), n_iter=5, residual=np.array([0.1, 0.02]))
     >>> float(snapshot.residual.max())
@@ -52,6 +56,8 @@ Callback: TypeAlias = Callable[[Snapshot], None]
 @dataclass(frozen=True, eq=False)
 class Solution:
     """Scores F = h(S) Y and, for each column, how good they are.
+
+    Reference: guide *certificates*, "Where the bound comes from".
 
     Attributes
     ----------
@@ -131,6 +137,8 @@ class Solution:
 class Prepared(Protocol):
     """A solver with all the work done that needs no seeds: reusable, never changed by a solve.
 
+    Reference: guide *solvers*, "One equation".
+
     Attributes
     ----------
     holds_columns : bool
@@ -160,6 +168,8 @@ class Prepared(Protocol):
 
 class Solver(Protocol):
     """Settings only; `prepare` does what needs no seeds.
+
+    Reference: guide *solvers*, "One equation".
 
     Attributes
     ----------
@@ -215,6 +225,8 @@ def require_one_pole(filter: Filter, x0: object) -> None:
 def merge_reports(parts: list[Solution]) -> Solution:
     """Return the verdicts of several blocks as one solution without scores.
 
+    Reference: guide *solvers*, "It did not converge".
+
     >>> one = Solution(np.ones(1), (Status.CONVERGED,), np.array([3]), np.array([1e-4]), np.array([1e-5]), "cg")
     >>> merged = merge_reports([one, one])
     >>> len(merged.status), merged.n_iter.tolist(), merged.scores.size
@@ -233,6 +245,8 @@ def merge_reports(parts: list[Solution]) -> Solution:
 
 def updated_report(report: Solution, finer: Solution, at: Ints) -> Solution:
     """Return a report with the verdicts of the columns `at` replaced, their iterations added.
+
+    Reference: guide *solvers*, "It did not converge".
 
     >>> three, ok = np.full(2, 3), Status.CONVERGED
     >>> two, one = (Solution(np.empty(0), (ok,) * q, three[:q], np.ones(q), np.ones(q)) for q in (2, 1))

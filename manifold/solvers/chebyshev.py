@@ -24,9 +24,11 @@ _REFINEMENTS = 3
 
 @dataclass(frozen=True)
 class Chebyshev(Solver):
-    """Expansion of h in Chebyshev polynomials (Shuman, Vandergheynst and Frossard, DCOSS 2011, section III).
+    """Expansion of h in Chebyshev polynomials.
 
         F = sum of c_k T_k(S) Y,    T_{k+1}(S) = 2 S T_k(S) - T_{k-1}(S),    k <= degree
+
+    Reference: Shuman et al. (2011), section III.
 
     Parameters
     ----------

@@ -24,9 +24,11 @@ _RESTARTS = 3  # fresh starts from the true residual, when rounding has made the
 
 @dataclass(frozen=True)
 class ConjugateGradient(Solver):
-    """Block conjugate gradients (Iscen et al., CVPR 2017, section 4.3; Hestenes and Stiefel, 1952).
+    """Block conjugate gradients.
 
     Solves (I - a S) X = w Y for each resolvent w / (1 - a x) of the filter and adds the X.
+
+    Reference: Iscen et al. (2017), section 4.3 and eq. 17; Hestenes and Stiefel (1952).
 
     Parameters
     ----------

@@ -24,10 +24,12 @@ from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solv
 class Direct(Solver):
     """Factorisation: F = sum of w (I - a S)^-1 Y over the resolvents of the filter, exact to rounding.
 
-    The closed form of Zhou et al., NIPS 2003, section 2: F = (1 - alpha) (I - alpha S)^-1 Y.
+    The closed form: F = (1 - alpha) (I - alpha S)^-1 Y.
 
     A filter that is not a sum of resolvents takes all eigenvectors of a dense S instead, F = U h(Lambda) U' Y.
     Works in float64 whatever the dtype of the graph; only the scores are rounded to it.
+
+    Reference: Zhou et al. (2003b), section 2.
 
     Raises
     ------

@@ -49,13 +49,15 @@ def take_spectrum(given: Spectrum | None, rank: int, system: NormalizedAffinity)
 
 @dataclass(frozen=True)
 class FastSpectralRanking(Solver):
-    """Fast spectral ranking (Iscen et al., CVPR 2018), with the identity term kept apart.
+    """Fast spectral ranking, with the identity term kept apart.
 
         F = h(0) Y + U (h(Lambda) - h(0)) U' Y                                   n_steps = 0
         F = U h(Lambda) U' Y + p(S) (Y - U U' Y),  p of degree n_steps near h    n_steps > 0
 
     U holds the `rank` leading eigenvectors of each connected component. p interpolates h at 0 and at the Chebyshev
     points of the interval in which the other eigenvalues lie.
+
+    Reference: Iscen et al. (2018a).
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from manifold.solvers.system import NormalizedAffinity
 
 @dataclass(frozen=True)
 class Hybrid(Solver):
-    """Conjugate gradients from a spectral start (after Iscen et al., ACCV 2018).
+    """Conjugate gradients from a spectral start.
 
         x_0 = U (I - a Lambda)^-1 U' b + (b - U U' b),    then CG on (I - a S) x = b
 
@@ -31,6 +31,8 @@ class Hybrid(Solver):
     rest and is as exact as U; here U only begins the search, and the answer is exact for any U. Preconditioned by U at
     every step, CG took as many iterations on MNIST down to residuals of 1e-10, with S U = U Lambda to 1e-2, and each of
     them cost several times as much.
+
+    Reference: Iscen et al. (2018c).
 
     Parameters
     ----------

@@ -28,9 +28,11 @@ _MARGIN = 1.01  # over the lengths of basis vectors, which are 1 up to the round
 
 @dataclass(frozen=True)
 class Lanczos(Solver):
-    """One Krylov basis V for each column, orthogonal by a three-term recurrence (Saad, SIAM J. Numer. Anal. 29, 1992).
+    """One Krylov basis V for each column, orthogonal by a three-term recurrence.
 
         S V = V T + beta v e_m',    F = ||y||_2 V h(T) e_1,    T (m, m) tridiagonal
+
+    Reference: Saad (1992).
 
     Parameters
     ----------
@@ -169,7 +171,10 @@ class PreparedLanczos(Prepared):
 
 @dataclass(frozen=True, eq=False)
 class LanczosSolution(Solution):
-    """Scores and the bases they came from; `refilter` gives those of any other smooth filter without a product."""
+    """Scores and the bases they came from; `refilter` gives those of any other smooth filter without a product.
+
+    Reference: Saad (1992).
+    """
 
     bases: tuple[tuple[Basis, Seeds], ...] = ()
     prepared: PreparedLanczos | None = None

@@ -33,11 +33,13 @@ _TIGHTER = 0.9  # of the threshold at which the length of the residual is certai
 
 @dataclass(frozen=True)
 class Local(Solver):
-    """Accelerated relaxation of residuals around the seeds (local SOR; Bai et al., NeurIPS 2024).
+    """Accelerated relaxation of residuals around the seeds (local SOR).
 
     Keeps x and r = b - (I - a S) x, both zero but where the walk has come, and relaxes the nodes with
     |r_i| > eps sqrt(degree_i), first in, first out: x_i += w r_i, and r_j += a S_ij w r_i for its neighbours, with
     w = 2 / (1 + sqrt(1 - a^2)). In float64, whatever the precision of the graph.
+
+    Reference: Bai et al. (2024).
 
     Parameters
     ----------

@@ -22,9 +22,11 @@ _LITTLE = 0.8  # of the residual: where so much is left after steps that halve i
 
 @dataclass(frozen=True)
 class PowerIteration(Solver):
-    """Random walk with restart (Zhou et al., "Ranking on data manifolds", NIPS 2003).
+    """Random walk with restart.
 
         x <- a S x + w y        for each resolvent w / (1 - a x) of the filter; the x are added
+
+    Reference: Zhou et al. (2003b), section 2.
 
     Parameters
     ----------
