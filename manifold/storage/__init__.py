@@ -61,6 +61,8 @@ class Stored:
     `verified` says whether every byte was read: who looks through all entries of large arrays does so then, or else
     when they are first used, naming the `path`.
 
+    Reference: NumPy file format (NEP 1); guide *scale*, "Keep what was expensive".
+
     >>> stored = Stored(kind="example", arrays={"ids": np.arange(3)}, parameters={"alpha": 0.9})
     >>> stored.arrays["ids"].sum(), stored.verified
     (np.int64(3), True)
@@ -75,6 +77,8 @@ class Stored:
 
 def save_arrays(path: str | os.PathLike[str], *, kind: str, arrays: Mapping[str, ArrayLike], parameters: Facts) -> Path:
     """Save arrays and parameters as a folder, in place of the version that is there, or not at all.
+
+    Reference: NumPy file format (NEP 1); guide *scale*, "Keep what was expensive".
 
     Parameters
     ----------
@@ -138,6 +142,8 @@ def load_arrays(
     path: str | os.PathLike[str], *, kind: str | None = None, verify: str = "full", mmap: bool = True
 ) -> Stored:
     """Load what `save_arrays` saved, or refuse it by name; a save under way is never seen half.
+
+    Reference: NumPy file format (NEP 1); guide *scale*, "A save is refused".
 
     Parameters
     ----------

@@ -34,6 +34,8 @@ class _Frugal(io.BufferedReader):
 def export_file(folder: str | os.PathLike[str], file: str | os.PathLike[str]) -> Path:
     """Write the version that a folder holds as one zip, in place of an older file or not at all.
 
+    Reference: Zip (APPNOTE 6.3), stored without compression; guide *scale*, "Keep what was expensive".
+
     Raises
     ------
     CorruptFileError
@@ -67,6 +69,8 @@ def export_file(folder: str | os.PathLike[str], file: str | os.PathLike[str]) ->
 
 def import_file(file: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
     """Unpack what `export_file` wrote as a new folder, whole or not at all; `manifold.load` checks what it says.
+
+    Reference: Zip (APPNOTE 6.3), stored without compression; guide *scale*, "A save is refused".
 
     Raises
     ------

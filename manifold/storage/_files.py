@@ -44,6 +44,8 @@ def write(path: Path, parts: Collection[bytes | memoryview]) -> str:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file beside `path`, then move it there: whoever reads finds the old file or the new one, whole.
 
+    Reference: POSIX (2017), rename; guide *scale*, "Keep what was expensive".
+
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     write_atomically(Path(folder, "note"), lambda file: file.write(b"whole"))

@@ -31,6 +31,8 @@ def encode_names(values: AnyArray) -> tuple[AnyArray, Reading]:
 
     Raises TypeError for objects that no file gives back, all but None, booleans, numbers, texts and UUIDs.
 
+    Reference: guide *scale*, "Keep what was expensive".
+
     >>> array, how = encode_names(np.array(["no", "yes"]))
     >>> array.nbytes, decode_names(array, how).tolist()
     (29, ['no', 'yes'])
@@ -52,6 +54,8 @@ def encode_names(values: AnyArray) -> tuple[AnyArray, Reading]:
 
 def decode_names(array: AnyArray, how: object) -> AnyArray:
     """Return the names that `encode_names` took apart; raise ValueError for what it would not have made.
+
+    Reference: guide *scale*, "Keep what was expensive".
 
     >>> decode_names(np.array([1, 0, 1]), ["no", "yes"]).tolist()
     ['yes', 'no', 'yes']
