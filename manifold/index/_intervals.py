@@ -22,6 +22,8 @@ _VERY_FEW = 3  # and further: a solve takes less time than that takes around mor
 class Shortlist:
     """The best nodes of one query and what is known of the rest.
 
+    Reference: guide *certificates*, "Slack".
+
     Attributes
     ----------
     rows : (m,) int64
@@ -49,6 +51,8 @@ class Shortlist:
 @dataclass(frozen=True, eq=False)
 class Intervals:
     """Bounds on the scores of some nodes, and one bound for all others.
+
+    Reference: guide *certificates*, "Slack".
 
     Examples
     --------

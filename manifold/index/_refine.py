@@ -53,6 +53,8 @@ def refine(
 ) -> Shortlist:
     """Return the k best nodes, solved on until nothing left out exceeds (1 + slack) times the last of them.
 
+    Reference: guide *certificates*, "Ask for a proof".
+
     Parameters
     ----------
     columns : StoredColumns

@@ -79,6 +79,8 @@ class _Groups:
 class LazyColumns(StoredColumns):
     """An index that is filled by what is asked: columns of seeds, solved around them and kept.
 
+    Reference: Yang et al. (2019), section 3; guide *certificates*.
+
     Attributes
     ----------
     n_entries, rtol

@@ -35,6 +35,8 @@ from manifold.storage import Stored, save_arrays
 class PooledColumns(Prepared, Solver):
     """A built index of linearly pooled scores: certified shortlists of images from the seeds of their regions.
 
+    Reference: Yang et al. (2019), section 3; Iscen et al. (2017), section 3.3.
+
     Attributes
     ----------
     pooling : csr_array (N, n)

@@ -36,6 +36,8 @@ _RTOL = 1e-8  # of columns that are renewed
 class StoredColumns(Prepared, Solver):
     """A built index: a prepared solver, and certified shortlists in time that does not grow with the graph.
 
+    Reference: Yang et al. (2019), section 3; guide *certificates*.
+
     Attributes
     ----------
     ids : (n, T) uint32
