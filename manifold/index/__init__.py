@@ -7,7 +7,7 @@ every node, from a few hundred numbers per seed (offline diffusion, Yang et al.,
 """
 
 from manifold.index._build import DiffusionIndex
-from manifold.index._intervals import Intervals, Shortlist
+from manifold.index._intervals import Intervals, LeftOut, Shortlist
 from manifold.index._kinds import of_images, of_nodes
 from manifold.index._refine import refine
 from manifold.index._update import updated_columns
@@ -19,6 +19,7 @@ __all__ = [
     "DiffusionIndex",
     "Intervals",
     "LazyColumns",
+    "LeftOut",
     "PooledColumns",
     "Shortlist",
     "StoredColumns",

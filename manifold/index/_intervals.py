@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from manifold._typing import AnyArray, Floats, Ints
+from manifold._typing import AnyArray, Floats, Ints, Mask
 
 SUMS = 1e-13  # more than the relative rounding of a float64 sum over the seeds of a query
 _MOST_CONTESTED = 2000  # more candidates than this are not worth looking up one by one
@@ -49,6 +49,20 @@ class Shortlist:
 
 
 @dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Nodes that are no answer: those of `nodes` (q,), and all that are not `allowed` (n,), where these are given.
+
+    Examples
+    --------
+    >>> LeftOut(np.array([3])).nodes.tolist()
+    [3]
+    """
+
+    nodes: Ints | None = None
+    allowed: Mask | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Intervals:
     """Bounds on the scores of some nodes, and one bound for all others.
 
@@ -67,15 +81,19 @@ class Intervals:
     upper: Floats
     unseen: float
 
-    def without(self, nodes: Ints) -> Intervals:
+    def without(self, left_out: LeftOut | None) -> Intervals:
         """Leave some nodes out of every list.
 
         >>> bounds = Intervals(np.array([3, 5, 8]), np.array([0.1, 0.5, 0.3]), np.array([0.4, 0.6, 0.45]), unseen=0.2)
-        >>> bounds.without(np.array([5])).cut(1).rows.tolist()
+        >>> bounds.without(LeftOut(np.array([5]))).cut(1).rows.tolist()
         [8]
         """
-        kept = np.flatnonzero(~np.isin(self.nodes, nodes))
-        return replace(self, nodes=self.nodes[kept], lower=self.lower[kept], upper=self.upper[kept])
+        if left_out is None or (left_out.nodes is None and left_out.allowed is None):
+            return self
+        may = np.ones(self.nodes.size, dtype=bool) if left_out.allowed is None else left_out.allowed[self.nodes]
+        if left_out.nodes is not None:
+            may = may & ~np.isin(self.nodes, left_out.nodes)
+        return replace(self, nodes=self.nodes[may], lower=self.lower[may], upper=self.upper[may])
 
     def scaled(self, scale: Floats) -> Intervals:
         """Multiply the score of node i by ``scale[i]`` >= 0.

@@ -23,7 +23,7 @@ import numpy as np
 
 from manifold._typing import Floats, Ints
 from manifold.backends import get_backend, rounding_unit
-from manifold.index._intervals import SUMS, Intervals, Shortlist
+from manifold.index._intervals import SUMS, Intervals, LeftOut, Shortlist
 from manifold.index._residual_bound import SLACK, ResidualBound
 from manifold.index._steps import Steps, dot
 from manifold.index.lazy import LazyColumns
@@ -49,7 +49,7 @@ def refine(
     k: int,
     slack: float = 0.0,
     scale: Floats | None = None,
-    left_out: Ints | None = None,
+    left_out: LeftOut | None = None,
 ) -> Shortlist:
     """Return the k best nodes, solved on until nothing left out exceeds (1 + slack) times the last of them.
 
@@ -119,10 +119,16 @@ class _Query:
     """
 
     def __init__(
-        self, columns: StoredColumns, nodes: Ints, weights: Floats, *, scale: Floats | None, left_out: Ints | None
+        self,
+        columns: StoredColumns,
+        nodes: Ints,
+        weights: Floats,
+        *,
+        scale: Floats | None,
+        left_out: LeftOut | None,
     ) -> None:
         self.columns, self.of, self.system = columns, columns.residual_bound, columns.system
-        self.scale, self.left_out = scale, left_out
+        self.scale, self.left_out = scale, LeftOut() if left_out is None else left_out
         ((self.w, self.a),) = columns.filter.resolvents or ()
         graph = columns.graph
         of_component = np.zeros(graph.n_components, dtype=bool)
@@ -188,8 +194,12 @@ class _Query:
         if self.scale is not None:
             scale = self.of.inside(self.scale)
             lower, upper = lower * scale, upper * scale
-        if self.left_out is not None:
-            lower[self.system.places(self.left_out)] = upper[self.system.places(self.left_out)] = -1
+        if self.left_out.nodes is not None:
+            out = self.system.places(self.left_out.nodes)
+            lower[out] = upper[out] = -1
+        if self.left_out.allowed is not None:
+            out = ~self.of.inside(self.left_out.allowed)
+            lower[out] = upper[out] = -1
         certain = lower[lower > 0]
         kth = np.partition(certain, certain.size - k)[certain.size - k] if 0 < k <= certain.size else -1.0
         near = np.flatnonzero(upper >= max(kth, 0))

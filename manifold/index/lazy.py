@@ -20,7 +20,7 @@ from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.backends import Array, Backend, get_backend
 from manifold.filters import Diffusion, Filter
 from manifold.graph import Graph
-from manifold.index._intervals import Shortlist
+from manifold.index._intervals import LeftOut, Shortlist
 from manifold.index._saved import ARRAYS, DTYPES, check_columns
 from manifold.index.stored import StoredColumns
 from manifold.solvers import Local
@@ -218,16 +218,14 @@ class LazyColumns(StoredColumns):
         )
 
     def shortlist(
-        self, nodes: Ints, weights: Floats, k: int, *, scale: Floats | None = None, left_out: Ints | None = None
+        self, nodes: Ints, weights: Floats, k: int, *, scale: Floats | None = None, left_out: LeftOut | None = None
     ) -> Shortlist:
         """Return the k best nodes for seeds, with certain bounds: see `StoredColumns.shortlist`.
 
         The own columns of candidates are looked at where at most 16 are contested, for they are solved, too.
         """
         with np.errstate(under="ignore"):
-            bounds = self._merged(nodes, weights)
-            if left_out is not None:
-                bounds = bounds.without(left_out)
+            bounds = self._merged(nodes, weights).without(left_out)
             bounds = bounds if scale is None else bounds.scaled(scale)
             contested = bounds.contested(bounds.cut(k))
             if contested.size > _FEW:
@@ -242,10 +240,12 @@ class LazyColumns(StoredColumns):
         k: int,
         slack: float = 0.0,
         scale: Floats | None = None,
-        left_out: Ints | None = None,
+        left_out: LeftOut | None = None,
     ) -> Shortlist:
         """Return the k best nodes by a local solve of the query: see `manifold.index.refine`."""
-        found = self._lists(scale).best(nodes, weights, k, slack=slack, left_out=left_out)
+        lists, out = self._lists(scale), LeftOut() if left_out is None else left_out
+        lists = lists if out.allowed is None else lists.only(out.allowed)
+        found = lists.best(nodes, weights, k, slack=slack, left_out=out.nodes)
         return Shortlist(found.rows, found.scores, found.lower, found.outside)
 
     def _lists(self, scale: Floats | None) -> ProvedLists:

@@ -21,7 +21,7 @@ from manifold._weights import check_indices
 from manifold.backends import Backend, get_backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.index._intervals import SUMS, Intervals, Shortlist, merge_columns
+from manifold.index._intervals import SUMS, Intervals, LeftOut, Shortlist, merge_columns
 from manifold.index._origin import check_origin
 from manifold.index._saved import ARRAYS, look_through, restored
 from manifold.index.stored import described
@@ -187,7 +187,7 @@ class PooledColumns(Prepared, Solver):
         return self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
 
     @np.errstate(under="ignore")  # far below the doubt about what is stored
-    def shortlist(self, nodes: Ints, weights: Floats, k: int, *, left_out: Ints | None = None) -> Shortlist:
+    def shortlist(self, nodes: Ints, weights: Floats, k: int, *, left_out: LeftOut | None = None) -> Shortlist:
         """Return the k best images for the seeds y = sum of weights[j] e_nodes[j], with certain bounds.
 
         Parameters
@@ -195,7 +195,7 @@ class PooledColumns(Prepared, Solver):
         nodes, weights : (m,)
             The seeds, regions; weights > 0.
         k : int
-        left_out : (q,) int, optional
+        left_out : LeftOut, optional
             Images that are no answer.
 
         Notes
@@ -224,7 +224,7 @@ class PooledColumns(Prepared, Solver):
         seen = merged.sums > 0  # no better than what is not stored
         unseen = max(merged.tails + merged.error, float(upper[~seen].max(initial=0.0)))
         found = Intervals(merged.nodes[seen], np.maximum(lower[seen], 0), upper[seen], unseen=unseen)
-        return (found if left_out is None else found.without(left_out)).cut(k)
+        return found.without(left_out).cut(k)
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return the scores (N, q) of images from the stored entries; `x0` and `callback` are not used.

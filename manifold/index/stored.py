@@ -19,7 +19,7 @@ from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index import _residual_bound
 from manifold.index._column_solver import ColumnSolver
-from manifold.index._intervals import SUMS, Intervals, Shortlist, merge_columns
+from manifold.index._intervals import SUMS, Intervals, LeftOut, Shortlist, merge_columns
 from manifold.index._origin import Built, check_origin
 from manifold.index._saved import ARRAYS, look_through, restored
 from manifold.index.entries import TINY, entry_bounds
@@ -304,7 +304,7 @@ class StoredColumns(Prepared, Solver):
 
     @np.errstate(under="ignore")  # `TINY` counts it
     def shortlist(
-        self, nodes: Ints, weights: Floats, k: int, *, scale: Floats | None = None, left_out: Ints | None = None
+        self, nodes: Ints, weights: Floats, k: int, *, scale: Floats | None = None, left_out: LeftOut | None = None
     ) -> Shortlist:
         """Return the k best nodes for seeds y = sum of weights[j] e_nodes[j], with certain bounds.
 
@@ -319,7 +319,7 @@ class StoredColumns(Prepared, Solver):
         k : int
         scale : (n,), optional
             Factors of the scores, such as degree^-p.
-        left_out : (q,) int, optional
+        left_out : LeftOut, optional
             Nodes that are no answer.
 
         Notes
@@ -337,9 +337,7 @@ class StoredColumns(Prepared, Solver):
         >>> best.rows.tolist(), best.scores.round(4).tolist(), round(best.outside, 4)
         ([0, 1], [7.0, 2.8284], 1.0)
         """
-        bounds = self._merged(nodes, weights)
-        if left_out is not None:
-            bounds = bounds.without(left_out)
+        bounds = self._merged(nodes, weights).without(left_out)
         bounds = bounds if scale is None else bounds.scaled(scale)
         looks = [partial(self._look, nodes=nodes, weights=weights, steps=steps) for steps in range(1 + _STEPS)]
         return bounds.settled(k, *looks, scale=scale)

@@ -93,7 +93,9 @@ def _goes_on(found: Found | None, rtol: float, slack: float | None) -> bool:
     return not found.decided and (slack is not None or found.residual > rtol)
 
 
-def filled(found: Found, k: int, followers: Ints, *, left_out: Ints) -> tuple[Ints, Floats, float]:
+def filled(
+    found: Found, k: int, followers: Ints, *, left_out: Ints, nodes: Ints | None = None
+) -> tuple[Ints, Floats, float]:
     """Return a list of k rows, its scores and its slack: where fewer are positive, others follow with the score 0.
 
     Parameters
@@ -102,6 +104,8 @@ def filled(found: Found, k: int, followers: Ints, *, left_out: Ints) -> tuple[In
         Rows that may follow, in order, those that are listed already among them; then rows by ascending number.
     left_out : (l,) int
         Rows that may not.
+    nodes : (m,) int, optional
+        All that may, ascending: at least k beside those left out.
 
     Examples
     --------
@@ -115,7 +119,8 @@ def filled(found: Found, k: int, followers: Ints, *, left_out: Ints) -> tuple[In
     if rows.size < k:
         listed = np.concatenate([rows, followers[~np.isin(followers, np.concatenate([rows, left_out]))]])[:k]
         if listed.size < k:
-            others = np.setdiff1d(np.arange(k + left_out.size), np.concatenate([listed, left_out]))
+            first = np.arange(k + left_out.size) if nodes is None else nodes[: k + left_out.size]
+            others = np.setdiff1d(first, np.concatenate([listed, left_out]))
             listed = np.concatenate([listed, others[: k - listed.size]])
         rows, scores = listed, np.concatenate([scores, np.zeros(k - scores.size)])
         # a score of 0 bounds nothing from below: certain only where nothing else is reached

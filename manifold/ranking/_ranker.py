@@ -12,11 +12,11 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from manifold._typing import AnyArray, Floats
+from manifold._typing import AnyArray, Floats, Mask
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.index import of_images, of_nodes, refine
+from manifold.index import LeftOut, of_images, of_nodes, refine
 from manifold.ranking._base import proved_slack
 from manifold.ranking._local import best_of_each, filled
 from manifold.ranking._select import (
@@ -54,7 +54,10 @@ REFINEMENTS = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)  # relative residuals, in float64
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is wanted of each query: k rows of the collection, or of its candidates, without its own row."""
+    """What is wanted of each query: k rows of the collection, or of its candidates, without its own row.
+
+    With `allowed` (of all that is ranked) only some rows may be listed; scores are those of the whole collection.
+    """
 
     k: int
     baseline: Baseline
@@ -63,6 +66,40 @@ class Task:
     slack: float | None = None
     early: str | Solver | None = None  # solve on the subgraph of each query's candidates, with this solver
     signed: bool = False  # some seeds are below 0: no stored columns, and no lists of a solver's own
+    allowed: Mask | None = None
+
+    @cached_property
+    def nodes(self) -> Rows | None:
+        """Rows that may be listed, ascending; None where all may.
+
+        >>> Task(1, lambda some: some, allowed=np.array([False, True])).nodes.tolist()
+        [1]
+        """
+        return None if self.allowed is None else np.flatnonzero(self.allowed)
+
+    def among_candidates(self) -> Task:
+        """Return the task with what may not be listed taken out of its candidates.
+
+        >>> task = Task(1, lambda some: some, candidates=np.array([[1, 0, -1]]), allowed=np.array([False, True]))
+        >>> task.among_candidates().candidates.tolist()
+        [[1, -1, -1]]
+        """
+        if self.allowed is None or self.candidates is None:
+            return self
+        may = self.allowed[self.candidates] & (self.candidates >= 0)
+        return replace(self, candidates=np.where(may, self.candidates, -1), allowed=None)
+
+    def n_listed(self, queries: Rows) -> Rows:
+        """Return how many rows (q,) each query may list at most.
+
+        >>> task = Task(2, lambda some: some, own=np.array([1, 0]), allowed=np.array([False, True]))
+        >>> task.n_listed(np.array([0, 1])).tolist()
+        [0, 1]
+        """
+        if self.allowed is None or self.nodes is None:
+            return np.full(queries.size, self.k)
+        left_out = 0 if self.own is None else self.allowed[self.own[queries]].astype(np.int64)
+        return np.minimum(self.k, np.broadcast_to(self.nodes.size - left_out, queries.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +124,11 @@ class Ranker:
         """Rank 64 queries at a time; those whose slack is larger than asked are solved more exactly."""
         if task.early is not None and task.candidates is not None:
             mine: Seeding = lambda j, nodes: seeds[:, [j]][nodes]  # noqa: E731
-            return self.rank_truncated(task.candidates, task.k, seeds=mine, solver=task.early, slack=task.slack)
-        task = replace(task, signed=bool((seeds.data < 0).any()))
+            return self.rank_truncated(
+                task.candidates, task.k, seeds=mine, solver=task.early, slack=task.slack, allowed=task.allowed
+            )
+        task = replace(task.among_candidates(), signed=bool((seeds.data < 0).any()))
+        lists = self._lists if task.allowed is None or self._lists is None else self._lists.only(task.allowed)
         q = seeds.shape[1]
         rows, scores, slack = np.empty((q, task.k), dtype=np.int64), np.empty((q, task.k)), np.empty(q)
         reports = []
@@ -97,8 +137,8 @@ class Ranker:
             block = seeds[:, queries]
             if self._looks_up(task):
                 *answer, solution = self._look_up(block, queries, task)
-            elif self._lists is not None and not task.signed:
-                *answer, solution = self._list(block, queries, task)
+            elif lists is not None and not task.signed:
+                *answer, solution = self._list(lists, block, queries, task)
                 rows[queries], scores[queries], slack[queries] = answer
                 reports.append(solution)
                 continue
@@ -114,12 +154,20 @@ class Ranker:
         return rows, scores, slack, merge_reports(reports)
 
     def rank_truncated(
-        self, candidates: Rows, k: int, *, seeds: Seeding, solver: str | Solver, slack: float | None = None
+        self,
+        candidates: Rows,
+        k: int,
+        *,
+        seeds: Seeding,
+        solver: str | Solver,
+        slack: float | None = None,
+        allowed: Mask | None = None,
     ) -> Answer:
         """Rank the candidates (q, m; -1 pads) of each query on their induced subgraph: early truncation.
 
         W is cut first and normalised after (Iscen et al., CVPR 2017, sections 4.4 and 5.3); the slack speaks of scores
-        on the subgraph. Rows of W are copied and a solver is prepared for each query.
+        on the subgraph. Rows of W are copied and a solver is prepared for each query. Candidates that are not allowed
+        are nodes, too.
         """
         q = len(candidates)
         rows, scores, slacks = np.full((q, k), -1, dtype=np.int64), np.zeros((q, k)), np.zeros(q)
@@ -131,7 +179,8 @@ class Ranker:
             if not items.size:
                 continue
             nodes = items if self.pooling is None else np.flatnonzero(np.isin(self.pooling.owners, items))
-            here = np.where(listed >= 0, np.searchsorted(items, listed), -1)[None]
+            may = listed >= 0 if allowed is None else (listed >= 0) & allowed[listed]
+            here = np.where(may, np.searchsorted(items, listed), -1)[None]
             task = Task(k, lambda some: np.empty((some.size, 0), dtype=np.int64), candidates=here, slack=slack)
             found, *facts, reports[j] = self._restricted(nodes, solver).rank(seeds(j, nodes), task)
             rows[j] = np.where(found[0] >= 0, items[found[0]], -1)
@@ -166,30 +215,33 @@ class Ranker:
         if task.candidates is not None:
             return selection.among(task.candidates[queries], task.k)
         own = None if task.own is None else task.own[queries]
-        return selection.overall(task.k, queries, baseline=task.baseline, own=own)
+        if task.nodes is None:
+            return selection.overall(task.k, queries, baseline=task.baseline, own=own)
+        return selection.overall_of(task.nodes, task.k, queries, baseline=task.baseline, own=own)
 
     def _look_up(self, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
         """Answer from the stored columns; a list they do not fill has infinite slack and -1 in its place."""
         index, q = self.prepared, queries.size
         assert of_nodes(index) or of_images(index)  # `_looks_up` has asked
         rows, scores = np.full((q, task.k), -1, dtype=np.int64), np.zeros((q, task.k))
-        slack, bound = np.full(q, np.inf), np.empty(q)
+        slack, bound, n_listed = np.full(q, np.inf), np.empty(q), task.n_listed(queries)
         if of_nodes(index):
             index.renew(block.indices.astype(np.int64))
         for j in range(q):
             part = slice(block.indptr[j], block.indptr[j + 1])
             nodes, weights = block.indices[part].astype(np.int64), block.data[part].astype(np.float64)
-            left_out = None if task.own is None else task.own[queries[j] : queries[j] + 1]
+            k, scale = int(n_listed[j]), self._scale
+            left_out = LeftOut(None if task.own is None else task.own[queries[j] : queries[j] + 1], task.allowed)
             if of_images(index):
-                found = index.shortlist(nodes, weights, task.k, left_out=left_out)
+                found = index.shortlist(nodes, weights, k, left_out=left_out)
             elif of_nodes(index):
-                found = index.shortlist(nodes, weights, task.k, scale=self._scale, left_out=left_out)
+                found = index.shortlist(nodes, weights, k, scale=scale, left_out=left_out)
                 wanted = np.inf if task.slack is None else task.slack
-                if found.rows.size == task.k and found.outside > found.lower * (1 + wanted):
-                    found = refine(index, nodes, weights, k=task.k, slack=wanted, scale=self._scale, left_out=left_out)
+                if found.rows.size == k and found.outside > found.lower * (1 + wanted):
+                    found = refine(index, nodes, weights, k=k, slack=wanted, scale=scale, left_out=left_out)
             bound[j] = weights @ sum(index.held(nodes)[2:])
             rows[j, : found.rows.size], scores[j, : found.rows.size] = found.rows, found.scores
-            if found.rows.size == task.k:
+            if found.rows.size == k:
                 slack[j] = proved_slack(np.array([found.lower]), np.array([found.outside]))[0]
         status = tuple(Status.CONVERGED if s == 0 else Status.APPROXIMATE for s in slack)
         nothing = np.zeros(q, dtype=np.int64)
@@ -209,15 +261,14 @@ class Ranker:
         lists.make_ready()
         return lists
 
-    def _list(self, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
+    def _list(self, lists: ProvedLists, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
         """Answer by local solves; where they end without a proof, by one of the whole graph from what they found."""
-        assert self._lists is not None
-        q = queries.size
+        q, n_listed = queries.size, task.n_listed(queries)
         rows, scores, slack = np.full((q, task.k), -1, dtype=np.int64), np.zeros((q, task.k)), np.full(q, np.inf)
         own = None if task.own is None else task.own[queries]
         candidates = None if task.candidates is None else task.candidates[queries]
-        local = best_of_each(self._lists, block, task.k, slack=task.slack, candidates=candidates, own=own)
-        short = [j for j, found in enumerate(local.found) if found is not None and found.rows.size < task.k]
+        local = best_of_each(lists, block, task.k, slack=task.slack, candidates=candidates, own=own)
+        short = [j for j, found in enumerate(local.found) if found is not None and found.rows.size < n_listed[j]]
         following = iter(task.baseline(queries[short]) if short and candidates is None else ())
         for j, found in enumerate(local.found):
             if found is None:
@@ -225,11 +276,12 @@ class Ranker:
             followers = np.empty(0, dtype=np.int64)
             if candidates is not None:
                 followers = candidates[j]
-            elif found.rows.size < task.k:
+            elif found.rows.size < n_listed[j]:
                 followers = next(following)
                 followers = followers[followers >= 0]
             left_out = np.empty(0, dtype=np.int64) if own is None else own[j : j + 1]
-            rows[j], scores[j], slack[j] = filled(found, task.k, followers, left_out=left_out)
+            k = int(n_listed[j])
+            rows[j, :k], scores[j, :k], slack[j] = filled(found, k, followers, left_out=left_out, nodes=task.nodes)
         return (
             rows,
             scores,
@@ -242,7 +294,7 @@ class Ranker:
                 task=task,
                 todo=local.left,
                 x0=self.backend.asarray(local.start(self.graph.n_nodes)),
-                rtols=(self._lists.rtol, *REFINEMENTS),
+                rtols=(lists.rtol, *REFINEMENTS),
             ),
         )
 
@@ -251,8 +303,8 @@ class Ranker:
     ) -> Solution:
         """Solve on, in place, the queries of a block whose list is not full or whose slack is more than was asked."""
         rows, _, slack = answer
-        wanted = np.inf if task.slack is None else task.slack
-        todo = np.flatnonzero((slack > wanted) | (self._looks_up(task) & (rows < 0).any(axis=1)))
+        wanted, short = np.inf if task.slack is None else task.slack, (rows >= 0).sum(axis=1) < task.n_listed(queries)
+        todo = np.flatnonzero((slack > wanted) | (self._looks_up(task) & short))
         x0 = self._start(solution, block, todo) if todo.size else None
         return self._go_on(solution, answer, block, queries=queries, task=task, todo=todo, x0=x0, rtols=REFINEMENTS)
 

@@ -61,8 +61,19 @@ class Bounds:
         >>> bounds.most_beside(np.array([[0]]), get_backend("scipy")).tolist()
         [1.25]
         """
-        backend.xp.put_along_axis(self.upper, backend.asarray(rows.T), -1.0, axis=0)
+        _take_out(self.upper, rows, backend)
         return _largest(self.upper, backend)
+
+    def only(self, nodes: Rows, backend: Backend) -> Bounds:
+        """Return the bounds of some rows.
+
+        >>> from manifold.backends import get_backend
+        >>> bounds = Bounds(*(np.array([[x], [y]]) for x, y in ((2.0, 1.0), (1.5, 0.5), (2.5, 1.25))))
+        >>> bounds.only(np.array([1]), get_backend("scipy")).upper.tolist()
+        [[1.25]]
+        """
+        some = backend.asarray(nodes)
+        return Bounds(self.scores[some], self.lower[some], self.upper[some])
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +110,7 @@ class Reached:
         return backend.asarray(self.flags)[backend.asarray(self.components)]
 
     def at(self, rows: Rows) -> Mask:
-        """Return (q, m) bool for the rows of each query.
+        """Return (q, m) bool for the rows of each query; -1 is not reached.
 
         >>> from manifold import graph_from_affinity
         >>> graph = graph_from_affinity([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
@@ -107,7 +118,7 @@ class Reached:
         >>> reached.at(np.array([[2, 0]])).tolist()
         [[False, True]]
         """
-        found: Mask = self.flags[self.components[rows], np.arange(len(rows))[:, None]]
+        found: Mask = self.flags[self.components[rows], np.arange(len(rows))[:, None]] & (rows >= 0)
         return found
 
     def beside(self, rows: Rows) -> Mask:
@@ -143,9 +154,20 @@ class ErrorBounds:
 
     def most_beside(self, rows: Rows, backend: Backend) -> Floats:
         """See `Bounds`; overwrites the scores of these rows."""
-        backend.xp.put_along_axis(self.scores, backend.asarray(rows.T), -1.0, axis=0)
+        _take_out(self.scores, rows, backend)
         most = _largest(self.scores, backend)
         return np.where((most > 0) | self.reached.beside(rows), np.maximum(most, 0) + self.error, 0.0)
+
+    def only(self, nodes: Rows, backend: Backend) -> ErrorBounds:
+        """See `Bounds`."""
+        reached = Reached(self.reached.flags, self.reached.components[nodes])
+        return ErrorBounds(self.scores[backend.asarray(nodes)], self.error, reached)
+
+
+def _take_out(values: Array, rows: Rows, backend: Backend) -> None:
+    """Set the entries (n, q) at the rows (q, m) of each query to -1; a row of -1 is none."""
+    queries, places = np.nonzero(rows >= 0)
+    values[backend.asarray(rows[queries, places]), backend.asarray(queries)] = -1
 
 
 def _at(values: Array, rows: Rows, backend: Backend) -> Floats:
@@ -202,9 +224,10 @@ class Selection:
         self.bounds, self.backend = bounds, backend
 
     def overall(self, k: int, queries: Rows, *, baseline: Baseline, own: Rows | None = None) -> Lists:
-        """Return the best k of the collection, `own` rows left out, for this block of queries.
+        """Return the best k of the collection, `own` rows (q,) or (q, m) left out, for this block of queries.
 
-        Where fewer than k scores are positive the baseline follows; it is asked for those queries alone.
+        Where fewer than k scores are positive the baseline follows; it is asked for those queries alone. -1 pads where
+        no more are left.
 
         >>> from manifold.backends import get_backend
         >>> bounds = Bounds(*(np.array([[x], [y]]) for x, y in ((2.0, 1.0), (1.5, 0.5), (2.5, 1.25))))
@@ -213,19 +236,43 @@ class Selection:
         [[0]]
         """
         all_scores = self.bounds.scores
-        if own is not None:
-            all_scores[self.backend.asarray(own), self.backend.xp.arange(all_scores.shape[1])] = -1
+        left_out = np.empty((queries.size, 0), dtype=np.int64) if own is None else own.reshape(queries.size, -1)
+        _take_out(all_scores, left_out, self.backend)
         best, values = (self.backend.to_host(x) for x in self.backend.top_k(all_scores.T, k))
         rows, scores = best.astype(np.int64), np.maximum(values.astype(np.float64), 0)
         short = np.flatnonzero((scores <= 0).any(axis=1))
         near = baseline(queries[short]) if short.size else np.empty((0, 0), dtype=np.int64)
         for j, nearest in zip(short, near, strict=True):
-            n_positive = int((scores[j] > 0).sum())
-            left_out = () if own is None else own[j]
-            rows[j] = self._followed_by(rows[j, :n_positive], nearest, np.append(rows[j, :n_positive], left_out))[:k]
-        lower = self.bounds.lower_at(rows, self.backend).min(axis=1, initial=np.inf)
-        taken = rows if own is None else np.column_stack([rows, own])
-        return rows, scores, proved_slack(lower, self.bounds.most_beside(taken, self.backend))
+            first = rows[j, scores[j] > 0]
+            following = self._followed_by(first, nearest, np.append(first, left_out[j]))[:k]
+            rows[j, : following.size], rows[j, following.size :] = following, -1
+        lower = np.where(rows >= 0, self.bounds.lower_at(rows, self.backend), np.inf).min(axis=1, initial=np.inf)
+        outside = self.bounds.most_beside(np.column_stack([rows, left_out]), self.backend)
+        return rows, scores, proved_slack(lower, outside)
+
+    def overall_of(self, nodes: Rows, k: int, queries: Rows, *, baseline: Baseline, own: Rows | None = None) -> Lists:
+        """Return the best k of some nodes (m,), ascending, as `overall` does of all.
+
+        >>> from manifold.backends import get_backend
+        >>> bounds = Bounds(*(np.array([[x], [y]]) for x, y in ((2.0, 1.0), (1.5, 0.5), (2.5, 1.25))))
+        >>> nothing = lambda queries: np.empty((queries.size, 0), dtype=int)
+        >>> at, both = np.array([0]), Selection(bounds, get_backend("scipy"))
+        >>> [part.tolist() for part in both.overall_of(np.array([1]), 2, at, baseline=nothing)]
+        [[[1, -1]], [[1.0, 0.0]], [0.0]]
+        """
+        rows, scores = np.full((queries.size, k), -1, dtype=np.int64), np.zeros((queries.size, k))
+        if not nodes.size:
+            return rows, scores, np.zeros(queries.size)
+        here = Selection(self.bounds.only(nodes, self.backend), self.backend)
+        few = min(k, nodes.size)
+        found, scores[:, :few], slack = here.overall(
+            few,
+            queries,
+            baseline=lambda some: places_among(nodes, baseline(some)),
+            own=None if own is None else places_among(nodes, own),
+        )
+        rows[:, :few] = np.where(found >= 0, nodes[found], -1)
+        return rows, scores, slack
 
     def among(self, candidates: Rows, k: int) -> Lists:
         """Return the best k of each query's candidates (-1 pads), equal scores in the order given.
@@ -248,8 +295,19 @@ class Selection:
     def _followed_by(self, first: Rows, nearest: Rows, taken: Rows) -> Rows:
         """Return `first`, then the nearest rows that are not taken, then all others by id."""
         free = np.ones(self.bounds.scores.shape[0], dtype=bool)
-        free[taken.astype(np.int64)] = False
+        taken = taken.astype(np.int64)
+        free[taken[taken >= 0]] = False
         nearest = nearest[nearest >= 0]
         nearest = nearest[free[nearest]]
         free[nearest] = False
         return np.concatenate([first, nearest, np.flatnonzero(free)])
+
+
+def places_among(nodes: Rows, rows: Rows) -> Rows:
+    """Return the place of each row in some nodes, ascending; -1 of one that is not among them.
+
+    >>> places_among(np.array([3, 7]), np.array([[7, 5, -1]])).tolist()
+    [[1, -1, -1]]
+    """
+    at = np.minimum(np.searchsorted(nodes, rows), max(nodes.size - 1, 0))
+    return np.where(nodes[at] == rows, at, -1) if nodes.size else np.full(rows.shape, -1)

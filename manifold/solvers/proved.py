@@ -9,8 +9,9 @@ those, scores are exactly 0. The cut is certain where no upper bound of what is 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -97,13 +98,28 @@ class ProvedLists:
         S = relaxed.system
         v = relaxed.roots[: S.n_nodes]
         self.factors = np.ones_like(v) if scale is None else (scale if S.order is None else scale[S.order])
-        weights = v * self.factors
-        few = min(_LOOKED_AT, weights.size)
-        top = np.argpartition(-weights, few - 1)[:few] if few else np.empty(0, dtype=np.intp)
-        # of equal ones those of small ids, so that the list is one of many only in its length
-        self.order = top[np.lexsort((top, -weights[top]))]
-        self.weights = weights[self.order]
+        self.order, self.weights = _largest(v * self.factors, np.arange(v.size))
         self.budget = max(max_passes * relaxed.matrix.nnz, LEAST_EDGES)
+        self.allowed: Mask | None = None  # (n,) of the nodes that may be listed, in the order of S
+        self.sizes: Ints | None = None  # how many of them each component has
+
+    def only(self, allowed: Mask) -> Self:
+        """Return lists of some nodes alone: the walks are those of all.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> from manifold.backends import get_backend
+        >>> from manifold.solvers import Local
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+        >>> lists = Local().prepare(path, Diffusion(0.5), get_backend()).lists()
+        >>> lists.only(np.array([False, True, True])).best([0], [1.0], 1).rows.tolist()
+        [1]
+        """
+        some, S = copy(self), self.relaxed.system
+        some.allowed = allowed if S.order is None else allowed[S.order]
+        nodes = np.flatnonzero(some.allowed)
+        some.sizes = np.bincount(S.components[nodes], minlength=S.graph.n_components)
+        some.order, some.weights = _largest(self.relaxed.roots[nodes] * self.factors[nodes], nodes)
+        return some
 
     @property
     def kind(self) -> type[Query]:
@@ -165,8 +181,19 @@ class ProvedLists:
         query = self.kind(
             self, np.asarray(nodes), np.asarray(weights, dtype=np.float64), among=among, left_out=left_out
         )
+        query.narrow(k)
         with self.relaxed.workspace() as solve:
             return query.answered(solve, k, slack=slack or 0.0, tie=_TIE if slack is None else 0.0)
+
+
+def _largest(weights: Floats, nodes: Ints) -> tuple[Ints, Floats]:
+    """Return the nodes of the largest weights, descending, and these; 0 behind them where those are all there are."""
+    few = min(_LOOKED_AT, weights.size)
+    top = np.argpartition(-weights, few - 1)[:few] if few else np.empty(0, dtype=np.intp)
+    # of equal ones those of small ids, so that the list is one of many only in its length
+    top = top[np.lexsort((top, -weights[top]))]
+    end = top[-1:] if few == weights.size else top[:0]
+    return nodes[np.append(top, end)], np.append(weights[top], np.zeros(end.size))
 
 
 class Look(NamedTuple):
@@ -212,6 +239,15 @@ class Query:
         if among is not None:  # outside the components of the seeds, scores are 0 for certain
             may = np.setdiff1d(self.system.places(np.asarray(among)), self.left_out)
             self.among = may[np.isin(self.system.components[may], self.reached)]
+
+    def narrow(self, k: int) -> None:
+        """Name what may be listed where it is all listed: nothing is to be proved then."""
+        of = self.of
+        if of.allowed is None or of.sizes is None or self.among is not None:
+            return
+        if of.sizes[self.reached].sum() <= k + self.left_out.size:
+            may = np.flatnonzero(of.allowed & np.isin(self.system.components, self.reached))
+            self.among = np.setdiff1d(may, self.left_out)
 
     def answered(self, solve: Relaxation, k: int, *, slack: float, tie: float) -> Found:
         """Relax to ever smaller thresholds, until the cut is certain, a tie, or too dear."""
@@ -262,6 +298,8 @@ class Query:
         nodes = solve.nodes
         out: Mask = nodes >= self.system.n_nodes
         place = solve.patch.place
+        if self.of.allowed is not None:
+            out |= ~self.of.allowed[nodes % self.system.n_nodes]
         if self.among is not None:
             at = place[self.among]
             out[:] = True

@@ -7,7 +7,8 @@ most ``high v_j``: summed up for each group beforehand, so that a query looks at
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from copy import copy
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -71,6 +72,12 @@ class ProvedGroups(ProvedLists):
             self.below += np.bincount(self.owners, np.maximum(-self.each, 0) * v, minlength=n_groups)
         self.by_size = np.argsort(-self.above, kind="stable")
 
+    def only(self, allowed: Mask) -> Self:
+        """Return lists of some groups (N,) alone."""
+        some = copy(self)
+        some.allowed, some.by_size = allowed, self.by_size[allowed[self.by_size]]
+        return some
+
     @property
     def kind(self) -> type[Query]:
         """What a query is: one that looks at groups."""
@@ -88,6 +95,11 @@ class _GroupQuery(Query):
         super().__init__(of, nodes, weights, among=None, left_out=None)
         self.groups = None if among is None else np.asarray(among)
         self.none = np.empty(0, dtype=np.int64) if left_out is None else np.asarray(left_out)
+
+    def narrow(self, k: int) -> None:
+        """Name what may be listed where it is all listed."""
+        if self.of.allowed is not None and np.count_nonzero(self.of.allowed) <= k + self.none.size:
+            self.groups = np.flatnonzero(self.of.allowed)
 
     def look(self, solve: Relaxation, k: int, *, high: float, low: float) -> Look:
         """Cut the groups that are touched into the best k and the others."""
@@ -147,6 +159,8 @@ class _GroupQuery(Query):
     def may(self, ids: Ints) -> Mask:
         """Return which groups may be listed."""
         may: Mask = ~np.isin(ids, self.none)
+        if self.of.allowed is not None:
+            may &= self.of.allowed[ids]
         return may if self.groups is None else may & np.isin(ids, self.groups)
 
     def largest_beside(self, ids: Ints) -> float:

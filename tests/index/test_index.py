@@ -29,7 +29,7 @@ from manifold import (
     load,
 )
 from manifold.errors import ConvergenceWarning, CorruptFileError, MemoryBudgetError
-from manifold.index import Intervals, _refine
+from manifold.index import Intervals, LeftOut, _refine
 from manifold.index.entries import entry_bounds
 from manifold.solvers import ConjugateGradient, Status
 
@@ -193,7 +193,7 @@ def test_a_refinement_is_exact(alpha, width, dtype):
     exact = diffuse(graph.astype(np.float64), Y, filter=Diffusion(alpha), solver="direct").scores
     for y, f in zip(Y.T, exact.T, strict=True):
         nodes = np.flatnonzero(y)
-        found = _refine.refine(columns, nodes, y[nodes], k=50, left_out=nodes[:1])
+        found = _refine.refine(columns, nodes, y[nodes], k=50, left_out=LeftOut(nodes[:1]))
         f[nodes[0]] = -1
         assert found.outside <= found.lower
         assert set(found.rows) == set(np.argsort(-f)[:50])
@@ -315,7 +315,7 @@ def test_intervals_decide_only_what_they_prove():
     assert bounds.contested(cut).tolist() == [0, 2]
     narrower = bounds.narrowed(np.array([2]), np.array([0.0]), np.array([0.18])).cut(2)
     assert narrower.outside == 0.18 < narrower.lower
-    assert bounds.without(np.array([2])).cut(1).rows.tolist() == [4]
+    assert bounds.without(LeftOut(np.array([2]))).cut(1).rows.tolist() == [4]
     assert bounds.cut(7).rows.size == 3
 
 
