@@ -22,7 +22,7 @@ class GroundTruth:
     Annotators wrote `lists`; each of the `settings` says which lists are relevant in it and which are junk, to be
     taken out before anything is counted; `manifold.metrics.evaluate` gives the figures of a ranking by it.
 
-    Reference: Philbin et al. (2007) and Radenović et al. (2018), for relevant and junk; guide *judge*.
+    Reference: Philbin et al. (2007); Radenović et al. (2018), for relevant and junk; guide *judge*.
 
     Examples
     --------

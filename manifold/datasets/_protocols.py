@@ -81,7 +81,7 @@ def ground_truth(name: str, source: object = None) -> GroundTruth:
     trec                           gain > 0                               a file of qrels
     ============================== ====================================== ===================================
 
-    Reference: Philbin et al. (2007) and Radenović et al. (2018); TREC formats (trec_eval); guide *judge*.
+    Reference: Philbin et al. (2007); Radenović et al. (2018); TREC formats (trec_eval); guide *judge*.
 
     Parameters
     ----------

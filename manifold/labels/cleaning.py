@@ -301,7 +301,7 @@ class _Network:
 
 
 def _glorot(rng: np.random.Generator, n_in: int, n_out: int) -> NDArray[np.float32]:
-    """First weights of a layer: uniform, of variance 2 / (n_in + n_out) (Glorot and Bengio, AISTATS 2010)."""
+    """First weights of a layer: uniform, of variance 2 / (n_in + n_out), after Glorot and Bengio (2010)."""
     bound = (6 / (n_in + n_out)) ** 0.5
     return rng.uniform(-bound, bound, (n_in, n_out)).astype(np.float32)
 
@@ -309,7 +309,7 @@ def _glorot(rng: np.random.Generator, n_in: int, n_out: int) -> NDArray[np.float
 def _adam_step(
     x: FloatArray, gradient: FloatArray, first: FloatArray, *, second: FloatArray, rate: float, n_steps: int
 ) -> None:
-    """One step of Adam (Kingma and Ba, ICLR 2015), in place, with its published decay rates."""
+    """One step of Adam, that of Kingma and Ba (2015), in place, with its published decay rates."""
     first += 0.1 * (gradient - first)
     second += 0.001 * (gradient**2 - second)
     x -= rate * (first / (1 - 0.9**n_steps)) / (np.sqrt(second / (1 - 0.999**n_steps)) + 1e-8)

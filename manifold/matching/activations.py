@@ -23,7 +23,7 @@ def activation_features(activations: Iterable[object], *, per_channel: int = 10,
     A peak is larger than all eight cells around it; its place is the centroid of the nine, weighted by activation:
     ``p = sum_c a_c p_c / sum_c a_c``, the centre of the first cell at (0, 0).
 
-    Reference: Siméoni et al. (2019); peaks stand in for their maximally stable regions.
+    Reference: Siméoni et al. (2019), where peaks stand in for their maximally stable regions.
 
     Parameters
     ----------

@@ -220,7 +220,7 @@ def aggregate(
 ) -> Bags:
     """Turn the local features of each image into entries of an inverted file.
 
-    Reference: Tolias et al. (2013), eqs. 8-14; each kernel names its own.
+    Reference: Tolias et al. (2013), eqs. 8-14, and what each kernel names.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ def region_vectors(
 
     ``v_b = p_b / ||p_b||_2`` with p_b the descriptor of the activations inside box b.
 
-    Reference: Tolias et al. (2016), section 3.2, for regions and "mac"; the other descriptors name theirs.
+    Reference: Tolias et al. (2016), section 3.2, for regions and "mac", and what the other descriptors name.
 
     Parameters
     ----------
@@ -130,8 +130,7 @@ def region_vectors(
 def pca_whitening(n_components: int | None = None, *, random_state: int | None = None) -> Pipeline:
     """Return the usual whitening of descriptors, as a scikit-learn pipeline: unit length, PCA whitening, unit length.
 
-    ``fit`` it on vectors of other images than those that are searched, or on the collection; ``transform`` the rest
-    (Jégou and Chum, ECCV 2012).
+    ``fit`` it on vectors of other images than those that are searched, or on the collection; ``transform`` the rest.
 
     Reference: Jégou and Chum (2012).
 

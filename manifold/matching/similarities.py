@@ -27,7 +27,7 @@ def match_kernel(
 ) -> sparse.csr_array:
     """Return the match kernel of all pairs of images, or of queries and images, as a sparse matrix.
 
-    Reference: Tolias et al. (2013); each kernel names its own.
+    Reference: Tolias et al. (2013), and what each kernel names.
 
     Parameters
     ----------

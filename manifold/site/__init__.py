@@ -8,5 +8,6 @@ Sphinx makes the pages (``pip install 'manifold-search[docs]'``); what is writte
 
 from manifold.site._build import build
 from manifold.site._links import broken_links
+from manifold.site._pages import public_names
 
-__all__ = ["broken_links", "build"]
+__all__ = ["broken_links", "build", "public_names"]

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import manifold
+from manifold.site._docstrings import with_labels
 from manifold.site._pages import api_pages, glossary_page, index_page
 
 _PACKAGE = Path(manifold.__file__).parent
@@ -111,7 +112,8 @@ def gather(sources: Path, notebooks: Path) -> None:
     guides.mkdir()
     for path in sorted((_PACKAGE / "guide").glob("*.md")):
         text = path.read_text(encoding="utf-8").replace("../../notebooks/", "../notebooks/")
-        (guides / path.name).write_text(text if names else _without_notebooks(text), encoding="utf-8")
+        text = with_labels(path.stem, text if names else _without_notebooks(text))
+        (guides / path.name).write_text(text, encoding="utf-8")
     (guides / "glossary.md").write_text(glossary_page(), encoding="utf-8")
     (sources / "api").mkdir()
     pages = api_pages()

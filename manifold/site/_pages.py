@@ -9,13 +9,14 @@ from types import ModuleType
 import manifold
 from manifold.glossary import TERMS
 
-_GUIDES = ("rerank", "labels", "explore", "judge", "certificates", "solvers", "scale", "stores", "notation", "glossary")
+_GUIDES = ("rerank", "labels", "explore", "judge", "certificates", "solvers", "scale", "stores", "notation")
+_LISTS = ("references", "glossary")
 
 
 def index_page(notebooks: list[str], rooms: list[str], *, records: bool) -> str:
     """Return the first page: what it is, then the guides, the notebooks and the names."""
     parts = {
-        "Guides": [f"guide/{name}" for name in _GUIDES],
+        "Guides": [f"guide/{name}" for name in _GUIDES + _LISTS],
         "Notebooks": [f"notebooks/{name}" for name in notebooks],
         "Records": ["records"] if records else [],
         "Names": [f"api/{room}" for room in rooms],
@@ -49,13 +50,19 @@ def glossary_page() -> str:
     return "\n".join(lines)
 
 
-def api_pages() -> dict[str, str]:
-    """Return room -> its page: the functions, classes and constants that it names as public."""
-    pages = {"manifold": _page("manifold", {name: getattr(manifold, name) for name in _top_names()})}
+def public_names() -> dict[str, dict[str, object]]:
+    """Return room -> the functions, classes and constants that it names as public, by name; "manifold" is the top."""
+    rooms: dict[str, dict[str, object]] = {"manifold": {name: getattr(manifold, name) for name in _top_names()}}
     for room in (name for name in manifold.__all__ if name not in _top_names()):
-        module = import_module(f"manifold.{room}")
-        pages[room] = _page(f"manifold.{room}", _public(module))
-    return pages
+        rooms[room] = _public(import_module(f"manifold.{room}"))
+    return rooms
+
+
+def api_pages() -> dict[str, str]:
+    """Return room -> its page."""
+    rooms = public_names()
+    pages = {"manifold": _page("manifold", rooms.pop("manifold"))}
+    return pages | {room: _page(f"manifold.{room}", names) for room, names in rooms.items()}
 
 
 def _top_names() -> list[str]:
