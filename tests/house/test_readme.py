@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
+
+import pytest
 
 import manifold
 
@@ -49,6 +52,19 @@ def test_the_promised_output_is_that_of_the_demo(capsys):
     steady = re.compile(r"\s+\d+\.\d+ s$", flags=re.MULTILINE)  # all but the seconds
     promised = steady.sub("", blocks("text")[0]).strip()
     assert steady.sub("", capsys.readouterr().out).strip() == promised
+
+
+def test_the_page_of_the_package_has_nothing_that_only_a_checkout_has(monkeypatch):
+    setuptools = pytest.importorskip("setuptools", reason="the package is built by setuptools")
+    said: dict[str, str] = {}
+    monkeypatch.setattr(setuptools, "setup", said.update)
+    runpy.run_path(str(ROOT / "setup.py"))
+    page = said["long_description"]
+    assert re.findall(r"\]\((?!http)", page) == []
+    assert "-e ." not in page
+    assert "pip install manifold-search && .venv/bin/manifold demo" in page
+    assert re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) == blocks("python")
+    assert "Rerank a shortlist |" in page
 
 
 def test_the_gallery_is_shown():
