@@ -18,7 +18,10 @@ from manifold.graph import Graph
 from manifold.ranking import unit_seeds
 from manifold.solvers import Local, Solution, merge_reports
 
-_RTOL = 1e-4  # of the residual of each mode; what is left is in the bounds
+_RTOL = (
+    3e-5  # of the residual of each mode: of a million labels it proves 99 %, where 1e-4 proves 90 for 2/3 of the work
+)
+_RTOL_EXACT = 1e-7  # where more is asked for: x and its residual are kept in float64
 
 
 class Contest:
@@ -52,13 +55,19 @@ class Contest:
 
 
 def best_of_modes(
-    graph: Graph, modes: Ints, *, filter: Filter, backend: Backend, progress: Progress | None = None
+    graph: Graph,
+    modes: Ints,
+    *,
+    filter: Filter,
+    backend: Backend,
+    exact: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[Contest, Mask, Solution]:
     """Solve for each mode where it is; return who won, of which labels that is proved, and the report.
 
     Nodes that no mode has met are left to the neighbour that sends them most, without a proof.
     """
-    lists = Local(rtol=_RTOL).prepare(graph, filter, backend).lists()
+    lists = Local(rtol=_RTOL_EXACT if exact else _RTOL).prepare(graph, filter, backend).lists()
     contest, reports, unmet = Contest(graph.n_nodes), [], 0.0
     for start in range(0, modes.size, BLOCK):
         some = modes[start : start + BLOCK]

@@ -129,6 +129,11 @@ def test_local_solves_give_the_same_clusters(seed, monkeypatch):
     assert (local.labels == whole.labels).mean() > 0.98
     assert local.certified.mean() > 0.5
     np.testing.assert_allclose(local.scores[sure], whole.scores[sure], atol=5e-3)
+    exact = discovery.cluster(graph, certify=True)
+    assert exact.diagnostics.solver == "local"
+    assert exact.certified.mean() > 0.99
+    sure = exact.certified & whole.certified
+    np.testing.assert_array_equal(exact.labels[sure], whole.labels[sure])
 
 
 def test_nodes_that_no_walk_meets_follow_their_neighbours(monkeypatch):
