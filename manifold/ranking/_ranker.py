@@ -204,11 +204,12 @@ class Ranker:
     def _bounds(self, solution: Solution, block: sparse.csc_array) -> Bounds | ErrorBounds:
         """Return bounds on the scores of what is ranked, from a solution on the nodes."""
         reached = Reached.of(self.graph, block)
-        if self._scale is None and self.pooling is None:
-            return ErrorBounds(non_negative(solution, self.backend), solution.error_bound, reached)
         weights = 1.0 if self._scale is None else self.backend.asarray(self._scale[:, None])
-        bounds = score_bounds(solution, backend=self.backend, reached=reached, weights=weights)
-        return bounds if self.pooling is None else self.pooling.bounds(bounds)
+        if self.pooling is None:
+            scores = non_negative(solution, self.backend)
+            scores = scores if self._scale is None else scores * weights
+            return ErrorBounds(scores, solution.error_bound, reached, self._scale)
+        return self.pooling.bounds(score_bounds(solution, backend=self.backend, reached=reached, weights=weights))
 
     def _select(self, bounds: Bounds | ErrorBounds, queries: Rows, task: Task) -> Lists:
         selection = Selection(bounds, self.backend)
