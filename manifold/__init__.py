@@ -56,6 +56,7 @@ _ROOMS = (
     "reranking",
     "solvers",
     "storage",
+    "stores",
 )
 _MOVED = dict.fromkeys(
     (
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from manifold import reranking as reranking
     from manifold import solvers as solvers
     from manifold import storage as storage
+    from manifold import stores as stores
     from manifold._load import load as load
     from manifold._versions import show_versions as show_versions
     from manifold.explorer import Explorer as Explorer

@@ -36,9 +36,9 @@ FLOW = [
 ]
 FLOW += ["backends", "neighbors"]
 FLOW += ["filters", "graph", "matching", "solvers", "index", "labels", "ranking", "reranking"]
-FLOW += ["discovery", "evaluation"]
+FLOW += ["discovery", "evaluation", "stores"]
 SIDE_BY_SIDE = {"labels", "ranking", "reranking"}  # import nothing of one another
-AFTER_THEM = {"discovery", "evaluation"}
+AFTER_THEM = {"discovery", "evaluation", "stores"}
 ALONE = {"storage", "metrics", "datasets"}  # import nothing of the house but errors, names of types, the one reader
 FRONT = {
     "_load",
@@ -48,6 +48,7 @@ FRONT = {
     "explorer",
     "plotting",
     "evaluation",
+    "stores",
     "__init__",
     "__main__",
 }  # may import façades
@@ -64,17 +65,22 @@ COMPILED = {
 }
 # an optional or heavy package -> the one file, or room, that imports it
 ONLY = {
+    "chromadb": ("stores/_chroma.py",),
     "cupy": ("backends/_cupy.py",),
     "cupyx": ("backends/_cupy.py",),
     "faiss": ("neighbors/_faiss.py",),
     "h5py": ("datasets/_readers.py",),
     "ipywidgets": ("explorer/_widgets.py",),
     "IPython": ("explorer/_widgets.py",),
+    "lancedb": ("stores/_lance.py",),
     "llvmlite": ("backends/_lanes.py",),
     "matplotlib": ("plotting/",),
     "networkx": ("graph/_networkx.py",),
     "numba": ("backends/",),
+    "psycopg": ("stores/_pgvector.py",),
     "pynndescent": ("neighbors/_nn_descent.py",),
+    "qdrant_client": ("stores/_qdrant.py",),
+    "qdrant_edge": ("stores/_qdrant_edge.py",),
     "sphinx": ("site/",),
     "sklearn": ("labels/_facade.py", "datasets/_digits.py", "matching/regions.py", "discovery/whitening.py"),
     "tqdm": ("_progress.py",),
