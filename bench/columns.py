@@ -66,11 +66,10 @@ def _fashion() -> Any:
 
 
 def _local(graph: mf.Graph, alpha: float, T: int, *, n_columns: int) -> Row:
-    solver = LocalColumns(graph, mf.Diffusion(alpha), n_entries=T, rtol=1e-8)
-    solver.solve(np.arange(min(16, graph.n_nodes)), dtype="float32")  # warms up
     start = time.thread_time()
-    groups = solver.groups()
-    grouping = time.thread_time() - start
+    solver = LocalColumns(graph, mf.Diffusion(alpha), n_entries=T, rtol=1e-8)
+    grouping, groups = time.thread_time() - start, solver.order
+    solver.solve(np.arange(min(16, graph.n_nodes)), dtype="float32")  # warms up
     some = np.random.default_rng(0).permutation(-(-groups.size // solver.width))[: n_columns // solver.width]
     n_done, share, start = 0, 0.0, time.thread_time()
     for group in some:

@@ -67,10 +67,12 @@ def _splat(builder: Node, value: Node, width: int) -> Node:
 
 
 def _as(builder: Node, value: Node, kind: Node) -> Node:
-    """Return a number in another precision."""
+    """Return a number, or lanes, in another precision."""
     if value.type == kind:
         return value
-    return (builder.fpext if isinstance(kind, ir.DoubleType) else builder.fptrunc)(value, kind)
+    return (builder.fpext if isinstance(getattr(kind, "element", kind), ir.DoubleType) else builder.fptrunc)(
+        value, kind
+    )
 
 
 def _mask(builder: Node, count: Node, width: int) -> Node:
@@ -111,22 +113,23 @@ def load(typing: Node, array: Node, at: Node, count: Node, width: Node, masked: 
 
 @_operation
 def store(typing: Node, array: Node, at: Node, count: Node, masked: Node, value: Node) -> Node:
-    """Write the entries from place `at` on."""
+    """Write the entries from place `at` on, in the precision of the array."""
     _check(array)
     some = masked.literal_value
 
     def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
         """Emit a store of a whole vector, or of its first entries."""
-        vector = values[4].type
+        vector = ir.VectorType(context.get_value_type(array.dtype), values[4].type.count)
+        entries = _as(builder, values[4], vector)
         pointer = _pointer(context, builder, array, values[0], at=values[1], vector=vector)
         align = context.get_abi_sizeof(vector.element)
         if not some:
-            builder.store(values[4], pointer, align=align)
+            builder.store(entries, pointer, align=align)
             return context.get_dummy_value()
         mask = _mask(builder, values[2], vector.count)
         kind = ir.FunctionType(ir.VoidType(), [vector, pointer.type, _I32, mask.type])
         function = _function(builder.module, kind, _name("masked.store", vector) + ".p0")
-        builder.call(function, [values[4], pointer, ir.Constant(_I32, align), mask])
+        builder.call(function, [entries, pointer, ir.Constant(_I32, align), mask])
         return context.get_dummy_value()
 
     return types.void(array, at, count, masked, value), generate

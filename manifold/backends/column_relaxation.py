@@ -1,10 +1,10 @@
 """Relaxation of residuals for many sparse right sides side by side, compiled: columns of (I - a S)^-1 of near nodes.
 
 In: W in CSR, v = sqrt(degree), up to 16 nodes. Out: x and r of each of their columns, on the nodes that any of them
-touches. Neighbouring columns touch the same rows: a row is opened once for all of them, and an entry of it serves 16
-columns in two registers. Where a single solve keeps a queue, this one goes over all touched rows in the order in which
-they were met, and relaxes those where the residual of any column is too large. Residuals are held in float32, which
-halves what is moved, and computed afresh from x in float64 wherever something is concluded from them.
+touches. Neighbouring columns touch the same rows: an entry of a row serves 16 columns in two registers. Where a single
+solve keeps a queue, this one goes over all touched nodes in the order in which they were met, and relaxes those where
+the residual of any column is too large. Residuals are held in float32, which halves what is moved, and computed afresh
+from x in float64 wherever something is concluded from them.
 """
 
 from __future__ import annotations
@@ -24,23 +24,66 @@ _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; double
 _MET, _KEPT, _WORK = range(3)  # of `_Patch.counts`: nodes, entries, entries passed over
 _FAR = 2.0**30
 _UNIT = 2.0**-53
+_LARGE = 1e300
+_NEARLY = 1 - 1e-9  # looked at more closely than 1
+
+
+class Entries(NamedTuple):
+    """a S for any number of solves, its nodes in an order in which near ones lie side by side."""
+
+    start: Ints  # (n + 1,)
+    ids: NDArray[np.int32]  # (e,)
+    exact: Floats  # (e,)
+    rough: AnyArray  # (e,) in the precision of residuals
+    v: Floats  # (n,)
+    order: Ints  # (n,) the node of the graph at each place: what is asked for and answered has its name
+    rank: Ints  # (n,) and where it is
+
+    @classmethod
+    def of(cls, affinity: sparse.csr_array, roots: Floats, *, a: float, order: Ints | None = None) -> Entries:
+        """Return the entries of a S; `roots` (n,) is v = sqrt(degree), 1 for isolated nodes.
+
+        >>> W = sparse.csr_array(np.array([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]]))
+        >>> Entries.of(W, np.sqrt([1.0, 2.0, 1.0]), a=0.5).exact.round(4).tolist()
+        [0.3536, 0.3536, 0.3536, 0.3536]
+        """
+        n = roots.size
+        order = np.arange(n) if order is None else order.astype(np.int64)
+        rank = np.empty(n, np.int64)
+        rank[order] = np.arange(n)
+        lengths = np.diff(affinity.indptr)[order]
+        start = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        at = np.arange(start[-1]) + np.repeat(affinity.indptr[order] - start[:-1], lengths)
+        ids, v = rank[affinity.indices[at]].astype(np.int32), roots[order]
+        exact = a * affinity.data[at].astype(np.float64) / np.repeat(v, lengths) / v[ids]
+        # products of roots that are too far apart leave float32
+        narrow = n > 0 and v.max() < _FAR * v.min()
+        with np.errstate(under="ignore"):  # what is rounded to 0 is so in residuals that are computed afresh
+            rough = exact.astype(np.float32) if narrow else exact
+        return cls(start, ids, exact, rough, v, order, rank)
+
+    @property
+    def longest(self) -> int:
+        """Entries of the longest row."""
+        return int(np.diff(self.start).max(initial=0))
 
 
 class _Patch(NamedTuple):
-    """What a solve has met: nodes by the place at which they were met first, and the rows that were opened."""
+    """What a solve has met: nodes by the place at which they were met first, and the rows that were opened.
+
+    They are copied: what is passed over again and again then lies side by side.
+    """
 
     place: NDArray[np.int32]  # (n,) of each node of the graph; -1: not met
-    nodes: Ints  # (m,) the node at each place
+    nodes: Ints  # (m,) the node of the entries at each place
     v: Floats
     start: Ints  # (m,) where the row of a node begins; -1: it was not opened, and x is 0 there
     stop: Ints
-    moved: NDArray[np.bool_]  # (m,) whether r may have grown since it was looked at
     x: Floats  # (16 m,)
     r: AnyArray
-    scratch: Floats  # (16 m,)
-    found: NDArray[np.int32]  # (16 m,)
     ids: NDArray[np.int32]  # (e,) places of neighbours
-    values: Floats  # (e,) entries of a S
+    exact: Floats  # (e,) entries of a S
+    rough: AnyArray  # (e,) in the precision of r
     counts: Ints
 
 
@@ -60,17 +103,15 @@ class ColumnRelaxation:
 
     Parameters
     ----------
-    affinity : (n, n) CSR
-        W.
-    roots : (n,) float64
-        v = sqrt(degree); 1 for isolated nodes.
+    entries : Entries
+        a S, 0 <= a < 1; shared by workspaces.
     a, w : float
-        0 <= a < 1; w > 0.
+        w > 0.
 
     Examples
     --------
     >>> W = sparse.csr_array(np.array([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]]))
-    >>> solve = ColumnRelaxation(W, np.sqrt([1.0, 2.0, 1.0]), a=0.5, w=1.0)
+    >>> solve = ColumnRelaxation(Entries.of(W, np.sqrt([1.0, 2.0, 1.0]), a=0.5), a=0.5, w=1.0)
     >>> solve.start(np.array([0, 2]))
     >>> solve.relax(1e-9)
     True
@@ -78,27 +119,23 @@ class ColumnRelaxation:
     ([0, 2, 1], [1.16667, 0.16667, 0.4714])
     """
 
-    def __init__(self, affinity: sparse.csr_array, roots: Floats, *, a: float, w: float) -> None:
-        self.matrix = affinity.indptr, affinity.indices, affinity.data
-        self.roots, self.a, self.w = roots, float(a), float(w)
+    def __init__(self, entries: Entries, *, a: float, w: float) -> None:
+        self.entries, self.w = entries, float(w)
         self.scale: Floats = np.ones(0)
         self.omega = 2 / (1 + float(np.sqrt(1 - a * a)))
-        n = affinity.shape[0]
-        self.rounding = float(2 * np.diff(affinity.indptr).max(initial=0) + 8) * _UNIT
+        n = entries.v.size
+        self.rounding = float(2 * entries.longest + 8) * _UNIT
         self.patch = _Patch(
             place=np.full(n, -1, np.int32),
             nodes=np.empty(_NODES, np.int64),
             v=np.empty(_NODES),
             start=np.empty(_NODES, np.int64),
             stop=np.empty(_NODES, np.int64),
-            moved=np.empty(_NODES, np.bool_),
             x=np.empty(WIDTH * _NODES),
-            # products of roots that are too far apart leave float32
-            r=np.empty(WIDTH * _NODES, np.float32 if roots.max() < _FAR * roots.min() else np.float64),
-            scratch=np.empty(WIDTH * _NODES),
-            found=np.empty(WIDTH * _NODES, np.int32),
+            r=np.empty(WIDTH * _NODES, entries.rough.dtype),
             ids=np.empty(_EDGES, np.int32),
-            values=np.empty(_EDGES),
+            exact=np.empty(_EDGES),
+            rough=np.empty(_EDGES, entries.rough.dtype),
             counts=np.zeros(3, np.int64),
         )
 
@@ -108,7 +145,7 @@ class ColumnRelaxation:
         Nodes are distinct.
         """
         self.scale = np.ones(nodes.size)
-        _start(self.patch, self.roots, nodes.astype(np.int64), self.w)
+        _start(self.patch, self.entries.v, self.entries.rank[nodes], self.w)
 
     def weigh(self, factors: Floats) -> None:
         """Hold columns to thresholds of their own: `relax` compares residuals times powers of two near `factors`.
@@ -137,7 +174,7 @@ class ColumnRelaxation:
             last computed afresh, by `judge`: go on from there to be more exact.
         """
         while True:
-            code = _relax(*self.matrix, self.roots, self.patch, self.a, self.omega, eps, budget)
+            code = _relax(self.entries, self.patch, self.omega, float(eps), float(budget))
             if code <= 1:
                 return bool(code == 0)
             self._grow(nodes=code == 2)
@@ -147,14 +184,24 @@ class ColumnRelaxation:
 
         Rounding hides at most u (|b| + |x| + a S |x|) of r, with u unit round-offs twice the entries of the longest row
         and 8; because S v <= v that is at most u (max |b| / v + 2 max |x| / v) v.
+
+        Raises
+        ------
+        ValueError
+            Where x is not finite: the matrix and the roots are then not those of one graph.
         """
-        most = np.zeros((2, WIDTH))
-        _judge(self.patch, self.w * self.scale, most[0], most[1])
+        most, b = np.zeros((2, WIDTH)), np.zeros((WIDTH, WIDTH))
+        np.fill_diagonal(b[: self.q], self.w * self.scale)
+        _judge(self.entries, self.patch, b.ravel(), most[0], most[1])
+        if not np.isfinite(most).all():
+            raise ValueError("columns grew without bound: degrees are not the row sums of the affinity")
         residual, largest = most[:, : self.q] / self.scale
         return np.asarray(residual + self.rounding * (self.w / self.v[: self.q] + 2 * largest))
 
     def largest(self, k: int, *, least: Floats, labels: AnyArray) -> Largest:
         """Return the k largest entries of x, cut at 0, of each column, among the nodes of its own label.
+
+        x was looked at by `judge`: what is not finite cannot be compared.
 
         Parameters
         ----------
@@ -163,14 +210,7 @@ class ColumnRelaxation:
             Entries below `least` are passed over where k others are above.
         labels : (n,) int
             Of all nodes: the connected component.
-
-        Raises
-        ------
-        ValueError
-            Where x is not finite: the matrix and the roots are then not those of one graph.
         """
-        if not np.isfinite(self.patch.x[: WIDTH * self.nodes.size]).all():  # what is compiled takes numbers for granted
-            raise ValueError("columns grew without bound: degrees are not the row sums of the affinity")
         found = Largest(
             ids=np.zeros((self.q, k), np.int64),
             values=np.zeros((self.q, k)),
@@ -179,13 +219,15 @@ class ColumnRelaxation:
             beyond=np.zeros(self.q),
             widest=np.zeros(self.q),
         )
-        _largest(self.patch, labels, 1 / self.scale, least, found)
+        factors = np.zeros(WIDTH)
+        factors[: self.q] = np.minimum(1 / self.scale / np.maximum(least, 1 / _LARGE), _LARGE)
+        _largest(self.entries, self.patch, labels, 1 / self.scale, least, factors, found)
         return found
 
     @property
     def nodes(self) -> Ints:
-        """The touched nodes (m,), those of the columns first; a view that the next solve overwrites."""
-        return self.patch.nodes[: self.patch.counts[_MET]]
+        """The touched nodes (m,), those of the columns first."""
+        return self.entries.order[self.patch.nodes[: self.patch.counts[_MET]]]
 
     @property
     def v(self) -> Floats:
@@ -195,7 +237,7 @@ class ColumnRelaxation:
     @property
     def x(self) -> Floats:
         """x (q, m) of `nodes`, 0 elsewhere."""
-        return self.patch.x[: WIDTH * self.nodes.size].reshape(-1, WIDTH)[:, : self.q].T / self.scale[:, None]
+        return self.patch.x[: WIDTH * self.v.size].reshape(-1, WIDTH)[:, : self.q].T / self.scale[:, None]
 
     @property
     def q(self) -> int:
@@ -209,7 +251,7 @@ class ColumnRelaxation:
 
     def _grow(self, *, nodes: bool) -> None:
         """Double the places for nodes, or those for entries."""
-        longer = {"nodes", "v", "start", "stop", "moved", "x", "r", "scratch", "found"} if nodes else {"ids", "values"}
+        longer = {"nodes", "v", "start", "stop", "x", "r"} if nodes else {"ids", "exact", "rough"}
         parts = self.patch._asdict().items()
         self.patch = self.patch._replace(
             **{name: np.concatenate([part, np.empty_like(part)]) for name, part in parts if name in longer}
@@ -240,120 +282,123 @@ def _weigh(patch, powers):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _relax(indptr, indices, data, roots, patch, a, omega, eps, budget):  # type: ignore[no-untyped-def]
+def _relax(entries, patch, omega, eps, budget):  # type: ignore[no-untyped-def]
     """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
-    place, nodes, v, start, stop, moved = patch.place, patch.nodes, patch.v, patch.start, patch.stop, patch.moved
-    x, r, ids, values = patch.x, patch.r, patch.ids, patch.values
+    place, nodes, v, start, stop = patch.place, patch.nodes, patch.v, patch.start, patch.stop
+    x, r, ids, exact, rough = patch.x, patch.r, patch.ids, patch.exact, patch.rough
     met, kept, work = patch.counts[_MET], patch.counts[_KEPT], patch.counts[_WORK]
-    moved[:met] = True  # against another threshold
     code, going = 0, True
     while going and code == 0:
         going, i = False, 0
         while i < met:
-            if not moved[i]:
+            here = load(r, WIDTH * i, WIDTH, WIDTH, False)
+            if not exceeds(here, eps * v[i]):
                 i += 1
                 continue
-            here = load(r, WIDTH * i, WIDTH, WIDTH, False)
-            moved[i] = exceeds(here, eps * v[i])
-            if moved[i]:
-                if work > budget:
-                    code = 1
+            if work > budget:
+                code = 1
+                break
+            going = True
+            if start[i] < 0:
+                first, last = entries.start[nodes[i]], entries.start[nodes[i] + 1]
+                if met + last - first > nodes.size:
+                    code = 2
                     break
-                going = True
-                if start[i] < 0:
-                    first, last = np.int64(indptr[nodes[i]]), np.int64(indptr[nodes[i] + 1])
-                    if met + last - first > nodes.size:
-                        code = 2
-                        break
-                    if kept + last - first > ids.size:
-                        code = 3
-                        break
-                    start[i], stop[i] = kept, kept + last - first
-                    for e in range(first, last):
-                        node = np.int64(indices[e])
-                        j = np.int64(place[node])
-                        if j < 0:
-                            j = met
-                            met += 1
-                            place[node], nodes[j], v[j] = j, node, roots[node]
-                            start[j] = stop[j] = -1
-                            moved[j] = False
-                            store(x, WIDTH * j, WIDTH, False, zeros(widened(here)))
-                            store(r, WIDTH * j, WIDTH, False, zeros(here))
-                        ids[kept], values[kept] = j, a * np.float64(data[e]) / v[i] / v[j]
-                        kept += 1
-                # without neighbours a node is solved at once
-                share = omega if stop[i] > start[i] else 1.0
-                step = fma(share, here, zeros(here))
-                store(x, WIDTH * i, WIDTH, False, add(load(x, WIDTH * i, WIDTH, WIDTH, False), widened(step)))
-                store(r, WIDTH * i, WIDTH, False, fma(-share, here, here))
-                for e in range(start[i], stop[i]):
-                    j = np.int64(ids[e])
-                    moved[j], at = True, WIDTH * j
-                    store(r, at, WIDTH, False, fma(values[e], step, load(r, at, WIDTH, WIDTH, False)))
-                work += stop[i] - start[i] + 1
+                if kept + last - first > ids.size:
+                    code = 3
+                    break
+                start[i], stop[i] = kept, kept + last - first
+                for e in range(first, last):
+                    node = np.int64(entries.ids[e])
+                    j = np.int64(place[node])
+                    if j < 0:
+                        j = met
+                        met += 1
+                        place[node], nodes[j], v[j] = j, node, entries.v[node]
+                        start[j] = stop[j] = -1
+                        store(x, WIDTH * j, WIDTH, False, zeros(widened(here)))
+                        store(r, WIDTH * j, WIDTH, False, zeros(here))
+                    ids[kept], exact[kept], rough[kept] = j, entries.exact[e], entries.rough[e]
+                    kept += 1
+            # without neighbours a node is solved at once
+            share = omega if stop[i] > start[i] else 1.0
+            step = fma(share, here, zeros(here))
+            store(x, WIDTH * i, WIDTH, False, add(load(x, WIDTH * i, WIDTH, WIDTH, False), widened(step)))
+            store(r, WIDTH * i, WIDTH, False, fma(-share, here, here))
+            for e in range(np.uint64(start[i]), np.uint64(stop[i])):  # unsigned: no place is counted from the end
+                at = WIDTH * np.int64(ids[e])
+                store(r, at, WIDTH, False, fma(rough[e], step, load(r, at, WIDTH, WIDTH, False)))
+            work += stop[i] - start[i] + 1
             i += 1
     patch.counts[_MET], patch.counts[_KEPT], patch.counts[_WORK] = met, kept, work
     return code
 
 
 @compiled
-def _judge(patch, b, residual, largest):  # type: ignore[no-untyped-def]
-    x, v, met = patch.x, patch.v, patch.counts[_MET]
-    r = patch.scratch
-    for i in range(WIDTH * met):
-        r[i] = -x[i]
-    for c in range(b.size):
-        r[WIDTH * c + c] += b[c]
-    for i in range(met):
-        here = load(x, WIDTH * i, WIDTH, WIDTH, False)
-        for e in range(patch.start[i], patch.stop[i]):  # none where the row was not opened: x is 0 there
-            at = WIDTH * np.int64(patch.ids[e])
-            store(r, at, WIDTH, False, fma(patch.values[e], here, load(r, at, WIDTH, WIDTH, False)))
-    patch.counts[_WORK] += patch.counts[_KEPT]
+def _judge(entries, patch, b, residual, largest):  # type: ignore[no-untyped-def]
+    x, v, met, ids, exact = patch.x, patch.v, patch.counts[_MET], patch.ids, patch.exact
     most = most_x = zeros(load(x, 0, WIDTH, WIDTH, False))
     for i in range(met):
-        inverse, here = 1 / v[i], load(r, WIDTH * i, WIDTH, WIDTH, False)
-        most = larger(most, fma(inverse, here, zeros(here)))
-        most_x = larger(most_x, fma(inverse, load(x, WIDTH * i, WIDTH, WIDTH, False), zeros(here)))
+        here = load(x, WIDTH * i, WIDTH, WIDTH, False)
+        total = fma(-1.0, here, load(b, WIDTH * i, WIDTH, WIDTH, False) if i < WIDTH else zeros(here))
+        first, last = entries.start[patch.nodes[i]], entries.start[patch.nodes[i] + 1]
+        if patch.start[i] >= 0:
+            for e in range(np.uint64(patch.start[i]), np.uint64(patch.stop[i])):
+                total = fma(exact[e], load(x, WIDTH * np.int64(ids[e]), WIDTH, WIDTH, False), total)
+        else:  # x is 0 there, but not around it
+            for e in range(first, last):
+                j = np.int64(patch.place[entries.ids[e]])
+                if j >= 0:
+                    total = fma(entries.exact[e], load(x, WIDTH * j, WIDTH, WIDTH, False), total)
+        store(patch.r, WIDTH * i, WIDTH, False, total)
+        most = larger(most, fma(1 / v[i], total, zeros(total)))
+        most_x = larger(most_x, fma(1 / v[i], here, zeros(here)))
+        patch.counts[_WORK] += last - first
     store(residual, 0, WIDTH, False, most)
     store(largest, 0, WIDTH, False, most_x)
-    patch.r[: WIDTH * met] = r[: WIDTH * met]
 
 
 @compiled
-def _largest(patch, labels, inverse, least, found):  # type: ignore[no-untyped-def]
-    x, v, nodes, met = patch.x, patch.v, patch.nodes, patch.counts[_MET]
+def _largest(entries, patch, labels, inverse, least, factors, found):  # type: ignore[no-untyped-def]
+    x, v, nodes = patch.x, patch.v, entries.order[patch.nodes[: patch.counts[_MET]]]
+    near = labels[nodes]
     q, k = found.values.shape
-    n_seen, at, entries = np.zeros(q, np.int64), patch.found, patch.scratch
-    at, entries = at[: q * met].reshape(q, met), entries[: q * met].reshape(q, met)
-    own = labels[nodes[:q]]
-    for i in range(met):
-        label = labels[nodes[i]]
-        for c in range(q):
-            entry = x[WIDTH * i + c] * inverse[c]
-            if entry >= least[c] and label == own[c]:
-                at[c, n_seen[c]], entries[c, n_seen[c]] = i, entry
-                n_seen[c] += 1
-            found.n_labelled[c] += label == own[c]
+    every, m = np.arange(nodes.size), 0
+    some, limits = np.empty_like(every), load(factors, 0, WIDTH, WIDTH, False)
+    for i in every:  # places where any column is near its least, by one look at all of them
+        here = load(x, WIDTH * i, WIDTH, WIDTH, False)
+        if exceeds(fma(limits, here, zeros(here)), _NEARLY):
+            some[m] = i
+            m += 1
     for c in range(q):
-        m, passed_over = n_seen[c], least[c]
-        if m <= k and m < found.n_labelled[c]:  # too many were passed over
-            m, passed_over = 0, 0.0
-            for i in range(met):
-                if labels[nodes[i]] == own[c]:
-                    at[c, m], entries[c, m] = i, max(x[WIDTH * i + c] * inverse[c], 0.0)
-                    m += 1
-        places, beyond = _picked(entries[c, :m], at[c, :m], k)
-        found.n_found[c] = places.size
-        found.beyond[c] = max(passed_over, beyond) if m > k else 0.0
-        for i in places:
+        own, passed_over = near[c], least[c]
+        found.n_labelled[c] = (near == own).sum()
+        at, values = _above(x, some[:m], near, c, inverse[c], passed_over)
+        if at.size <= k and at.size < found.n_labelled[c]:  # too many were passed over
+            passed_over = 0.0
+            at, values = _above(x, every, near, c, inverse[c], -np.inf)
+        kept, beyond = _picked(values, at, k)
+        found.n_found[c] = kept.size
+        found.beyond[c] = max(passed_over, beyond) if at.size > k else 0.0
+        for i in kept:
             found.widest[c] = max(found.widest[c], v[i])
-        _fill(found.ids[c], nodes[places])
+        _fill(found.ids[c], nodes[kept])
         for t in range(k):
-            place = np.int64(patch.place[found.ids[c, t]])
-            if place >= 0 and labels[nodes[place]] == own[c]:
-                found.values[c, t] = max(x[WIDTH * place + c] * inverse[c], 0.0)
+            i = np.int64(patch.place[entries.rank[found.ids[c, t]]])
+            if i >= 0 and near[i] == own:
+                found.values[c, t] = max(x[WIDTH * i + c] * inverse[c], 0.0)
+
+
+@compiled
+def _above(x, places, near, c, inverse, least):  # type: ignore[no-untyped-def]
+    """Return the places of the label of column c whose entries are not below `least`, and those entries, cut at 0."""
+    at, entries, m = np.empty(places.size, np.int64), np.empty(places.size), 0
+    for i in places:
+        entry = x[WIDTH * i + c] * inverse
+        if entry >= least and near[i] == near[c]:
+            at[m], entries[m] = i, max(entry, 0.0)
+            m += 1
+    return at[:m], entries[:m]
 
 
 @compiled
@@ -363,7 +408,7 @@ def _picked(entries, at, k):  # type: ignore[no-untyped-def]
         return at.copy(), 0.0
     parted = np.partition(entries, entries.size - k)
     kth = parted[entries.size - k]
-    places, taken = np.empty(k, np.int32), 0
+    places, taken = np.empty(k, np.int64), 0
     for i in range(entries.size):
         if entries[i] > kth:
             places[taken] = at[i]

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from manifold._typing import AnyArray, Floats, Ints
-from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation
+from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation, Entries
 from manifold.backends.near_groups import near_groups
 from manifold.filters import Filter
 from manifold.graph import Graph
@@ -30,6 +30,7 @@ _SHARE = (
 )  # of the least entry that is kept: an error that leaves all but a hundredth of certified lists certified
 _FIRST = 1 / 64  # of w (1 - a) / degree: the first threshold, at which the least entry is learnt
 _STEP = 2.0**-14  # at most this much of the last threshold
+_AIMED = 0.7  # of what is small enough: columns are held to theirs within half a power of two, and need not go on
 _MOST = 100  # passes over the graph, times 1 / sqrt(1 - a): more than rounding leaves to gain
 _TINY = 1e-300
 _SLACK = 1 + 1e-12  # more than the rounding of bounds
@@ -47,16 +48,25 @@ class LocalColumns:
         T, kept of each column.
     rtol : float
         Of w: errors below rtol w are small enough, whatever the least entry is.
+    order : (n,) int, optional
+        Nodes, each 16 in a row near each other; by default found here.
+
+    Attributes
+    ----------
+    order : (n,) int
+        Each 16 nodes in a row are to be solved together.
     """
 
     width = WIDTH
 
-    def __init__(self, graph: Graph, filter: Filter, *, n_entries: int, rtol: float) -> None:
+    def __init__(self, graph: Graph, filter: Filter, *, n_entries: int, rtol: float, order: Ints | None = None) -> None:
         self.w, self.a = one_resolvent(filter)
         self.graph, self.k, self.rtol = graph, min(n_entries, graph.n_nodes), rtol
         degrees = graph.degrees
         self.roots: Floats = np.where(degrees > 0, np.sqrt(degrees), 1.0)
         self.sizes = np.bincount(graph.components, minlength=graph.n_components)
+        self.order = self._groups() if order is None else order
+        self.entries = Entries.of(graph.affinity, self.roots, a=self.a, order=self.order)
         self.widest: Floats = np.zeros(graph.n_components)  # the largest v of each component
         np.maximum.at(self.widest, graph.components, self.roots)
         self.budget = _MOST / np.sqrt(1 - self.a) * (graph.affinity.nnz + graph.n_nodes)
@@ -67,19 +77,13 @@ class LocalColumns:
 
         >>> from manifold import Diffusion, graph_from_affinity
         >>> LocalColumns(graph_from_affinity([[0, 1], [1, 0]]), Diffusion(), n_entries=1, rtol=1e-8).most_memory()
-        2032
+        1488
         """
-        each = 2 * self.width * 8 + self.width * 12 + 48  # x, r; what is looked through for the largest; of a node
-        return 2 * int(self.graph.n_nodes * each + self.graph.affinity.nnz * 12)
+        each = 2 * self.width * 8 + 96  # x, r; of a node, and what is looked through for the largest
+        return 2 * int(self.graph.n_nodes * each + self.graph.affinity.nnz * 20)
 
-    def groups(self) -> Ints:
-        """Return the nodes (n,), each 16 in a row near each other: to be solved together.
-
-        >>> from manifold import Diffusion, graph_from_affinity
-        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
-        >>> LocalColumns(pair, Diffusion(0.5), n_entries=1, rtol=1e-8).groups().tolist()
-        [1, 0]
-        """
+    def _groups(self) -> Ints:
+        """Return the nodes (n,), each 16 in a row near each other."""
         W = self.graph.affinity
         narrow = type(W)((W.data, W.indices.astype(np.int32), W.indptr.astype(np.int32)), shape=W.shape)
         near = reverse_cuthill_mckee(narrow, symmetric_mode=True) if W.nnz < 2**31 else np.arange(W.shape[0])
@@ -101,7 +105,7 @@ class LocalColumns:
         try:
             work = self._free.get_nowait()
         except Empty:
-            work = ColumnRelaxation(self.graph.affinity, self.roots, a=self.a, w=self.w)
+            work = ColumnRelaxation(self.entries, a=self.a, w=self.w)
         try:
             return self._cut(work, nodes, dtype)
         finally:
@@ -125,8 +129,8 @@ class LocalColumns:
             kth = found.values.min(axis=1, initial=np.inf, where=found.values > 0)
             enough = np.maximum(_SHARE * kth, self.rtol * self.w)
             missed = (found.n_found < np.minimum(self.k, sizes)) | (unseen > np.maximum(kth, self.rtol * self.w))
-            short = np.where(missed, _STEP, np.clip(0.8 * enough / np.maximum(error, _TINY), _STEP, 1))
-            if ended or short.min() >= 0.8 or eps <= work.rounding * self.w / roots.max():
+            short = np.where(missed, _STEP, np.clip(_AIMED * enough / np.maximum(error, _TINY), _STEP, 1))
+            if ended or short.min() >= _AIMED or eps <= work.rounding * self.w / roots.max():
                 break
             work.weigh(short.min() / short)
             eps, least = eps * min(float(short.min()), 0.5), np.where(found.n_found == self.k, kth / 2, 0.0)

@@ -135,15 +135,15 @@ class LazyColumns(StoredColumns):
     def _local(self) -> LocalColumns:
         from manifold.index._local_columns import LocalColumns  # loads the compiler
 
-        return LocalColumns(self.graph, self.filter, n_entries=self.n_entries, rtol=self.rtol)
+        return LocalColumns(self.graph, self.filter, n_entries=self.n_entries, rtol=self.rtol, order=self.order)
 
     @property
     def _width(self) -> int:
         return self._local.width
 
-    @cached_property
+    @property
     def _nodes(self) -> Ints:
-        return self._local.groups() if self.order is None else self.order
+        return self._local.order if self.order is None else self.order
 
     @cached_property
     def _place(self) -> Ints:

@@ -5,7 +5,7 @@ import pytest
 from cases import rooted_graph
 from scipy import sparse
 
-from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation
+from manifold.backends.column_relaxation import WIDTH, ColumnRelaxation, Entries
 from manifold.backends.near_groups import near_groups
 
 
@@ -21,7 +21,7 @@ def test_columns_are_within_what_is_judged_of_them(a, dtype):
     n = 300
     W, v, S = rooted_graph(n, seed=11, dtype=dtype, octaves=10)
     exact = (1 - a) * np.linalg.inv(np.eye(n) - a * S)
-    solve = ColumnRelaxation(W, v, a=a, w=1 - a)
+    solve = ColumnRelaxation(Entries.of(W, v, a=a, order=np.arange(n)[::-1]), a=a, w=1 - a)
     for nodes, eps in ((np.arange(16), 1e-4), (np.array([5]), 1e-9), (np.array([299, 5, 8]), 1e-9)):  # 5 is isolated
         solve.start(nodes)
         assert solve.relax(eps)
@@ -36,7 +36,7 @@ def test_columns_are_within_what_is_judged_of_them(a, dtype):
 def test_a_budget_ends_early_and_bounds_hold():
     n = 300
     W, v, S = rooted_graph(n, seed=7)
-    solve = ColumnRelaxation(W, v, a=0.99, w=0.01)
+    solve = ColumnRelaxation(Entries.of(W, v, a=0.99), a=0.99, w=0.01)
     solve.start(np.arange(16))
     assert not solve.relax(1e-9, budget=500)
     assert 500 < solve.edges < 530
@@ -52,7 +52,7 @@ def test_the_largest_entries_are_found_whatever_is_passed_over():
     labels = sparse.csgraph.connected_components(W)[1]
     nodes = np.array([0, 5, 9])
     exact = 0.1 * np.linalg.inv(np.eye(n) - 0.9 * S)[nodes]
-    solve = ColumnRelaxation(W, v, a=0.9, w=0.1)
+    solve = ColumnRelaxation(Entries.of(W, v, a=0.9, order=np.roll(np.arange(n), 7)), a=0.9, w=0.1)
     solve.start(nodes)
     for eps in (1e-7, 1e-13):
         solve.relax(eps)
@@ -76,7 +76,7 @@ def test_what_is_met_beyond_the_first_places_finds_room():
     spokes = np.arange(1, n)
     W = sparse.csr_array((np.ones(n - 1), (np.zeros(n - 1, int), spokes)), shape=(n, n))
     W = sparse.csr_array(W + W.T)
-    solve = ColumnRelaxation(W, np.sqrt(W.sum(axis=1)), a=0.5, w=1.0)
+    solve = ColumnRelaxation(Entries.of(W, np.sqrt(W.sum(axis=1)), a=0.5), a=0.5, w=1.0)
     solve.start(np.array([7, 0]))
     for eps in (1e-6, 1e-10):
         assert solve.relax(eps)
