@@ -23,7 +23,10 @@ _FORMS = {"v": (0.0, 1.0), "1 - v": (1.0, -1.0), "-v": (0.0, -1.0)}
 
 @runtime_checkable
 class Store(Protocol):
-    """A collection of vectors that lives elsewhere: anything with these members will do."""
+    """A collection of vectors that lives elsewhere: anything with these members will do.
+
+    Reference: guide *stores*, "What a store is asked".
+    """
 
     @property
     def metric(self) -> str:
@@ -44,7 +47,10 @@ class Store(Protocol):
 
 @runtime_checkable
 class Versioned(Protocol):
-    """A store that can say whether anything moved."""
+    """A store that can say whether anything moved.
+
+    Reference: guide *stores*, "In step with inserts and deletes".
+    """
 
     def version(self) -> object:
         """Return what is equal to what it was only where nothing was written in between."""

@@ -21,6 +21,8 @@ _SPACES = {"cosine": ("cosine", "1 - v"), "ip": ("inner_product", "1 - v"), "l2"
 class Chroma:
     """A collection of Chroma; its metric is that of the collection's space.
 
+    Reference: guide *stores*, "What a store is asked".
+
     Parameters
     ----------
     collection : chromadb.Collection

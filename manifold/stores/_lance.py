@@ -22,6 +22,8 @@ _METRICS = {"cosine": ("cosine", "1 - v"), "inner_product": ("dot", "1 - v"), "e
 class LanceDB:
     """A table of LanceDB with a column of vectors.
 
+    Reference: guide *stores*, "What a store is asked".
+
     Parameters
     ----------
     table : lancedb.table.Table

@@ -33,6 +33,8 @@ _LEAST_EF, _MOST_EF = 40, 1000  # pgvector's default, and its limit
 class PgVector:
     """A table of PostgreSQL with a column of type vector or halfvec.
 
+    Reference: guide *stores*, "What a store is asked".
+
     Parameters
     ----------
     connection : str or psycopg.Connection

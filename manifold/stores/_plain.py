@@ -18,6 +18,8 @@ _FORMS = {"cosine": ("cosine", "v"), "inner_product": ("product", "v"), "euclide
 class Arrays:
     """A store of arrays in memory: ids, and one vector of each; assign `ids` and `X` anew to write to it.
 
+    Reference: guide *stores*, "What a store is asked".
+
     Parameters
     ----------
     ids : (n,) sequence

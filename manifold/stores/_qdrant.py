@@ -22,6 +22,8 @@ _FORMS = {"Cosine": ("cosine", "v"), "Dot": ("inner_product", "v"), "Euclid": ("
 class Qdrant:
     """A collection of Qdrant; its metric is that of the collection.
 
+    Reference: guide *stores*, "What a store is asked".
+
     Parameters
     ----------
     client : qdrant_client.QdrantClient

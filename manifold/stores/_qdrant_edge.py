@@ -22,6 +22,8 @@ _FORMS = {"cosine": ("Cosine", "v"), "inner_product": ("Dot", "v"), "euclidean":
 class QdrantEdge:
     """A shard of Qdrant Edge.
 
+    Reference: guide *stores*, "What a store is asked".
+
     Parameters
     ----------
     shard : qdrant_edge.EdgeShard

@@ -16,6 +16,8 @@ from manifold.stores._sync import Snapshot
 class StoreRanking(Ranking):
     """A `Ranking` of what a store holds, and of which content.
 
+    Reference: guide *stores*, "A store and a search as one".
+
     Attributes
     ----------
     snapshot : Snapshot

@@ -38,6 +38,8 @@ class _State:
 class StoreSearch:
     """Search what a vector store holds along its manifold, by the store's own filters, in step with its writes.
 
+    Reference: guide *stores*, "A store and a search as one".
+
     Parameters
     ----------
     store : Store

@@ -22,6 +22,8 @@ _SAME = 1e-6  # of a vector's norm: stores give vectors back with other last bit
 class Changes:
     """How many items a `sync` found new, changed and gone.
 
+    Reference: guide *stores*, "In step with inserts and deletes".
+
     >>> Changes(new=1, changed=0, gone=2).total
     3
     """
@@ -43,6 +45,8 @@ class Changes:
 @dataclass(frozen=True)
 class Snapshot:
     """Which content of a store a list was made of.
+
+    Reference: guide *stores*, "In step with inserts and deletes".
 
     Attributes
     ----------

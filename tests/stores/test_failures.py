@@ -59,7 +59,6 @@ def test_a_server_that_stops_leaves_the_snapshot_and_the_next_sync_mends_it(tmp_
         assert server.get_uri() == uri
         assert service.sync() == Changes(gone=1)
         assert 3 not in service.search(q, k=30).ids
-        del service
         server.cleanup()
 
 
