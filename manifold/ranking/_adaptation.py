@@ -139,10 +139,11 @@ class Adaptation:
         if n_first:
             rows = np.hstack([rows, np.where(_places(near, rows, m)[1], -1, near)])
             scores = np.hstack([scores, np.full(near.shape, np.nan)])
-        place = _places(rows, near, near.shape[1])[0]
-        similarities = asked.closeness(rows[:, :m])
-        if n_first:  # those of the nearest are known
-            similarities = np.hstack([similarities, asked.similarities[:, :n_first]])
+        place, known = _places(rows, near, near.shape[1])
+        similarities = asked.closeness(np.where(known, -1, rows))
+        if near.shape[1]:  # those of the nearest are known
+            at = np.minimum(place, near.shape[1] - 1)
+            similarities = np.where(known, np.take_along_axis(asked.similarities, at, axis=1), similarities)
         similarities = np.where(rows >= 0, similarities, -np.inf)
         worth, pooled = self._worth(scores, place, similarities, m=m, spread=spread), place < n_first
         pooled[:, : min(m, self.depth)] = True
@@ -310,15 +311,17 @@ def spread_of(points: PointSet) -> float:
 def similarities_to(queries: PointSet, points: PointSet, rows: Rows, *, own: Rows | None = None) -> Floats:
     """Return the similarities (q, k) of the items at `rows` to the queries, or to those of them named by `own`.
 
+    Where a row is -1 nothing is compared, and -inf stands.
+
     >>> rows = np.array([[0.0, 2.0], [3.0, 0.0]], dtype=np.float32)
     >>> points = PointSet(rows, "cosine")
     >>> similarities_to(points, points, np.array([[1, 0]]), own=np.array([1])).tolist()
     [[1.0, 0.0]]
     """
-    found = np.empty(rows.shape, dtype=np.float32)
+    found = np.full(rows.shape, -np.inf, dtype=np.float32)
     for j, items in enumerate(rows):
-        asking = queries.rows(np.array([j if own is None else own[j]]))
-        found[j] = points.compare(points.rows(np.maximum(items, 0))[None], asking)[0]
+        asking, some = queries.rows(np.array([j if own is None else own[j]])), items >= 0
+        found[j, some] = points.compare(points.rows(items[some])[None], asking)[0]
     return found
 
 
