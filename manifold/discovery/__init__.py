@@ -6,7 +6,9 @@ novelty. Where an answer is a set, error bounds say of which members it is prove
 
 from manifold.discovery._mined import Mined
 from manifold.discovery._novelty import novelty, support
+from manifold.discovery._places import cover_places
 from manifold.discovery._pool import Pool
+from manifold.discovery._scene_maps import SceneMaps, scene_maps
 from manifold.discovery._unseen import NewClasses, new_classes
 from manifold.discovery.clusters import Clusters, cluster
 from manifold.discovery.covering import Cover, cover
@@ -26,10 +28,12 @@ __all__ = [
     "PairWhitening",
     "Pool",
     "Regions",
+    "SceneMaps",
     "centrality",
     "channel_weights",
     "cluster",
     "cover",
+    "cover_places",
     "discover",
     "feature_saliency",
     "graph_modes",
@@ -38,6 +42,7 @@ __all__ = [
     "new_classes",
     "novelty",
     "regions_of",
+    "scene_maps",
     "support",
     "token_saliency",
 ]

@@ -20,6 +20,7 @@ from manifold.neighbors import Neighbors
 METHODS = ("greedy", "lp")
 _USED = 1e-6  # what the solver of the relaxation leaves of 0
 _INTEGRAL = 1e-6
+_PAIRS = 1 << 18  # looked up at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +79,19 @@ class Cover:
         first = self.members.tocsc()
         return np.asarray(first.indices[first.indptr[:-1]].astype(np.int64))
 
+    def pairs(self) -> Ints:
+        """Return the pairs (p, 2) of items, i < j, that are near one same centre: what is worth a dearer comparison.
 
-def cover(similarities: object, threshold: float, *, method: str = "greedy") -> Cover:
+        >>> cover(np.eye(5, k=1) + np.eye(5, k=-1), 1.0).pairs().tolist()
+        [[0, 1], [0, 2], [1, 2], [2, 3], [2, 4], [3, 4]]
+        """
+        times = self.members.astype(np.int32)
+        both = sparse.triu(times.T @ times, k=1, format="csr")
+        both.sort_indices()
+        return np.column_stack([part.astype(np.int64) for part in both.nonzero()])
+
+
+def cover(similarities: object, threshold: float, *, method: str = "greedy", within: Cover | None = None) -> Cover:
     """Choose few items such that each is as similar as a threshold to one of them.
 
     Reference: Tipping and Schölkopf (2001); Avrithis et al. (2010), sections 3 and 4.
@@ -96,6 +108,9 @@ def cover(similarities: object, threshold: float, *, method: str = "greedy") -> 
         Take the item that covers most of what is left; or round the relaxed problem, solved by HiGHS, which gives a
         sharper bound and somewhat fewer centres, and takes minutes beyond some 10,000 items. Either then drops
         centres that others make redundant.
+    within : Cover, optional
+        Of the same items: two of them are near one another only where one of its balls holds both, such as views of
+        one place, from `cover_places`.
 
     Returns
     -------
@@ -105,7 +120,7 @@ def cover(similarities: object, threshold: float, *, method: str = "greedy") -> 
     Raises
     ------
     ValueError, TypeError
-        For what is no square matrix, a threshold that is no number, or an unknown method.
+        For what is no square matrix, a threshold that is no number, an unknown method, or a cover of other items.
 
     Notes
     -----
@@ -122,6 +137,15 @@ def cover(similarities: object, threshold: float, *, method: str = "greedy") -> 
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}")
     K = _near(similarities, threshold)
+    return covered(K if within is None else _inside(K, within), method)
+
+
+def covered(K: sparse.csr_array, method: str) -> Cover:
+    """Return a cover of the items that K (n, n) says are near: booleans, symmetric, the diagonal stored.
+
+    >>> covered(sparse.csr_array(np.ones((3, 3), dtype=bool)), "greedy").centres.tolist()
+    [0]
+    """
     if method == "lp":
         fractions, bound = _relaxed(K)
         chosen = np.flatnonzero(fractions > _USED)
@@ -161,6 +185,19 @@ def _near(similarities: object, threshold: float) -> sparse.csr_array:
     K = sparse.csr_array(K + K.T)
     K.sort_indices()
     return K
+
+
+def _inside(K: sparse.csr_array, within: Cover) -> sparse.csr_array:
+    """Return the pairs of K that one ball of another cover holds."""
+    if within.members.shape[1] != K.shape[0]:
+        raise ValueError(f"within covers {within.members.shape[1]} items, similarities are of {K.shape[0]}")
+    balls = sparse.csr_array(within.members.T.astype(np.int32))
+    rows = np.repeat(np.arange(K.shape[0]), np.diff(K.indptr))
+    kept = np.zeros(rows.size, dtype=bool)
+    for start in range(0, rows.size, _PAIRS):  # of pairs that are near alone: balls may be large
+        part = slice(start, start + _PAIRS)
+        kept[part] = np.asarray(balls[rows[part]].multiply(balls[K.indices[part]]).sum(axis=1)).ravel() > 0
+    return sparse.csr_array((kept[kept], (rows[kept], K.indices[kept])), shape=K.shape)
 
 
 def _row(K: sparse.csr_array, i: int) -> AnyArray:

@@ -38,6 +38,7 @@ from manifold import (
     ranking,
     solvers,
     storage,
+    stores,
 )
 from manifold.backends import get_backend
 from manifold.explorer._shared_basis import SharedBasis
@@ -184,6 +185,21 @@ CASES: dict[str, Case] = {
     ),
     "fitted state": Case(lambda: fitted().fitted_, lambda made: (made.explain(), made.points.X, made.graph.affinity)),
     "ranking": Case(lambda: fitted().search(points()[:3], k=4), told),
+    "store": Case(lambda: stores.Arrays(range(60), points()), lambda made: made.search(points()[:2], 5)),
+    "store search": Case(
+        lambda: stores.StoreSearch(stores.Arrays(range(60), points())).fit(),
+        lambda made: (told(made.search(points()[:2], 5)), made.sync(), made.snapshot),
+    ),
+    "store ranking": Case(
+        lambda: stores.StoreSearch(stores.Arrays(range(60), points())).fit().search(points()[0], 5), told
+    ),
+    "changes of a store": Case(lambda: stores.Changes(new=3)),
+    "snapshot of a store": Case(lambda: stores.Snapshot(number=1, digest="5f", n_items=3)),
+    "pgvector": Case(lambda: stores.PgVector("dbname=shop", "items"), repr),
+    "qdrant": Case(lambda: stores.Qdrant("a client", "items"), repr),
+    "qdrant edge": Case(lambda: stores.QdrantEdge("a shard"), repr),
+    "lancedb": Case(lambda: stores.LanceDB("a table"), repr),
+    "chroma": Case(lambda: stores.Chroma("a collection"), repr),
     "explanation": Case(lambda: ranking.explain(fitted(), points()[0], "p0"), told),
     "walk": Case(lambda: ranking.explain(fitted(), points()[0], "p0").paths[0]),
     "tuning judged": Case(lambda: evaluation.tune_judged(points(), points()[:10], [[i] for i in range(10)]), repr),
@@ -197,6 +213,9 @@ CASES: dict[str, Case] = {
     "clusters": Case(lambda: discovery.cluster(graph(), hops=1), told),
     "pair whitening": Case(MADE["pair_whitening"], USES["pair_whitening"]),
     "cover": Case(lambda: discovery.cover(mf.find_neighbors(points(), 9), 0.9), told),
+    "scene maps": Case(
+        lambda: discovery.scene_maps(points(), discovery.cover(mf.find_neighbors(points(), 9), 0.9)), told
+    ),
     "new classes": Case(lambda: discovery.new_classes(graph(), np.where(classes() < 8, classes(), -1), hops=1), told),
     "regions": Case(lambda: discovery.regions_of(points()[0].reshape(8, 8)), told),
     "discovery": Case(
