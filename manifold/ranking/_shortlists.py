@@ -11,6 +11,7 @@ import numpy as np
 
 from manifold._arrays import as_numbers
 from manifold._typing import AnyArray, Floats, Ints, Mask
+from manifold.ranking._allowed import Allowed
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import joined, refuse_unknown
 from manifold.ranking._fitted import Fitted
@@ -34,6 +35,7 @@ class Shortlists:
     similarities: AnyArray
     single: bool
     stale: tuple[AnyArray, Mask] | None = None
+    listed: Mask | None = None  # (q, m) of the rows that may be listed, where not all of them may
 
     @classmethod
     def read(
@@ -71,6 +73,22 @@ class Shortlists:
         stale = (np.atleast_2d(names), strange) if unknown == "behind" and strange.any() else None
         return cls(*_best_first(rows, values), single, stale)
 
+    def among(self, allowed: Allowed) -> Shortlists:
+        """Return the shortlists of which only what is allowed is listed: all of them are seeds.
+
+        >>> from manifold import ManifoldSearch
+        >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.0, 1.0]], ids=["a", "b"]).fitted_
+        >>> lists = Shortlists.read(fitted, ["b", "a"], distances=[0.5, 0.75])
+        >>> lists.among(Allowed.read(fitted.ids, ["a"])).listed.tolist()
+        [[False, True]]
+        """
+        listed, stale = (self.rows >= 0) & allowed.mask[self.rows], self.stale
+        if stale is not None:
+            names, strange = stale[0], stale[1].copy()
+            strange[strange] = allowed.strangers(names[strange])
+            stale = names, strange
+        return replace(self, listed=listed, stale=stale)
+
     def behind(self, ranking: Ranking, k: int) -> Ranking:
         """Return the ranking with names that the collection does not know behind the ranked ones, as far as k goes.
 
@@ -83,7 +101,7 @@ class Shortlists:
         if self.stale is None:
             return ranking
         names, strange = self.stale
-        ranked = (self.rows >= 0).sum(axis=1)
+        ranked = (self.rows >= 0 if self.listed is None else self.listed).sum(axis=1)
         every = joined(np.atleast_2d(ranking.ids).ravel(), names.ravel())
         ids, others = every[: -names.size].reshape(-1, k), every[-names.size :].reshape(names.shape)
         n_unknown = np.minimum(strange.sum(axis=1), k - np.minimum(ranked, k))

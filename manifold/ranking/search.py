@@ -5,32 +5,26 @@ In: features and queries, or ids and similarities of a shortlist. Out: a `Rankin
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from manifold._checks import check_count
 from manifold._progress import Progress
-from manifold._typing import AnyArray, Facts, Ints, RandomState
+from manifold._typing import AnyArray, Facts, RandomState
 from manifold.backends import Backend, backend_for, on_host, place
 from manifold.graph import Graph
 from manifold.neighbors import InvertedFile, Neighbors, PointSet, SeedSearch, point_set
-from manifold.ranking._adaptation import Adaptation, Asked, similarities_listed, similarities_to
+from manifold.ranking._adaptation import Adaptation
 from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
 from manifold.ranking._facade import Facade, InForce
 from manifold.ranking._fit import Collection, fit
-from manifold.ranking._inputs import good_queries, same_place
-from manifold.ranking._ranker import Task
-from manifold.ranking._settings import SearchSettings, check_choice, search_settings
+from manifold.ranking._questions import like, searched
+from manifold.ranking._reranked import reranked
+from manifold.ranking._settings import SearchSettings, search_settings
 from manifold.ranking._shortlists import Shortlists
-from manifold.ranking.examples import led_away, like_items
 from manifold.ranking.tuning import Tuning
 from manifold.solvers import Solver
-
-CANDIDATES = ("shortlist", "subgraph", "all")
 
 
 class ManifoldSearch(Facade):
@@ -260,7 +254,14 @@ class ManifoldSearch(Facade):
         return f"seeds    the {fitted.settings.n_seeds} nearest items of a query, {fitted.explain()}"
 
     def search(
-        self, Q: ArrayLike, k: int = 100, *, avoid: object = None, slack: float | None = None, on_bad: str = "raise"
+        self,
+        Q: ArrayLike,
+        k: int = 100,
+        *,
+        allowed: object = None,
+        avoid: object = None,
+        slack: float | None = None,
+        on_bad: str = "raise",
     ) -> Ranking:
         """Rank the collection for queries that are not in it.
 
@@ -271,6 +272,10 @@ class ManifoldSearch(Facade):
             see `manifold.ranking.by_examples`: by diffusion alone then.
         k : int
             Items to return; all n where k is larger.
+        allowed : ids, (n,) bool mask or callable(ids) -> (m,) bool, optional
+            What may be listed; ids that the collection does not hold allow nothing. Scores stay those of the whole
+            collection, through seeds that are not allowed too, and the list is that of the best allowed, proved like
+            any other. A callable, such as a store's filter, is asked about those ids alone that come up.
         slack : float, optional
             Solve on, in float64, until each list is proved to this slack: 0 certifies the set, 0.01 is often ten times
             cheaper. What is left at rounding is a tie, see `Ranking.tied`.
@@ -287,19 +292,10 @@ class ManifoldSearch(Facade):
         >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
         >>> search.search([0.0, 1.0], k=1).ids.tolist()
         [2]
+        >>> search.search([0.0, 1.0], k=1, allowed=[0, 1]).ids.tolist()
+        [1]
         """
-        fitted = self.fitted_
-        s, n = fitted.settings, fitted.graph.n_nodes
-        points = fitted.require_points("only rerank and similar work")
-        k = min(check_count(k, "k"), n)
-        Q = on_host(same_place(Q, fitted.home), fitted.backend)
-        queries, single, bad = good_queries(Q, on_bad, points=points, missing=fitted.ids.missing)
-        near, similarities = fitted.entering(queries, min(max(s.n_seeds, s.n_nearest), n))
-        depth = fitted.depth(k, n) if avoid is None else k
-        seeds = led_away(fitted, fitted.seeds(near, similarities), avoid, of_ids=False)
-        task = Task(depth, lambda some: fitted.nearest(queries, depth, rows=some)[0], slack=slack)
-        asked = Asked(near, similarities, partial(similarities_to, queries, points)) if avoid is None else None
-        return fitted.ranked(seeds, task, k=k, asked=asked, single=single, bad=bad)
+        return searched(self.fitted_, Q, k, allowed=allowed, avoid=avoid, slack=slack, on_bad=on_bad)
 
     def rerank(
         self,
@@ -310,6 +306,7 @@ class ManifoldSearch(Facade):
         distances: object = None,
         candidates: str = "shortlist",
         unknown: str = "raise",
+        allowed: object = None,
         slack: float | None = None,
     ) -> Ranking:
         """Rerank what another search found, from its ids and similarities alone.
@@ -331,8 +328,8 @@ class ManifoldSearch(Facade):
         unknown : {"raise", "drop", "behind"}
             Refuse ids that the collection does not hold, leave them out, or put them behind the ranked ones, in the
             order given and with score 0 (`Ranking.n_unknown`); they are seeds of nothing.
-        slack : float, optional
-            As for `search`.
+        allowed, slack
+            As for `search`; what is allowed of unknown ids is put behind, too.
 
         Raises
         ------
@@ -348,21 +345,21 @@ class ManifoldSearch(Facade):
         >>> search.rerank([["gone", "c"], ["b"]], distances=[[0.1, 0.3], [0.2]], unknown="behind").ids.tolist()
         [['c', 'gone'], ['b', '']]
         """
-        fitted = self.fitted_
-        k = check_count(k, "k")
-        check_choice(candidates, "candidates", CANDIDATES)
         if unknown == "behind" and candidates == "all":
             raise ValueError("unknown='behind' is for the ids of a shortlist: with candidates='all', choose 'drop'")
+        fitted = self.fitted_
         lists = Shortlists.read(fitted, ids, similarities, distances=distances, unknown=unknown)
-        rows, values = lists.rows, lists.similarities
-        shortlist, early = candidates != "all", fitted.settings.solver if candidates == "subgraph" else None
-        most = rows.shape[1] if shortlist else fitted.graph.n_nodes
-        k, depth = min(k, most), fitted.depth(min(k, most), most)
-        task = Task(depth, lambda some: rows[some], rows if shortlist else None, slack=slack, early=early)
-        asked = Asked(rows, values, partial(similarities_listed, rows, values))
-        return lists.behind(fitted.ranked(fitted.seeds(rows, values), task, k=k, asked=asked, single=lists.single), k)
+        return reranked(fitted, lists, k, candidates=candidates, allowed=allowed, slack=slack)
 
-    def similar(self, ids: object, k: int = 100, *, avoid: object = None, slack: float | None = None) -> Ranking:
+    def similar(
+        self,
+        ids: object,
+        k: int = 100,
+        *,
+        allowed: object = None,
+        avoid: object = None,
+        slack: float | None = None,
+    ) -> Ranking:
         """Rank the collection for items that are in it, themselves left out: "more like this".
 
         Parameters
@@ -371,7 +368,7 @@ class ManifoldSearch(Facade):
             Items; each is the seed of its own query.
         k : int
             Items to return; all n - 1 others where k is larger.
-        avoid, slack
+        allowed, avoid, slack
             As for `search`; what to avoid by its ids.
 
         Examples
@@ -380,21 +377,4 @@ class ManifoldSearch(Facade):
         >>> search.similar(0, k=1).ids.tolist()
         [1]
         """
-        fitted = self.fitted_
-        points, others = fitted.points, fitted.graph.n_nodes - 1
-        k = min(check_count(k, "k"), others)
-        own = fitted.ids.present(ids)
-        single, own = own.ndim == 0, np.atleast_1d(own)
-        depth = fitted.depth(k, others) if avoid is None else k
-
-        def baseline(some: Ints) -> Ints:
-            if points is None or not k:
-                return np.empty((some.size, 0), dtype=np.int64)
-            return fitted.nearest(points, depth, rows=own[some])[0]
-
-        asked = None
-        if points is not None and avoid is None:
-            near, similarities = fitted.entering(points, min(fitted.settings.n_nearest, others), rows=own)
-            asked = Asked(near, similarities, partial(similarities_to, points, points, own=own))
-        task = Task(depth, baseline, own=own, slack=slack)
-        return fitted.ranked(like_items(fitted, own, avoid), task, k=k, asked=asked, single=single)
+        return like(self.fitted_, ids, k, allowed=allowed, avoid=avoid, slack=slack)
