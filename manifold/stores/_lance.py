@@ -6,14 +6,14 @@ cosine  s = 1 - v      dot  s = 1 - v      l2  s = -v, which is squared there
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from manifold.stores._base import BATCH, Lists, Vectors, form_of, listed, together
 
 if TYPE_CHECKING:
-    from lancedb.query import LanceQueryBuilder
+    from lancedb.query import LanceQueryBuilder, LanceVectorQueryBuilder
     from lancedb.table import Table
 
 _METRICS = {"cosine": ("cosine", "1 - v"), "inner_product": ("dot", "1 - v"), "euclidean": ("l2", "-v")}
@@ -70,8 +70,12 @@ class LanceDB:
         name, form = form_of(_METRICS, self.metric, store="LanceDB")
         lists = []
         for q in np.asarray(Q, dtype=np.float32):
-            query = self.table.search(q, vector_column_name=self.vector).distance_type(name).limit(k)
-            found = _filtered(query, where).select([self.id, "_distance"]).to_arrow()
+            query = cast("LanceVectorQueryBuilder", self.table.search(q, vector_column_name=self.vector))
+            found = (
+                _filtered(query.distance_type(cast("Literal['l2', 'cosine', 'dot']", name)).limit(k), where)
+                .select([self.id, "_distance"])
+                .to_arrow()
+            )
             lists.append(listed(found[self.id].to_pylist(), found["_distance"].to_pylist(), form))
         return together(lists)
 
@@ -82,7 +86,7 @@ class LanceDB:
         if ids is not None and not len(ids):
             return set()
         query = self.table.search().where(f"`{self.vector}` is not null")
-        query = query if ids is None else query.where(col(self.id).isin(list(ids)))
+        query = query if ids is None else query.where(col(self.id).isin(cast("list[str]", list(ids))))
         return set(_filtered(query, where).select([self.id]).to_arrow()[self.id].to_pylist())
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, LiteralString, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -127,7 +127,7 @@ class PgVector:
         if not isinstance(where, tuple) or len(where) != 2 or isinstance(where[1], str):
             raise TypeError(f"where must be (condition, parameters), got {where!r}: ('tag = any(%s)', [[3, 5]])")
         text, values = where
-        condition = text if isinstance(text, sql.Composable) else sql.SQL(cast("LiteralString", text))
+        condition = text if isinstance(text, sql.Composable) else sql.SQL(text)
         return sql.SQL(" and (") + condition + sql.SQL(")"), list(values)
 
     def _sql(self, text: str) -> Composed:
@@ -137,7 +137,7 @@ class PgVector:
         names = {"id": [self.id], "vector": [self.vector], "table": self.table.split(".")}
         # beside parameters a percent sign stands for one, in a name too
         quoted = {part: sql.Identifier(*(n.replace("%", "%%") for n in name)) for part, name in names.items()}
-        return sql.SQL(cast("LiteralString", text)).format(**quoted)
+        return sql.SQL(text).format(**quoted)
 
     def _rows(self, statement: Composed, values: list[object], *, ef: int | None = None) -> list[Row]:
         with self._turn:

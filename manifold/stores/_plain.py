@@ -5,7 +5,7 @@ s = <q, x> / |q||x|,     <q, x>,     -|q - x|^2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -83,6 +83,6 @@ def _holds(where: object, name: object) -> bool:
     """Return whether an id satisfies a filter; raise TypeError for what is none."""
     if where is None:
         return True
-    if not isinstance(where, Callable):  # type: ignore[arg-type] -- the class of what can be called
+    if not callable(where):
         raise TypeError(f"where must be a function of an id, got {type(where).__name__}: lambda name: ...")
     return bool(where(name))

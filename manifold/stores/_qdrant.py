@@ -13,6 +13,8 @@ import numpy as np
 from manifold.stores._base import BATCH, Lists, Vectors, form_of, listed, together
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter, Record
 
@@ -77,7 +79,7 @@ class Qdrant:
         if ids is not None and not len(ids):
             return set()
         there: list[Any] = [models.HasVectorCondition(has_vector=self.using or "")]
-        there += [] if ids is None else [models.HasIdCondition(has_id=list(ids))]
+        there += [] if ids is None else [models.HasIdCondition(has_id=cast("list[int | str | UUID]", list(ids)))]
         there += [] if where is None else [_filter(where)]
         names: set[object] = set()
         for points in self._pages(with_vectors=False, scroll_filter=models.Filter(must=there)):
@@ -105,6 +107,8 @@ class Qdrant:
             if self.using is None:
                 raise ValueError(f"points of {self.collection!r} have vectors {sorted(params)}: name one, using=...")
             params = params[self.using]
+        if params is None:
+            raise ValueError(f"points of {self.collection!r} have no vectors: create it with vectors_config=")
         return form_of(_FORMS, params.distance.value, store="Qdrant")
 
 
@@ -123,4 +127,4 @@ def _filter(where: object) -> Filter | None:
 
     if where is not None and not isinstance(where, models.Filter):
         raise TypeError(f"where must be a qdrant_client.models.Filter, got {type(where).__name__}")
-    return cast("Filter | None", where)
+    return where

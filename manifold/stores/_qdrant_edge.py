@@ -6,7 +6,7 @@ Cosine and Dot  s = v      Euclid  s = -v^2
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from manifold.stores._base import BATCH, Lists, Vectors, form_of, listed, togeth
 from manifold.stores._qdrant import vector_of
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from qdrant_edge import EdgeShard, Filter, Record
 
 _FORMS = {"cosine": ("Cosine", "v"), "inner_product": ("Dot", "v"), "euclidean": ("Euclid", "-v^2")}
@@ -74,7 +76,7 @@ class QdrantEdge:
         if ids is not None and not len(ids):
             return set()
         there: list[Any] = [HasVectorCondition(self.using or "")]
-        there += [] if ids is None else [HasIdCondition(set(ids))]
+        there += [] if ids is None else [HasIdCondition(cast("set[int | str | UUID]", set(ids)))]
         there += [] if where is None else [_filter(where)]
         names: set[object] = set()
         for points in self._pages(with_vector=False, filter=Filter(must=there)):

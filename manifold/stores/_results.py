@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -47,35 +48,45 @@ def behind(ranking: Ranking, fresh: Lists, fitted: Fitted, *, snapshot: Snapshot
     """
     found = StoreRanking(**{part.name: getattr(ranking, part.name) for part in fields(Ranking)}, snapshot=snapshot)
     new = [_unknown(fitted, *one) for one in zip(*fresh, strict=True)]
-    counts = np.array([len(names) for names, _ in new], dtype=np.int64)
-    if not counts.any():
+    n_unknown = np.array([len(names) for names, _ in new], dtype=np.int64)
+    if not n_unknown.any():
         return found
-    missing, single = fitted.ids.missing, ranking.ids.ndim == 1
-    table = np.atleast_2d(ranking.ids)
-    ids: list[list[object]] = [[name for name in row if name != missing] for row in table.tolist()]
-    ranked = np.array([len(row) for row in ids])
-    width = int((ranked + counts).max())
+    table, missing = np.atleast_2d(ranking.ids), fitted.ids.missing
+    lists = [[name for name in row if name != missing] for row in table.tolist()]
+    ranked = [len(row) for row in lists]
+    width = int((ranked + n_unknown).max())
+    for row, (names, _) in zip(lists, new, strict=True):
+        row += [*names, *[missing] * (width - len(row) - len(names))]
+    # names of one kind stay in an array of it; UUIDs, and integers beside texts, are objects
+    alike = table.dtype.kind in "iuU" and len({type(name) for row in lists for name in row}) == 1
+    similarities = _wider(ranking.similarities, width, -np.inf)
+    for i, (names, values) in enumerate(new if similarities is not None else ()):
+        similarities[i, ranked[i] : ranked[i] + len(names)] = values
+    found = replace(
+        found,
+        ids=np.array(lists, dtype=None if alike else object),
+        scores=_wider(ranking.scores, width, 0.0),
+        diffusion=_wider(ranking.diffusion, width, np.nan),
+        similarities=similarities,
+        n_unknown=n_unknown,
+    )
+    return _first(found) if ranking.ids.ndim == 1 else found
 
-    def wider(part: AnyArray | None, fill: float) -> AnyArray | None:
-        if part is None:
-            return None
-        part = np.atleast_2d(part)
-        more = np.full((len(part), max(width - part.shape[1], 0)), fill, dtype=part.dtype)
-        return np.concatenate([part, more], axis=1)[:, :width]
 
-    scores, diffusion = wider(ranking.scores, 0.0), wider(ranking.diffusion, np.nan)
-    similarities = wider(ranking.similarities, -np.inf)
-    for i, (names, values) in enumerate(new):
-        ids[i] += [*names, *[missing] * (width - len(ids[i]) - len(names))]
-        if similarities is not None:
-            similarities[i, ranked[i] : ranked[i] + len(names)] = values
-    names = np.array(ids, dtype=object)
-    if table.dtype.kind in "iuU" and {type(name) for row in ids for name in row} <= {int, str}:
-        names = np.array(ids)
-    parts = {"ids": names, "scores": scores, "diffusion": diffusion, "similarities": similarities}
-    if single:
-        parts = {name: None if part is None else part[0] for name, part in parts.items()}
-    return replace(found, n_unknown=counts, **parts)
+def _wider(part: AnyArray | None, width: int, fill: float) -> Any:
+    """Return lists (q, width) that end with what stands beside no ranked item; None as it is."""
+    if part is None:
+        return None
+    lists = np.full((np.atleast_2d(part).shape[0], width), fill, dtype=part.dtype)
+    lists[:, : part.shape[-1]] = np.atleast_2d(part)[:, :width]
+    return lists
+
+
+def _first(found: StoreRanking) -> StoreRanking:
+    """Return the lists of one query as they are returned to who asked one."""
+    parts: dict[str, Any] = {name: getattr(found, name) for name in ("ids", "scores", "diffusion", "similarities")}
+    parts = {name: part[0] for name, part in parts.items() if part is not None}
+    return replace(found, **parts)
 
 
 def _unknown(fitted: Fitted, names: list[object], similarities: list[float]) -> tuple[list[object], list[float]]:

@@ -217,9 +217,12 @@ class StoreSearch:
         """Return the best of what is allowed; queries enter through the store where it reported the lists."""
         if held.fitted_.points is not None:
             return held.search(Q, k, slack=slack, allowed=allowed)
-        ids, similarities = self.store.search(_queries(Q), max(held.settings.n_seeds, held.settings.n_nearest))
-        entrance = (ids[0], similarities[0]) if np.ndim(Q) == 1 else (ids, similarities)
-        return held.rerank(*entrance, k, candidates="all", unknown="drop", slack=slack, allowed=allowed)
+        names: object
+        values: object
+        names, values = self.store.search(_queries(Q), max(held.settings.n_seeds, held.settings.n_nearest))
+        if np.ndim(Q) == 1:
+            (names,), (values,) = names, values
+        return held.rerank(names, values, k, candidates="all", unknown="drop", slack=slack, allowed=allowed)
 
     def sync(self) -> Changes:
         """Bring the graph in step with what the store holds now: one scan, and one change.

@@ -81,7 +81,7 @@ class Snapshot:
             rows = order[start : start + BATCH]
             made.update(repr(names[rows].tolist()).encode())
             if fitted.points is not None:
-                made.update(fitted.points.X[rows])
+                made.update(fitted.points.X[rows].tobytes())
         return cls(number, made.hexdigest(), len(names))
 
 
@@ -134,7 +134,7 @@ def difference(store: Store, fitted: Fitted) -> Difference:
         seen[rows[held]] = True
         if held.size:  # read as the rows of the fit were, so that what is equal is equal here
             other[held] = _differ(points.joining(X[held]).X, points.X[rows[held]])
-        ids += [names[i] for i in np.flatnonzero(other)]
+        ids += [names[i] for i in np.flatnonzero(other).tolist()]
         vectors.append(X[other])
     gone = fitted.ids.values[~seen]
     if gone.size:  # a scan by pages may step over an item, while others are deleted
@@ -148,7 +148,8 @@ def _differ(now: Vectors, before: Vectors) -> Mask:
     """Return which rows are others than before, by more than what a store's own arithmetic leaves."""
     now, before = now.astype(np.float64), before.astype(np.float64)
     change = np.square(now - before).sum(axis=1)
-    return np.greater(change, _SAME**2 * np.square(before).sum(axis=1))
+    other: Mask = np.greater(change, _SAME**2 * np.square(before).sum(axis=1))
+    return other
 
 
 def mask_of(fitted: Fitted, names: Iterable[object]) -> Mask:
