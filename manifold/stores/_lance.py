@@ -68,14 +68,12 @@ class LanceDB:
     def search(self, Q: Vectors, k: int, where: object = None) -> Lists:
         """Return the nearest rows of each query, by the index of the table where it has one."""
         name, form = form_of(_METRICS, self.metric, store="LanceDB")
+        metric = cast("Literal['l2', 'cosine', 'dot']", name)
         lists = []
         for q in np.asarray(Q, dtype=np.float32):
             query = cast("LanceVectorQueryBuilder", self.table.search(q, vector_column_name=self.vector))
-            found = (
-                _filtered(query.distance_type(cast("Literal['l2', 'cosine', 'dot']", name)).limit(k), where)
-                .select([self.id, "_distance"])
-                .to_arrow()
-            )
+            nearest = _filtered(query.distance_type(metric).limit(k), where)
+            found = nearest.select([self.id, "_distance"]).to_arrow()
             lists.append(listed(found[self.id].to_pylist(), found["_distance"].to_pylist(), form))
         return together(lists)
 
