@@ -18,14 +18,12 @@ from scipy import sparse
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends._compiled import compiled
 from manifold.backends._lanes import add, exceeds, fma, larger, load, store, widened, zeros
+from manifold.backends._largest import WIDTH, Largest, largest_of_columns
 
-WIDTH = 16  # columns side by side
 _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; doubled where they run out
 _MET, _KEPT, _WORK = range(3)  # of `_Patch.counts`: nodes, entries, entries passed over
 _FAR = 2.0**30
 _UNIT = 2.0**-53
-_LARGE = 1e300
-_NEARLY = 1 - 1e-9  # looked at more closely than 1
 
 
 class Entries(NamedTuple):
@@ -85,17 +83,6 @@ class _Patch(NamedTuple):
     exact: Floats  # (e,) entries of a S
     rough: AnyArray  # (e,) in the precision of r
     counts: Ints
-
-
-class Largest(NamedTuple):
-    """The largest entries of some columns, and what is known of the others."""
-
-    ids: Ints  # (q, k) ascending; where fewer nodes were touched, the first others behind them
-    values: Floats  # (q, k), 0 of those others
-    n_found: Ints  # (q,) how many were touched
-    n_labelled: Ints  # (q,) how many of the same label were touched
-    beyond: Floats  # (q,) what no touched entry that is left out exceeds
-    widest: Floats  # (q,) the largest v of those found
 
 
 class ColumnRelaxation:
@@ -211,18 +198,8 @@ class ColumnRelaxation:
         labels : (n,) int
             Of all nodes: the connected component.
         """
-        found = Largest(
-            ids=np.zeros((self.q, k), np.int64),
-            values=np.zeros((self.q, k)),
-            n_found=np.zeros(self.q, np.int64),
-            n_labelled=np.zeros(self.q, np.int64),
-            beyond=np.zeros(self.q),
-            widest=np.zeros(self.q),
-        )
-        factors = np.zeros(WIDTH)
-        factors[: self.q] = np.minimum(1 / self.scale / np.maximum(least, 1 / _LARGE), _LARGE)
-        _largest(self.entries, self.patch, labels, 1 / self.scale, least, factors, found)
-        return found
+        x, nodes = self.patch.x[: WIDTH * self.v.size], self.nodes
+        return largest_of_columns(x, self.v, nodes, k=k, near=labels[nodes], factors=1 / self.scale, least=least)
 
     @property
     def nodes(self) -> Ints:
@@ -356,79 +333,3 @@ def _judge(entries, patch, b, residual, largest):  # type: ignore[no-untyped-def
         patch.counts[_WORK] += last - first
     store(residual, 0, WIDTH, False, most)
     store(largest, 0, WIDTH, False, most_x)
-
-
-@compiled
-def _largest(entries, patch, labels, inverse, least, factors, found):  # type: ignore[no-untyped-def]
-    x, v, nodes = patch.x, patch.v, entries.order[patch.nodes[: patch.counts[_MET]]]
-    near = labels[nodes]
-    q, k = found.values.shape
-    every, m = np.arange(nodes.size), 0
-    some, limits = np.empty_like(every), load(factors, 0, WIDTH, WIDTH, False)
-    for i in every:  # places where any column is near its least, by one look at all of them
-        here = load(x, WIDTH * i, WIDTH, WIDTH, False)
-        if exceeds(fma(limits, here, zeros(here)), _NEARLY):
-            some[m] = i
-            m += 1
-    for c in range(q):
-        own, passed_over = near[c], least[c]
-        found.n_labelled[c] = (near == own).sum()
-        at, values = _above(x, some[:m], near, c, inverse[c], passed_over)
-        if at.size <= k and at.size < found.n_labelled[c]:  # too many were passed over
-            passed_over = 0.0
-            at, values = _above(x, every, near, c, inverse[c], -np.inf)
-        kept, beyond = _picked(values, at, k)
-        found.n_found[c] = kept.size
-        found.beyond[c] = max(passed_over, beyond) if at.size > k else 0.0
-        for i in kept:
-            found.widest[c] = max(found.widest[c], v[i])
-        _fill(found.ids[c], nodes[kept])
-        for t in range(k):
-            i = np.int64(patch.place[entries.rank[found.ids[c, t]]])
-            if i >= 0 and near[i] == own:
-                found.values[c, t] = max(x[WIDTH * i + c] * inverse[c], 0.0)
-
-
-@compiled
-def _above(x, places, near, c, inverse, least):  # type: ignore[no-untyped-def]
-    """Return the places of the label of column c whose entries are not below `least`, and those entries, cut at 0."""
-    at, entries, m = np.empty(places.size, np.int64), np.empty(places.size), 0
-    for i in places:
-        entry = x[WIDTH * i + c] * inverse
-        if entry >= least and near[i] == near[c]:
-            at[m], entries[m] = i, max(entry, 0.0)
-            m += 1
-    return at[:m], entries[:m]
-
-
-@compiled
-def _picked(entries, at, k):  # type: ignore[no-untyped-def]
-    """Return the places of the k largest entries, equal ones as they stand, and the largest that is left out."""
-    if entries.size <= k:
-        return at.copy(), 0.0
-    parted = np.partition(entries, entries.size - k)
-    kth = parted[entries.size - k]
-    places, taken = np.empty(k, np.int64), 0
-    for i in range(entries.size):
-        if entries[i] > kth:
-            places[taken] = at[i]
-            taken += 1
-    for i in range(entries.size):
-        if entries[i] == kth and taken < k:
-            places[taken] = at[i]
-            taken += 1
-    return places, parted[: entries.size - k].max()
-
-
-@compiled
-def _fill(ids, some):  # type: ignore[no-untyped-def]
-    """Write ids down ascending and, where there are more places, the first that are not among them."""
-    held, other, t = np.sort(some), 0, 0
-    ids[: some.size] = held
-    for missing in range(some.size, ids.size):
-        while t < held.size and held[t] == other:
-            other += 1
-            t += 1
-        ids[missing] = other
-        other += 1
-    ids.sort()
