@@ -9,7 +9,7 @@ nothing, and a search that runs meanwhile goes on with the old state.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,23 @@ from manifold.ranking._inputs import same_place
 from manifold.ranking.pooling import check_owners
 
 
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What a state is made of: points, their names and lists, which row of before each had or -1, and its image."""
+
+    points: PointSet
+    names: Ids
+    neighbors: Neighbors
+    rows: Ints
+    owners: Ints | None
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> _Parts:
+        points, neighbors = _changeable(fitted)
+        owners = None if fitted.pooling is None else fitted.pooling.owners
+        return cls(points, fitted.ids, neighbors, np.arange(points.X.shape[0]), owners)
+
+
 def joined(fitted: Fitted, X: object, ids: object, *, images: object = None) -> tuple[Fitted, AnyArray]:
     """Return the state with new items, and their ids; of a search over regions, the images 0, 1, ... of new regions.
 
@@ -35,25 +52,10 @@ def joined(fitted: Fitted, X: object, ids: object, *, images: object = None) -> 
     >>> len(after.ids), ids.tolist()
     (4, [3])
     """
-    points, neighbors = _changeable(fitted)
-    new = points.joining(on_host(same_place(X, fitted.home, "X"), fitted.backend)).X
-    old, n, m = points.X, points.X.shape[0], new.shape[0]
-    owners = None
-    if fitted.pooling is not None:
-        added = check_owners(images, m, name="images")
-        owners = np.concatenate([fitted.pooling.owners, fitted.pooling.n_images + added])
-        m_named = int(added.max(initial=-1)) + 1
-    else:
-        m_named = m
-    n_named = len(fitted.ids)
-    names = fitted.ids.with_more(ids, m_named)
-    require_memory(2 * 4 * (old.size + new.size), purpose=f"adding {m} points to {n}", cure="fit anew")
-    together = points.with_rows(new)
-    lists = with_points(neighbors, together, k=fitted.settings.width, backend=fitted.backend)
-    rows = np.append(np.arange(n), np.full(m, -1))
-    changed = _of_collection(fitted, together, names, lists, rows=rows, images=owners)
-    warn_of_awkward_points(together, without_reserve(lists, changed.settings), first=n)
-    return changed, names.values[n_named:]
+    before = _Parts.of(fitted)
+    after = _with(fitted, before, X, ids, images=images)
+    changed = _made(fitted, after)
+    return changed, after.names.values[len(before.names) :]
 
 
 def left(fitted: Fitted, ids: object) -> Fitted:
@@ -64,20 +66,72 @@ def left(fitted: Fitted, ids: object) -> Fitted:
     >>> left(fitted, [1]).ids.values.tolist()
     [0, 2]
     """
-    points, neighbors = _changeable(fitted)
-    gone = np.atleast_1d(fitted.ids.rows(ids))
+    before = _Parts.of(fitted)
+    return _made(fitted, _without(fitted, before, _leaving(fitted.ids, ids)))
+
+
+def updated(fitted: Fitted, X: object, ids: object, gone: object) -> Fitted:
+    """Return the state without items that are gone, and with features of others, new ones or in place of theirs.
+
+    >>> from manifold import ManifoldSearch
+    >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+    >>> updated(fitted, [[0.1, 0.9], [0.5, 0.5]], [1, 7], [0]).ids.values.tolist()
+    [2, 1, 7]
+    """
+    if (X is None) != (ids is None):
+        raise ValueError("X and ids go together: ids name the items, new ones or changed, whose features X holds")
+    after = _Parts.of(fitted)
+    leaving = _leaving(fitted.ids, gone, name="gone")
+    if ids is not None:
+        rows = np.atleast_1d(fitted.ids.look_up(ids)[1])
+        changing = rows[rows >= 0]
+        both = np.intersect1d(changing, leaving)
+        if both.size:
+            first = fitted.ids.names(both[:1]).tolist()[0]
+            raise ValueError(f"gone names {both.size} items that ids name too, first {first!r}: name them in one")
+        leaving = np.union1d(leaving, changing)
+    if leaving.size:
+        after = _without(fitted, after, leaving)
+    if ids is not None:
+        after = _with(fitted, after, X, ids)
+    return _made(fitted, after)
+
+
+def _leaving(names: Ids, ids: object, *, name: str = "ids") -> Ints:
+    gone = np.atleast_1d(names.rows(ids))
     if (gone < 0).any() or np.unique(gone).size != gone.size:
-        raise ValueError("ids must name each item that leaves once, and not the missing marker")
-    stay = np.setdiff1d(np.arange(len(fitted.ids)), gone)
+        raise ValueError(f"{name} must name each item that leaves once, and not the missing marker")
+    return gone
+
+
+def _without(fitted: Fitted, before: _Parts, gone: Ints) -> _Parts:
+    """Let items leave by their rows, or images with all their regions."""
+    stay = np.setdiff1d(np.arange(len(before.names)), gone)
     kept, owners = stay, None
-    if fitted.pooling is not None:
-        remaining = np.isin(fitted.pooling.owners, gone, invert=True)
-        kept = np.flatnonzero(remaining)
-        owners = np.searchsorted(stay, fitted.pooling.owners[kept])
-    require_memory(2 * 4 * kept.size * points.X.shape[1], purpose=f"keeping {kept.size} points", cure="fit anew")
-    rest = points.only(kept)
-    lists = without_points(neighbors, kept, rest, k=fitted.settings.width, backend=fitted.backend)
-    return _of_collection(fitted, rest, fitted.ids.only(stay), lists, rows=kept, images=owners)
+    if before.owners is not None:
+        kept = np.flatnonzero(np.isin(before.owners, gone, invert=True))
+        owners = np.searchsorted(stay, before.owners[kept])
+    require_memory(2 * 4 * kept.size * before.points.X.shape[1], purpose=f"keeping {kept.size} points", cure="fit anew")
+    rest = before.points.only(kept)
+    lists = without_points(before.neighbors, kept, rest, k=fitted.settings.width, backend=fitted.backend)
+    return _Parts(rest, before.names.only(stay), lists, before.rows[kept], owners)
+
+
+def _with(fitted: Fitted, before: _Parts, X: object, ids: object, *, images: object = None) -> _Parts:
+    """Let items join, behind those that are there."""
+    points = before.points
+    new = points.joining(on_host(same_place(X, fitted.home, "X"), fitted.backend)).X
+    n, m = points.X.shape[0], new.shape[0]
+    owners, m_named = None, m
+    if before.owners is not None:
+        added = check_owners(images, m, name="images")
+        owners = np.concatenate([before.owners, len(before.names) + added])
+        m_named = int(added.max(initial=-1)) + 1
+    names = before.names.with_more(ids, m_named)
+    require_memory(2 * 4 * (points.X.size + new.size), purpose=f"adding {m} points to {n}", cure="fit anew")
+    together = points.with_rows(new)
+    lists = with_points(before.neighbors, together, k=fitted.settings.width, backend=fitted.backend)
+    return _Parts(together, names, lists, np.append(before.rows, np.full(m, -1)), owners)
 
 
 def _changeable(fitted: Fitted) -> tuple[PointSet, Neighbors]:
@@ -88,16 +142,17 @@ def _changeable(fitted: Fitted) -> tuple[PointSet, Neighbors]:
     return fitted.points, fitted.neighbors
 
 
-def _of_collection(
-    fitted: Fitted, points: PointSet, names: Ids, neighbors: Neighbors, *, rows: Ints, images: Ints | None
-) -> Fitted:
-    """Make all of the lists that `fit` makes of them; `rows` says which row of before each point had, or -1."""
-    given = Collection(backend=fitted.backend, home=fitted.home, points=points, images=images)
+def _made(fitted: Fitted, parts: _Parts) -> Fitted:
+    """Make all of the lists that `fit` makes of them."""
+    given = Collection(backend=fitted.backend, home=fitted.home, points=parts.points, images=parts.owners)
     s = fitted.settings
-    cells = seed_cells(s, points, neighbors, before=fitted.cells, rows=rows)
-    changed = of_lists(s, neighbors, names, given=given, tuning=fitted.tuning, cells=cells)
-    changed = _with_columns(changed, fitted, rows)
+    cells = seed_cells(s, parts.points, parts.neighbors, before=fitted.cells, rows=parts.rows)
+    changed = of_lists(s, parts.neighbors, parts.names, given=given, tuning=fitted.tuning, cells=cells)
+    changed = _with_columns(changed, fitted, parts.rows)
     _ = changed.ranker
+    first = int((parts.rows >= 0).sum())
+    if first < parts.rows.size:
+        warn_of_awkward_points(parts.points, without_reserve(parts.neighbors, changed.settings), first=first)
     return changed
 
 

@@ -16,7 +16,7 @@ from manifold.graph import Graph
 from manifold.neighbors import InvertedFile, Neighbors, PointSet, SeedSearch, point_set
 from manifold.ranking._adaptation import Adaptation
 from manifold.ranking._base import Ranking
-from manifold.ranking._change import joined
+from manifold.ranking._change import joined, updated
 from manifold.ranking._facade import Facade, InForce
 from manifold.ranking._fit import Collection, fit
 from manifold.ranking._questions import like, searched
@@ -234,6 +234,32 @@ class ManifoldSearch(Facade):
         """
         return self._change(lambda fitted: joined(fitted, X, ids))
 
+    def update(self, X: ArrayLike | None = None, ids: object = None, *, gone: object = ()) -> None:
+        """Let items join, change and leave in one step, as `remove` and then `add` would, at the cost of one graph.
+
+        Parameters
+        ----------
+        X : (m, d) array-like, optional
+            Features of items that are new, or have others from now on.
+        ids : (m,) integers, strings or UUIDs, optional
+            Their names: those that the collection holds have changed, and go behind all others as new ones do.
+        gone : (g,) or one id
+            Items that leave, none of which `ids` names.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryBudgetError
+            As for `add` and `remove`; the object is unchanged then, as it is after an interrupt.
+
+        Examples
+        --------
+        >>> search = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ids=["a", "b", "c"])
+        >>> search.update([[0.1, 0.9], [0.2, 0.8]], ["b", "d"], gone="a")
+        >>> search.ids_.tolist()
+        ['c', 'b', 'd']
+        """
+        self._change(lambda fitted: (updated(fitted, X, ids, gone), None))
+
     def explain(self) -> str:
         """Return what the search does with a query, line by line, and why this solver does it.
 
@@ -352,13 +378,7 @@ class ManifoldSearch(Facade):
         return reranked(fitted, lists, k, candidates=candidates, allowed=allowed, slack=slack)
 
     def similar(
-        self,
-        ids: object,
-        k: int = 100,
-        *,
-        allowed: object = None,
-        avoid: object = None,
-        slack: float | None = None,
+        self, ids: object, k: int = 100, *, allowed: object = None, avoid: object = None, slack: float | None = None
     ) -> Ranking:
         """Rank the collection for items that are in it, themselves left out: "more like this".
 

@@ -87,6 +87,15 @@ class Changes:
         self.search.remove(self.ids[gone])
         self.X, self.ids = np.delete(self.X, gone, axis=0), np.delete(self.ids, gone)
 
+    def update(self, m):
+        n = len(self.ids)
+        gone, changed = np.split(self.rng.permutation(n)[: min(n, 2 * m)], [min(n, m)])
+        new = int(self.search.fitted_.ids.following) + np.arange(m)
+        X, ids = self.points(changed.size + m), np.concatenate([self.ids[changed], new])
+        self.search.update(X, ids, gone=self.ids[gone])
+        stay = np.setdiff1d(np.arange(n), np.concatenate([gone, changed]))
+        self.X, self.ids = np.concatenate([self.X[stay], X]), np.concatenate([self.ids[stay], ids])
+
     def step(self):
         n, chance = len(self.ids), self.rng.random()
         if n == 0 or (chance < 0.5 and n < 150):
@@ -94,7 +103,9 @@ class Changes:
         elif chance < 0.6:  # a component as a whole
             components = self.search.graph_.components
             self.remove(np.flatnonzero(components == components[self.rng.integers(n)]))
-        elif chance < 0.62:  # down to nothing, or one
+        elif chance < 0.75:
+            self.update(int(self.rng.integers(1, 6)))
+        elif chance < 0.77:  # down to nothing, or one
             self.remove(np.arange(n - int(self.rng.integers(2))))
         else:
             self.remove(self.rng.choice(n, int(self.rng.integers(1, min(n, 9) + 1)), replace=False))
@@ -138,6 +149,10 @@ class ChangingCollection(RuleBasedStateMachine):
         added = self.changes.search.add(X)
         self.changes.X = np.concatenate([self.changes.X, X])
         self.changes.ids = np.append(self.changes.ids, added)
+
+    @rule(m=st.integers(1, 6))
+    def update(self, m):
+        self.changes.update(m)
 
     @rule(data=st.data())
     def remove(self, data):
@@ -451,6 +466,19 @@ TEXTS, NUMBERS = list("abcd"), [0, 1, 2, 3]
         (NUMBERS, lambda s, X: s.remove([2, -1]), ValueError, "not the missing marker"),
         (NUMBERS, lambda s, X: s.remove(["x"]), TypeError, "ids must be integers"),
         (TEXTS, lambda s, X: s.remove(["a", "e"]), ValueError, "first 'e'"),
+        (TEXTS, lambda s, X: s.update(X, ["a", "a"]), ValueError, "ids must be distinct, 'a' occurs twice"),
+        (TEXTS, lambda s, X: s.update(X, ["a", "x"], gone=["a"]), ValueError, "gone names 1 items that ids name too"),
+        (TEXTS, lambda s, X: s.update(X, ["a", "x"], gone=["e"]), ValueError, "not in the collection, first 'e'"),
+        (TEXTS, lambda s, X: s.update(X, ["a", ""]), ValueError, "must not be ''"),
+        (TEXTS, lambda s, X: s.update(X), ValueError, "X and ids go together"),
+        (TEXTS, lambda s, X: s.update(X, ["a"]), ValueError, "each of the 2 items"),
+        (
+            NUMBERS,
+            lambda s, X: s.update(X, [1, 9], gone=[2, 2]),
+            ValueError,
+            "gone must name each item that leaves once",
+        ),
+        (NUMBERS, lambda s, X: s.update(X, [1, 9], gone="x"), TypeError, "ids must be integers"),
     ],
 )
 def test_bad_changes_are_refused_and_change_nothing(ids, call, error, match):
@@ -535,11 +563,14 @@ CHANGES = {
     "fit": lambda s, X: s.fit(X[::-2]),
     "add": lambda s, X: s.add(X[120:123]),
     "remove": lambda s, X: s.remove([3]),
+    "update": lambda s, X: s.update(X[120:123], [7, 500, 501], gone=[3]),
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("name", FACADES)
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [(name, change) for name in FACADES for change in CHANGES if change != "update" or "regional" not in name],
+)
 def test_what_breaks_off_anywhere_changes_nothing(change, name):
     """An exception at fifty calls of functions of the package, from the first on."""
     X = datasets.digits().features[:260]
