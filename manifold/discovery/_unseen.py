@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifold._typing import AnyArray, Ints
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.discovery._novelty import class_targets
 from manifold.discovery.clusters import Clusters, cluster
 from manifold.filters import Diffusion, Filter
@@ -34,19 +34,23 @@ class NewClasses:
         The point that each is named by.
     clusters : Clusters
         Of the whole collection.
+    priors : (q,) float64
+        The share of each class of `labels`, in sorted order: of a new one that of its cluster, of those given what is
+        left, by their numbers of labels.
 
     Examples
     --------
     >>> from manifold import graph_from_affinity
     >>> found = new_classes(graph_from_affinity(np.kron(np.eye(2), [[0, 1], [1, 0]])), ["cat", None, None, None])
-    >>> len(found), found.names.tolist()
-    (1, ['new 1'])
+    >>> len(found), found.names.tolist(), found.priors.tolist()
+    (1, ['new 1'], [0.5, 0.5])
     """
 
     labels: AnyArray
     names: AnyArray
     nodes: Ints
     clusters: Clusters
+    priors: Floats
 
     def __len__(self) -> int:
         return self.nodes.size
@@ -64,7 +68,13 @@ def new_classes(
 ) -> NewClasses:
     """Find classes that nobody has labelled: clusters of no labels, or a quarter of those to expect, by their size.
 
-    Propagated with the others they compete for every point: ``propagate(graph, new_classes(graph, y).labels)``.
+    Propagated with the others they compete for every point, and end where these begin:
+
+        found = new_classes(graph, y)
+        result = propagate(graph, found.labels, priors=found.priors)
+
+    Two steps, for what is new is to be looked at before it is believed: `nodes` show a point of each, and a class that
+    turns out to be known is named so, or given the marker, in `labels`.
 
     Reference: guide *notation*, "Own methods".
 
@@ -73,9 +83,8 @@ def new_classes(
     graph, labels, unlabeled
         See `novelty`; integers or texts.
     hops, filter, solver
-        See `cluster`: fewer hops find more and smaller classes, of known things, too. 3 serve mutual graphs: of digits
-        with three of ten hidden, 20 labels of each other one, 93 % of the hidden come into new classes (of which there
-        are eight, digits having several modes) and 1 % of the known. In a "sum" graph things have fewer modes: take 2.
+        See `cluster`: fewer hops find more and smaller classes, of known things, too. 3 serve mutual graphs; in a
+        "sum" graph things have fewer modes: take 2.
     min_size : int
         Smaller clusters are none.
 
@@ -84,12 +93,19 @@ def new_classes(
     ValueError, TypeError
         As `novelty`; for classes that are neither integers nor texts.
 
+    Notes
+    -----
+    Measured with three of ten digits hidden, 20 labels of each other one, six draws: eight new classes (a digit may
+    have several modes) take 92 % of the hidden and 1 % of the known; with five labels, ten take 95 % and 5 %. Of
+    groceries, 21 of 81 hidden: 73 % and 10 %.
+    Cost: that of `cluster`.
+
     Examples
     --------
     >>> from manifold import graph_from_affinity, propagate
     >>> pairs = graph_from_affinity(np.kron(np.eye(3), [[0, 1], [1, 0]]))
     >>> found = new_classes(pairs, [7, -1, -1, -1, 5, -1])
-    >>> found.names.tolist(), propagate(pairs, found.labels).labels.tolist()
+    >>> found.names.tolist(), propagate(pairs, found.labels, priors=found.priors).labels.tolist()
     ([8], [7, 7, 8, 8, 5, 5])
     """
     targets = class_targets(labels, graph, unlabeled)
@@ -106,7 +122,13 @@ def new_classes(
     place = np.where(targets.labelled, np.asarray(targets.Y.tocsr().argmax(axis=1)).ravel(), -1)
     place[clusters.modes[free]] = targets.classes.size + np.arange(free.size)
     labels = names_of(np.concatenate([targets.classes, names]), place, targets.missing)
-    return NewClasses(labels, names, clusters.modes[free], clusters)
+    together = class_targets(labels, graph, targets.missing)
+    sizes = together.Y.sum(axis=0)  # of labels, one of each new class
+    new = np.isin(together.classes, names)
+    mass = clusters.sizes[free] / graph.n_nodes
+    sizes[~new] *= max(1 - mass.sum(), np.count_nonzero(targets.labelled) / graph.n_nodes) / sizes[~new].sum()
+    sizes[new] = mass[np.argsort(names, kind="stable")]
+    return NewClasses(labels, names, clusters.modes[free], clusters, sizes / sizes.sum())
 
 
 def _names(classes: AnyArray, n: int) -> AnyArray:

@@ -96,7 +96,8 @@ def propagate(
         n nodes; "sum" edges serve labels best. Of several "auto" chooses, and the first is its default; other methods
         take one.
     labels : (n,) or (n, q) array-like
-        Classes of any kind, soft labels, 0/1 indicators or real values.
+        Classes of any kind, soft labels, 0/1 indicators or real values. Where some classes may have no label at all,
+        `manifold.discovery.new_classes` finds them first.
     method : str or Method
         A name in `manifold.labels.METHODS`, which means the defaults of its class, or the settings of one. "auto" is
         "lgc" with fewer than three labels a class; with more it tries alphas, graphs and nearest neighbours on labels

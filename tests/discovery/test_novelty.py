@@ -114,7 +114,12 @@ def test_new_classes_of_the_digits():
     assert found.names.tolist() == list(range(known.max() + 1, known.max() + 1 + len(found)))
     assert (found.labels[labels >= 0] == labels[labels >= 0]).all()
     assert np.count_nonzero(found.labels >= 0) == np.count_nonzero(labels >= 0) + len(found)
-    result = mf.propagate(graph, found.labels, priors="uniform")
+    assert found.priors.size == known.size + len(found)
+    np.testing.assert_allclose(found.priors.sum(), 1)
+    np.testing.assert_allclose(
+        found.priors[known.size :], found.clusters.sizes[found.clusters.labels[found.nodes]] / y.size, rtol=1e-12
+    )
+    result = mf.propagate(graph, found.labels, priors=found.priors)
     new = np.isin(result.labels, found.names)
     hidden = ~np.isin(y, known)
     asked = labels < 0
@@ -127,6 +132,7 @@ def test_names_of_new_classes():
     texts = discovery.new_classes(pairs, ["new 1", None, None, None, "b", None, None, None])
     assert texts.names.tolist() == ["new 2", "new 3"]
     assert texts.labels.tolist()[0] == "new 1"
+    assert texts.priors.tolist() == [0.25] * 4
     assert len(texts.clusters) == 4
     every = discovery.new_classes(pairs, [3, -1, 4, -1, 5, -1, 6, -1])
     assert len(every) == 0
