@@ -7,6 +7,7 @@ same facts as a text; `main` prints one of the two, and turns errors and warning
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -34,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["search", "--features", "absent.npy", "--queries", "q.npy", "--output", "r.csv"])
     2
     """
-    args = make_parser(
-        demo=demo, search=search, propagate=propagate, mine=mine, evaluate=evaluate, info=info
-    ).parse_args(argv)
+    args = _parser().parse_args(argv)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ManifoldWarning)
@@ -58,8 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         from manifold.cli._written import to_json
 
         text = to_json({**facts, "warnings": notes}, indent=2)
-    print(text)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough: what is left goes nowhere, also at the end of the process
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    commands = (demo, fit, search, rerank, propagate, mine, evaluate, info, completion)
+    return make_parser({command.__name__: command for command in commands})
 
 
 def demo(args: argparse.Namespace) -> Answer:
@@ -69,11 +76,25 @@ def demo(args: argparse.Namespace) -> Answer:
     return _demo.run(args)
 
 
+def fit(args: argparse.Namespace) -> Answer:
+    """Make a search of the points of a file, and save it."""
+    from manifold.cli import _fit
+
+    return _fit.run(args, _progress)
+
+
 def search(args: argparse.Namespace) -> Answer:
-    """Rank the points of one file for the queries of another."""
+    """Rank the points of a file, or of a saved search, for the queries of another."""
     from manifold.cli import _search
 
     return _search.run(args, _progress)
+
+
+def rerank(args: argparse.Namespace) -> Answer:
+    """Put lists that another search found in a better order, by a saved search."""
+    from manifold.cli import _rerank
+
+    return _rerank.run(args)
 
 
 def propagate(args: argparse.Namespace) -> Answer:
@@ -107,6 +128,13 @@ def info(args: argparse.Namespace) -> Answer:
     from manifold.cli import _info
 
     return _info.run()
+
+
+def completion(args: argparse.Namespace) -> Answer:
+    """Say how a shell completes all this."""
+    from manifold.cli import _completion
+
+    return _completion.run(args, _parser())
 
 
 def _progress(label: str) -> Progress | None:

@@ -16,6 +16,7 @@ from manifold._checks import check_count, check_features, check_queries
 from manifold._progress import Progress
 from manifold._typing import AnyArray, Facts
 from manifold.cli import _files as files
+from manifold.cli._shortlists import named_as
 from manifold.cli._texts import graph_line
 from manifold.discovery import Mined, mine_negatives
 from manifold.ranking import ManifoldSearch
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace, progress: Callable[[str], Progress | None]) ->
     mined = mine_negatives(
         search,
         Q,
-        _of_kind(positives, search.ids_),
+        np.array(named_as(positives.tolist(), search.ids_, option="--positives")),
         n=args.n,
         exclude=args.exclude,
         of=("positive", "query") if args.of == "both" else args.of,
@@ -63,16 +64,6 @@ def run(args: argparse.Namespace, progress: Callable[[str], Progress | None]) ->
     _write(args.output, mined, names)
     facts = _facts(mined, args, search, seconds)
     return facts, _text(facts, search)
-
-
-def _of_kind(names: AnyArray, ids: AnyArray) -> AnyArray:
-    """Return names as the kind of the ids, where texts of a file are the integers 0..n-1 of a corpus without names."""
-    if ids.dtype.kind in "iu" and names.dtype.kind not in "iu":
-        try:
-            return np.array([int(name) for name in names.tolist()])
-        except ValueError:
-            raise ValueError(f"--positives holds {names[:1].tolist()}, but items are named by integers") from None
-    return names
 
 
 def _write(path: Path, mined: Mined, names: AnyArray) -> None:

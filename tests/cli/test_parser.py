@@ -13,7 +13,7 @@ import manifold.labels.balance
 import manifold.neighbors
 import manifold.ranking
 import manifold.solvers
-from manifold.cli import _search, main
+from manifold.cli import _fit, main
 
 TABLES = {
     ("search", "--preset"): (manifold.ranking, "PRESETS"),
@@ -21,6 +21,7 @@ TABLES = {
     ("search", "--metric"): (manifold.neighbors, "METRICS"),
     ("search", "--method"): (manifold.neighbors, "METHODS"),
     ("search", "--solver"): (manifold.solvers, "SOLVERS"),
+    ("fit", "--preset"): (manifold.ranking, "PRESETS"),
     ("propagate", "--method"): (manifold.labels, "METHODS"),
     ("propagate", "--metric"): (manifold.neighbors, "METRICS"),
     ("propagate", "--balance"): (manifold.labels.balance, "BALANCES"),
@@ -44,8 +45,9 @@ def test_a_row_of_a_table_is_a_choice_of_the_parser(command, option, capsys, mon
     assert code == 0
     shown = printed.out[printed.out.index(f"[{option} ") :].split("]")[0]
     assert all(known in shown for known in (*table, "planted"))
-    files = ["--features=X.npy", f"--{'queries' if command == 'search' else 'labels'}=Q.npy", "--output=r.csv"]
-    assert main([command, *files, option, "planted"]) == 2  # the parser took it: it would have ended otherwise
+    files = {"search": ["--queries=Q.npy"], "propagate": ["--labels=Q.npy"], "fit": []}[command]
+    argv = [command, "--features=X.npy", *files, "--output=r.csv", option, "planted"]
+    assert main(argv) == 2  # the parser took it: it would have ended otherwise
     assert capsys.readouterr().err.startswith("manifold: error: ")
 
 
@@ -76,10 +78,10 @@ def test_the_degree_exponent_left_out_is_that_of_the_preset(capsys, monkeypatch,
             seen.update(options)
             raise ValueError("seen")
 
-    monkeypatch.setattr(_search, "ManifoldSearch", Search)
+    monkeypatch.setattr(_fit, "ManifoldSearch", Search)
     argv = ["search", "--features=X.npy", "--queries=Q.npy", "--output=r.csv", "--preset=adaptive"]
     assert main(argv) == 2
-    assert (seen["preset"], seen["degree_exponent"]) == ("adaptive", None)
+    assert seen == {"preset": "adaptive", "random_state": 0}
 
 
 def test_protocols_and_sets_of_the_help_are_those_there_are(capsys):
@@ -88,3 +90,29 @@ def test_protocols_and_sets_of_the_help_are_those_there_are(capsys):
 
     _, printed = ended(capsys, "evaluate", "--help")
     assert all(name in printed.out for name in (*NAMES, *PROTOCOLS))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_is_told_every_command_and_every_name(shell, capsys):
+    pytest.importorskip("shtab", reason="completion is written by shtab")
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for said in ("rerank", "degree-exponent", *manifold.ranking.PRESETS, *manifold.solvers.SOLVERS):
+        assert said in script
+
+
+def test_bash_completes_as_the_script_says(capsys, tmp_path):
+    pytest.importorskip("shtab", reason="completion is written by shtab")
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    asked = "COMP_WORDS=(manifold search --preset pl); COMP_CWORD=3; _shtab_manifold; echo ${COMPREPLY[@]}"
+    ran = subprocess.run(
+        ["bash", "-c", f"source {tmp_path / 'script'}; {asked}"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ran.stdout.split() == ["plain-diffusion"]
+
+
+def test_completion_without_its_package_names_the_line_to_type(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 2
+    assert "pip install 'manifold-search[completion]'" in capsys.readouterr().err
