@@ -13,44 +13,56 @@ from manifold.backends._compiled import compiled
 @compiled
 def count_shared(words, indptr, pairs, counts, first, last):  # type: ignore[no-untyped-def]
     """Count the pairs of features that have one word, of pairs of images first..last-1; words ascend in an image."""
+    one = np.uint64(1)
     for p in range(first, last):
-        i, j, total = indptr[pairs[p, 0]], indptr[pairs[p, 1]], 0
-        end_i, end_j = indptr[pairs[p, 0] + 1], indptr[pairs[p, 1] + 1]
+        i, end_i = _worded(words, indptr, pairs[p, 0])
+        j, end_j = _worded(words, indptr, pairs[p, 1])
+        total = 0
         while i < end_i and j < end_j:
-            if words[i] < words[j] or words[i] < 0:
-                i += 1
-            elif words[j] < words[i]:
-                j += 1
-            else:
-                word, n, m = words[i], 0, 0
-                while i < end_i and words[i] == word:
-                    n, i = n + 1, i + 1
-                while j < end_j and words[j] == word:
-                    m, j = m + 1, j + 1
-                total += n * m
+            word, other = words[i], words[j]
+            if word != other:  # which side goes on could not be foreseen: no branch
+                i, j = i + np.uint64(word < other), j + np.uint64(other < word)
+                continue
+            n, m = 0, 0
+            while i < end_i and words[i] == word:
+                n, i = n + 1, i + one
+            while j < end_j and words[j] == word:
+                m, j = m + 1, j + one
+            total += n * m
         counts[p] = total
 
 
 @compiled
 def fill_shared(words, indptr, pairs, starts, ends, labels, first, last):  # type: ignore[no-untyped-def]
     """Write what `count_shared` counted: both features, as rows of all, and a number for their word."""
+    one = np.uint64(1)
     for p in range(first, last):
-        i, j, at, label = indptr[pairs[p, 0]], indptr[pairs[p, 1]], starts[p], 0
-        end_i, end_j = indptr[pairs[p, 0] + 1], indptr[pairs[p, 1] + 1]
+        i, end_i = _worded(words, indptr, pairs[p, 0])
+        j, end_j = _worded(words, indptr, pairs[p, 1])
+        at, label = np.uint64(starts[p]), 0
         while i < end_i and j < end_j:
-            if words[i] < words[j] or words[i] < 0:
-                i += 1
-            elif words[j] < words[i]:
-                j += 1
-            else:
-                word, begin = words[i], j
-                while i < end_i and words[i] == word:
-                    j = begin
-                    while j < end_j and words[j] == word:
-                        ends[at, 0], ends[at, 1], labels[at] = i, j, label
-                        at, j = at + 1, j + 1
-                    i += 1
-                label += 1
+            word, other = words[i], words[j]
+            if word != other:
+                i, j = i + np.uint64(word < other), j + np.uint64(other < word)
+                continue
+            stop = j + one
+            while stop < end_j and words[stop] == word:
+                stop += one
+            while i < end_i and words[i] == word:
+                for to in range(j, stop):
+                    ends[at, 0], ends[at, 1], labels[at] = i, to, label
+                    at += one
+                i += one
+            j, label = stop, label + 1
+
+
+@compiled
+def _worded(words, indptr, image):  # type: ignore[no-untyped-def]
+    """Return the first row of an image that has a word, and where its rows end; unsigned, see `hough_votes`."""
+    begin, end = np.uint64(indptr[image]), np.uint64(indptr[image + 1])
+    while begin < end and words[begin] < 0:
+        begin += np.uint64(1)
+    return begin, end
 
 
 @compiled

@@ -5,6 +5,7 @@ In: pairs of images and their features. Out: rows of features that may show the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,6 @@ from manifold.matching.features import LocalFeatures
 TENTATIVE = ("words", "mutual")
 _PAIRS = 64  # pairs that a thread takes at a time
 _ROWS = 1 << 14  # and correspondences
-_COUNTED = 1 << 11  # pairs of images whose correspondences are counted at a time
 
 
 class Correspondences(NamedTuple):
@@ -57,13 +57,14 @@ def sort_words(features: LocalFeatures) -> LocalFeatures:
 
 def ragged_correspondences(
     pairs: Ints, features: LocalFeatures, *, tentative: str, ratio: float, most: int
-) -> Correspondences:
-    """Return the correspondences of the first pairs, as many as `most` correspondences allow, at least one.
+) -> Iterator[Correspondences]:
+    """Yield the correspondences of all pairs in order, of so many at a time as `most` allow, at least one.
 
     By "words", words must ascend in an image, see `sort_words`.
 
     >>> features = LocalFeatures([[1, 1], [2, 2], [3, 3]], None, [0, 2, 3], [3, 5, 5])
-    >>> ragged_correspondences(np.array([[0, 1]]), features, tentative="words", ratio=0.85, most=9).rows.tolist()
+    >>> (some,) = ragged_correspondences(np.array([[0, 1]]), features, tentative="words", ratio=0.85, most=9)
+    >>> some.rows.tolist()
     [[1, 2]]
     """
     if tentative not in TENTATIVE:
@@ -72,38 +73,40 @@ def ragged_correspondences(
         return _of_words(pairs, features, most)
     if features.descriptors is None:
         raise ValueError("features must have descriptors for tentative='mutual'")
+    return _mutual(pairs, features, ratio, most)
+
+
+def _mutual(pairs: Ints, features: LocalFeatures, ratio: float, most: int) -> Iterator[Correspondences]:
+    assert features.descriptors is not None
     parts: list[Ints] = []
-    total = 0
-    for i, j in pairs:
+    first = total = 0
+    for p, (i, j) in enumerate(pairs):
         a, b = features.rows(i), features.rows(j)
         found = tentative_matches(features.descriptors[a], features.descriptors[b], ratio=ratio)
         parts.append(found + np.array([a.start, b.start]))
         total += len(found)
-        if total >= most:
-            break
-    pairs = pairs[: len(parts)]
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    rows = np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
-    return Correspondences(pairs, starts, rows, np.arange(len(rows)) - np.repeat(starts[:-1], np.diff(starts)))
+        if total >= most or p == len(pairs) - 1:
+            starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+            labels = np.arange(total) - np.repeat(starts[:-1], np.diff(starts))
+            yield Correspondences(pairs[first : p + 1], starts, np.concatenate(parts), labels)
+            first, total, parts = p + 1, 0, []
 
 
-def _of_words(pairs: Ints, features: LocalFeatures, most: int) -> Correspondences:
+def _of_words(pairs: Ints, features: LocalFeatures, most: int) -> Iterator[Correspondences]:
     from manifold.backends import match_lists  # compiles, when first asked
 
-    pairs = pairs[:_COUNTED]
     counts = np.empty(len(pairs), np.int64)
     words, indptr = features.words, features.indptr
     in_threads(lambda a, b: match_lists.count_shared(words, indptr, pairs, counts, a, b), len(pairs), step=_PAIRS)
-    some = max(1, int(np.searchsorted(np.cumsum(counts), most, side="right")))
-    pairs = pairs[:some]
-    starts = np.concatenate([[0], np.cumsum(counts[:some])]).astype(np.int64)
-    rows, labels = np.empty((starts[-1], 2), np.int64), np.empty(starts[-1], np.int64)
-    in_threads(
-        lambda a, b: match_lists.fill_shared(words, indptr, pairs, starts, rows, labels, a, b),
-        len(pairs),
-        step=_PAIRS,
-    )
-    return Correspondences(pairs, starts, rows, labels)
+    before, first = np.concatenate([[0], np.cumsum(counts)]), 0
+    while first < len(pairs):
+        last = max(first + 1, int(np.searchsorted(before, before[first] + most, side="right")) - 1)
+        some, starts = pairs[first:last], before[first : last + 1] - before[first]
+        filled = np.empty((starts[-1], 2), np.int64), np.empty(starts[-1], np.int64)
+        given = (words, indptr, some, starts, *filled)
+        in_threads(lambda a, b, given=given: match_lists.fill_shared(*given, a, b), len(some), step=_PAIRS)
+        yield Correspondences(some, starts, *filled)
+        first = last
 
 
 def tentative_matches(first: object, second: object, *, ratio: float = 0.85) -> Ints:

@@ -15,12 +15,12 @@ import numpy as np
 from manifold._arrays import as_integers, as_numbers
 from manifold._progress import Progress, shown
 from manifold._typing import Floats, Ints, Mask
-from manifold.matching.correspondences import prepared_frames, ragged_correspondences, sort_words
+from manifold.matching.correspondences import ragged_correspondences, sort_words
 from manifold.matching.features import LocalFeatures
-from manifold.matching.spatial import Method, found_by, read_method
+from manifold.matching.spatial import Method, found_by, frames_for, read_method
 from manifold.neighbors import Neighbors
 
-_MATCHES = 1 << 18  # correspondences that are held at a time
+_MATCHES = 1 << 16  # correspondences that are held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def verify(
 
     Notes
     -----
-    Cost: that of the method for each pair that differs, in memory of a quarter of a million correspondences. The
+    Cost: that of the method for each pair that differs, in memory of some 65,000 correspondences. The
     answer depends on neither threads nor what else is asked.
 
     Examples
@@ -142,10 +142,9 @@ def verify(
     distinct = np.stack(np.divmod(keys, max(features.n_images, 1)), axis=1)
     scores, transforms, counts = np.empty(len(distinct)), np.empty((len(distinct), 2, 3)), np.empty(len(distinct), int)
     features = sort_words(features) if tentative == "words" else features
-    frames, start = prepared_frames(features.geometry), 0  # once: each would be prepared for every block of pairs
+    frames, start = frames_for(method, features), 0  # once: each would be prepared for every block of pairs
     with shown(progress, "verification") as report:
-        while start < len(distinct):
-            some = ragged_correspondences(distinct[start:], features, tentative=tentative, ratio=ratio, most=_MATCHES)
+        for some in ragged_correspondences(distinct, features, tentative=tentative, ratio=ratio, most=_MATCHES):
             stop = start + some.n_pairs
             found = found_by(method, some, features, frames=frames)
             scores[start:stop], transforms[start:stop] = found.scores, found.transforms
@@ -189,8 +188,9 @@ def agree(
         raise ValueError(f"images must lie in 0..{features.n_images - 1}, got {first} and {second}")
     pair = np.sort(images)[None]
     features = sort_words(features) if tentative == "words" else features
-    some = ragged_correspondences(pair, features, tentative=tentative, ratio=ratio, most=_MATCHES)
-    found = found_by(read_method(method), some, features, frames=prepared_frames(features.geometry))
+    (some,) = ragged_correspondences(pair, features, tentative=tentative, ratio=ratio, most=_MATCHES)
+    method = read_method(method)
+    found = found_by(method, some, features, frames=frames_for(method, features))
     ends = [features.geometry[some.rows[:, side], :2].astype(np.float64) for side in (0, 1)]
     transform = found.transforms
     if first > second:

@@ -55,9 +55,10 @@ def test_bits_are_counted(rng, n_bits):
 
 @pytest.mark.parametrize("n_levels", [1, 2, 5, 11])
 def test_codes_are_bins_with_their_bits_interleaved(rng, n_levels):
-    limits = np.array([100.0, np.log(10), 0.4])
+    limits, bins = np.array([1.0, 100.0, np.log(10), 0.4]), range(2 ** (n_levels - 1))
+    spread = np.array([sum((b >> level & 1) << 4 * level for level in range(n_levels)) for b in bins])
     for x, y, z, phi in rng.uniform(-1, 1, (200, 4)) * [110, 110, 2.5, 9]:
-        code = hough_votes.hough_code(x, y, z, phi, n_levels, limits)
+        code = hough_votes.hough_code(x, y, z, phi, limits, spread)
         if max(abs(x), abs(y)) > 100 or abs(z) > np.log(10):
             assert code == hough_votes.DROPPED
             continue

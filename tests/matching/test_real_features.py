@@ -102,7 +102,7 @@ def test_match_kernels(views, kernel, least):
 
 @pytest.mark.parametrize(
     ("method", "area", "precision"),
-    [(FastSpatial(), 0.998, 0.97), (HoughPyramid(6, max_translation=768), 0.99, 0.97)],  # 1.5 times the larger side
+    [(FastSpatial(), 0.998, 0.97), (HoughPyramid(), 0.99, 0.97)],
 )
 def test_geometry(views, method, area, precision):
     found = verify(views.pairs, views.features, method=method)

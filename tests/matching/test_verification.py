@@ -23,7 +23,7 @@ from manifold.matching import (
 from manifold.matching.correspondences import prepared_frames, relative_transforms
 from manifold.neighbors import Neighbors, from_precomputed
 
-PAPER = HoughPyramid(max_translation=1792)
+PAPER = HoughPyramid(5, max_translation=1792)
 HERE = [0, 0, 1, 0]
 
 
@@ -81,13 +81,14 @@ class TestHoughPyramid:
         transforms[:, 2] = np.abs(transforms[:, 2]) + 0.2
         words, order = rng.integers(0, 80, 80), rng.permutation(80)
         words = np.where(np.bincount(words, minlength=80)[words] > 1, np.arange(80), words)  # ties none
-        one = hough_strengths(transforms, words)
-        np.testing.assert_array_equal(hough_strengths(transforms[order], words[order]), one[order])
+        one = hough_strengths(transforms, words, method=PAPER)
+        np.testing.assert_array_equal(hough_strengths(transforms[order], words[order], method=PAPER), one[order])
 
     def test_a_second_copy_far_away_adds_its_own(self, rng):
         transforms = np.tile(HERE, (30, 1)) + rng.uniform(0, 90, (30, 4)) * [1, 1, 0, 0]
-        one = hough_strengths(transforms, np.arange(30))
-        both = hough_strengths(np.concatenate([transforms, transforms + np.array([900, 900, 0, 0])]), np.arange(60))
+        one = hough_strengths(transforms, np.arange(30), method=PAPER)
+        both = np.concatenate([transforms, transforms + np.array([900, 900, 0, 0])])
+        both = hough_strengths(both, np.arange(60), method=PAPER)
         assert (both > 0).all()
         assert both.sum() >= 2 * one.sum()
 
