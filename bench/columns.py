@@ -48,11 +48,11 @@ def run(*, quick: bool) -> list[Row]:
 def _graphs(*, quick: bool) -> Iterator[tuple[str, mf.Graph, float, int]]:
     for n in (5_000,) if quick else SIZES:
         X, _, _ = collection(n)
-        search = mf.ManifoldSearch(solver=ConjugateGradient(rtol=1e-2))
+        search = mf.ManifoldSearch(preset="plain-diffusion", solver=ConjugateGradient(rtol=1e-2))
         yield "surfaces", fitted(search, X, f"surfaces-{n}.graph").graph_, 0.9, 128
     X = None if quick else _fashion()
     if X is not None:
-        search = mf.ManifoldSearch(n_neighbors=50, solver=ConjugateGradient(rtol=1e-2))
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=50, solver=ConjugateGradient(rtol=1e-2))
         graph = fitted(search, X, "fashion-60000-50.graph").graph_
         yield "Fashion-MNIST", graph, 0.9, 256
         yield "Fashion-MNIST, alpha .99", graph, 0.99, 256
@@ -100,7 +100,7 @@ def _certified(*, quick: bool) -> Iterator[Row]:
     Q, X = X[n : n + QUERIES], X[:n]
     for solver in ("cg", "local"):
         index = mf.DiffusionIndex(256, solver=solver)
-        search = mf.ManifoldSearch(n_neighbors=50, alpha=0.9, solver=index).fit(X)
+        search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=50, alpha=0.9, solver=index).fit(X)
         start = time.process_time()
         index.build(search.graph_, filter=mf.Diffusion(0.9))
         row = {"graph": "Fashion-MNIST", "n": n, "alpha": 0.9, "T": 256, "by": solver, "s": time.process_time() - start}
