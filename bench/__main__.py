@@ -27,6 +27,7 @@ BENCHES = (
     "discovery",
     "explorer",
     "service",
+    "stores",
     "gpu",
 )
 

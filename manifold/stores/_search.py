@@ -23,7 +23,7 @@ from manifold.ranking import ManifoldSearch, Ranking
 from manifold.stores._base import Store, Vectors, Versioned
 from manifold.stores._reported import reported
 from manifold.stores._results import StoreRanking, behind
-from manifold.stores._sync import Changes, Difference, Snapshot, difference, mask_of, scanned
+from manifold.stores._sync import Changes, Snapshot, difference, scanned
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +261,7 @@ class StoreSearch:
                 self._state = _State(before.held, before.snapshot, version)
                 return found.changes
             held = copy(before.held)
-            _update(held, found)
+            held.update(found.X, found.ids, gone=found.gone)
             self._state = _state(held, before.snapshot.number + 1, version)
             return found.changes
 
@@ -300,15 +300,6 @@ def _state(held: ManifoldSearch, number: int, version: object) -> _State:
 def _version(store: Store) -> object:
     """Return the version of a store, where it has one; asked before a scan, it is never later than what was seen."""
     return store.version() if isinstance(store, Versioned) else None
-
-
-def _update(held: ManifoldSearch, found: Difference) -> None:
-    there = mask_of(held.fitted_, found.ids)
-    leaving = [*found.gone.tolist(), *held.ids_[there].tolist()]
-    if leaving:
-        held.remove(leaving)
-    if len(found.ids):
-        held.add(found.X, found.ids)
 
 
 def _queries(Q: ArrayLike) -> Vectors:

@@ -6,7 +6,6 @@ In: a store, a fitted search. Out: one change of it, and a name for what it hold
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,10 +86,10 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """What `ManifoldSearch.update` is given: vectors that join or replace others, and ids that leave."""
+    """What `ManifoldSearch.update` is given: vectors that join or replace others, if any, and ids that leave."""
 
-    ids: list[object]
-    X: Vectors
+    ids: list[object] | None
+    X: Vectors | None
     gone: AnyArray
     changes: Changes
 
@@ -141,7 +140,7 @@ def difference(store: Store, fitted: Fitted) -> Difference:
         still = store.keep(gone.tolist())
         gone = gone[[name not in still for name in gone.tolist()]]
     changes = Changes(new=n_new, changed=len(ids) - n_new, gone=gone.size)
-    return Difference(ids, np.concatenate(vectors) if ids else np.empty((0, 0), np.float32), gone, changes)
+    return Difference(ids or None, np.concatenate(vectors) if ids else None, gone, changes)
 
 
 def _differ(now: Vectors, before: Vectors) -> Mask:
@@ -150,16 +149,3 @@ def _differ(now: Vectors, before: Vectors) -> Mask:
     change = np.square(now - before).sum(axis=1)
     other: Mask = np.greater(change, _SAME**2 * np.square(before).sum(axis=1))
     return other
-
-
-def mask_of(fitted: Fitted, names: Iterable[object]) -> Mask:
-    """Return which items of a fitted search are among some ids, held or not.
-
-    >>> from manifold import ManifoldSearch
-    >>> mask_of(ManifoldSearch(n_neighbors=1).fit(np.eye(3), ids=["a", "b", "c"]).fitted_, {"b", "new"}).tolist()
-    [False, True, False]
-    """
-    mask = np.zeros(len(fitted.ids), dtype=bool)
-    _, rows, _ = fitted.ids.look_up(list(names))
-    mask[rows[rows >= 0]] = True
-    return mask
