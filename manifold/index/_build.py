@@ -36,11 +36,10 @@ _DEFAULT_FILTER = Diffusion()
 class DiffusionIndex(Solver):
     """Settings of a stored index: the T largest entries of each column of h(S) = (1 - alpha)(I - alpha S)^-1.
 
-    Stored columns, cut: Yang et al., *Efficient Image Retrieval via Decoupling Diffusion into Online and Offline
-    Processing*, AAAI 2019, section 3.
-
     Columns are solved on the whole graph, to float64, and cut after (late truncation), so that each stored entry is
     known to `error`, and each entry that is not stored to lie between 0 and the column's `tail`.
+
+    Reference: Yang et al. (2019), section 3, for columns that are cut; guide *certificates*, for what is proved of them.
 
     Parameters
     ----------

@@ -52,6 +52,8 @@ class Shortlist:
 class LeftOut:
     """Nodes that are no answer: those of `nodes` (q,), and all that are not `allowed` (n,), where these are given.
 
+    Reference: guide *certificates*, "Slack".
+
     Examples
     --------
     >>> LeftOut(np.array([3])).nodes.tolist()
