@@ -6,6 +6,7 @@ In: pairs of images and their features. Out: rows of features that may show the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -103,8 +104,7 @@ def _of_words(pairs: Ints, features: LocalFeatures, most: int) -> Iterator[Corre
         last = max(first + 1, int(np.searchsorted(before, before[first] + most, side="right")) - 1)
         some, starts = pairs[first:last], before[first : last + 1] - before[first]
         filled = np.empty((starts[-1], 2), np.int64), np.empty(starts[-1], np.int64)
-        given = (words, indptr, some, starts, *filled)
-        in_threads(lambda a, b, given=given: match_lists.fill_shared(*given, a, b), len(some), step=_PAIRS)
+        in_threads(partial(match_lists.fill_shared, words, indptr, some, starts, *filled), len(some), step=_PAIRS)
         yield Correspondences(some, starts, *filled)
         first = last
 
