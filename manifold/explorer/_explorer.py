@@ -21,6 +21,7 @@ from manifold.ranking import Explanation, ManifoldSearch
 if TYPE_CHECKING:  # not loaded before there is something to draw
     from matplotlib.figure import Figure, SubFigure
 
+    from manifold.discovery import Mined
     from manifold.explorer._widgets import Widget
 
 Rows = TypeVar("Rows", Sequence[object], AnyArray)
@@ -46,6 +47,9 @@ class Explorer:
         What to show of each row of X and of Q: pixels, encoded images or texts. By default their ids.
     labels, query_labels : (n,) and (q,), optional
         What has the label of the query is right.
+    mined : Mined, optional
+        What `manifold.discovery.mine` found on the graph of `search`, or `mine_negatives` for the queries Q: the pools
+        of the query that is shown stand below its lists, where it is an anchor.
     k : int
         Length of the lists.
 
@@ -85,6 +89,7 @@ class Explorer:
         query_items: Sequence[object] | None = None,
         labels: ArrayLike | None = None,
         query_labels: ArrayLike | None = None,
+        mined: Mined | None = None,
         k: int = 10,
     ) -> None:
         self.exploration = Exploration(search, X, Q=Q, k=k)
@@ -102,6 +107,7 @@ class Explorer:
         if (self._labels is None) != (self._query_labels is None):
             raise ValueError("labels and query_labels say together what is right: give both, or neither")
         self._ids: AnyArray = search.ids_
+        self.mined, self._mined_by_row = mined, Q is None  # `mine` answers with nodes, `mine_negatives` with names
 
     @property
     def search(self) -> ManifoldSearch:
@@ -162,9 +168,12 @@ class Explorer:
         >>> explorer.right(explorer.answer(), np.array([0, 1, 10])).tolist()  # the query is a 0
         [True, False, True]
         """
+        return self._right(answer.settings.query, ids)
+
+    def _right(self, query: int, ids: AnyArray) -> Mask:
         if self._query_labels is None:
             return np.zeros(len(ids), dtype=bool)
-        label = self._query_labels[answer.settings.query]
+        label = self._query_labels[query]
         if label is None or str(label) in ("-1", "", "nan", "<NA>"):  # none: nothing is known to be right
             return np.zeros(len(ids), dtype=bool)
         return np.array([self.label(name) == label for name in ids.tolist()], dtype=bool)
@@ -252,6 +261,37 @@ class Explorer:
         named = {why.item, *why.seeds.tolist(), *why.neighbors.tolist(), *(x for path in why.paths for x in path.nodes)}
         items = None if self._items is None else {name: self._item(name) for name in named}
         return _encoded(plotting.explanation(why, items=items))
+
+    def pools_png(self) -> bytes | None:
+        """Return the picture of what was mined for the query that is shown, encoded; None where it is no anchor.
+
+        ``plotting.pools(mined, anchor, items=items)`` is its figure.
+
+        >>> from manifold import datasets, find_neighbors
+        >>> from manifold.discovery import mine
+        >>> X, y = datasets.digits()
+        >>> search = ManifoldSearch(preset="plain-diffusion").fit(X[:200])
+        >>> mined = mine(search.graph_, find_neighbors(X[:200], 50), [0, 7], n_positive=9, n_negative=50)
+        >>> Explorer(search, X[:200], mined=mined, k=3).pools_png()[:4]
+        b'\\x89PNG'
+        """
+        from manifold import plotting
+
+        row, mined = self.settings.query, self.mined
+        place = np.flatnonzero(mined.anchors == row) if mined is not None else np.empty(0, dtype=np.int64)
+        if mined is None or not place.size:
+            return None
+        ids = np.concatenate([mined.positives.of(place[0]), mined.negatives.of(place[0])])
+        names = self._ids[ids] if self._mined_by_row else ids
+        ax = plotting.pools(
+            mined,
+            int(place[0]),
+            query=f"row {row}" if self._query_items is None else self._query_items[row],
+            items={one: self._item(name) for one, name in zip(ids.tolist(), names.tolist(), strict=True)},
+            relevant=ids[self._right(row, names)].tolist() if self.judged else None,
+            title=f"mined for query {row}",
+        )
+        return _encoded(ax.figure)
 
     def _item(self, name: object) -> object:
         return f"item {name}" if self._items is None else self._items[self._row_of[name]]

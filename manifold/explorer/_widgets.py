@@ -41,6 +41,9 @@ class _Shown(Protocol):
     def png(self, answer: Answer) -> bytes:
         """Return the picture of an answer."""
 
+    def pools_png(self) -> bytes | None:
+        """Return the picture of what was mined for the query that is shown; None where nothing was."""
+
     def right(self, answer: Answer, ids: AnyArray) -> Mask:
         """Return which items are right."""
 
@@ -68,7 +71,7 @@ def build(explorer: _Shown) -> Widget:
     controls = Controls(explorer.settings, explorer.exploration.n_queries)
     rank = widgets.IntSlider(0, min=0, max=explorer.exploration.k, description="why rank")
     words, lists = widgets.HTML(), widgets.HTML()
-    picture, why = widgets.Image(format="png"), widgets.Image(format="png")
+    picture, why, pools = (widgets.Image(format="png") for _ in range(3))
 
     def show(_: object = None) -> None:
         """Answer for what the controls say, or say why that cannot be."""
@@ -81,6 +84,8 @@ def build(explorer: _Shown) -> Widget:
         explorer.settings = settings
         words.value = f"<div style='line-height: 1.5'>{escape(explorer.explain(answer)).replace(chr(10), '<br>')}</div>"
         lists.value, picture.value = table(explorer, answer), explorer.png(answer)
+        mined = explorer.pools_png()
+        pools.value, pools.layout.display = mined or b"", "" if mined else "none"
         show_why()
 
     def show_why(_: object = None) -> None:
@@ -94,13 +99,20 @@ def build(explorer: _Shown) -> Widget:
     show()
     controls.observe(show)
     rank.observe(show_why, "value")
-    for part, name in ((words, "words"), (lists, "lists"), (picture, "picture"), (rank, "rank"), (why, "why")):
+    for part, name in (
+        (words, "words"),
+        (lists, "lists"),
+        (picture, "picture"),
+        (rank, "rank"),
+        (why, "why"),
+        (pools, "pools"),
+    ):
         part.add_class(f"manifold-{name}")
-    picture.layout.max_width = why.layout.max_width = "100%"
+    picture.layout.max_width = why.layout.max_width = pools.layout.max_width = "100%"
     words.layout.margin, controls.box.layout.margin = "0 0 1em 0", "0 2em 0 0"
     controls.box.children += (rank,)
     beside = widgets.HBox([controls.box, widgets.VBox([words, lists])])
-    whole: Widget = widgets.VBox([beside, picture, why])
+    whole: Widget = widgets.VBox([beside, picture, why, pools])
     return whole
 
 

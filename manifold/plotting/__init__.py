@@ -20,6 +20,7 @@ from manifold.plotting._intervals import certified_intervals, score_intervals, s
 from manifold.plotting._labels import confusion, confusion_counts, label_certainty, reliability
 from manifold.plotting._matches import matches
 from manifold.plotting._neighborhood import neighborhood
+from manifold.plotting._pools import pools
 from manifold.plotting._regions import regional_matches
 from manifold.plotting._saliency import saliency
 from manifold.plotting._spectrum import spectrum
@@ -43,6 +44,7 @@ __all__ = [
     "label_certainty",
     "matches",
     "neighborhood",
+    "pools",
     "ranking_comparison",
     "regional_matches",
     "reliability",

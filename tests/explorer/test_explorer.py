@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import manifold as mf
-from manifold import datasets
+from manifold import datasets, discovery, plotting
 from manifold.backends import get_backend
 from manifold.explorer import CHOICES, Exploration, Explorer, Settings
 from manifold.explorer._shared_basis import SharedBasis
@@ -238,6 +238,32 @@ def test_sliders_change_the_settings_and_all_that_is_shown(explorer):
     by_name["filter"].value, by_name["solver"].value = "Heat", "lanczos"
     assert why.layout.display == "none"
     assert "Heat" in words.value.split("<b>")[1]
+
+
+def test_pools_of_an_anchor_are_those_that_were_mined(digits, search, monkeypatch):
+    X, y = digits[0], digits[2]
+    near = mf.find_neighbors(X, 60)
+    mined = discovery.mine(search.graph_, near, [7, 3], n_positive=9, n_negative=60)
+    explorer = Explorer(search, X, items=X.reshape(-1, 8, 8), labels=y, mined=mined)
+    assert explorer.pools_png() is None  # row 0 is no anchor
+    explorer.settings = Settings(query=3)
+    seen = {}
+    draw = plotting.pools
+    monkeypatch.setattr(plotting, "pools", lambda *a, **b: seen.update(b, anchor=a[1]) or draw(*a, **b))
+    assert explorer.pools_png().startswith(PNG)
+    ids = [*mined.positives.of(1), *mined.negatives.of(1)]
+    assert seen["anchor"] == 1
+    assert seen["relevant"] == [i for i in ids if y[i] == y[3]]
+    named = mf.ManifoldSearch(preset="plain-diffusion").fit(X, [f"n{i}" for i in range(len(X))])
+    known = discovery.mine_negatives(named, X[:2], ["n9", "n8"], exclude=5)
+    asked = Explorer(named, X, Q=X[:2], items=[f"item {i}" for i in range(len(X))], mined=known)
+    assert asked.pools_png().startswith(PNG)
+    assert seen["items"]["n9"] == "item 9"
+    pytest.importorskip("ipywidgets", reason="ipywidgets not installed: pip install 'manifold-search[notebook]'")
+    pools = explorer.widget().children[3]
+    assert (bytes(pools.value)[:4], pools.layout.display) == (PNG, "")
+    explorer.settings = Settings(query=4)
+    assert explorer.widget().children[3].layout.display == "none"
 
 
 def test_labels_cannot_write_html(digits, search):

@@ -12,6 +12,7 @@ from matplotlib.text import Text
 
 import manifold as mf
 from manifold import datasets, metrics, plotting, ranking
+from manifold.discovery import mine
 from manifold.neighbors import find_neighbors
 from manifold.plotting._canvas import INK, PALE, PALETTE, RIGHT, WRONG
 from manifold.plotting._neighborhood import heaviest_neighbors
@@ -74,6 +75,9 @@ def figures(moons, digits, traces, explained):
     F = mf.diffuse(moons.astype("float64"), np.eye(80)[3], solver=mf.solvers.ConjugateGradient(1e-3))
     texts = [f"item {i} " + "of several words " * 10 for i in range(12)]
     ten = (np.arange(12), np.linspace(1, 0.001, 12))
+    near = find_neighbors(X[:300], 40)
+    rough = mf.solvers.ConjugateGradient(1e-2)  # so that some are proved, and others are not
+    mined = mine(mf.build_graph(X[:300]), near, [9], n_positive=15, n_negative=40, solver=rough)
     tuning = ranking.tune(X[:300], settings=[ranking.Setting(), ranking.Setting(n_neighbors=5)])
     return {
         "embedding of classes": plotting.embedding(moons, labels=MOONS.labels, marked=[1], title="a title").figure,
@@ -93,6 +97,10 @@ def figures(moons, digits, traces, explained):
         "comparison of texts": plotting.ranking_comparison(
             ten, ten, query="what?", items=texts, relevant={1}, title="a title"
         ).figure,
+        "pools": plotting.pools(
+            mined, 0, items=digits.items, relevant=np.flatnonzero(y == y[9]), title="a title"
+        ).figure,
+        "pools of texts": plotting.pools(mined, 0, items=[texts[i % 12] for i in range(300)], relevant=[3]).figure,
         "intervals": plotting.certified_intervals(*plotting.score_intervals(F), k=10, title="a title").figure,
         "intervals with ids": plotting.certified_intervals(*plotting.score_intervals(F), k=9, ids=np.arange(80)).figure,
         "label certainty": plotting.label_certainty(*certain(rng), title="a title"),

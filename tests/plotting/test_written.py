@@ -10,6 +10,7 @@ from scipy import sparse
 
 import manifold as mf
 from manifold import datasets, plotting
+from manifold.discovery import mine
 from manifold.errors import ManifoldWarning
 from manifold.plotting._canvas import colour_of, mark_of
 from manifold.ranking import Explanation
@@ -19,6 +20,7 @@ WORDS = ("Ba$$in", "$5 vs $6", "a_b^c", "\\alpha", "100 %", "$\\frac{", "_hidden
 PAIR = (np.arange(8), np.linspace(1, 0.1, 8))
 GRAPH = mf.graph_from_affinity(np.ones((8, 8)) - np.eye(8))
 XY = np.random.default_rng(3).random((8, 2))
+MINED = mine(GRAPH, mf.find_neighbors(XY, 6), [0], n_positive=2, n_negative=4)
 
 
 def explained():
@@ -42,6 +44,7 @@ def drawings():
             ).figure
         ),
         "texts": lambda t: plotting.ranking_comparison(PAIR, PAIR, query=t, items=W, relevant=[1], title=t).figure,
+        "pools": lambda t: plotting.pools(MINED, 0, query=t, items=W, title=t).figure,
         "regions": lambda t: (
             plotting.regional_matches(
                 PAIR, dict.fromkeys(range(8), (np.zeros((1, 4)), [1])), query=t, items=W, title=t
