@@ -32,7 +32,6 @@ class Entries(NamedTuple):
     start: Ints  # (n + 1,)
     ids: NDArray[np.int32]  # (e,)
     exact: Floats  # (e,)
-    rough: AnyArray  # (e,) in the precision of residuals
     v: Floats  # (n,)
     order: Ints  # (n,) the node of the graph at each place: what is asked for and answered has its name
     rank: Ints  # (n,) and where it is
@@ -54,11 +53,7 @@ class Entries(NamedTuple):
         at = np.arange(start[-1]) + np.repeat(affinity.indptr[order] - start[:-1], lengths)
         ids, v = rank[affinity.indices[at]].astype(np.int32), roots[order]
         exact = a * affinity.data[at].astype(np.float64) / np.repeat(v, lengths) / v[ids]
-        # products of roots that are too far apart leave float32
-        narrow = n > 0 and v.max() < _FAR * v.min()
-        with np.errstate(under="ignore"):  # what is rounded to 0 is so in residuals that are computed afresh
-            rough = exact.astype(np.float32) if narrow else exact
-        return cls(start, ids, exact, rough, v, order, rank)
+        return cls(start, ids, exact, v, order, rank)
 
     @property
     def longest(self) -> int:
@@ -110,7 +105,9 @@ class ColumnRelaxation:
         self.entries, self.w = entries, float(w)
         self.scale: Floats = np.ones(0)
         self.omega = 2 / (1 + float(np.sqrt(1 - a * a)))
-        n = entries.v.size
+        n, v = entries.v.size, entries.v
+        # products of roots that are too far apart leave float32
+        precision = np.float32 if n and v.max() < _FAR * v.min() else np.float64
         self.rounding = float(2 * entries.longest + 8) * _UNIT
         self.patch = _Patch(
             place=np.full(n, -1, np.int32),
@@ -119,10 +116,10 @@ class ColumnRelaxation:
             start=np.empty(_NODES, np.int64),
             stop=np.empty(_NODES, np.int64),
             x=np.empty(WIDTH * _NODES),
-            r=np.empty(WIDTH * _NODES, entries.rough.dtype),
+            r=np.empty(WIDTH * _NODES, precision),
             ids=np.empty(_EDGES, np.int32),
             exact=np.empty(_EDGES),
-            rough=np.empty(_EDGES, entries.rough.dtype),
+            rough=np.empty(_EDGES, precision),
             counts=np.zeros(3, np.int64),
         )
 
@@ -295,7 +292,7 @@ def _relax(entries, patch, omega, eps, budget):  # type: ignore[no-untyped-def]
                         start[j] = stop[j] = -1
                         store(x, WIDTH * j, WIDTH, False, zeros(widened(here)))
                         store(r, WIDTH * j, WIDTH, False, zeros(here))
-                    ids[kept], exact[kept], rough[kept] = j, entries.exact[e], entries.rough[e]
+                    ids[kept], exact[kept], rough[kept] = j, entries.exact[e], entries.exact[e]
                     kept += 1
             # without neighbours a node is solved at once
             share = omega if stop[i] > start[i] else 1.0
