@@ -2,6 +2,7 @@
 
     python tests/hunt.py 100000            # so many certified lists, by hand; the suite looks at 2,000
     python tests/hunt.py 20000 0 local     # of one solver alone
+    python tests/hunt.py 20000 0 pagerank  # of personalised PageRank
 
 The graphs are those on which bounds are tempted: chains, many small components, stars, near ties, weights over many
 orders of magnitude, near-bipartite ones; the settings those that strain them: loose tolerances, narrow columns,
@@ -17,7 +18,7 @@ from itertools import count
 import numpy as np
 from scipy import sparse
 
-from manifold import Diffusion, DiffusionIndex, RegularizedDiffusion, graph_from_affinity
+from manifold import Diffusion, DiffusionIndex, RegularizedDiffusion, graph_from_affinity, personalized_pagerank
 from manifold.backends import get_backend
 from manifold.index import StoredColumns, _update, updated_columns
 from manifold.ranking._ranker import Ranker, Task
@@ -30,6 +31,7 @@ from manifold.solvers import (
     Lanczos,
     Local,
     PowerIteration,
+    proved,
 )
 
 ALPHAS = (0.3, 0.5, 0.9, 0.99, 0.999)
@@ -222,13 +224,53 @@ def certified_lists(rng, *, queries=8, only=None):
         yield right, f"{what}: {worst:.10e} {best:.10e}"
 
 
+def exact_pagerank(graph, damping, Y):
+    """p = damping W D^-1 p + (1 - damping) y in long double; walks return from nodes without edges at once."""
+    W = graph.affinity.toarray().astype(np.longdouble)
+    degrees = W.sum(axis=0)
+    n, a = len(W), np.longdouble(damping)
+    exact = np.empty_like(Y, dtype=np.longdouble)
+    for j in range(Y.shape[1]):
+        y = Y[:, j].astype(np.longdouble) / Y[:, j].astype(np.longdouble).sum()
+        P = W / np.where(degrees > 0, degrees, 1)
+        P[:, degrees == 0] = y[:, None]
+        system = np.concatenate([np.eye(n, dtype=np.longdouble) - a * P, (1 - a) * y[:, None]], axis=1)
+        for i in range(n):  # columns are dominated by their diagonal: it serves as pivots
+            system[i] /= system[i, i]
+            factors = system[:, i].copy()
+            factors[i] = 0
+            system -= factors[:, None] * system[i]
+        exact[:, j] = system[:, n]
+    return exact
+
+
+def pagerank_lists(rng, *, queries=4):
+    """The same of personalised PageRank; in half of the graphs passes over the whole graph are called for at once."""
+    graph, damping = random_graph(rng), float(rng.choice([0.5, 0.85, 0.99]))
+    n, most = graph.n_nodes, proved._MOST_MET
+    Y, k = seeds_of(rng, n, queries), int(rng.integers(1, n + 1))
+    seeds = [{i: Y[i, j] for i in np.flatnonzero(Y[:, j]).tolist()} for j in range(queries)]
+    proved._MOST_MET = float(rng.choice([0.0, most]))
+    try:
+        ranking = personalized_pagerank(graph, seeds, damping=damping, k=k)
+    finally:
+        proved._MOST_MET = most
+    exact = exact_pagerank(graph, damping, Y)
+    for j in np.flatnonzero(ranking.slack == 0):
+        inside = np.isin(np.arange(n), ranking.ids[j])
+        worst, best = exact[inside, j].min(), exact[~inside, j].max(initial=0)
+        right = inside.sum() == k and best <= worst * (1 + np.longdouble(1e-15))
+        yield right, f"{graph!r} PageRank(damping={damping}) k={k}: {worst:.10e} {best:.10e}"
+
+
 def hunt(n_lists, seed=0, only=None):
     """Return how many certified lists were met, the wrong ones, and the kinds of solvers that made them."""
     met, wrong, by, problems = 0, [], Counter(), count()
     with np.errstate(all="ignore"):
         while met < n_lists:
             problem = next(problems)
-            for right, what in certified_lists(np.random.default_rng([seed, problem]), only=only):
+            rng = np.random.default_rng([seed, problem])
+            for right, what in pagerank_lists(rng) if only == "pagerank" else certified_lists(rng, only=only):
                 met += 1
                 by[what.split(") ")[1].split("(")[0]] += 1
                 if not right:

@@ -11,23 +11,25 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from manifold._typing import Floats, Ints, Mask
+from manifold.solvers._filled import Begun, Descent, Filled
+from manifold.solvers._look import Look
 from manifold.solvers._relaxed import Relaxed, length
 
 if TYPE_CHECKING:
     from manifold.backends.relaxation import Relaxation
 
 _FIRST = 1 / 64  # of the largest seed, over its root of degree and 1 / (1 - a): the first threshold
-_COARSER, _FINER, _AIM = 1 / 2, 1 / 8, 0.7  # by how much a threshold falls, and the share of what would just decide
-_UNKNOWN = 1 / 4  # the same where fewer than k are known
 _ROUNDING = 1e-12  # of the first threshold, from which on rounding may be all that is left of a residual
 LEAST_EDGES = 1 << 16  # edges that any query may relax, on however small a graph
 _LOOKED_AT = 256  # nodes of the largest v that may bound all that are not touched
 _TIE = 2.0**-33  # slack from which on scores count as equal: 1e-10
+_MOST_MET = 1 / 2  # of all that can be reached: beyond, passes over the whole graph cost less
 _SPENT = 2  # times what rounding hides of a residual, at which relaxing further proves nothing more
 
 
@@ -121,6 +123,11 @@ class ProvedLists:
         some.order, some.weights = _largest(self.relaxed.roots[nodes] * self.factors[nodes], nodes)
         return some
 
+    @cached_property
+    def filled(self) -> Filled | None:
+        """What goes on where a walk fills the graph, made when one first does."""
+        return Filled(self.relaxed, self.factors) if Filled.serves(self.relaxed) else None
+
     @property
     def kind(self) -> type[Query]:
         """What a query is: its seeds, and how it looks at what is touched."""
@@ -183,7 +190,11 @@ class ProvedLists:
         )
         query.narrow(k)
         with self.relaxed.workspace() as solve:
-            return query.answered(solve, k, slack=slack or 0.0, tie=_TIE if slack is None else 0.0)
+            of = None if slack is None or not query.may_fill else self.filled
+            found = query.answered(
+                solve, k, slack=slack or 0.0, tie=_TIE if slack is None else 0.0, fills=of is not None
+            )
+            return found if of is None or found.decided else query.filled(of, solve, k, slack=slack or 0.0)
 
 
 def _largest(weights: Floats, nodes: Ints) -> tuple[Ints, Floats]:
@@ -196,33 +207,10 @@ def _largest(weights: Floats, nodes: Ints) -> tuple[Ints, Floats]:
     return nodes[np.append(top, end)], np.append(weights[top], np.zeros(end.size))
 
 
-class Look(NamedTuple):
-    """A cut of what is known: the k-th score, the next, and bounds on the list, what else is touched, and the rest."""
-
-    kth: float
-    less: float
-    lower: float
-    upper: float
-    unseen: float
-
-    @property
-    def outside(self) -> float:
-        """An upper bound on all that is not in the list."""
-        return max(self.upper, self.unseen)
-
-    def share(self) -> float:
-        """Return to what share of itself the doubt should fall for the cut to be certain, if scores stayed."""
-        if self.kth <= 0:
-            return _UNKNOWN
-        least = self.kth / max(self.kth - self.lower + self.unseen, self.kth)
-        if self.less >= 0 and self.upper > 0:
-            gap = self.kth - self.less
-            least = min(least, gap / (self.upper - self.lower + gap) if gap > 0 else 0.0)
-        return min(max(_AIM * least, _FINER), _COARSER)
-
-
 class Query:
     """One query on its way: seeds in the order of S at unit scale, and what may be listed."""
+
+    may_fill = True  # what is ranked is nodes
 
     def __init__(
         self, of: ProvedLists, nodes: Ints, weights: Floats, *, among: Ints | None, left_out: Ints | None
@@ -249,11 +237,15 @@ class Query:
             may = np.flatnonzero(of.allowed & np.isin(self.system.components, self.reached))
             self.among = np.setdiff1d(may, self.left_out)
 
-    def answered(self, solve: Relaxation, k: int, *, slack: float, tie: float) -> Found:
-        """Relax to ever smaller thresholds, until the cut is certain, a tie, or too dear."""
+    def answered(self, solve: Relaxation, k: int, *, slack: float, tie: float, fills: bool = False) -> Found:
+        """Relax to ever smaller thresholds, until the cut is certain, a tie, or too dear.
+
+        Where something else goes on, `fills`, it is too dear as soon as most of the graph is seen to be met.
+        """
         relaxed, budget = self.of.relaxed, self.of.budget
         solve.start(self.seeds, self.b)
         first = eps = float((self.b / solve.v[0]).max(initial=0.0)) * (1 - relaxed.a) * _FIRST
+        before, ratio = 0, 1.0  # nodes that were met by the threshold before
         while True:
             within = eps <= 0 or solve.relax(eps, budget=budget)
             high, low = relaxed.presumed(solve)
@@ -269,7 +261,52 @@ class Query:
                 decided = look.outside <= look.lower * (1 + max(slack, tie)) or max(high, low) <= _SPENT * hidden
                 if decided or not within or not eps > 0:
                     return self.found(solve, k, look, decided=decided, doubt=max(high, low))
-            eps *= look.share()
+            fall = look.share()
+            if fills and before and look.foreseen(solve.nodes.size, before, ratio) > _MOST_MET * self.n_reached:
+                return self.found(solve, k, look, decided=False, doubt=max(high, low))
+            before, ratio = solve.nodes.size, fall
+            eps *= fall
+
+    def filled(self, of: Filled, solve: Relaxation, k: int, *, slack: float) -> Found:
+        """Go on over the whole graph from what relaxation has found."""
+        v, inside = self.of.relaxed.roots, self.of.allowed
+        best = self.listed(solve, k)[0]
+        if self.among is not None:
+            may: Mask = np.zeros(v.size, dtype=bool)
+            may[self.among] = True
+        elif inside is None and self.n_reached == v.size and not self.left_out.size:
+            may = np.empty(0, dtype=bool)
+        else:
+            reached = np.zeros(self.of.relaxed.sizes.size, dtype=bool)
+            reached[self.reached] = True
+            may = reached[self.system.components]
+            may = may if inside is None else may & inside
+            may[self.left_out] = False
+        begun = Begun(
+            self.seeds,
+            self.b / v[self.seeds],
+            solve.nodes,
+            solve.x / solve.v,
+            solve.r / solve.v,
+            self.system.places(best),
+            may,
+        )
+        with of.work() as work:
+            answer = Descent(of, work, begun, k).answered(slack, self.of.rtol)
+            at = np.flatnonzero(answer.u)
+            return Found(
+                rows=self.in_graph(answer.places),
+                scores=answer.scores * self.unit,
+                lower=answer.lower * self.unit,
+                outside=answer.outside * self.unit,
+                decided=answer.decided,
+                n_edges=solve.edges + answer.n_steps * self.of.relaxed.matrix.nnz,
+                n_touched=int(self.n_reached),
+                residual=answer.residual / length(self.b),
+                error_bound=answer.doubt * self.system.largest_weight * self.unit,
+                nodes=self.in_graph(at),
+                x=answer.u[at] * v[at] * self.unit,
+            )
 
     def look(self, solve: Relaxation, k: int, *, high: float, low: float) -> Look:
         """Cut what is touched into the best k and the others."""

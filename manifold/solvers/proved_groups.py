@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from manifold._typing import AnyArray, Floats, Ints, Mask
+from manifold.solvers._look import Look
 from manifold.solvers._relaxed import Relaxed
-from manifold.solvers.proved import Look, ProvedLists, Query
+from manifold.solvers.proved import ProvedLists, Query
 
 if TYPE_CHECKING:
     from manifold.backends.relaxation import Relaxation
@@ -88,6 +89,7 @@ class _GroupQuery(Query):
     """A query on its way whose rows are groups."""
 
     of: ProvedGroups
+    may_fill = False
 
     def __init__(
         self, of: ProvedGroups, nodes: Ints, weights: Floats, *, among: Ints | None, left_out: Ints | None

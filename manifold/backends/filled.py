@@ -1,0 +1,188 @@
+"""Compiled: passes over a whole graph for one query whose walk fills it, and what they prove of its best k.
+
+In: W in CSR and rates a / d. Out: u = D^-1/2 x with (I - a P) u = b, P = D^-1 W, by conjugate gradients in the inner
+product of D. Rows of P have sum 1: where down <= r <= up for the residual, down / (1 - a) <= u* - u <= up / (1 - a).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from manifold._typing import AnyArray, Floats
+from manifold.backends._compiled import compiled
+
+_SLOP = 8 * 2.0**-53  # of the few products and sums of a bound, each rounded once
+_UNIT = 2.0**-53
+
+
+class Rows(NamedTuple):
+    """a P in CSR: of entry e in row i it is ``rates[i] weights[e]``, or ``rates[i]`` where no weights are held."""
+
+    indptr: AnyArray
+    indices: AnyArray
+    weights: AnyArray  # (e,) those of W, or (0,) where all are alike: a product then reads a third
+    rates: Floats  # (n,) a / d, or a w / d; 0 of isolated nodes
+    sizes: Floats  # (n,) d, 1 of isolated nodes
+
+
+@compiled
+def descend(rows, u, r, p, q, rr, n_steps):  # type: ignore[no-untyped-def]
+    """Take steps of conjugate gradients in place; return r'Dr, and the largest r and -r, at least 0.
+
+    >>> edge = Rows(np.array([0, 1, 2]), np.array([1, 0]), np.empty(0), np.full(2, 0.5), np.ones(2))
+    >>> u, r = np.zeros(2), np.array([0.75, 0.0])
+    >>> rr, up, down = descend(edge, u, r, r.copy(), np.empty(2), 0.75**2, 2)
+    >>> u.round(6).tolist(), round(up + down, 6)
+    ([1.0, 0.5], 0.0)
+    """
+    indptr, indices, weights, rates, sizes = rows
+    up = down = 0.0
+    for _ in range(n_steps):
+        pq = 0.0
+        for i in range(q.size):
+            one = other = 0.0  # two sums: none waits for the other
+            e, stop = np.int64(indptr[i]), np.int64(indptr[i + 1])
+            if weights.size:
+                if (stop - e) & 1:
+                    one = weights[e] * p[np.uint32(indices[e])]  # without a sign nothing is to be wrapped around
+                    e += 1
+                while e < stop:
+                    one += weights[e] * p[np.uint32(indices[e])]
+                    other += weights[e + 1] * p[np.uint32(indices[e + 1])]
+                    e += 2
+            else:
+                if (stop - e) & 1:
+                    one = p[np.uint32(indices[e])]
+                    e += 1
+                while e < stop:
+                    one += p[np.uint32(indices[e])]
+                    other += p[np.uint32(indices[e + 1])]
+                    e += 2
+            q[i] = p[i] - rates[i] * (one + other)
+            pq += sizes[i] * p[i] * q[i]
+        if not (pq > 0 and rr > 0):  # nothing is left, or less than float64 can square
+            break
+        step, left = rr / pq, 0.0
+        up = down = 0.0
+        for i in range(q.size):
+            u[i] += step * p[i]
+            r[i] -= step * q[i]
+            left += sizes[i] * r[i] * r[i]
+            up, down = max(up, r[i]), max(down, -r[i])
+        turn, rr = left / rr, left
+        for i in range(q.size):
+            p[i] = r[i] + turn * p[i]
+    return rr, up, down
+
+
+@compiled
+def walked(rows, b, u, r, after):  # type: ignore[no-untyped-def]
+    """Write b + a P u and r = b + a P u - u; return the largest r and -r with what rounding hides, and the latter.
+
+    The bound counts, as unit round-offs, twice the entries of the longest row and 8 (of a sum of m products whose
+    entries hold the rounding of a degree, itself a sum of m) of |b| + |u| + a P |u|.
+
+    >>> edge = Rows(np.array([0, 1, 2]), np.array([1, 0]), np.ones(2), np.full(2, 0.5), np.ones(2))
+    >>> r, after = np.empty(2), np.empty(2)
+    >>> up, down, hidden = walked(edge, np.array([0.75, 0.0]), np.array([1.0, 0.4]), r, after)
+    >>> after.tolist(), r.round(6).tolist(), round(up, 6), round(down, 6), hidden < 1e-14
+    ([0.95, 0.5], [-0.05, 0.1], 0.1, 0.05, True)
+    """
+    indptr, indices, weights, rates, _ = rows
+    longest = 0
+    for i in range(u.size):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    up = down = most = 0.0
+    for i in range(u.size):
+        total = size = 0.0
+        for e in range(indptr[i], indptr[i + 1]):
+            term = u[np.uint32(indices[e])] * (weights[e] if weights.size else 1.0)
+            total += term
+            size += abs(term)
+        after[i] = b[i] + rates[i] * total
+        r[i] = after[i] - u[i]
+        hidden = (2 * longest + 8) * _UNIT * (abs(b[i]) + abs(u[i]) + rates[i] * size)
+        up, down, most = max(up, r[i] + hidden), max(down, hidden - r[i]), max(most, hidden)
+    return up, down, most
+
+
+@compiled
+def levelled(rows, components, u, r, gap):  # type: ignore[no-untyped-def]
+    """Add to u of each component what its sum of D r lacks: (I - a P) 1 = (1 - a) 1, `gap`; return r'Dr.
+
+    >>> edge = Rows(np.array([0, 1, 2]), np.array([1, 0]), np.empty(0), np.full(2, 0.5), np.ones(2))
+    >>> u, r = np.zeros(2), np.array([0.75, 0.0])
+    >>> levelled(edge, np.zeros(2, int), u, r, 0.5), u.tolist(), r.tolist()
+    (0.28125, [0.75, 0.75], [0.375, -0.375])
+    """
+    n = components.max() + 1
+    sums, volumes = np.zeros(n), np.zeros(n)
+    for i in range(u.size):
+        sums[components[i]] += rows.sizes[i] * r[i]
+        volumes[components[i]] += rows.sizes[i]
+    rr = 0.0
+    for i in range(u.size):
+        if rows.indptr[i] == rows.indptr[i + 1]:  # no walk leaves it: u = b
+            u[i], r[i] = u[i] + r[i], 0.0
+            continue
+        level = sums[components[i]] / volumes[components[i]]
+        u[i] += level / gap
+        r[i] -= level
+        rr += rows.sizes[i] * r[i] * r[i]
+    return rr
+
+
+@compiled
+def rivals(u, factors, may, floor, up, places):  # type: ignore[no-untyped-def]
+    """Write down the nodes whose ``factors (u + up)`` reaches a floor; return how many, and the largest of all others.
+
+    Parameters
+    ----------
+    u, factors : (n,) float64
+    may : (n,) bool, or (0,)
+        Nodes that may be listed; by default all.
+    places : (n,) int
+        Written to.
+
+    Examples
+    --------
+    >>> places = np.empty(3, int)
+    >>> count, most = rivals(np.array([3.0, 1.0, 2.0]), np.ones(3), np.empty(0, bool), 2.5, 0.5, places)
+    >>> places[:count].tolist(), round(most, 9)
+    ([0, 2], 1.5)
+    """
+    count, most = 0, 0.0
+    for i in range(u.size):
+        if may.size and not may[i]:
+            continue
+        upper = (u[i] + up) * factors[i] * (1 + _SLOP)
+        if upper >= floor:
+            places[count] = i
+            count += 1
+        else:
+            most = max(most, upper)
+    return count, most
+
+
+@compiled
+def alike(rows, b, one, others):  # type: ignore[no-untyped-def]
+    """Return which of some nodes have the edges and the b of one: they have its score, to the last bit of it.
+
+    >>> star = Rows(np.array([0, 2, 3, 4]), np.array([1, 2, 0, 0]), np.ones(4), np.ones(3), np.ones(3))
+    >>> alike(star, np.zeros(3), 1, np.array([0, 2])).tolist(), alike(star, np.arange(3.0), 1, np.array([2])).tolist()
+    ([False, True], [False])
+    """
+    indptr, indices, weights = rows.indptr, rows.indices, rows.weights
+    same, first, length = np.zeros(others.size, np.bool_), indptr[one], indptr[one + 1] - indptr[one]
+    for t in range(others.size):
+        start = indptr[others[t]]
+        if indptr[others[t] + 1] - start != length or b[others[t]] != b[one]:
+            continue
+        same[t] = True
+        for e in range(length):
+            if indices[start + e] != indices[first + e] or (weights.size and weights[start + e] != weights[first + e]):
+                same[t] = False
+                break
+    return same
