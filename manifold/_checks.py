@@ -18,6 +18,7 @@ from manifold.errors import warn
 
 _CHECK_BYTES = 1 << 24  # rows are looked at in blocks of this size, so that a memmap is never loaded whole
 _LARGE_CAST = 1 << 30
+_COMPACT = tuple(np.dtype(name) for name in ("float16", "int8", "uint8"))  # float32 holds each of their numbers
 _KEPT = 2.0**-20  # what rounding may take from a row, beside the size of the collection
 
 
@@ -52,9 +53,9 @@ def check_stopping(rtol: float, max_iter: object = None) -> None:
 
 
 class Features(NamedTuple):
-    """Finite float32 rows, the names of their columns, and what was taken from every row before it was rounded."""
+    """Finite rows, the names of their columns, and what was taken from every row before it was rounded."""
 
-    rows: NDArray[np.float32]
+    rows: AnyArray
     names: tuple[str, ...] | None = None
     offset: Floats | None = None
 
@@ -82,8 +83,11 @@ def check_features(X: object, name: str = "X") -> NDArray[np.float32]:
     return read_features(X, name).rows
 
 
-def read_features(X: object, name: str = "X", *, centred: bool = False) -> Features:
+def read_features(X: object, name: str = "X", *, centred: bool = False, compact: bool = False) -> Features:
     """Return the features of a collection, checked, and where they may be `centred`, rounded so that distances stay.
+
+    Rows of float32, and where they may be `compact`, of float16, int8 and uint8, are left where they lie, all others
+    are copied as float32.
 
     Points far from the origin lose in float32 what tells them apart: 1e6 + x is kept to 0.06. Where distances alone
     matter, the mean is then taken away in float64, before rounding.
@@ -101,6 +105,9 @@ def read_features(X: object, name: str = "X", *, centred: bool = False) -> Featu
     if rows.shape[0] == 0:
         raise ValueError(f"{name} holds no points: its shape is {rows.shape}")
     offset = _offset(rows) if centred else None
+    if compact and rows.dtype in _COMPACT and rows.dtype.isnative:
+        _check_finite(rows, rows, name)
+        return Features(rows, names, offset)
     return Features(_finite_float32(rows, name, offset=offset), names, offset)
 
 
@@ -172,8 +179,6 @@ def _offset(rows: AnyArray) -> Floats | None:
 
 def _finite_float32(rows: AnyArray, name: str, *, offset: Floats | None = None) -> NDArray[np.float32]:
     n, d = rows.shape
-    if d == 0:
-        raise ValueError(f"{name} has no features: its shape is {rows.shape}")
     if rows.dtype == np.float16 and rows.nbytes > _LARGE_CAST:
         warn(f"{name} is float16: its float32 copy takes {rows.nbytes / 2**29:.1f} GiB")
     if rows.dtype.kind == "f" and (not rows.dtype.isnative or rows.dtype.itemsize > 8):
@@ -184,6 +189,17 @@ def _finite_float32(rows: AnyArray, name: str, *, offset: Floats | None = None) 
         require_memory(4 * n * d, purpose=f"a float32 copy of {name}", cure="store it as float32, read in place")
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             out = rows.astype(np.float32) if offset is None else (rows - offset).astype(np.float32)
+    _check_finite(out, rows, name)
+    return out
+
+
+def _check_finite(out: AnyArray, rows: AnyArray, name: str) -> None:
+    """Raise ValueError where rows (n, d) have no column, or are not finite; `out` is what they became."""
+    n, d = rows.shape
+    if d == 0:
+        raise ValueError(f"{name} has no features: its shape is {rows.shape}")
+    if out.dtype.kind != "f":
+        return
     step = max(1, _CHECK_BYTES // (4 * d))
     bad = [start + np.flatnonzero(~np.isfinite(out[start : start + step]).all(axis=1)) for start in range(0, n, step)]
     where = np.concatenate(bad) if bad else np.empty(0, dtype=np.int64)
@@ -194,4 +210,3 @@ def _finite_float32(rows: AnyArray, name: str, *, offset: Floats | None = None) 
             f"{name} holds NaN or infinity in {where.size} of {n} rows, first in row {where[0]}: "
             "drop or impute them, for example X[numpy.isfinite(X).all(axis=1)]"
         )
-    return out

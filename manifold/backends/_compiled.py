@@ -1,4 +1,7 @@
-"""How kernels are compiled: a loop of Python in, machine code out, when it is first called."""
+"""How kernels are compiled: a loop of Python in, machine code out, when it is first called; what rows hold, read there.
+
+In: a kernel. Out: the same, compiled. `number` reads an entry of rows that are stored in fewer bits than float32.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numba
+import numpy as np
+from numba.extending import overload
 
 from manifold.backends._base import Array
 
@@ -22,3 +27,29 @@ def compiled(kernel: Kernel) -> Kernel:
         return numba.njit(nogil=True, cache=True)(kernel)
     except RuntimeError:  # no folder to write to
         return numba.njit(nogil=True)(kernel)
+
+
+def number(entry: Array) -> Array:
+    """Return an entry of stored rows as float32, in compiled code: exact, for float32, int8, uint8 and float16.
+
+    Numba has no float16 on the host, so such rows are passed as the bits they are, uint16 (`PointSet.plain`).
+    """
+    raise NotImplementedError("only in compiled code")
+
+
+@overload(number)
+def _number(entry):  # type: ignore[no-untyped-def]
+    if entry != numba.types.uint16:
+
+        def single(entry):  # type: ignore[no-untyped-def]
+            return np.float32(entry)
+
+        return single
+
+    def half(entry):  # type: ignore[no-untyped-def]
+        # exponent and fraction move to where float32 has them; the exponents' zeros are 127 - 15 = 112 apart
+        bits = np.uint32(entry)
+        moved = ((bits & np.uint32(0x8000)) << np.uint32(16)) | ((bits & np.uint32(0x7FFF)) << np.uint32(13))
+        return np.uint32(moved).view(np.float32) * np.float32(2.0**112)
+
+    return half

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._typing import AnyArray, Floats
-from manifold.backends._compiled import Kernel, compiled
+from manifold.backends._compiled import Kernel, compiled, number
 from manifold.backends._row_dots import LANES
 from manifold.backends.compiled_lists import NOBODY, similarity
 
@@ -70,11 +70,11 @@ def _rough(x, X, i, norm, largest):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     if largest == 0:
         for j in range(x.size):
-            gap = X[i, j] - x[j]
+            gap = number(X[i, j]) - x[j]
             total -= gap * gap
         return total
     for j in range(x.size):
-        total += x[j] * X[i, j]
+        total += x[j] * number(X[i, j])
     return total / norm
 
 
@@ -250,6 +250,6 @@ def distances(points, cells, cell, out, first, last):  # type: ignore[no-untyped
         i = np.uint64(cells.order[e])
         c, total = cell[i], 0.0
         for j in range(X.shape[1]):
-            value = X[i, j] - centre[j] if centre.size else X[i, j] / norms[i]
+            value = number(X[i, j]) - centre[j] if centre.size else number(X[i, j]) / norms[i]
             total += np.float64(value - cells.centres[c, j]) ** 2
         out[e] = np.sqrt(total)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold.backends._compiled import compiled
+from manifold.backends._compiled import compiled, number
 from manifold.backends._row_dots import LANES
 from manifold.backends.threads import in_threads
 
@@ -133,11 +133,11 @@ def gather(X, norms, centre, ids, out):  # type: ignore[no-untyped-def]
         row = np.uint64(ids[i])
         if centre.size:
             for j in range(d):
-                out[i, j] = X[row, j] - centre[j]
+                out[i, j] = number(X[row, j]) - centre[j]
         else:
             norm = norms[row]
             for j in range(d):
-                out[i, j] = X[row, j] / norm
+                out[i, j] = number(X[row, j]) / norm
 
 
 @compiled
@@ -159,9 +159,9 @@ def _product(x, X, i, norm, sums):  # type: ignore[no-untyped-def]
         sums[j] = 0
     for start in range(np.uint64(0), whole, width):
         for j in range(width):
-            sums[j] += np.float64(x[start + j]) * np.float64(X[i, start + j] / norm)
+            sums[j] += np.float64(x[start + j]) * np.float64(number(X[i, start + j]) / norm)
     for j in range(d - whole):
-        sums[j] += np.float64(x[whole + j]) * np.float64(X[i, whole + j] / norm)
+        sums[j] += np.float64(x[whole + j]) * np.float64(number(X[i, whole + j]) / norm)
     return _halved(sums)
 
 
@@ -173,7 +173,7 @@ def _closeness(x, X, i, sums):  # type: ignore[no-untyped-def]
         sums[j] = 0
     for start in range(np.uint64(0), d, width):
         for j in range(min(width, d - start)):
-            gap = np.float64(X[i, start + j] - x[start + j])
+            gap = np.float64(number(X[i, start + j]) - x[start + j])
             sums[j] += gap * gap
     return np.float32(0) - _halved(sums)
 
@@ -189,11 +189,12 @@ def similarity(x, X, i, norm, largest, sums):  # type: ignore[no-untyped-def]
 @compiled
 def rank(X, norms, largest, order, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Replace the scores in the lists of points order[first:last] by similarities, and sort the lists by them."""
-    m, x, sums = best.shape[1], np.empty(X.shape[1], X.dtype), np.empty(LANES)
+    m, x, sums = best.shape[1], np.empty(X.shape[1], np.float32), np.empty(LANES)
     others = np.empty(m, ids.dtype)
     for at in range(first, last):
         i = np.uint64(order[at])
-        x[:] = X[i] / norms[i]
+        for c in range(x.size):
+            x[c] = number(X[i, np.uint64(c)]) / norms[i]
         others[:] = ids[i]
         best[i, :], ids[i, :] = -np.inf, NOBODY
         for e in range(m):
@@ -207,11 +208,12 @@ def rank(X, norms, largest, order, best, ids, first, last):  # type: ignore[no-u
 @compiled
 def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Offer to points order[first:last] the first `width` neighbours of their first ones whom they have not met."""
-    x, sums, seen = np.empty(X.shape[1], X.dtype), np.empty(LANES), np.full(X.shape[0], -1, np.int32)
+    x, sums, seen = np.empty(X.shape[1], np.float32), np.empty(LANES), np.full(X.shape[0], -1, np.int32)
     end = best.shape[1] - 1
     for at in range(first, last):
         i, here = np.uint64(order[at]), cell[order[at]]
-        x[:] = X[i] / norms[i]
+        for c in range(x.size):
+            x[c] = number(X[i, np.uint64(c)]) / norms[i]
         seen[i] = i
         for e in range(lists.shape[1]):
             if lists[i, e] != NOBODY:

@@ -119,7 +119,7 @@ class NNDescent:
             with warnings.catch_warnings(), np.errstate(under="ignore"):
                 warnings.simplefilter("ignore", UserWarning)  # of rows left short, which are repaired and counted here
                 index = pynndescent.NNDescent(
-                    points.X,
+                    points.X.astype(np.float32, copy=False),
                     metric=points.metric,
                     n_neighbors=k + 1,
                     n_iters=self.n_iters,

@@ -2,6 +2,8 @@
 
 In: what a user calls features, and a metric. Out: a `PointSet`, which every search takes: rows, and what its metric
 needs of each, a norm. Norms and the centre are made when they are first used, or come with a collection that was saved.
+Rows of float16, int8 and uint8 stay as they are stored: what is computed with is float32, a block at a time, and as
+float32 holds each of their numbers, every answer has the bits that a float32 copy would give.
 """
 
 from __future__ import annotations
@@ -12,17 +14,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._checks import check_features, check_queries, read_features
+from manifold._checks import check_queries, read_features
 from manifold._typing import AnyArray, Ints, Mask
 from manifold.backends import Array, Backend, get_backend
 from manifold.neighbors._base import METRICS
+from manifold.neighbors._stored_rows import STORED, centre_of, stored_as
 from manifold.storage import Stored
 
 Floats = NDArray[np.float32]
 
 GATHER = 1 << 22  # numbers of candidates, or of rows under conversion, held at a time: 16 MiB
-_SAMPLE = 1024  # points whose median is asked whether the mean is among them
-_DRAWN = 8  # distances of a usual point from the median, beyond which the mean is not
 _LEAST = 1e-24  # similarities of sets whose largest is below this lose their small ones to underflow
 _TINY = 1e-30  # norms beyond this, or its inverse, are divided by in float64
 _HOST = get_backend("scipy")
@@ -38,7 +39,7 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
     Parameters
     ----------
     X : (n, d) array-like of numbers, or PointSet
-        Never written to; a float32 array or memmap is read in place.
+        Never written to; an array or memmap of float32, float16, int8 or uint8 is read in place.
     metric : {"cosine", "inner_product", "euclidean"}
     name : str
         What the caller's argument is called, for its errors.
@@ -55,6 +56,8 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
     [5.0, 2.0]
     >>> point_set(points) is points
     True
+    >>> point_set(np.array([[3, 4]], np.uint8)).X.dtype  # left as it is: a quarter of the memory
+    dtype('uint8')
     """
     if isinstance(X, PointSet):
         if X.metric != metric:
@@ -62,7 +65,7 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
         return X
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {METRICS}, got {metric!r}")
-    rows, names, offset = read_features(X, name, centred=metric == "euclidean")
+    rows, names, offset = read_features(X, name, centred=metric == "euclidean", compact=True)
     points = PointSet(rows, metric)
     points.names, points.offset = names, offset
     return points
@@ -75,7 +78,7 @@ class PointSet:
 
     Parameters
     ----------
-    X : (n, d) float32
+    X : (n, d) float32, float16, int8 or uint8
         Finite rows, such as `point_set` makes of anything else; taken as they are, without a copy or a look.
     metric : {"cosine", "inner_product", "euclidean"}
 
@@ -97,16 +100,17 @@ class PointSet:
     [[0.6000000238418579, 0.800000011920929]]
     """
 
-    def __init__(self, X: Floats, metric: str) -> None:
-        if not isinstance(X, np.ndarray) or X.dtype != np.float32 or X.ndim != 2:
-            raise TypeError(f"X must be (n, d) float32, got {type(X).__name__}: point_set(X, {metric!r}) reads others")
+    def __init__(self, X: AnyArray, metric: str) -> None:
+        if not isinstance(X, np.ndarray) or X.dtype not in STORED or X.ndim != 2:
+            got = f"{X.dtype} {X.shape}" if isinstance(X, np.ndarray) else type(X).__name__
+            raise TypeError(f"X must be (n, d) float32, float16, int8 or uint8, got {got}: point_set(X) reads others")
         self.X, self.metric = X, metric
         self.names: tuple[str, ...] | None = None
         self.offset: NDArray[np.float64] | None = None
 
     @classmethod
     def _trusted(
-        cls, X: Floats, metric: str, *, norms: NDArray[np.float64] | None = None, centre: Floats | None = None
+        cls, X: AnyArray, metric: str, *, norms: NDArray[np.float64] | None = None, centre: Floats | None = None
     ) -> PointSet:
         """Take norms (n,) that such a set of the same rows has made; those of distances are from its centre (d,)."""
         points = cls(X, metric)
@@ -133,14 +137,7 @@ class PointSet:
         """
         if self.metric != "euclidean" or not self.X.shape[0]:
             return None
-        n, d = self.X.shape
-        centre: Floats = self.X.mean(axis=0, dtype=np.float64).astype(np.float32)
-        sampled = max(1, min(_SAMPLE, GATHER // (4 * d)))  # in float64, and once more while it is worked on
-        some = self.X[:: -(-n // sampled)].astype(np.float64)
-        median = np.median(some, axis=0)
-        usual = float(np.median(np.sqrt(((some - median) ** 2).sum(axis=1))))
-        drawn = float(np.sqrt(((centre - median) ** 2).sum()))
-        return median.astype(np.float32) if drawn > _DRAWN * usual > 0 else centre
+        return centre_of(self.X, most=GATHER // 4)  # in float64, and once more while it is worked on
 
     @property
     def largest(self) -> np.float32:
@@ -168,9 +165,12 @@ class PointSet:
         return float(self.norms.max(initial=0))
 
     @property
-    def plain(self) -> tuple[Floats, Floats, np.float32]:
-        """Rows, divisors and `largest` for compiled code: of one type whatever holds them, so that it is made once."""
-        X = np.asarray(self.X).view()
+    def plain(self) -> tuple[AnyArray, Floats, np.float32]:
+        """Rows, divisors and `largest` for compiled code: of one type whatever holds them, so that it is made once.
+
+        Rows of float16 are their bits, uint16, which is how compiled code can read them.
+        """
+        X = np.asarray(self.X).view(np.uint16 if self.X.dtype == np.float16 else self.X.dtype)
         X.flags.writeable = False
         return X, self._divisors, self.largest
 
@@ -243,9 +243,9 @@ class PointSet:
     def from_stored(cls, stored: Stored, metric: str) -> PointSet:
         """Return the points that `described` took apart; raise ValueError for what it would not have made."""
         X, columns = np.asarray(stored.arrays["features"]), stored.parameters.get("columns")
-        if X.ndim != 2 or X.dtype != np.float32:
-            raise ValueError(f"features are {X.dtype} {X.shape}, and should be float32 rows")
-        points = cls(check_features(X) if stored.verified and len(X) else X, metric)
+        if X.ndim != 2 or X.dtype not in STORED:
+            raise ValueError(f"features are {X.dtype} {X.shape}, and should be rows of {', '.join(map(str, STORED))}")
+        points = cls(read_features(X, compact=True).rows if stored.verified and len(X) else X, metric)
         if columns is not None:
             if not (isinstance(columns, list) and len(columns) == X.shape[1]):
                 raise ValueError(f"columns must be a name for each of {X.shape[1]} features, got {columns!r}")
@@ -264,7 +264,7 @@ class PointSet:
         Raises
         ------
         ValueError
-            For another number of features.
+            For another number of features, and for numbers that the rows here, if they are no float32, cannot hold.
 
         Notes
         -----
@@ -279,6 +279,7 @@ class PointSet:
         """
         if X.shape[1] != self.X.shape[1]:
             raise ValueError(f"X has {X.shape[1]} features, but the points have {self.X.shape[1]}")
+        X = stored_as(X, self.X.dtype)
         centre, norms = vars(self).get("centre"), None
         if "norms" in vars(self) and self.X.shape[0]:  # an empty set has no centre that others could be measured from
             norms = np.concatenate([self.norms, PointSet._trusted(X, self.metric, centre=centre).norms])
@@ -299,7 +300,7 @@ class PointSet:
         points.names, points.offset = self.names, self.offset
         return points
 
-    def squares(self, rows: Floats) -> NDArray[np.float64]:
+    def squares(self, rows: AnyArray) -> NDArray[np.float64]:
         """Return the squared lengths of rows, less the centre where the metric has one, each summed in one order."""
         # float64: 1e30 is a valid float32 feature and its square is not
         rows = np.ascontiguousarray(rows if self.centre is None else rows - self.centre)  # one order of every sum
@@ -322,13 +323,13 @@ class PointSet:
         >>> point_set([[3.0, 4.0]], "euclidean").rows(slice(None)).tolist()
         [[3.0, 4.0]]
         """
-        X: Floats = self.X[which]
+        X: AnyArray = self.X[which]
         if self.metric != "cosine":
-            return X
+            return X.astype(np.float32, copy=False)
         norms, extreme = self.norms[which], self._extreme[which]
         # row by row the same bits, whatever rows are asked for together
         with np.errstate(under="ignore"):
-            unit: Floats = X / np.where((norms > 0) & ~extreme, norms, 1.0).astype(np.float32)[..., None]
+            unit: AnyArray = X / np.where((norms > 0) & ~extreme, norms, 1.0).astype(np.float32)[..., None]
             if extreme.any():
                 unit[extreme] = X[extreme] / norms[extreme, None]
         return unit
@@ -343,7 +344,7 @@ class PointSet:
         queries = backend.asarray(queries)
         if rows is None and self.metric == "cosine" and not self.has_extremes and len(queries) < self.X.shape[1]:
             norms = self.norms[tile]  # scores are fewer than features: they are divided instead
-            scores = queries @ backend.asarray(self.X[tile]).T
+            scores = queries @ backend.asarray(self.X[tile].astype(np.float32, copy=False)).T
             scores *= backend.asarray((1 / np.where(norms > 0, norms, np.inf)).astype(np.float32))
             return scores
         rows = backend.asarray(self.rows(tile)) if rows is None else rows

@@ -107,7 +107,7 @@ class TestDoor:
     @pytest.mark.parametrize("given", [[[1.0]], np.ones((2, 2)), np.ones(3, np.float32), np.ones((2, 2), ">f4")])
     def test_the_constructor_takes_nothing_but_rows(self, given):
         with pytest.raises(
-            TypeError, match=r"X must be \(n, d\) float32, got .*: point_set\(X, 'cosine'\) reads others"
+            TypeError, match=r"X must be \(n, d\) float32, float16, int8 or uint8, got .*: point_set\(X\) reads others"
         ):
             PointSet(given, "cosine")
 
