@@ -17,13 +17,13 @@ from scipy import sparse
 
 from manifold._arrays import as_array
 from manifold._checks import check_count
-from manifold._typing import Floats, Ints
+from manifold._typing import Floats, Ints, Mask
 from manifold.backends import get_backend
 from manifold.filters import Diffusion
 from manifold.graph import Graph, graph_from_affinity
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
-from manifold.ranking._ranker import Ranker, Task
+from manifold.ranking._ranker import Answer, Ranker, Task
 from manifold.solvers import ConjugateGradient, Local, report_failures
 
 _RTOL = 1e-2  # of the order within a list; which nodes are in it is proved
@@ -96,22 +96,41 @@ def personalized_pagerank(
     >>> ids.tolist(), scores.round(6).tolist()  # 7, 4 and 1 twelfths
     (['a', 'b', 'c'], [0.583333, 0.333333, 0.083333])
     """
-    filter = Diffusion(damping)
-    taken, names = _taken(graph, ids, edges=edges)
-    queries, is_single = _queries(seeds)
-    Y = _seeded([_weights(query, names) for query in queries], taken, damping)
-    wanted = taken.n_nodes if k is None else min(check_count(k, "k"), taken.n_nodes)
-    ranker = _prepared(taken, filter, exact=k is None)
-    task = Task(wanted, lambda some: np.empty((some.size, 0), dtype=np.int64), slack=0.0)
-    rows, scores, slack, report = ranker.rank(Y, task)
-    report_failures(report, "warn")
-    report = replace(report, error_bound=report.error_bound * float(np.sqrt(taken.degrees.max(initial=1.0))))
+    Diffusion(damping)  # raises for what it cannot be
+    taken, names = named_graph(graph, ids, edges=edges)
+    queries, is_single = seeds_of_each(seeds)
+    wanted = None if k is None else check_count(k, "k")
+    rows, scores, slack, report = walked(taken, [named_seeds(query, names) for query in queries], damping, k=wanted)
     found = names.names(rows)
     return Ranking(found[0] if is_single else found, scores[0] if is_single else scores, slack, report)
 
 
-def _taken(graph: object, ids: object, *, edges: str | None) -> tuple[Graph, Ids]:
-    """Return a graph and the names of its nodes."""
+@np.errstate(under="ignore")
+def walked(
+    graph: Graph, queries: list[tuple[Ints, Floats]], damping: float, *, k: int | None, allowed: Mask | None = None
+) -> Answer:
+    """Return the k best rows of walks that return to rows with weights, or all; scores, slack, how the solve went.
+
+    >>> graph = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    >>> walked(graph, [(np.array([0]), np.ones(1))], 0.5, k=1, allowed=np.array([False, False, True]))[0].tolist()
+    [[2]]
+    """
+    Y = _seeded([(rows, _shares(weights)) for rows, weights in queries], graph, damping)
+    wanted = graph.n_nodes if k is None else min(k, graph.n_nodes)
+    ranker = _prepared(graph, Diffusion(damping), exact=k is None)
+    task = Task(wanted, lambda some: np.empty((some.size, 0), dtype=np.int64), slack=0.0, allowed=allowed)
+    rows, scores, slack, report = ranker.rank(Y, task)
+    report_failures(report, "warn")
+    report = replace(report, error_bound=report.error_bound * float(np.sqrt(graph.degrees.max(initial=1.0))))
+    return rows, scores, slack, report
+
+
+def named_graph(graph: object, ids: object, *, edges: str | None) -> tuple[Graph, Ids]:
+    """Return a graph and the names of its nodes.
+
+    >>> named_graph([[0, 1], [1, 0]], ["a", "b"], edges=None)[1].values.tolist()
+    ['a', 'b']
+    """
     if isinstance(graph, Graph):
         if edges is not None:
             raise ValueError(f"edges={edges!r} is for a matrix that is not symmetric; a Graph is undirected: leave it")
@@ -126,8 +145,12 @@ def _taken(graph: object, ids: object, *, edges: str | None) -> tuple[Graph, Ids
     return taken, Ids(ids, taken.n_nodes)
 
 
-def _queries(seeds: object) -> tuple[list[object], bool]:
-    """Return the seeds of each query, and whether there is only one, given by itself."""
+def seeds_of_each(seeds: object) -> tuple[list[object], bool]:
+    """Return the seeds of each query, and whether there is only one, given by itself.
+
+    >>> seeds_of_each({"a": 1.0}), seeds_of_each([["a"], ["b"]])
+    (([{'a': 1.0}], True), ([['a'], ['b']], False))
+    """
     if isinstance(seeds, np.ndarray) and seeds.ndim == 2:
         return list(seeds), False
     if isinstance(seeds, list | tuple) and any(isinstance(x, Mapping | list | tuple | AbstractSet) for x in seeds):
@@ -135,8 +158,12 @@ def _queries(seeds: object) -> tuple[list[object], bool]:
     return [seeds], True
 
 
-def _weights(query: object, names: Ids) -> tuple[Ints, Floats]:
-    """Return the rows and weights of sum 1 of one query."""
+def named_seeds(query: object, names: Ids) -> tuple[Ints, Floats]:
+    """Return the rows and weights of one query, 1 where it gives names alone.
+
+    >>> [part.tolist() for part in named_seeds({"b": 2, "a": 0.5}, Ids(["a", "b"], 2))]
+    [[1, 0], [2.0, 0.5]]
+    """
     if isinstance(query, Mapping):
         values = as_array(list(query.values()), "weights of seeds").astype(np.float64)
     else:
@@ -148,8 +175,15 @@ def _weights(query: object, names: Ids) -> tuple[Ints, Floats]:
     weights = np.ones(rows.size) if values is None else values
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise ValueError(f"weights of seeds must be finite and >= 0, some of them larger, got {weights.tolist()}")
-    weights /= weights.max()  # their sum may be beyond float64
-    return rows, weights / weights.sum()
+    return rows, weights
+
+
+def _shares(weights: Floats) -> Floats:
+    """Return weights of sum 1; of nothing, nothing."""
+    if not weights.any():
+        return weights
+    weights = weights / weights.max()  # their sum may be beyond float64
+    return weights / weights.sum()
 
 
 def _seeded(queries: list[tuple[Ints, Floats]], graph: Graph, damping: float) -> sparse.csc_array:
