@@ -28,7 +28,7 @@ from manifold.ranking.pooling import Pooling
 from manifold.ranking.seeds import query_seeds
 from manifold.ranking.tuning import Tuning
 from manifold.solvers import Prepared, Solution, Solver, get_solver, report_failures
-from manifold.solvers.measured import solver_of_lists
+from manifold.solvers.measured import Groups, solver_of_lists
 
 _ANSWER, _ADAPTED = 32, 112  # bytes that an answer takes at the peak, beside its name
 _LITTLE = 1 << 16  # bytes that every machine has
@@ -120,11 +120,17 @@ class Fitted:
         >>> fitted.solver[0]
         Direct()
         """
-        s, graph = self.settings, self.graph
-        if s.solver != "auto" or self.pooling is not None:
+        s, graph, pooling = self.settings, self.graph, self.pooling
+        if s.solver != "auto":
             return get_solver(s.solver, graph, s.filter)
-        scale = graph.scale(s.degree_exponent) if s.degree_exponent else None
-        return solver_of_lists(graph, s.filter, self.backend, k=self.depth(10, graph.n_nodes), scale=scale)
+        scale, k, groups = graph.scale(s.degree_exponent) if s.degree_exponent else None, 10, None
+        if pooling is None:
+            k = self.depth(k, graph.n_nodes)
+        else:
+            folded = pooling if scale is None else pooling.scaled(scale)
+            n_largest = s.n_seeds if s.regions is None else s.regions.n_largest
+            groups = Groups(folded.owners, folded.weights, folded.maximum, n_largest)
+        return solver_of_lists(graph, s.filter, self.backend, k=k, scale=scale, groups=groups)
 
     @property
     def reason(self) -> str:

@@ -14,7 +14,7 @@ from manifold.backends import get_backend
 from manifold.ranking import RegionalSearch
 from manifold.ranking._ranker import Ranker, Task
 from manifold.solvers import ConjugateGradient, Direct, Local, Status
-from manifold.solvers.measured import measured_passes, solver_of_lists
+from manifold.solvers.measured import Groups, measured_passes, solver_of_lists
 
 
 def clusters(n=3_000, seed=3):
@@ -136,6 +136,10 @@ def test_auto_measures_lists_where_there_are_many_nodes_and_says_what_it_saw():
     assert isinstance(solver, Local)
     assert why.startswith("local, because lists of 10 at 16 of 16 sampled nodes are proved")
     np.testing.assert_array_equal(*(measured_passes(graph, walk, backend) for _ in range(2)))
+    pairs = Groups(np.arange(20_000) // 2, np.ones(20_000), maximum=False, n_largest=20)
+    solver, why = solver_of_lists(graph, walk, backend, groups=pairs)
+    assert isinstance(solver, Local)
+    assert why.startswith("local, because lists of 10 groups at 16 of 16 sampled nodes are proved")
     rng = np.random.default_rng(2)
     upper = sparse.random_array((20_000, 20_000), density=5e-4, rng=rng)
     filled = graph_from_affinity(sparse.csr_array(upper + upper.T))
