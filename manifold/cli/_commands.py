@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    commands = (demo, fit, search, rerank, propagate, mine, evaluate, info, completion)
+    commands = (demo, fit, search, rerank, sync, propagate, mine, evaluate, info, completion)
     return make_parser({command.__name__: command for command in commands})
 
 
@@ -95,6 +95,13 @@ def rerank(args: argparse.Namespace) -> Answer:
     from manifold.cli import _rerank
 
     return _rerank.run(args)
+
+
+def sync(args: argparse.Namespace) -> Answer:
+    """Bring a saved search in step with the vector store that it was made of."""
+    from manifold.cli import _sync
+
+    return _sync.run(args)
 
 
 def propagate(args: argparse.Namespace) -> Answer:

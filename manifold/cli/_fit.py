@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from manifold.cli import _files as files
 from manifold.cli._texts import graph_line
 from manifold.neighbors import point_set
 from manifold.ranking import ManifoldSearch
+from manifold.stores import Store, StoreSearch, open_store
 
 _CHANGEABLE = ("n_seeds", "degree_exponent", "solver", "seed_search", "on_failure")  # of a search that is fitted
 _FITTED = (
@@ -25,9 +27,9 @@ _FITTED = (
 
 
 def run(args: argparse.Namespace, progress: Callable[[str], Progress | None]) -> tuple[Facts, str]:
-    """Fit a search to the points of a file and save it as a folder."""
-    _check_folder(args.output)
-    search, _, seconds = fitted(args, progress)
+    """Fit a search to the points of a file, or to what a store holds, and save it as a folder."""
+    check_folder(args.output)
+    search, seconds = fitted(args, progress)[::2] if args.store is None else _fitted_to_store(args, progress)
     start = time.perf_counter()
     search.save(args.output)
     facts = {
@@ -57,6 +59,41 @@ def fitted(
     return made, items, time.perf_counter() - start
 
 
+def _fitted_to_store(
+    args: argparse.Namespace, progress: Callable[[str], Progress | None]
+) -> tuple[ManifoldSearch, float]:
+    for name in ("ids", "key", "columns"):
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name} is of a file: leave it out, a store has ids and vectors of its own")
+    start = time.perf_counter()
+    with asking():
+        store = opened_store(args, metric=args.metric)
+        options = {**_given(args, (*_FITTED, *_CHANGEABLE)), "metric": store.metric}
+        service = StoreSearch(store, ManifoldSearch(**options, random_state=args.seed or 0))
+        service.fit(progress=progress("neighbours"))
+    return service.held, time.perf_counter() - start
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Raise OSError for what a store's client raises: each has exceptions of its own."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__ == "builtins" or type(error).__module__.startswith("manifold"):
+            raise
+        raise OSError(f"the store does not answer ({type(error).__name__}: {error})") from error
+
+
+def opened_store(args: argparse.Namespace, *, metric: str | None) -> Store:
+    """Return the store of an address, by the metric that is asked for where it has none of its own."""
+    names = {name: value for name, value in (("id", args.store_id), ("vector", args.store_vector)) if value is not None}
+    address = args.store.rpartition("#")[0]
+    if metric is not None and address.startswith(("postgresql:", "lancedb:")):
+        names["metric"] = metric
+    return open_store(args.store, **names)
+
+
 def opened(args: argparse.Namespace) -> tuple[ManifoldSearch, files.Features | None, float]:
     """Return a saved search with the settings that it may still change, its features, and the seconds that it took."""
     settled = [*_given(args, (*_FITTED, "ids", "seed"))]
@@ -64,9 +101,7 @@ def opened(args: argparse.Namespace) -> tuple[ManifoldSearch, files.Features | N
         option = settled[0].replace("_", "-")
         raise ValueError(f"--{option} is settled by the fit of --index {args.index}: leave it out, or fit again")
     start = time.perf_counter()
-    found = load(args.index, verify=args.verify)
-    if not isinstance(found, ManifoldSearch):
-        raise ValueError(f"--index {args.index} holds a {type(found).__name__}: `manifold fit` saves a ManifoldSearch")
+    found = open_search(args)
     changed = _given(args, _CHANGEABLE)
     search = found.with_settings(**changed) if changed else found
     points = search.fitted_.points
@@ -74,12 +109,20 @@ def opened(args: argparse.Namespace) -> tuple[ManifoldSearch, files.Features | N
     return search, items, time.perf_counter() - start
 
 
+def open_search(args: argparse.Namespace) -> ManifoldSearch:
+    """Return the search that a folder holds; raise ValueError where it holds something else."""
+    found = load(args.index, verify=args.verify)
+    if not isinstance(found, ManifoldSearch):
+        raise ValueError(f"--index {args.index} holds a {type(found).__name__}: `manifold fit` saves a ManifoldSearch")
+    return found
+
+
 def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """Return the options of some names that were given; what is left out is up to the preset, or to the fit."""
     return {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
 
 
-def _check_folder(path: Path) -> None:
+def check_folder(path: Path) -> None:
     """Refuse, before any work, a folder that could not be written after it."""
     if path.exists() and not path.is_dir():
         raise ValueError(f"--output {path} is a file: name a folder, new or one that holds a saved search")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from manifold import __version__
 from manifold.cli._options import CLASSES, FILES, NAMES, Names, add_common, add_reading, choose
-from manifold.cli._search_options import add_fit, add_rerank, add_search
+from manifold.cli._search_options import add_fit, add_rerank, add_search, add_sync
 
 if TYPE_CHECKING:
     from manifold._typing import Facts
@@ -49,9 +49,10 @@ def make_parser(run: Mapping[str, Command]) -> argparse.ArgumentParser:
     one = add("demo", "rank real digits before and after diffusion, and draw one query (no download)")
     one.add_argument("--output", type=Path, default=Path("manifold-demo.png"), help="picture to write (%(default)s)")
     add_common(one)
-    add_fit(add("fit", "make a search of the points of a file, and save it"))
+    add_fit(add("fit", "make a search of the points of a file or of a vector store, and save it"))
     add_search(add("search", "rank the points of a file, or of a saved search, for the queries of another"))
     add_rerank(add("rerank", "put lists that another search found in a better order, by a saved search"))
+    add_sync(add("sync", "bring a saved search in step with the vector store that it was made of"))
     _add_propagate(add("propagate", "label all points of a file from a few labels"))
     _add_mine(add("mine", "mine hard negatives for a trainer of embeddings, safe against false ones"))
     _add_evaluate(add("evaluate", "measure nearest neighbours and diffusion, on real sets or on features of your own"))

@@ -12,7 +12,9 @@ _ROWS = f"{FILES} (a column `id` or `qid` names the rows)"
 
 def add_fit(one: argparse.ArgumentParser) -> None:
     """Add what makes a search, and where it goes."""
-    one.add_argument("--features", type=Path, required=True, metavar="FILE", help=f"points (n, d): {_ROWS}")
+    where = one.add_mutually_exclusive_group(required=True)
+    where.add_argument("--features", type=Path, metavar="FILE", help=f"points (n, d): {_ROWS}")
+    _add_store(one, where)
     one.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the saved search to write")
     one.add_argument("--ids", type=Path, metavar="FILE", help=f"names (n,) of the points, 0..n-1 by default: {NAMES}")
     add_reading(one)
@@ -60,13 +62,35 @@ def add_rerank(one: argparse.ArgumentParser) -> None:
     _add_failure(one)
 
 
+def add_sync(one: argparse.ArgumentParser) -> None:
+    """Add a saved search, and the store that it is of."""
+    one.add_argument("--index", type=Path, required=True, metavar="FOLDER", help="a search that `manifold fit` wrote")
+    _add_store(one, one, required=True)
+    one.add_argument("--output", type=Path, metavar="FOLDER", help="where to save it; in its place by default")
+    _add_verify(one)
+
+
+def _add_store(one: argparse.ArgumentParser, where: argparse._ActionsContainer, *, required: bool = False) -> None:
+    where.add_argument(
+        "--store", required=required, metavar="ADDRESS",
+        help="what a store holds: postgresql://host/database#table, qdrant+http://host:6333#collection, "
+        "lancedb:folder#table, chroma:folder#collection or chroma+http://host:8000#collection",
+    )  # fmt: skip
+    one.add_argument("--store-id", metavar="NAME", help="its column of ids")
+    one.add_argument("--store-vector", metavar="NAME", help="its column, or name, of vectors")
+
+
+def _add_verify(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--verify", choices=("full", "lazy"), default="full", help="how a saved search is looked through")
+
+
 def _add_output(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--output", type=Path, metavar="FILE",
         help="ranking to write: npz, csv, json, parquet or run (TREC); by default it is printed",
     )  # fmt: skip
     one.add_argument("--format", choices=("csv", "run"), default="csv", help="of what is printed (%(default)s)")
-    one.add_argument("--verify", choices=("full", "lazy"), default="full", help="how a saved search is looked through")
+    _add_verify(one)
 
 
 def _add_settings(one: argparse.ArgumentParser) -> None:

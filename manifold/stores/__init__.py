@@ -4,6 +4,7 @@ A store is three methods (`Store`); `StoreSearch` asks it and a `ManifoldSearch`
 a store of its kind is used.
 """
 
+from manifold.stores._address import open_store
 from manifold.stores._base import Store, Versioned
 from manifold.stores._chroma import Chroma
 from manifold.stores._lance import LanceDB
@@ -28,4 +29,5 @@ __all__ = [
     "StoreRanking",
     "StoreSearch",
     "Versioned",
+    "open_store",
 ]
