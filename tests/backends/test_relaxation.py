@@ -5,6 +5,7 @@ import pytest
 from cases import rooted_graph
 from scipy import sparse
 
+from manifold.backends.filled import Rows, descend, walked
 from manifold.backends.relaxation import Relaxation
 
 
@@ -101,3 +102,24 @@ def test_what_rounding_hides_is_counted():
     off = np.abs(r[solve.nodes] - solve.r)
     assert off.max() > 0
     assert (off <= hidden).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_passes_over_the_whole_graph_come_to_the_same(weighted):
+    n, a = 200, 0.9
+    W, v, S = rooted_graph(n, seed=11, dtype=np.float64, octaves=3)
+    if not weighted:
+        W.data[:] = 1
+        v = np.sqrt(np.maximum(W.sum(axis=1), 1))
+        S = W.toarray() / np.outer(v, v)
+    rates = np.where(np.diff(W.indptr) > 0, a / v**2, 0)
+    rows = Rows(W.indptr, W.indices, W.data if weighted else W.data[:0], rates, v**2)
+    b = np.where(np.arange(n) < 3, 0.1, 0)
+    u, r, q = np.zeros(n), b / v, np.empty(n)
+    descend(rows, u, r, r.copy(), q, float(b @ b), 200)
+    exact = np.linalg.solve(np.eye(n) - a * S, b) / v
+    np.testing.assert_allclose(u, exact, rtol=0, atol=1e-12 * exact.max())
+    rough = exact * 1.001
+    up, down, _ = walked(rows, b / v, rough, r, q)
+    assert (exact - rough <= up / (1 - a)).all()
+    assert (rough - exact <= down / (1 - a)).all()
