@@ -40,7 +40,7 @@ def text(na):
         text(np.nan),
         text(None),
         text(pd.NA),
-        np.array(["a", np.datetime64("NaT"), "b", None], dtype=object),
+        np.array(["a", np.datetime64("NaT", "D"), "b", None], dtype=object),
         np.array([1, np.nan, 2, np.nan], dtype=np.float16),
         pd.Series([1, pd.NA, 2, pd.NA], dtype="Int64"),
         pd.Series([1, pd.NA, 2, pd.NA], dtype="Float64"),
