@@ -28,53 +28,61 @@ class Rows(NamedTuple):
 
 
 @compiled
-def descend(rows, u, r, p, q, rr, n_steps):  # type: ignore[no-untyped-def]
-    """Take steps of conjugate gradients in place; return r'Dr, and the largest r and -r, at least 0.
+def _summed(rows, p, q):  # type: ignore[no-untyped-def]
+    """Write W p, or the sums over neighbours where all weights are alike."""
+    indptr, indices, weights = rows.indptr, rows.indices, rows.weights
+    for i in range(q.size):
+        one = other = 0.0  # two sums: neither waits for the other
+        e, stop = np.int64(indptr[i]), np.int64(indptr[i + 1])
+        if weights.size:
+            if (stop - e) & 1:
+                one = weights[e] * p[np.uint32(indices[e])]  # without a sign: nothing is to be counted from the end
+                e += 1
+            while e < stop:
+                one += weights[e] * p[np.uint32(indices[e])]
+                other += weights[e + 1] * p[np.uint32(indices[e + 1])]
+                e += 2
+        else:
+            if (stop - e) & 1:
+                one = p[np.uint32(indices[e])]
+                e += 1
+            while e < stop:
+                one += p[np.uint32(indices[e])]
+                other += p[np.uint32(indices[e + 1])]
+                e += 2
+        q[i] = one + other
+
+
+@compiled
+def descend(rows, u, r, p, q, rr):  # type: ignore[no-untyped-def]
+    """Take a step of conjugate gradients in place; return r'Dr, and the largest r and -r, at least 0.
 
     >>> edge = Rows(np.array([0, 1, 2]), np.array([1, 0]), np.empty(0), np.full(2, 0.5), np.ones(2))
-    >>> u, r = np.zeros(2), np.array([0.75, 0.0])
-    >>> rr, up, down = descend(edge, u, r, r.copy(), np.empty(2), 0.75**2, 2)
+    >>> u, r, q = np.zeros(2), np.array([0.75, 0.0]), np.empty(2)
+    >>> p = r.copy()
+    >>> rr, up, down = descend(edge, u, r, p, q, 0.75**2)
+    >>> up, down = descend(edge, u, r, p, q, rr)[1:]
     >>> u.round(6).tolist(), round(up + down, 6)
     ([1.0, 0.5], 0.0)
     """
-    indptr, indices, weights, rates, sizes = rows
-    up = down = 0.0
-    for _ in range(n_steps):
-        pq = 0.0
-        for i in range(q.size):
-            one = other = 0.0  # two sums: none waits for the other
-            e, stop = np.int64(indptr[i]), np.int64(indptr[i + 1])
-            if weights.size:
-                if (stop - e) & 1:
-                    one = weights[e] * p[np.uint32(indices[e])]  # without a sign nothing is to be wrapped around
-                    e += 1
-                while e < stop:
-                    one += weights[e] * p[np.uint32(indices[e])]
-                    other += weights[e + 1] * p[np.uint32(indices[e + 1])]
-                    e += 2
-            else:
-                if (stop - e) & 1:
-                    one = p[np.uint32(indices[e])]
-                    e += 1
-                while e < stop:
-                    one += p[np.uint32(indices[e])]
-                    other += p[np.uint32(indices[e + 1])]
-                    e += 2
-            q[i] = p[i] - rates[i] * (one + other)
-            pq += sizes[i] * p[i] * q[i]
-        if not (pq > 0 and rr > 0):  # nothing is left, or less than float64 can square
-            break
-        step, left = rr / pq, 0.0
-        up = down = 0.0
-        for i in range(q.size):
-            u[i] += step * p[i]
-            r[i] -= step * q[i]
-            left += sizes[i] * r[i] * r[i]
-            up, down = max(up, r[i]), max(down, -r[i])
-        turn, rr = left / rr, left
-        for i in range(q.size):
-            p[i] = r[i] + turn * p[i]
-    return rr, up, down
+    rates, sizes = rows.rates, rows.sizes
+    _summed(rows, p, q)
+    pq = left = up = down = 0.0
+    for i in range(q.size):
+        q[i] = p[i] - rates[i] * q[i]
+        pq += sizes[i] * p[i] * q[i]
+    if not (pq > 0 and rr > 0):  # nothing is left, or less than float64 can square
+        return rr, up, down
+    step = rr / pq
+    for i in range(q.size):
+        u[i] += step * p[i]
+        r[i] -= step * q[i]
+        left += sizes[i] * r[i] * r[i]
+        up, down = max(up, r[i]), max(down, -r[i])
+    turn = left / rr
+    for i in range(q.size):
+        p[i] = r[i] + turn * p[i]
+    return left, up, down
 
 
 @compiled
@@ -82,7 +90,7 @@ def walked(rows, b, u, r, after):  # type: ignore[no-untyped-def]
     """Write b + a P u and r = b + a P u - u; return the largest r and -r with what rounding hides, and the latter.
 
     The bound counts, as unit round-offs, twice the entries of the longest row and 8 (of a sum of m products whose
-    entries hold the rounding of a degree, itself a sum of m) of |b| + |u| + a P |u|.
+    entries hold the rounding of a degree, itself a sum of m) of |b| + |u| + a P |u|, where |u| <= u + 2 max(-u).
 
     >>> edge = Rows(np.array([0, 1, 2]), np.array([1, 0]), np.ones(2), np.full(2, 0.5), np.ones(2))
     >>> r, after = np.empty(2), np.empty(2)
@@ -90,38 +98,35 @@ def walked(rows, b, u, r, after):  # type: ignore[no-untyped-def]
     >>> after.tolist(), r.round(6).tolist(), round(up, 6), round(down, 6), hidden < 1e-14
     ([0.95, 0.5], [-0.05, 0.1], 0.1, 0.05, True)
     """
-    indptr, indices, weights, rates, _ = rows
-    longest = 0
+    _summed(rows, u, after)
+    longest, below = 0, 0.0
     for i in range(u.size):
-        longest = max(longest, indptr[i + 1] - indptr[i])
+        longest, below = max(longest, rows.indptr[i + 1] - rows.indptr[i]), max(below, -u[i])
     up = down = most = 0.0
     for i in range(u.size):
-        total = size = 0.0
-        for e in range(indptr[i], indptr[i + 1]):
-            term = u[np.uint32(indices[e])] * (weights[e] if weights.size else 1.0)
-            total += term
-            size += abs(term)
-        after[i] = b[i] + rates[i] * total
+        walk = rows.rates[i] * after[i]
+        after[i] = b[i] + walk
         r[i] = after[i] - u[i]
-        hidden = (2 * longest + 8) * _UNIT * (abs(b[i]) + abs(u[i]) + rates[i] * size)
+        hidden = (2 * longest + 8) * _UNIT * (abs(b[i]) + abs(u[i]) + abs(walk) + 2.5 * below)
         up, down, most = max(up, r[i] + hidden), max(down, hidden - r[i]), max(most, hidden)
     return up, down, most
 
 
 @compiled
-def levelled(rows, components, u, r, gap):  # type: ignore[no-untyped-def]
+def levelled(rows, components, volumes, u, r, gap):  # type: ignore[no-untyped-def]
     """Add to u of each component what its sum of D r lacks: (I - a P) 1 = (1 - a) 1, `gap`; return r'Dr.
+
+    `volumes` are the sums of D of components.
 
     >>> edge = Rows(np.array([0, 1, 2]), np.array([1, 0]), np.empty(0), np.full(2, 0.5), np.ones(2))
     >>> u, r = np.zeros(2), np.array([0.75, 0.0])
-    >>> levelled(edge, np.zeros(2, int), u, r, 0.5), u.tolist(), r.tolist()
+    >>> levelled(edge, np.zeros(2, int), np.array([2.0]), u, r, 0.5), u.tolist(), r.tolist()
     (0.28125, [0.75, 0.75], [0.375, -0.375])
     """
-    n = components.max() + 1
-    sums, volumes = np.zeros(n), np.zeros(n)
+    sums = np.zeros(volumes.size)
     for i in range(u.size):
-        sums[components[i]] += rows.sizes[i] * r[i]
-        volumes[components[i]] += rows.sizes[i]
+        if r[i] != 0:
+            sums[components[i]] += rows.sizes[i] * r[i]
     rr = 0.0
     for i in range(u.size):
         if rows.indptr[i] == rows.indptr[i + 1]:  # no walk leaves it: u = b

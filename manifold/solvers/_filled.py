@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _OCTAVES = 200  # of degrees on either side of 1, within which all products are safe
 _MOST_STEPS = 2_000
 _SPENT = 2  # times what rounding hides of a residual, at which another step proves nothing more
-_WIDE = 1 / 4  # of the k-th score: intervals that are wider part nothing, and the cut is not looked at
+_WIDE = 1 / 32  # of the k-th score: intervals that are wider part nothing, and the cut is not looked at
 
 
 class Work(NamedTuple):
@@ -94,6 +94,11 @@ class Filled:
             weights = (W if S.order is None else reordered(W, S.order)).data
         return Rows(S.entries.indptr, S.entries.indices, weights, rates, sizes)
 
+    @cached_property
+    def volumes(self) -> Floats:
+        """The sum of degrees of each component."""
+        return np.bincount(self.system.components, self.rows.sizes, minlength=self.system.graph.n_components)
+
     @contextmanager
     def work(self) -> Iterator[Work]:
         """Lend the vectors of one query to this thread alone: those of an earlier one, or new ones."""
@@ -149,10 +154,10 @@ class Descent:
         (b, u, r, p, q, _), rows, relaxed = self.work, self.of.rows, self.of.relaxed
         inverse = relaxed.inverse
         further = relaxed.a * inverse * (1 + 4 * relaxed.system.rounding)
-        rr = levelled(rows, relaxed.system.components, u, r, 1 - relaxed.a)
+        rr = levelled(rows, relaxed.system.components, self.of.volumes, u, r, 1 - relaxed.a)
         p[:] = r
         for n_steps in range(1, _MOST_STEPS + 1):
-            rr, up, down = descend(rows, u, r, p, q, rr, 1)
+            rr, up, down = descend(rows, u, r, p, q, rr)
             short = rr <= (rtol * self.size) ** 2 and self.is_certain(up * inverse, down * inverse, limit)
             if not short and n_steps < _MOST_STEPS:
                 continue

@@ -116,7 +116,9 @@ def test_passes_over_the_whole_graph_come_to_the_same(weighted):
     rows = Rows(W.indptr, W.indices, W.data if weighted else W.data[:0], rates, v**2)
     b = np.where(np.arange(n) < 3, 0.1, 0)
     u, r, q = np.zeros(n), b / v, np.empty(n)
-    descend(rows, u, r, r.copy(), q, float(b @ b), 200)
+    p, rr = r.copy(), float(b @ b)
+    for _ in range(200):
+        rr, *_ = descend(rows, u, r, p, q, rr)
     exact = np.linalg.solve(np.eye(n) - a * S, b) / v
     np.testing.assert_allclose(u, exact, rtol=0, atol=1e-12 * exact.max())
     rough = exact * 1.001
