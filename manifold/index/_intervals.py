@@ -150,6 +150,8 @@ class Intervals:
         ([5, 8], 0.35, 0.35)
         """
         bounds, cut = self, self.cut(k)
+        if cut.rows.size < k:  # too few are known: no look helps
+            return cut
         for look, most in zip(looks, (_MOST_CONTESTED, _FEW, *[_VERY_FEW] * len(looks)), strict=False):
             contested = bounds.contested(cut)
             if cut.outside <= cut.lower or contested.size > most:

@@ -129,6 +129,8 @@ class _Query:
     ) -> None:
         self.columns, self.of, self.system = columns, columns.residual_bound, columns.system
         self.scale, self.left_out = scale, LeftOut() if left_out is None else left_out
+        allowed = self.left_out.allowed
+        self.allowed = None if allowed is None else self.of.inside(allowed).astype(bool)
         ((self.w, self.a),) = columns.filter.resolvents or ()
         graph = columns.graph
         of_component = np.zeros(graph.n_components, dtype=bool)
@@ -183,7 +185,8 @@ class _Query:
 
     def goal(self, k: int) -> float:
         """Return a length of the residual at which a look is likely to decide: a bound small beside the k-th score."""
-        found = self.x[self.x > 0]
+        listed = self.x if self.allowed is None else self.x[self.allowed]
+        found = listed[listed > 0]
         kth = float(np.partition(found, found.size - k)[found.size - k]) if 0 < k <= found.size else 0.0
         return _LOOK * kth / self.of.typical if self.of.typical else 0.0  # 0: all that is known is exact
 
@@ -197,9 +200,8 @@ class _Query:
         if self.left_out.nodes is not None:
             out = self.system.places(self.left_out.nodes)
             lower[out] = upper[out] = -1
-        if self.left_out.allowed is not None:
-            out = ~self.of.inside(self.left_out.allowed)
-            lower[out] = upper[out] = -1
+        if self.allowed is not None:
+            lower[~self.allowed] = upper[~self.allowed] = -1
         certain = lower[lower > 0]
         kth = np.partition(certain, certain.size - k)[certain.size - k] if 0 < k <= certain.size else -1.0
         near = np.flatnonzero(upper >= max(kth, 0))

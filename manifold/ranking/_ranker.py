@@ -49,6 +49,8 @@ Answer = tuple[Rows, Floats, Floats, Solution]
 Seeding = Callable[[int, Rows], sparse.csc_array]  # a query and the nodes of its subgraph, ascending -> Y (m, 1)
 
 _BLOCK = 64
+_PLAIN = 1e-3  # relative residual, in the precision of the graph, where nothing is to be proved
+_ALONE = 4  # queries at once, up to which each is solved on by itself
 REFINEMENTS = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)  # relative residuals, in float64, each from the answer before
 
 
@@ -238,7 +240,9 @@ class Ranker:
             elif of_nodes(index):
                 found = index.shortlist(nodes, weights, k, scale=scale, left_out=left_out)
                 wanted = np.inf if task.slack is None else task.slack
-                if found.rows.size == k and found.outside > found.lower * (1 + wanted):
+                undecided = found.outside > found.lower * (1 + wanted)
+                # where little of what is stored is allowed, several queries are solved for together
+                if undecided if found.rows.size == k else task.allowed is not None and q <= _ALONE:
                     found = refine(index, nodes, weights, k=k, slack=wanted, scale=scale, left_out=left_out)
             bound[j] = weights @ sum(index.held(nodes)[2:])
             rows[j, : found.rows.size], scores[j, : found.rows.size] = found.rows, found.scores
@@ -307,7 +311,8 @@ class Ranker:
         wanted, short = np.inf if task.slack is None else task.slack, (rows >= 0).sum(axis=1) < task.n_listed(queries)
         todo = np.flatnonzero((slack > wanted) | (self._looks_up(task) & short))
         x0 = self._start(solution, block, todo) if todo.size else None
-        return self._go_on(solution, answer, block, queries=queries, task=task, todo=todo, x0=x0, rtols=REFINEMENTS)
+        rtols = REFINEMENTS if task.slack is not None else (_PLAIN, *REFINEMENTS)
+        return self._go_on(solution, answer, block, queries=queries, task=task, todo=todo, x0=x0, rtols=rtols)
 
     def _go_on(
         self,
@@ -327,7 +332,8 @@ class Ranker:
         for rtol in rtols:
             if not todo.size:
                 break
-            solver = replace(self._exact, settings=ConjugateGradient(rtol=rtol))
+            whole = self._plain if rtol == _PLAIN else self._exact
+            solver = replace(whole, settings=ConjugateGradient(rtol=rtol))
             part = block[:, todo]
             finer = solver.solve(part, x0=None if several else x0)
             for old, new in zip(answer, self._select(self._bounds(finer, part), queries[todo], task), strict=True):
@@ -347,6 +353,10 @@ class Ranker:
         assert of_nodes(index)  # what else looks up answers has no scores
         parts = [slice(block.indptr[j], block.indptr[j + 1]) for j in todo]
         return np.stack([index.estimate(block.indices[part], block.data[part]) for part in parts], axis=1)
+
+    @cached_property
+    def _plain(self) -> PreparedConjugateGradient:
+        return ConjugateGradient().prepare(self.graph, self.filter, self.backend)
 
     @cached_property
     def _exact(self) -> PreparedConjugateGradient:
