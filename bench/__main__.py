@@ -23,6 +23,7 @@ BENCHES = (
     "quality",
     "grid",
     "choices",
+    "shown",
     "pipeline",
     "discovery",
     "explorer",

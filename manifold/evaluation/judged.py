@@ -8,11 +8,12 @@ In: features, queries and their relevant rows. Out: the parameters to search wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from manifold._typing import Facts
+from manifold._typing import Facts, Floats, Ints
 from manifold.evaluation._candidates import CANDIDATES, judgements, precisions
 from manifold.evaluation._paired import surely_best, together
 from manifold.neighbors import point_set
@@ -33,6 +34,10 @@ class JudgedTuning:
         from "low" to "high" of that, and whether it was "chosen".
     reason : str
         Why it was chosen, or that it is not worth it.
+    precisions : (m, q) float
+        The average precision of each query by each row of the table.
+    confidence : float
+        That the intervals hold together.
 
     Examples
     --------
@@ -45,6 +50,39 @@ class JudgedTuning:
     parameters: Facts
     table: tuple[Facts, ...]
     reason: str
+    precisions: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    confidence: float = 0.5
+
+    @classmethod
+    def _by(cls, tried: Sequence[Facts], precisions: Floats, confidence: float) -> JudgedTuning:
+        """Choose among searches by the average precisions (m, q) of queries; the first of them is kept."""
+        mean, width = together(precisions - precisions[0], confidence)
+        chosen, best = surely_best(mean, width), int(mean.argmax())
+        named, q = chosen or best, precisions.shape[1]
+        interval = f"{mean[named]:+.3f} ({mean[named] - width[named]:+.3f} to {mean[named] + width[named]:+.3f})"
+        reason = ("gains " if chosen else "not worth a change: the best gains ") + f"{interval} on {q} queries"
+        table = tuple(
+            {
+                "parameters": dict(one),
+                "AP": float(precisions[i].mean()),
+                "gain": float(mean[i]),
+                "low": float(mean[i] - width[i]),
+                "high": float(mean[i] + width[i]),
+                "chosen": i == chosen,
+            }
+            for i, one in enumerate(tried)
+        )
+        return cls(dict(tried[chosen]), table, reason, precisions, confidence)
+
+    def of(self, queries: Ints) -> JudgedTuning:
+        """Return what some of the queries choose by themselves, given their places: how sure the choice is.
+
+        >>> rows = tuple({"parameters": one} for one in ({}, {"purpose": "topic"}))
+        >>> seen = JudgedTuning({}, rows, "", np.array([[0.1] * 30, [0.2] * 15 + [0.0] * 15]))
+        >>> seen.of(np.arange(15)).parameters, seen.of(np.arange(30)).parameters
+        ({'purpose': 'topic'}, {})
+        """
+        return self._by([row["parameters"] for row in self.table], self.precisions[:, queries], self.confidence)
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
@@ -63,7 +101,7 @@ def tune_judged(
     purpose: str | None = None,
     candidates: Sequence[Mapping[str, object]] | None = None,
     metric: str = "cosine",
-    confidence: float = 0.8,
+    confidence: float = 0.5,
 ) -> JudgedTuning:
     """Choose the parameters of a search by a handful of judged queries; change nothing unless a change surely gains.
 
@@ -85,8 +123,8 @@ def tune_judged(
         left out.
     metric : {"cosine", "inner_product", "euclidean"}
     confidence : float in (0, 1)
-        That the intervals of all candidates hold together. At .8 in ten collections where nothing gains, one is changed
-        at most, to something as good on the queries shown; ask for .95 where a change costs.
+        That the intervals of all candidates hold together. At .5, where nothing gains, one collection in four changes,
+        as a rule to what is as good, and few judgements find what does gain. Ask for .95 where a change costs.
 
     Returns
     -------
@@ -107,7 +145,6 @@ def tune_judged(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from manifold import datasets
     >>> X, y = datasets.digits()
     >>> relevant = [np.flatnonzero(y[50:650] == label) for label in y[:50]]
@@ -123,21 +160,4 @@ def tune_judged(
     kept: Facts = {} if purpose is None else {"purpose": purpose}
     given = [one for one in CANDIDATES if one.get("n_neighbors", 0) < n] if candidates is None else candidates
     tried = [kept, *(dict(one) for one in given if dict(one) != kept)]
-    found = precisions(points, asked, rows, tried)
-    mean, width = together(found - found[0], confidence)
-    chosen, best = surely_best(mean, width), int(mean.argmax())
-    named = chosen or best
-    interval = f"{mean[named]:+.3f} ({mean[named] - width[named]:+.3f} to {mean[named] + width[named]:+.3f})"
-    reason = ("gains " if chosen else "not worth a change: the best gains ") + f"{interval} on {len(rows)} queries"
-    table = tuple(
-        {
-            "parameters": one,
-            "AP": float(found[i].mean()),
-            "gain": float(mean[i]),
-            "low": float(mean[i] - width[i]),
-            "high": float(mean[i] + width[i]),
-            "chosen": i == chosen,
-        }
-        for i, one in enumerate(tried)
-    )
-    return JudgedTuning(tried[chosen], table, reason)
+    return JudgedTuning._by(tried, precisions(points, asked, rows, tried), confidence)
