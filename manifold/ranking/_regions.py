@@ -10,14 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from manifold._typing import Floats, Ints
+from manifold._checks import check_count
+from manifold._typing import Floats, Ints, Mask
 from manifold.backends import get_backend
 from manifold.neighbors import PointSet, exact_search
+from manifold.ranking._allowed import Allowed
+from manifold.ranking._base import Ranking
 from manifold.ranking._fitted import Fitted
+from manifold.ranking._questions import ask
 from manifold.ranking._ranker import Task
 from manifold.ranking.pooling import Pooling, check_owners, region_match
 from manifold.ranking.seeds import regional_seeds
-from manifold.solvers import Solution
+from manifold.solvers import Solution, report_failures
 
 _BLOCK = 64
 
@@ -79,21 +83,43 @@ class Asking:
             y_mode=regions.y_mode,
         )
 
-    def nearest_images(self, k: int) -> Ints:
-        """Return the k best images (q, k) of each query by `region_match`, equal ones by their rows."""
+    def nearest_images(self, k: int, allowed: Mask | None = None) -> Ints:
+        """Return the k best images (q, k) of each query by `region_match`, equal ones by their rows; -1 pads."""
         points, images = self.fitted.require_points("it has no nearest images"), _pooling(self.fitted).owners
         match = region_match(self.points, points, queries=self.owners, images=images)
+        if allowed is not None:
+            match = np.where(allowed, match, -np.inf)
         best: Ints = np.argsort(-match, axis=1, kind="stable")[:, :k]
-        return best
+        return best if allowed is None else np.where(allowed[best], best, -1)
+
+    def ranked(
+        self, k: int, *, allowed: Allowed | None, slack: float | None, single: bool, shortlist: int | None, early: bool
+    ) -> Ranking:
+        """Rank the images, or the best by `region_match` of them first."""
+        fitted = self.fitted
+        if shortlist is None:
+
+            def put(mask: Mask | None, k: int) -> tuple[Task, None]:
+                return Task(k, lambda some: self.some(some).nearest_images(k, mask), slack=slack, allowed=mask), None
+
+            return ask(fitted, self.seeds(), put, k=k, allowed=allowed, single=single)
+        if allowed is not None:
+            allowed.settle(max(k, shortlist), lambda deep: self.nearest_images(deep, allowed.mask), q=self.n)
+            k = min(k, int(allowed.mask.sum()))
+        mask = None if allowed is None else allowed.mask
+        rows, scores, proved, diagnostics = self.rank_shortlist(k, shortlist, early=early, slack=slack, allowed=mask)
+        report_failures(diagnostics, fitted.settings.on_failure)
+        return fitted.named(rows, scores, slack=proved, diagnostics=diagnostics, single=single)
 
     def rank_shortlist(
-        self, k: int, shortlist: int, *, early: bool, slack: float | None
+        self, k: int, shortlist: int, *, early: bool, slack: float | None, allowed: Mask | None = None
     ) -> tuple[Ints, Floats, Floats, Solution]:
         """Rank the shortlist of each query, and let the rest of the baseline follow."""
-        ranker, size = self.fitted.ranker, min(shortlist, _pooling(self.fitted).n_images)
+        most = _pooling(self.fitted).n_images if allowed is None else int(allowed.sum())
+        ranker, size = self.fitted.ranker, min(shortlist, most)
         blocks = [np.arange(i, min(i + _BLOCK, self.n)) for i in range(0, self.n, _BLOCK)]
         nothing = np.empty((0, max(k, size)), dtype=np.int64)
-        baseline = np.concatenate([nothing, *(self.some(b).nearest_images(max(k, size)) for b in blocks)])
+        baseline = np.concatenate([nothing, *(self.some(b).nearest_images(max(k, size), allowed) for b in blocks)])
         best, candidates = min(k, size), baseline[:, :size]
         if early:
 
@@ -108,6 +134,33 @@ class Asking:
         rows, scores, proved, report = answer
         rows = np.concatenate([rows, baseline[:, best:k]], axis=1)
         return rows, np.pad(scores, ((0, 0), (0, k - best))), proved, report
+
+
+def like_images(fitted: Fitted, ids: object, k: int, *, allowed: object, slack: float | None) -> Ranking:
+    """Rank the images for some of them, themselves left out: see `RegionalSearch.similar`.
+
+    >>> from manifold import RegionalSearch
+    >>> fitted = RegionalSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
+    >>> like_images(fitted, 0, 2, allowed=[0, 2], slack=None).ids.tolist()
+    [2, -1]
+    """
+    k, may = min(check_count(k, "k"), len(fitted.ids) - 1), Allowed.read(fitted.ids, allowed)
+    own = fitted.ids.present(ids)
+    single, own = own.ndim == 0, np.atleast_1d(own)
+
+    def put(mask: Mask | None, k: int) -> tuple[Task, None]:
+        def baseline(some: Ints) -> Ints:
+            near = Asking.inside(fitted, own[some]).nearest_images(k + 1, mask)
+            found = np.full((some.size, k), -1, dtype=np.int64)
+            for row, listed, me in zip(found, near, own[some], strict=True):
+                others = listed[listed != me][:k]
+                row[: others.size] = others
+            return found
+
+        return Task(k, baseline, own=own, slack=slack, allowed=mask), None
+
+    seeds = sparse.csc_array(_pooling(fitted).owners[:, None] == own, dtype=np.float64)
+    return ask(fitted, seeds, put, k=k, allowed=may, single=single)
 
 
 def _pooling(fitted: Fitted) -> Pooling:

@@ -10,7 +10,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 
 from manifold._checks import check_count
 from manifold._progress import Progress
@@ -20,14 +19,14 @@ from manifold.filters import Diffusion
 from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import InvertedFile, Neighbors, PointSet, SeedSearch, point_set
+from manifold.ranking._allowed import Allowed
 from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined
 from manifold.ranking._facade import Facade, InForce
 from manifold.ranking._fit import Collection, fit
 from manifold.ranking._fitted import check_slack
 from manifold.ranking._folded import PooledSpectrum
-from manifold.ranking._ranker import Task
-from manifold.ranking._regions import Asking
+from manifold.ranking._regions import Asking, like_images
 from manifold.ranking._settings import RegionSettings, SearchSettings, check_choice
 from manifold.ranking.pooling import Pooling, check_owners
 from manifold.solvers import ConjugateGradient, Solver, report_failures
@@ -267,6 +266,7 @@ class RegionalSearch(Facade):
         queries: ArrayLike | None = None,
         k: int = 100,
         *,
+        allowed: object = None,
         slack: float | None = None,
         shortlist: int | None = None,
         truncation: str = "early",
@@ -281,8 +281,8 @@ class RegionalSearch(Facade):
             The query 0..q-1 each region belongs to; without it, all are regions of one query.
         k : int
             Images to return; all N where k is larger.
-        slack : float, optional
-            See `ManifoldSearch.search`.
+        allowed, slack
+            See `ManifoldSearch.search`; the shortlist is of what is allowed.
         shortlist : int, optional
             Diffusion only orders so many images, the best by `region_match`; the others follow in that order.
         truncation : {"early", "late"}
@@ -310,16 +310,12 @@ class RegionalSearch(Facade):
         check_choice(truncation, "truncation", TRUNCATIONS)
         check_slack(slack)
         asked, single = Asking.of(fitted, Q, queries)
-        k = min(check_count(k, "k"), len(fitted.ids))
-        if shortlist is None:
-            task = Task(k, lambda some: asked.some(some).nearest_images(k), slack=slack)
-            return fitted.ranked(asked.seeds(), task, k=k, single=single)
-        size = check_count(shortlist, "shortlist")
-        rows, scores, proved, diagnostics = asked.rank_shortlist(k, size, early=truncation == "early", slack=slack)
-        report_failures(diagnostics, fitted.settings.on_failure)
-        return fitted.named(rows, scores, slack=proved, diagnostics=diagnostics, single=single)
+        k, may = min(check_count(k, "k"), len(fitted.ids)), Allowed.read(fitted.ids, allowed)
+        size = None if shortlist is None else check_count(shortlist, "shortlist")
+        early = truncation == "early"
+        return asked.ranked(k, allowed=may, slack=slack, single=single, shortlist=size, early=early)
 
-    def similar(self, ids: object, k: int = 100, *, slack: float | None = None) -> Ranking:
+    def similar(self, ids: object, k: int = 100, *, allowed: object = None, slack: float | None = None) -> Ranking:
         """Rank the images for images that are among them, themselves left out: each of their regions is a seed.
 
         Parameters
@@ -328,7 +324,7 @@ class RegionalSearch(Facade):
             Images.
         k : int
             Images to return; all N - 1 others where k is larger.
-        slack : float, optional
+        allowed, slack
             See `ManifoldSearch.search`.
 
         Examples
@@ -338,18 +334,7 @@ class RegionalSearch(Facade):
         >>> search.similar("c", k=1).ids.tolist()
         ['a']
         """
-        fitted, owners = self.fitted_, self.images_
-        k = min(check_count(k, "k"), len(fitted.ids) - 1)
-        own = fitted.ids.present(ids)
-        single, own = own.ndim == 0, np.atleast_1d(own)
-
-        def baseline(some: Ints) -> Ints:
-            near = Asking.inside(fitted, own[some]).nearest_images(k + 1)
-            return np.array([row[row != me][:k] for row, me in zip(near, own[some], strict=True)]).reshape(-1, k)
-
-        task = Task(k, baseline, own=own, slack=slack)
-        seeds = sparse.csc_array(owners[:, None] == own, dtype=np.float64)
-        return fitted.ranked(seeds, task, k=k, single=single)
+        return like_images(self.fitted_, ids, k, allowed=allowed, slack=slack)
 
     def region_scores(self, Q: ArrayLike, queries: ArrayLike | None = None) -> Floats:
         """Return w_j F_j for each region: what it adds to the score of its image, or what the maximum is taken of.
