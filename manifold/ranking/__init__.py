@@ -13,6 +13,7 @@ from manifold.ranking._fitted import Fitted
 from manifold.ranking._settings import PRESETS, SearchSettings, Setting
 from manifold.ranking.examples import by_examples
 from manifold.ranking.explanation import Explanation, Path, explain
+from manifold.ranking.graph_search import GraphSearch
 from manifold.ranking.pooling import pooling_weights, region_match
 from manifold.ranking.regional import RegionalSearch
 from manifold.ranking.search import ManifoldSearch
@@ -24,6 +25,7 @@ __all__ = [
     "Adaptation",
     "Explanation",
     "Fitted",
+    "GraphSearch",
     "ManifoldSearch",
     "Path",
     "Ranking",

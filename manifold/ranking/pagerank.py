@@ -183,7 +183,7 @@ def _shares(weights: Floats) -> Floats:
     if not weights.any():
         return weights
     weights = weights / weights.max()  # their sum may be beyond float64
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def _seeded(queries: list[tuple[Ints, Floats]], graph: Graph, damping: float) -> sparse.csc_array:

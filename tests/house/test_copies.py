@@ -272,6 +272,10 @@ CASES: dict[str, Case] = {
             "scores"
         ],
     ),
+    "graph search": Case(
+        lambda: ranking.GraphSearch().fit(graph(), points(), nodes=np.arange(60)),
+        lambda made: made.search(points()[:2] + 1, 5, seeds=[3]).scores,
+    ),
     "local features": Case(MADE["local_features"], USES["local_features"]),
     "vocabulary": Case(MADE["vocabulary"], USES["vocabulary"]),
     "match kernels": Case(matching.ASMK),
