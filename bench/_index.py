@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ def fitted(search: mf.ManifoldSearch, X: Any, name: str) -> mf.ManifoldSearch:
         return search.fit(X, graph=mf.load(kept))
     search.fit(X).graph_.save(kept)
     return search
+
+
+def kept_graph(name: str, features: Callable[[], Any]) -> mf.Graph:
+    """Return the graph that is kept under this name, or that of a default search over what `features` makes."""
+    kept = _kept(name)
+    if kept is not None and kept.exists():
+        graph: mf.Graph = mf.load(kept)
+        return graph
+    return fitted(mf.ManifoldSearch(), features(), name).graph_
 
 
 def built_index(name: str, graph: Any, filter: Any, *, n_entries: int) -> tuple[StoredColumns, float | None]:

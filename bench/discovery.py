@@ -7,6 +7,7 @@ process, beside those of the plain exact search in the same run.
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,19 +15,35 @@ from typing import Any
 import numpy as np
 
 import manifold as mf
+from bench._index import kept_graph
+from bench._pairs import draws, leave_one_out, unit
 from bench._report import Row
 from bench.pipeline import collection
+from bench.sets.texts import common_words
 from manifold import discovery
 from manifold.errors import DatasetNotFoundError
 from manifold.ranking import by_examples
 
 SEEDS = (1, 2, 3)
-_ANCHORS, _JUDGED = 1_000, 1_500  # of a set: enough for two digits
 
 
 def run(*, quick: bool) -> list[Row]:
     rows: list[Row] = []
-    for measure in (_negatives, _certified, _whitening, _clusters, _covers, _novelty, _objects, _examples, _large):
+    for measure in (
+        _negatives,
+        _certified,
+        _whitening,
+        _clusters,
+        _covers,
+        _maps,
+        _novelty,
+        _unlabelled,
+        _objects,
+        _examples,
+        _words,
+        _large,
+        _million,
+    ):
         try:
             rows += list(measure(quick=quick))
         except DatasetNotFoundError:
@@ -39,14 +56,9 @@ def _row(what: str, on: str, figure: float, *, mark: float, beside: float | None
     return {"what": what, "on": on, "figure": figure, "beside": beside, "mark": mark, "holds": bool(holds)}
 
 
-def _unit(x: Any) -> Any:
-    x = np.asarray(x, dtype=np.float32)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-
-
 def _negatives(*, quick: bool) -> Iterator[Row]:
     data = mf.datasets.load("cranfield")
-    X, Q = _unit(data.features), _unit(data.queries)
+    X, Q = unit(data.features), unit(data.queries)
     cosines = Q @ X.T
     ranked, relevant = np.argsort(-cosines, axis=1), [set(map(int, one)) for one in data.relevant]
     known = [next(int(d) for d in ranked[i] if int(d) in relevant[i]) for i in range(len(Q))]
@@ -97,49 +109,11 @@ def _certified(*, quick: bool) -> Iterator[Row]:
 
 
 def _whitening(*, quick: bool) -> Iterator[Row]:
-    for name, limit, mark in (("grocery", None, 0.05), ("coil20", None, -0.005), ("orl", None, -0.005),
-                              ("cifar10", 6000, -0.005), ("fashion_mnist", 6000, -0.005)):  # fmt: skip
-        gains, before = [], []
-        for seed in SEEDS[: 1 if quick else 2]:
-            X, y = _features(name, limit if not quick else 1500)
-            rng = np.random.default_rng(seed)
-            own = np.isin(y, rng.permutation(np.unique(y))[: len(np.unique(y)) // 2])
-            near = mf.find_neighbors(X[own], min(100, int(own.sum()) - 1))
-            anchors = rng.permutation(len(near))[:_ANCHORS]
-            mined = discovery.mine(
-                mf.graph_from_neighbors(near.first(10)), near, anchors, n_positive=20, n_negative=near.n_neighbors
-            )
-            pairs = np.column_stack([np.repeat(np.arange(len(near)), 5), near.indices[:, :5].ravel()])
-            with np.testing.suppress_warnings() as quiet:
-                quiet.filter(mf.errors.ManifoldWarning)
-                whitening = discovery.PairWhitening().fit(
-                    X[own], np.concatenate([pairs, mined.pairs(5, rng=seed)]), triplets=mined.triplets(10, rng=seed)
-                )
-            rest = rng.permutation(np.flatnonzero(~own))[:_JUDGED]
-            plain = _leave_one_out(X[rest], y[rest])
-            before.append(plain)
-            gains.append(_leave_one_out(whitening.transform(X[rest]), y[rest]) - plain)
-        yield _row("mAP gained by pair whitening", f"{name}, classes held out", float(np.mean(gains)), mark=mark,
-                   beside=float(np.mean(before)))  # fmt: skip
-
-
-def _features(name: str, limit: int | None) -> tuple[Any, Any]:
-    data = mf.datasets.load(name)
-    X, y = _unit(data.features), data.labels
-    if limit is not None:
-        kept = np.random.default_rng(0).permutation(len(X))[:limit]
-        X, y = X[kept], y[kept]
-    if X.shape[1] > 256:
-        mean = X.mean(axis=0)
-        basis = np.linalg.eigh((X - mean).T @ (X - mean))[1][:, ::-1][:, :256]
-        X = _unit((X - mean) @ basis)
-    return X, y
-
-
-def _leave_one_out(X: Any, y: Any) -> float:
-    ids = mf.find_neighbors(X, len(X) - 1).indices
-    right = [np.setdiff1d(np.flatnonzero(y == c), [i]) for i, c in enumerate(y)]
-    return float(mf.metrics.mean_average_precision(ids, right))
+    marks = {"mAP": 0.54, "gain": 0.05, "kept": -0.005}
+    for what, on, figures in draws(quick):
+        before, after = np.mean(figures, axis=0)
+        name = "mAP, whitened by pairs" if what == "mAP" else "mAP gained by whitening by pairs"
+        yield _row(name, on, float(after if what == "mAP" else after - before), mark=marks[what], beside=float(before))
 
 
 def _clusters(*, quick: bool) -> Iterator[Row]:
@@ -151,7 +125,7 @@ def _clusters(*, quick: bool) -> Iterator[Row]:
     digits = mf.datasets.digits()
     for name, X, y, k in (("digits", digits.features, digits.labels, 10), *_sets(quick)):
         found = discovery.cluster(mf.build_graph(X, k))
-        means = KMeans(len(found), n_init=3, random_state=0).fit_predict(_unit(X))
+        means = KMeans(len(found), n_init=3, random_state=0).fit_predict(unit(X))
         beside = nmi(y, means)
         mark = 0.82 if name == "digits" else beside
         yield _row("NMI of clusters, beside k-means", f"{name}, {len(found)} found", nmi(y, found.labels), mark=mark,
@@ -160,7 +134,7 @@ def _clusters(*, quick: bool) -> Iterator[Row]:
         yield _row("certified labels", f"{name}, alpha=0.9", float(inside.mean()), mark=0.9)
         n = len(np.unique(y))
         asked = discovery.cluster(mf.build_graph(X, 10), n_clusters=n, filter=mf.Diffusion(0.99))
-        means = KMeans(n, n_init=3, random_state=0).fit_predict(_unit(X))
+        means = KMeans(n, n_init=3, random_state=0).fit_predict(unit(X))
         beside = nmi(y, means)
         yield _row("NMI of as many as classes", f"{name}, {n}", nmi(y, asked.labels), mark=beside, beside=beside)
 
@@ -180,6 +154,30 @@ def _covers(*, quick: bool) -> Iterator[Row]:
         on = f"grocery 800, cosine {threshold}"
         yield _row("centres over the bound, lp", on, len(lp) / lp.lower_bound, mark=1.05, at_most=True)
         yield _row("centres over the bound, greedy", on, len(greedy) / lp.lower_bound, mark=1.1, at_most=True)
+
+
+def _maps(*, quick: bool) -> Iterator[Row]:
+    """Groups searched in place of their members, beside all members; features alone, without a search's diffusion."""
+    data, digits = mf.datasets.load("grocery"), mf.datasets.digits()
+    order = np.random.default_rng(1).permutation(len(digits.labels))
+    sets = (
+        ("grocery, other visits ask the first", data, np.arange(2640), np.arange(2936, len(data.labels)), 5, 2),
+        ("digits, 400 ask the others", digits, order[400:], order[:400], 10, 3),
+    )
+    for on, of, base, asked, k, hops in sets:
+        X, y = unit(of.features), of.labels
+        groups = discovery.cluster(mf.build_graph(X[base], k), hops=hops)
+        maps = discovery.scene_maps(X[base], groups)
+        cosines = X[asked] @ maps.vectors.T
+        ranked = np.argsort(-cosines, axis=1)
+        ids, _ = maps.expand((ranked, np.take_along_axis(cosines, ranked, axis=1)), k=base.size)
+        right = [np.flatnonzero(y[base] == c) for c in y[asked]]
+        kept = [i for i, one in enumerate(right) if one.size]
+        found, plain = (
+            float(mf.metrics.mean_average_precision(lists[kept], [right[i] for i in kept]))
+            for lists in (ids, np.argsort(-(X[asked] @ X[base].T), axis=1))
+        )
+        yield _row("mAP by scene maps, beside all items", f"{on}, {len(maps)} maps", found, mark=plain, beside=plain)
 
 
 def _novelty(*, quick: bool) -> Iterator[Row]:
@@ -217,6 +215,27 @@ def _novelty(*, quick: bool) -> Iterator[Row]:
     yield _row("AUC of novelty", "grocery of one visit, three classes hidden", float(np.mean(found)), mark=0.94)
 
 
+def _unlabelled(*, quick: bool) -> Iterator[Row]:
+    """Three of ten digits hidden: how many of them come into new classes, and how many of the others."""
+    X, y = mf.datasets.digits()
+    graph = mf.build_graph(X)
+    for n_labels in (20, 5):
+        found = []
+        for seed in range(1, 7):
+            rng = np.random.default_rng(seed)
+            known, labels = rng.permutation(10)[:7], np.full(y.size, -1)
+            for c in known:
+                labels[rng.permutation(np.flatnonzero(y == c))[:n_labels]] = c
+            asked, hidden = labels < 0, ~np.isin(y, known)
+            made = discovery.new_classes(graph, labels)
+            new = np.isin(mf.propagate(graph, made.labels, priors=made.priors).labels, made.names)
+            found.append((new[asked & hidden].mean(), new[asked & ~hidden].mean()))
+        inside, lost = np.mean(found, axis=0)
+        on = f"digits, 3 hidden, {n_labels} labels of each other"
+        yield _row("hidden points in new classes", on, float(inside), mark=0.9)
+        yield _row("known points in new classes", on, float(lost), mark=0.06, at_most=True)
+
+
 def _objects(*, quick: bool) -> Iterator[Row]:
     for name in ("planted", "grocery"):
         path = mf.datasets.data_folder() / "discovery" / f"{name}_activations.npz"
@@ -237,7 +256,7 @@ def _objects(*, quick: bool) -> Iterator[Row]:
                 hit.append((data["boxes"][i][:2] <= at).all() and (at <= data["boxes"][i][2:]).all())
             yield _row("pointing, beside chance", "60 photos, 20 planted objects", float(np.mean(hit)), mark=0.75,
                        beside=0.154)  # fmt: skip
-            figures = [_leave_one_out(v, data["object"]) for v in (vectors, whole)]
+            figures = [leave_one_out(v, data["object"]) for v in (vectors, whole)]
             yield _row("mAP, beside GeM", "60 photos, 20 planted objects", figures[0], mark=0.51, beside=figures[1])
         else:
             iconic = data["split"] == 3
@@ -258,7 +277,7 @@ def _examples(*, quick: bool) -> Iterator[Row]:
     for name, X, y, mark in sets:
         search = mf.ManifoldSearch(preset="adaptive", n_neighbors=5, gamma=3, alpha=0.99, degree_exponent=0.0).fit(X)
         classes = np.unique(y)
-        centres = _unit(np.stack([X[y == c].mean(axis=0, dtype=np.float64) for c in classes]))
+        centres = unit(np.stack([X[y == c].mean(axis=0, dtype=np.float64) for c in classes]))
         other = classes[np.argsort(-(centres @ centres.T), axis=1)[:, 1]]
         led, plain = [], []
         for seed in range(1, 2 if quick else 6 if name == "digits" else 3):
@@ -276,23 +295,50 @@ def _examples(*, quick: bool) -> Iterator[Row]:
 
 
 def _large(*, quick: bool) -> Iterator[Row]:
-    """Negatives for 10,000 pairs of 100,000 documents, in multiples of the plain search of the same queries."""
+    """Negatives for 10,000 pairs of 100,000 documents, synthetic, 384 numbers each as of texts."""
     n, q = (5_000, 300) if quick else (100_000, 10_000)
-    X, _, Q = collection(n)
+    X, _, _ = collection(n)
     rng = np.random.default_rng(3)
-    X = np.concatenate(
-        [X, 0.1 * rng.normal(size=(len(X), 256)).astype(np.float32)], axis=1
-    )  # 384 numbers, as texts have
+    X = np.concatenate([X, 0.1 * rng.normal(size=(len(X), 256)).astype(np.float32)], axis=1)
     Q = X[rng.permutation(n)[:q]] + 0.02 * rng.normal(size=(q, X.shape[1])).astype(np.float32)
+    yield _beside_search(X, Q, f"{n:,} synthetic documents")
+
+
+def _words(*, quick: bool) -> Iterator[Row]:
+    """The same for real vectors of words, GloVe in 50 numbers: the search beside it is that much cheaper."""
+    n, q = (5_000, 300) if quick else (100_000, 10_000)
+    try:
+        _, X = common_words(n)
+    except ImportError:
+        return
+    asked = np.random.default_rng(5).permutation(n)[:q]
+    yield _beside_search(unit(X), unit(X)[asked], f"{n:,} words of GloVe")
+
+
+def _beside_search(X: Any, Q: Any, on: str) -> Row:
+    """Return the CPU time of mining in multiples of the plain search of the same queries, in the same run."""
     search = mf.ManifoldSearch(
         preset="plain-diffusion", n_neighbors=10, edges="union", alpha=0.8, n_seeds=10, gamma=3, degree_exponent=0
     ).fit(X)
     queries, _ = search.fitted_.points.asked(Q)
+    search.fitted_.nearest(search.fitted_.points.asked(Q[:8])[0], 50)
+    discovery.mine_negatives(search, Q[:8], np.arange(8), exclude=10)  # compiles
     plain, (near, _) = _cpu(lambda: search.fitted_.nearest(queries, 50))
-    discovery.mine_negatives(search, Q[:8], near[:8, 0], exclude=10)  # compiles
     taken, mined = _cpu(lambda: discovery.mine_negatives(search, Q, near[:, 0], exclude=10))
-    on = f"{n:,} documents, {q:,} pairs: {taken:.1f} s of CPU, {mined.negatives.certified.mean():.1%} certified"
-    yield _row("time over that of the plain search", on, taken / plain, mark=3.0, beside=1.0, at_most=True)
+    told = f"{on}, {len(Q):,} pairs: {taken:.1f} s of CPU, {mined.negatives.certified.mean():.1%} certified"
+    return _row("time over that of the plain search", told, taken / plain, mark=3.0, beside=1.0, at_most=True)
+
+
+def _million(*, quick: bool) -> Iterator[Row]:
+    """Clusters of a million points, the surfaces of `bench pipeline`."""
+    n = 20_000 if quick else 1_000_000
+    graph = kept_graph(f"surfaces-{n}.graph", lambda: collection(n)[0])
+    taken, found = _cpu(lambda: discovery.cluster(graph))
+    on = f"{n:,} points, {len(found):,} found"
+    yield _row("minutes of CPU for clusters", on, taken / 60, mark=5.0, at_most=True)
+    yield _row("certified labels", f"{on}, alpha=0.9", float(found.certified.mean()), mark=0.9)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    yield _row("GiB at most, with the features and the graph", on, peak, mark=4.0, at_most=True)
 
 
 def _cpu(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -192,7 +192,7 @@ def _judged(name: str) -> Any:
 
 
 @cache
-def _words(n: int) -> tuple[list[str], Vectors]:
+def common_words(n: int) -> tuple[list[str], Vectors]:
     """Return the commonest n words of GloVe that are letters only, and their vectors."""
     try:
         import pyarrow.parquet as pq
@@ -210,7 +210,7 @@ def _words(n: int) -> tuple[list[str], Vectors]:
 
 def _inflections(rng: Rng) -> Parts:
     """Let words ask for their inflections: two or more of -s, -ed, -ing."""
-    words, X = _words(12_000)
+    words, X = common_words(12_000)
     place = {word: i for i, word in enumerate(words)}
 
     def forms(word: str) -> list[int]:

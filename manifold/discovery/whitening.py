@@ -37,8 +37,8 @@ class PairWhitening:
     n_components : int, optional
         Dimensions D kept; by default all d.
     ridge : float
-        Of the mean variance of the differences, added to each: 0.01 for features of networks, 0.1 for those of texts
-        or of few pairs.
+        Of the mean variance of the differences, added to each. 0.5 loses on none of six sets; less gains more where
+        pairs are many and right (0.01 on Grocery), and may lose all where they are few (ORL, Cranfield).
     min_gain : float
         By how much a fit with `triplets` must lower the share of them that are in the wrong order. Where it does not,
         features are left alone.
@@ -75,7 +75,7 @@ class PairWhitening:
     left_alone_: bool
     errors_: tuple[float, float] | None
 
-    def __init__(self, n_components: int | None = None, *, ridge: float = 0.01, min_gain: float = 0.25) -> None:
+    def __init__(self, n_components: int | None = None, *, ridge: float = 0.5, min_gain: float = 0.25) -> None:
         self.n_components = n_components
         self.ridge = ridge
         self.min_gain = min_gain
@@ -84,7 +84,7 @@ class PairWhitening:
         """Return the parameters, as scikit-learn asks for them.
 
         >>> PairWhitening(64).get_params()
-        {'n_components': 64, 'ridge': 0.01, 'min_gain': 0.25}
+        {'n_components': 64, 'ridge': 0.5, 'min_gain': 0.25}
         """
         return {"n_components": self.n_components, "ridge": self.ridge, "min_gain": self.min_gain}
 
@@ -193,7 +193,7 @@ class PairWhitening:
         >>> whitening = PairWhitening().fit([[0.0, 0], [2, 0], [0, 1]], [[0, 1], [0, 2]])
         >>> with TemporaryDirectory() as folder:
         ...     load(whitening.save(f"{folder}/map"))
-        PairWhitening(n_components=None, ridge=0.01, min_gain=0.25), 2 -> 2 features
+        PairWhitening(n_components=None, ridge=0.5, min_gain=0.25), 2 -> 2 features
         """
         if not hasattr(self, "projection_"):
             raise NotFittedError("this PairWhitening has learned no pairs yet: call fit(X, pairs)")
