@@ -13,6 +13,7 @@ BENCHES = (
     "certificates",
     "columns",
     "local",
+    "pagerank",
     "seeds",
     "labels",
     "label_choice",

@@ -27,16 +27,19 @@ _OCTAVES = 200  # of degrees on either side of 1, within which all products are 
 _MOST_STEPS = 2_000
 _SPENT = 2  # times what rounding hides of a residual, at which another step proves nothing more
 _WIDE = 1 / 32  # of the k-th score: intervals that are wider part nothing, and the cut is not looked at
+_BEFORE, _AFTER = 4.0, 1.5  # times a residual of usual size, to which the largest are relaxed; what a step leaves of it
+_WORN = 2.0**-52  # of ||b||_2: a residual that rounding has worn
 
 
 class Work(NamedTuple):
-    """The vectors of one query, as long as the graph, in the order of S; 0 between queries, but for the last two."""
+    """The vectors of one query, as long as the graph, in the order of S; b, u and r are 0 between queries."""
 
     b: Floats
     u: Floats
     r: Floats
     p: Floats
     q: Floats
+    queued: Mask
     places: Ints
 
 
@@ -107,7 +110,7 @@ class Filled:
             work = self._idle.pop()
         except IndexError:
             b, u, r, p, q = np.zeros((5, n))
-            work = Work(b, u, r, p, q, np.empty(n, dtype=np.int64))
+            work = Work(b, u, r, p, q, np.zeros(n, dtype=bool), np.empty(n, dtype=np.int64))
         try:
             yield work
         finally:
@@ -137,6 +140,7 @@ class Descent:
         self.k, self.listed, self.lists_all = min(k, n_may), begun.listed, n_may <= k
         np.add.at(work.b, begun.seeds, begun.b)
         work.u[begun.nodes], work.r[begun.nodes] = begun.u, begun.r
+        self.volume = float(of.volumes[of.system.components[begun.seeds]].max(initial=0.0)) or 1.0
         self.size = float(np.sqrt((of.rows.sizes[begun.seeds] * begun.b**2).sum()))
 
     def answered(self, limit: float, rtol: float) -> Answer:
@@ -149,37 +153,40 @@ class Descent:
         rtol : float
             What is certain is solved for until ||b - A x||_2 <= rtol ||b||_2: order follows the scores.
         """
-        from manifold.backends.filled import descend, levelled, walked
+        from manifold.backends.filled import descend, levelled, smooth, walked
 
-        (b, u, r, p, q, _), rows, relaxed = self.work, self.of.rows, self.of.relaxed
-        inverse = relaxed.inverse
+        (b, u, r, p, q, queued, places), rows, relaxed = self.work, self.of.rows, self.of.relaxed
+        inverse, nnz = relaxed.inverse, rows.indices.size
         further = relaxed.a * inverse * (1 + 4 * relaxed.system.rounding)
         rr = levelled(rows, relaxed.system.components, self.of.volumes, u, r, 1 - relaxed.a)
         p[:] = r
         for n_steps in range(1, _MOST_STEPS + 1):
-            rr, up, down = descend(rows, u, r, p, q, rr)
-            short = rr <= (rtol * self.size) ** 2 and self.is_certain(up * inverse, down * inverse, limit)
-            if not short and n_steps < _MOST_STEPS:
+            rr, *_ = descend(rows, u, r, p, q, rr)
+            typical = float(np.sqrt(rr / self.volume))
+            is_last = n_steps == _MOST_STEPS or rr <= (_WORN * self.size) ** 2
+            short = rr <= (rtol * self.size) ** 2 and self.seems_certain(_AFTER * typical * inverse, limit)
+            if not short and not is_last:
                 continue
+            smooth(rows, u, r, _BEFORE * typical, queued, places, nnz // 4)
             up, down, hidden = walked(rows, b, u, r, q)  # r as it is, and q a step beyond u
-            high, low = up * further + hidden, down * further + hidden
+            high, low, rr = up * further + hidden, down * further + hidden, float(rows.sizes @ r**2)
             cut = self.look(q, high, low)
-            if cut.is_certain(limit) or max(high, low) <= _SPENT * hidden * inverse:
+            decided = cut.is_certain(limit) or max(high, low) <= _SPENT * hidden * inverse
+            if decided or is_last:
                 break
-            p[:], rr = r, float((rows.sizes * r * r).sum())
+            p[:] = r
         scores, doubt = np.maximum(q[cut.places] * self.of.factors[cut.places], 0), max(high, low)
-        decided = cut.is_certain(limit) or doubt <= _SPENT * hidden * inverse
         return Answer(cut.places, scores, cut.lower, cut.outside, decided, doubt, n_steps, float(rr**0.5), q)
 
-    def is_certain(self, high: float, low: float, limit: float) -> bool:
-        """Whether the cut seems certain, by a residual that rounding may have worn: looked at where it can be."""
+    def seems_certain(self, doubt: float, limit: float) -> bool:
+        """Whether the cut would be certain if no node of u were off by more: looked at where it can be."""
         u, listed, factors = self.work.u, self.listed, self.of.factors
         if listed.size == self.k and not self.lists_all:
             scores = u[listed] * factors[listed]
             last = np.argmin(scores)
-            if (high + low) * factors[listed[last]] > _WIDE * scores[last]:
+            if doubt * factors[listed[last]] > _WIDE * scores[last]:
                 return False
-        cut = self.look(u, high, low)
+        cut = self.look(u, doubt, doubt)
         self.listed = cut.places
         return cut.is_certain(limit)
 
