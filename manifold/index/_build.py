@@ -39,7 +39,7 @@ class DiffusionIndex(Solver):
     Columns are solved on the whole graph, to float64, and cut after (late truncation), so that each stored entry is
     known to `error`, and each entry that is not stored to lie between 0 and the column's `tail`.
 
-    Reference: Yang et al. (2019), section 3, for columns that are cut; guide *certificates*, for what is proved of them.
+    Reference: Yang et al. (2019), section 3, for columns that are cut; guide *certificates*, for what is proved.
 
     Parameters
     ----------
@@ -181,6 +181,7 @@ class DiffusionIndex(Solver):
             tail=stored["tail"],
             error=stored["error"],
             backend=on,
+            solver=self.solver,
         )
 
     def build_pooled(

@@ -12,10 +12,13 @@ for every node, those that were not touched included, where x and r are 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 
 import numpy as np
 from numpy.typing import DTypeLike
+from scipy import sparse
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from manifold._typing import AnyArray, Floats, Ints
@@ -48,6 +51,8 @@ class LocalColumns:
         T, kept of each column.
     rtol : float
         Of w: errors below rtol w are small enough, whatever the least entry is.
+    share : float
+        Of the least entry that is kept: errors below it are small enough, too.
     order : (n,) int, optional
         Nodes, each 16 in a row near each other; by default found here.
 
@@ -59,9 +64,18 @@ class LocalColumns:
 
     width = WIDTH
 
-    def __init__(self, graph: Graph, filter: Filter, *, n_entries: int, rtol: float, order: Ints | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        filter: Filter,
+        *,
+        n_entries: int,
+        rtol: float,
+        share: float = _SHARE,
+        order: Ints | None = None,
+    ) -> None:
         self.w, self.a = one_resolvent(filter)
-        self.graph, self.k, self.rtol = graph, min(n_entries, graph.n_nodes), rtol
+        self.graph, self.k, self.rtol, self.share = graph, min(n_entries, graph.n_nodes), rtol, share
         degrees = graph.degrees
         self.roots: Floats = np.where(degrees > 0, np.sqrt(degrees), 1.0)
         self.sizes = np.bincount(graph.components, minlength=graph.n_components)
@@ -102,17 +116,38 @@ class LocalColumns:
         >>> bool(kept["error"][0] <= 0.24 / 4096)
         True
         """
+        with self._workspace() as work:
+            return self._cut(work, nodes, dtype)[0]
+
+    def solve_whole(self, nodes: Ints, *, dtype: DTypeLike) -> tuple[dict[str, AnyArray], sparse.coo_array, Floats]:
+        """Return what `solve` does, and all that was touched (n, q): no entry of column j is off by more than bound v.
+
+        >>> from manifold import Diffusion, graph_from_affinity
+        >>> path = graph_from_affinity([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+        >>> solver = LocalColumns(path, Diffusion(0.5), n_entries=2, rtol=1e-9)
+        >>> solver.solve_whole(np.array([0]), dtype="float64")[1].toarray().round(4).ravel().tolist()
+        [0.5833, 0.2357, 0.0833]
+        """
+        with self._workspace() as work:
+            kept, bound = self._cut(work, nodes, dtype)
+            x, met = np.maximum(work.x, 0), work.nodes  # exact columns are >= 0
+        at = np.tile(met, nodes.size), np.repeat(np.arange(nodes.size), met.size)
+        return kept, sparse.coo_array((x.ravel(), at), shape=(self.graph.n_nodes, nodes.size)), bound
+
+    @contextmanager
+    def _workspace(self) -> Iterator[ColumnRelaxation]:
+        """Lend a workspace to this thread alone: one that is idle, or a new one."""
         try:
             work = self._free.get_nowait()
         except Empty:
             work = ColumnRelaxation(self.entries, a=self.a, w=self.w)
         try:
-            return self._cut(work, nodes, dtype)
+            yield work
         finally:
             self._free.put(work)
 
-    def _cut(self, work: ColumnRelaxation, nodes: Ints, dtype: DTypeLike) -> dict[str, AnyArray]:
-        """Relax until each entry is known well enough, and cut."""
+    def _cut(self, work: ColumnRelaxation, nodes: Ints, dtype: DTypeLike) -> tuple[dict[str, AnyArray], Floats]:
+        """Relax until each entry is known well enough, and cut; return bounds on |exact - x| / v, too."""
         components = self.graph.components
         sizes, widest = self.sizes[components[nodes]], self.widest[components[nodes]]
         work.start(nodes)
@@ -127,7 +162,7 @@ class LocalColumns:
             found = work.largest(self.k, least=least, labels=components)
             error, unseen = bound * found.widest, bound * widest
             kth = found.values.min(axis=1, initial=np.inf, where=found.values > 0)
-            enough = np.maximum(_SHARE * kth, self.rtol * self.w)
+            enough = np.maximum(self.share * kth, self.rtol * self.w)
             missed = (found.n_found < np.minimum(self.k, sizes)) | (unseen > np.maximum(kth, self.rtol * self.w))
             short = np.where(missed, _STEP, np.clip(_AIMED * enough / np.maximum(error, _TINY), _STEP, 1))
             if ended or short.min() >= _AIMED or eps <= work.rounding * self.w / roots.max():
@@ -139,4 +174,4 @@ class LocalColumns:
         error = np.where(found.n_labelled < np.minimum(self.k, sizes), np.maximum(error, unseen), error)
         tail = np.where(whole, 0.0, (found.beyond + unseen) * _SLACK)
         error = stored_error(error, dtype)
-        return {"ids": found.ids, "values": found.values, "tail": tail, "error": error}
+        return {"ids": found.ids, "values": found.values, "tail": tail, "error": error}, bound

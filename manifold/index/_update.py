@@ -24,17 +24,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-from manifold._resources import require_memory
 from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.graph import Graph
 from manifold.index._build import DiffusionIndex
-from manifold.index._column_solver import ColumnSolver
+from manifold.index._touched import SolvedColumns, solved_columns
 from manifold.index.lazy import LazyColumns
 from manifold.index.stored import StoredColumns
 
-_RTOL = 1e-12  # of the columns of touched nodes: what they are not known to, all others widen by
-_MOST_TOUCHED = 0.25  # share of the nodes, and
-_MOST_ENTRIES = 1 << 27  # entries of their columns (1 GiB), beyond which the index is built anew
+_MOST_TOUCHED = 0.25  # share of the nodes, beyond which the index is built anew
 _CHUNK = 1 << 22  # entries worked on at a time
 _ROUNDING = 1e-13  # more than that of q, for columns of length 1
 _SLACK = 1e-10
@@ -67,8 +64,8 @@ def updated_columns(
 
     Notes
     -----
-    Cost: a column for each touched node, and one pass over the index. Where more than a quarter of the nodes are
-    touched, their columns would take more than a GiB, or columns hold all nodes, the index is built anew.
+    Cost: a column for each touched node, by the solver of the index, and one pass over it. Where more than a quarter of
+    the nodes are touched, their columns would take more than a GiB, or columns hold all nodes, the index is built anew.
 
     Examples
     --------
@@ -84,19 +81,15 @@ def updated_columns(
     if isinstance(columns, LazyColumns):
         return columns.on(graph)
     n, width = graph.n_nodes, columns.ids.shape[1]
-    settings = settings or DiffusionIndex(n_entries=max(width, 1), dtype=str(columns.values.dtype))
+    how = {"dtype": str(columns.values.dtype), "solver": columns.solver}
+    settings = settings or DiffusionIndex(n_entries=max(width, 1), **how)
     change = _Change.between(columns, graph, rows)
-    t = change.touched.size
-    if width != min(settings.n_entries, n) or t > _MOST_TOUCHED * n or t * n > _MOST_ENTRIES:
+    solved = None
+    if width == min(settings.n_entries, n) and change.touched.size <= _MOST_TOUCHED * n:
+        solved = solved_columns(columns, graph, change.touched, settings=settings)
+    if solved is None:
         return settings.build(graph, filter=columns.filter, backend=columns.backend)
-    require_memory(
-        settings.memory_forecast(n) + 3 * 8 * t * n,
-        purpose=f"an index of {n} nodes",
-        cure="change fewer items at a time",
-    )
-    solver = ColumnSolver(graph, columns.filter, columns.backend, rtol=_RTOL)
-    solved, bound = _solved(solver, change.touched)
-    widening, doubt = change.widening(solved, bound, graph)
+    widening, doubt = change.widening(solved, graph)
     found: dict[str, AnyArray] = {
         "ids": np.empty((n, width), dtype=np.uint32),
         "values": np.empty((n, width), dtype=columns.values.dtype),
@@ -105,19 +98,16 @@ def updated_columns(
         "stale": np.zeros(n, dtype=bool),
     }
     others = np.setdiff1d(np.arange(n), change.touched)
-    step = max(1, _CHUNK // max(width, t, 1))
+    step = max(1, _CHUNK // max(width, change.touched.size, 1))
     with np.errstate(under="ignore"):
         for start in range(0, others.size, step):
             nodes = others[start : start + step]
             part = _Part.of(columns, nodes, rows=rows, place=change.place, n=n)
-            part.take_touched(solved[nodes], change.touched, doubt=doubt[nodes], n=n)
+            part.take_touched(solved.rows(nodes), change.touched, doubt=doubt[nodes], n=n)
             part.take_components(nodes, graph)
             for name, values in part.widened(widening[nodes]).items():
                 found[name][nodes] = values
-        cut = solver.cut(
-            change.touched, solver.backend.asarray(solved), bound, n_entries=width, dtype=columns.values.dtype
-        )
-        for name, values in cut.items():
+        for name, values in solved.kept.items():
             found[name][change.touched] = values
     return StoredColumns(
         graph,
@@ -128,6 +118,7 @@ def updated_columns(
         error=found["error"],
         backend=columns.backend,
         stale=found["stale"],
+        solver=settings.solver,
     )
 
 
@@ -177,14 +168,14 @@ class _Change:
         )
         return cls(there, place, sparse.csr_array(matrix), float(columns.root_diagonal.max(initial=0.0)) / w)
 
-    def widening(self, solved: Floats, bound: Floats, after: Graph) -> tuple[Floats, Floats]:
+    def widening(self, solved: SolvedColumns, after: Graph) -> tuple[Floats, Floats]:
         """Return by how much columns (n',) outside T may have changed, and how well their entries in T are known."""
         # a component without touched nodes is what it was
         near = np.isin(after.components, after.components[self.touched])
-        doubt = np.where(near, bound.max(initial=0.0), 0.0)
-        q = self.matrix @ solved.T
-        unknown = float(np.linalg.norm(abs(self.matrix) @ (bound + _ROUNDING)))
-        change = self.factor * (np.sqrt(np.einsum("ij,ij->j", q, q)) + unknown) * (1 + _SLACK)
+        doubt = np.where(near, solved.bound.max(initial=0.0) * solved.unit, 0.0)
+        known = float(np.linalg.norm(abs(self.matrix) @ solved.bound))
+        rounding = float(np.linalg.norm(abs(self.matrix) @ np.full_like(solved.bound, _ROUNDING)))
+        change = self.factor * (solved.lengths(self.matrix) + known * solved.unit + rounding) * (1 + _SLACK)
         return np.where(near, change, 0.0), doubt
 
 
@@ -245,13 +236,3 @@ def _placed(graph: Graph, place: Ints, size: int) -> sparse.csr_array:
     W = graph.affinity.tocoo()
     entries = (W.data.astype(np.float64), (place[W.coords[0]], place[W.coords[1]]))
     return sparse.csr_array(entries, shape=(size, size))
-
-
-def _solved(solver: ColumnSolver, nodes: Ints) -> tuple[Floats, Floats]:
-    """Return the columns (n, t) of some nodes on the host, and bounds (t,) on their errors."""
-    solved, bound = np.empty((solver.graph.n_nodes, nodes.size)), np.empty(nodes.size)
-    for start in range(0, nodes.size, solver.width):
-        part = slice(start, start + solver.width)
-        x, bound[part] = solver.solve(nodes[part])
-        solved[:, part] = solver.backend.to_host(x)
-    return solved, bound

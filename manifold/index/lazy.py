@@ -107,6 +107,7 @@ class LazyColumns(StoredColumns):
     rtol: float
     n_kept: int
     order: Ints | None = None
+    solver: str = "local"
     _groups: _Groups = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -18,9 +18,9 @@ from manifold.backends import Array, Backend, SparseMatrix, get_backend, roundin
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index import _residual_bound
-from manifold.index._column_solver import ColumnSolver
 from manifold.index._intervals import SUMS, Intervals, LeftOut, Shortlist, merge_columns
-from manifold.index._origin import Built, check_origin
+from manifold.index._origin import check_origin, described
+from manifold.index._renewal import Renewal, renewal
 from manifold.index._saved import ARRAYS, look_through, restored
 from manifold.index.entries import TINY, entry_bounds
 from manifold.solvers import Prepared, Solution, Solver, Status
@@ -29,7 +29,6 @@ from manifold.solvers.system import NormalizedAffinity, Seeds, error_bound, solv
 from manifold.storage import Stored, save_arrays
 
 _STEPS = 3  # away from a contested candidate: neighbours of neighbours of neighbours
-_RTOL = 1e-8  # of columns that are renewed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +49,8 @@ class StoredColumns(Prepared, Solver):
         Bound on the error of a stored entry, beside the rounding of its dtype.
     stale : (n,) bool, optional
         Columns that a change of the graph has left with wide bounds, see `updated_columns`; `renew` solves them again.
+    solver : {"cg", "local"}
+        By which they were, and are, solved.
     """
 
     holds_columns: ClassVar[bool] = True
@@ -64,6 +65,7 @@ class StoredColumns(Prepared, Solver):
     error: Floats
     backend: Backend
     stale: Mask | None = None
+    solver: str = "cg"
     _unread: str | None = field(init=False, repr=False, default=None)  # its folder, until looked through
     _renewed: dict[int, tuple[AnyArray, ...]] = field(init=False, repr=False, default_factory=dict)
 
@@ -99,7 +101,10 @@ class StoredColumns(Prepared, Solver):
             raise ValueError(f"stale must be one flag a column, got shape {stale.shape}")
         if stale is not None and stale.dtype != bool:  # of format 1
             stale = stale != 0
-        index = cls(backend=get_backend("scipy"), stale=stale, **parts)
+        solver = stored.parameters.get("solver", "cg")
+        if solver not in ("cg", "local"):
+            raise ValueError(f"columns are solved by cg or local, got {solver!r}")
+        index = cls(backend=get_backend("scipy"), stale=stale, solver=solver, **parts)
         object.__setattr__(index, "_unread", stored.path)
         if stored.verified:
             index.look_through()
@@ -187,10 +192,8 @@ class StoredColumns(Prepared, Solver):
         >>> worn.held(np.array([0, 1]))[1].round(6).tolist()
         [[0.583333, 0.235702], [0.0, 0.0]]
         """
-        width, dtype = self.ids.shape[1], self.values.dtype
         for node in np.unique(nodes[self.is_stale(nodes)]):
-            one = np.array([node])
-            parts = self._solver.cut(one, *self._solver.solve(one), n_entries=width, dtype=dtype)
+            parts = self._renewal(np.array([node]))
             with np.errstate(under="ignore"):  # `error` counts what is rounded to 0
                 whole = tuple(parts[name][0].astype(getattr(self, name).dtype) for name in ARRAYS)
             self._renewed[int(node)] = whole  # at once, so that no other thread meets a part of it
@@ -198,7 +201,8 @@ class StoredColumns(Prepared, Solver):
     def described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
         """Return the arrays and parameters of the columns, to be saved."""
         arrays: dict[str, AnyArray] = {name: getattr(self, name) for name in ARRAYS}
-        return arrays | ({} if self.stale is None else {"stale": self.stale}), {}
+        how: dict[str, object] = {} if self.solver == "cg" else {"solver": self.solver}
+        return arrays | ({} if self.stale is None else {"stale": self.stale}), how
 
     @property
     def n_targets(self) -> int:
@@ -206,8 +210,8 @@ class StoredColumns(Prepared, Solver):
         return self.graph.n_nodes
 
     @cached_property
-    def _solver(self) -> ColumnSolver:
-        return ColumnSolver(self.graph, self.filter, self.backend, rtol=_RTOL)
+    def _renewal(self) -> Renewal:
+        return renewal(self)
 
     @property
     def nbytes(self) -> int:
@@ -388,11 +392,3 @@ class StoredColumns(Prepared, Solver):
         """
         u = 2 * rounding_unit(self.values.dtype) + SUMS
         return np.asarray(lower * (1 - u), dtype=np.float64), upper.astype(np.float64) * (1 + u)
-
-
-def described(index: Built) -> tuple[dict[str, AnyArray], dict[str, object]]:
-    """Return the arrays and parameters of an index with its graph, to be saved."""
-    ((_, alpha),) = index.filter.resolvents or ()
-    arrays, parameters = index.graph._described()
-    own, how = index.described()
-    return {**arrays, **own}, {"alpha": alpha, **how, **parameters}

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from manifold import Diffusion, DiffusionIndex, Heat, ManifoldSearch, datasets, graph_from_affinity, load
 from manifold.errors import MemoryBudgetError
+from manifold.index import updated_columns
 
 GRAPHS = ["clusters", "disconnected", "isolated nodes", "star", "huge weight range"]
 
@@ -119,3 +120,24 @@ def test_progress_and_refusals(tmp_path, monkeypatch):
     monkeypatch.setattr("manifold._resources.available_memory", lambda: 1000)
     with pytest.raises(MemoryBudgetError, match=r"an index of \d+ nodes.*lower n_entries or n_jobs"):
         settings.build(graph)
+
+
+def test_columns_follow_a_change_without_a_solve_of_the_whole_graph(monkeypatch):
+    n = 400
+    ring = sparse.diags_array((np.ones(n - 1), np.ones(n - 1)), offsets=(-1, 1), format="lil")
+    before, filter = graph_from_affinity(ring.tocsr()), Diffusion(0.5)
+    index = DiffusionIndex(12, solver="local", dtype="float64").build(before, filter=filter)
+    ring[0, n - 1] = ring[n - 1, 0] = 2.0
+    graph = graph_from_affinity(ring.tocsr())
+    monkeypatch.setattr("manifold.index._column_solver.ColumnSolver.solve", None)
+    changed = updated_columns(index, graph, np.arange(n))
+    worn = np.flatnonzero(changed.stale)
+    assert 4 < worn.size < 60
+    changed.renew(worn)
+    K = dense_scores(graph.astype(np.float64), np.eye(n), filter)
+    ids, values, tail, error = changed.held(np.arange(n))
+    stored = np.take_along_axis(K, ids.astype(np.int64), axis=1)
+    assert (np.abs(values - stored) <= error[:, None] + 1e-14).all()
+    assert error[worn].max() < 1e-3 * values.min()
+    np.put_along_axis(K, ids.astype(np.int64), 0.0, axis=1)
+    assert (K.max(axis=1) <= tail + 1e-14).all()
