@@ -36,15 +36,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """A collection without some of its points, and where those points would lie in it."""
+    """A collection without some of its points, where those points would lie in it, and where outside queries do."""
 
     rest: Neighbors
     near: Rows  # (m, w) of the rest, -1 pads
     similarities: NDArray[np.float32]
+    asked: tuple[Rows, NDArray[np.float32]] | None = None  # the same of queries from outside, where there are any
 
     @classmethod
-    def draw(cls, neighbors: Neighbors, m: int, random_state: int) -> HeldOut:
-        """Take m points out, in random order; the lists of the others close up.
+    def draw(
+        cls,
+        neighbors: Neighbors,
+        m: int,
+        random_state: int,
+        *,
+        asked: tuple[Rows, NDArray[np.float32]] | None = None,
+    ) -> HeldOut:
+        """Take m points out, in random order; the lists of the others close up, and those of queries that ask.
 
         >>> ring = Neighbors([[1, 2], [2, 0], [0, 1]], np.ones((3, 2)), "cosine", "by hand")
         >>> held = HeldOut.draw(ring, 1, 0)
@@ -55,13 +63,10 @@ class HeldOut:
         rows = np.arange(neighbors.n_nodes)
         stays = ~np.isin(rows, held)
         renamed = np.where(stays, np.cumsum(stays) - 1, -1)
-        ids = np.where(neighbors.indices >= 0, renamed[neighbors.indices], -1)
-        order = np.argsort(ids < 0, axis=1, kind="stable")
-        ids, similarities = (np.take_along_axis(x, order, axis=1) for x in (ids, neighbors.similarities))
-        similarities = np.where(ids >= 0, similarities, -np.inf)
+        ids, similarities = _closed_up(neighbors.indices, neighbors.similarities, renamed)
         lists = ids[stays].astype(np.int32), similarities[stays]
         rest = Neighbors._trusted(*lists, metric=neighbors.metric, method=neighbors.method)
-        return cls(rest, ids[held], similarities[held])
+        return cls(rest, ids[held], similarities[held], None if asked is None else _closed_up(*asked, renamed))
 
     def cohesion(self, lists: Rows, first: int = 0) -> Floats:
         """Return the cohesion (q, n_lengths) of lists (q, T), best first, of the held-out points from `first` on."""
@@ -71,7 +76,7 @@ class HeldOut:
         # where the neighbours of each held-out point stand in each list, by their rank: radius x (q, m)
         ends = [rank[:, column] for column in self.near[:, : max(_RADII)].T]
         own = np.arange(q), first + np.arange(q)
-        for stand in ends:
+        for stand in ends if self.asked is None else ():
             stand[own] = length  # its own neighbours do not count
         values = []
         for longest in (T for T in LENGTHS if length >= T):
@@ -85,18 +90,19 @@ class HeldOut:
 
     @property
     def n_queries(self) -> int:
-        """How many of the held-out points ask.
+        """How many of the held-out points ask, or how many queries from outside.
 
         >>> ring = Neighbors([[1, 2], [2, 0], [0, 1]], np.ones((3, 2)), "cosine", "by hand")
         >>> HeldOut.draw(ring, 1, 0).n_queries
         1
         """
-        return int(min(_QUERIES, self.near.shape[0]))
+        return min(_QUERIES, len(self.near)) if self.asked is None else len(self.asked[0])
 
     def judged(
         self, settings: Sequence[Setting], kernel: Affinity, backend: Backend
     ) -> Iterator[tuple[Setting, Floats]]:
         """Yield each setting with the cohesion (q, n_lengths) of its lists, graph by graph."""
+        near, similarities = (self.near, self.similarities) if self.asked is None else self.asked
         by_graph = sorted(range(len(settings)), key=lambda i: (str(settings[i].graph), settings[i].n_seeds))
         for (k, gamma, given), group in groupby(by_graph, key=lambda i: settings[i].graph):
             lists, affinity = self.rest.first(k), replace(kernel, gamma=gamma)
@@ -106,8 +112,8 @@ class HeldOut:
             scales = affinity.scales(lists.similarities)
             for n_seeds, same in groupby(group, key=lambda i: settings[i].n_seeds):
                 seeds = reciprocal_seeds(
-                    self.near[: self.n_queries, :n_seeds],
-                    self.similarities[: self.n_queries, :n_seeds],
+                    near[: self.n_queries, :n_seeds],
+                    similarities[: self.n_queries, :n_seeds],
                     reach=reach,
                     affinity=affinity,
                     one_sided=one_sided,
@@ -135,6 +141,18 @@ class HeldOut:
                         found[setting].append(self.cohesion(backend.to_host(best).astype(np.int64), start))
         for setting, values in found.items():
             yield setting, np.concatenate(values)
+
+
+def _closed_up(ids: Rows, similarities: NDArray[np.float32], renamed: Rows) -> tuple[Rows, NDArray[np.float32]]:
+    """Return lists without those that are renamed to -1; what they leave open at the end is padded.
+
+    >>> _closed_up(np.array([[0, 2, 1]]), np.array([[0.9, 0.8, 0.7]]), np.array([-1, 0, 1]))[0].tolist()
+    [[1, 0, -1]]
+    """
+    new = np.where(ids >= 0, renamed[ids], -1)
+    order = np.argsort(new < 0, axis=1, kind="stable")
+    new, values = (np.take_along_axis(x, order, axis=1) for x in (new, similarities))
+    return new, np.where(new >= 0, values, -np.inf)
 
 
 def _farthest(filter: Filter) -> float:

@@ -1,6 +1,7 @@
 """Tuning without labels: settings tried on a collection, and one of them chosen by its held-out points.
 
-In: features, or their neighbours. Out: the setting to search with, and the table of all that was tried.
+In: features, or their neighbours; a log of queries, where there is one. Out: the setting to search with, and the table
+of all that was tried.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from manifold._progress import Progress, shown
-from manifold._typing import Facts, Floats
+from manifold._typing import Facts, Floats, Ints
 from manifold.backends import Backend, get_backend
 from manifold.graph.affinity import Affinity
-from manifold.neighbors import Neighbors, PointSet, find_neighbors, point_set
+from manifold.neighbors import Neighbors, PointSet, exact_search, find_neighbors, point_set
 from manifold.ranking._held_out import HeldOut
 from manifold.ranking._settings import Setting, grid
 
 WIDTH = 30  # neighbours searched for: without the held-out points a list still holds 2 k for the largest k
 _HELD_OUT, _SHARE, _FEWEST = 1000, 6, 240  # points held out at most; one of so many; below which nothing is held out
+_ASKED = 512  # queries of a log that ask
 _STANDARD_ERRORS = 3.0
 
 
@@ -68,6 +70,7 @@ class Tuning:
 def tune(
     X: ArrayLike | Neighbors,
     *,
+    queries: ArrayLike | None = None,
     settings: Sequence[Setting] | None = None,
     metric: str = "cosine",
     affinity: str = "auto",
@@ -84,6 +87,9 @@ def tune(
     ----------
     X : (n, d) array-like, or Neighbors
         The collection, or its neighbours: three times as many as the largest k to be tried, and 30 at least.
+    queries : (q, d) array-like, optional
+        What was asked of the collection, without judgements: they ask in place of held-out points, which are found as
+        items are and not as queries. Of more than 512, those at even steps. X must be features then.
     settings : sequence of Setting, optional
         What to try, in the order of preference; by default `grid()`.
     metric, affinity, method, backend
@@ -100,7 +106,7 @@ def tune(
     Raises
     ------
     TypeError, ValueError, MemoryBudgetError
-        As `manifold.neighbors.find_neighbors`; and for no settings.
+        As `manifold.neighbors.find_neighbors`; for no settings, and for queries beside neighbours.
 
     Notes
     -----
@@ -120,20 +126,22 @@ def tune(
     tried = grid() if settings is None else list(dict.fromkeys(settings))
     if not tried:
         raise ValueError("settings must hold a Setting at least: leave it out for the grid")
-    width = max(WIDTH, 3 * max(setting.n_neighbors for setting in tried))
+    width, asked = max(WIDTH, 3 * max(setting.n_neighbors for setting in tried)), None
     if isinstance(X, Neighbors):
-        neighbors = X
+        neighbors, points = X, None
     else:
         points = X if metric == "precomputed" else point_set(X, metric)
         width = max(1, min(width, (len(points.X) if isinstance(points, PointSet) else np.shape(points)[0]) - 1))
         neighbors = find_neighbors(
             points, width, metric=metric, method=method, backend=backend, random_state=random_state, progress=progress
         )
+    if queries is not None:
+        asked = _asked(queries, points)
     n = neighbors.n_nodes
     if n < _FEWEST:
         reason = f"preferred, as {n} points are too few to hold any out"
         return Tuning(tried[0], (), reason, 0, time.perf_counter() - start)
-    held = HeldOut.draw(neighbors, min(_HELD_OUT, n // _SHARE), random_state)
+    held = HeldOut.draw(neighbors, min(_HELD_OUT, n // _SHARE), random_state, asked=asked)
     found: dict[Setting, Floats] = {}
     with shown(progress, "settings") as report:
         for setting, values in held.judged(tried, Affinity(affinity, metric=neighbors.metric), get_backend(backend)):
@@ -142,6 +150,15 @@ def tune(
                 report(len(found), len(tried))
     setting, reason, table = _choose(tried, np.stack([found[setting].mean(axis=1) for setting in tried]))
     return Tuning(setting, table, reason, held.near.shape[0], time.perf_counter() - start)
+
+
+def _asked(queries: ArrayLike, points: object) -> tuple[Ints, NDArray[np.float32]]:
+    """Return the nearest points (q, 30) of some of the queries, and their similarities."""
+    if not isinstance(points, PointSet):
+        raise ValueError("queries are compared with features: give X as features, not as neighbours or similarities")
+    log = points.asked(queries, "queries")[0]
+    some = np.unique(np.linspace(0, len(log.X) - 1, min(len(log.X), _ASKED)).astype(np.int64))
+    return exact_search(log, points, k=min(WIDTH, len(points.X)), rows=some, backend=get_backend("scipy"))
 
 
 def _choose(settings: Sequence[Setting], cohesion: Floats) -> tuple[Setting, str, tuple[Facts, ...]]:

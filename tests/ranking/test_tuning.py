@@ -125,6 +125,40 @@ def test_held_out_points_are_gone_and_the_other_lists_close_up():
     np.testing.assert_array_equal(held.near[:, :10], nearest(X[rest], X[out])[:, :10])
 
 
+def test_queries_of_a_log_ask_what_is_left_as_its_own_search_would():
+    """Lists of outside queries close up like those of a search of the rest; no judge is left out for them."""
+    X = np.random.default_rng(41).normal(size=(300, 6)).astype(np.float32)
+    log = np.random.default_rng(43).normal(size=(9, 6)).astype(np.float32)
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (log, X)]
+    similarities = unit[0] @ unit[1].T
+    near = np.argsort(-similarities, axis=1)
+    held = np.random.default_rng(0).permutation(300)[:50]
+    drawn = HeldOut.draw(
+        find_neighbors(X, 30), 50, 0, asked=(near[:, :40], np.take_along_axis(similarities, near, axis=1)[:, :40])
+    )
+    rest = np.setdiff1d(np.arange(300), held)
+    expected = np.argsort(-similarities[:, rest], axis=1)[:, :20]
+    np.testing.assert_array_equal(drawn.asked[0][:, :20], expected)
+    assert drawn.n_queries == 9
+    lists = np.tile(drawn.near[:1, :5], (9, 1))  # nobody asks for himself, and the first judge counts
+    assert drawn.cohesion(lists).min() > 0
+    own = HeldOut(drawn.rest, drawn.near[:1], drawn.similarities[:1])
+    assert own.cohesion(drawn.near[:1, :5]).max() == 0
+
+
+def test_a_log_tunes_and_hostile_ones_are_named():
+    X, _ = spirals()
+    log = X[::10] + np.random.default_rng(5).normal(size=(30, X.shape[1])).astype(np.float32) * 0.01
+    found = tune(X, queries=log, settings=[PLAIN, Setting()], metric="euclidean")
+    again = tune(X, queries=log, settings=[PLAIN, Setting()], metric="euclidean")
+    assert found.setting == again.setting == Setting()
+    assert [row["cohesion"] for row in found.table] == [row["cohesion"] for row in again.table]
+    with pytest.raises(ValueError, match="as features"):
+        tune(find_neighbors(X, 30), queries=log)
+    with pytest.raises(ValueError, match="queries"):
+        tune(X, queries=log[:, :3])
+
+
 def test_one_basis_judges_every_filter_as_direct_solves_do():
     X, _ = spirals(240)
     settings = [Setting(5, filter=f) for f in (mf.Diffusion(0.9), mf.Diffusion(0.99), mf.RegularizedDiffusion(0.9))]
