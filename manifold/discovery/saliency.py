@@ -53,8 +53,8 @@ class Regions:
         return len(self.boxes)
 
 
-def read_activations(activations: ArrayLike, *, signed: bool = False) -> Floats:
-    """Return activations (H, W, K) as float64, checked.
+def read_activations(activations: ArrayLike, *, signed: bool = False, name: str = "activations") -> Floats:
+    """Return activations (H, W, K) as float64, checked, in the one order that sums are taken in.
 
     Raises
     ------
@@ -66,11 +66,11 @@ def read_activations(activations: ArrayLike, *, signed: bool = False) -> Floats:
     >>> read_activations(np.ones((2, 3, 4), np.float16)).shape
     (2, 3, 4)
     """
-    x = as_numbers(activations, "activations")
+    x = np.ascontiguousarray(as_numbers(activations, name))
     if x.ndim != 3 or not x.size:
-        raise ValueError(f"activations must have shape (H, W, K), got {x.shape}")
+        raise ValueError(f"{name} must have shape (H, W, K), got {x.shape}")
     if not np.isfinite(x).all():
-        raise ValueError("activations hold NaN or infinity")
+        raise ValueError(f"{name} hold NaN or infinity")
     if not signed and x.min() < 0:
         raise ValueError(
             "activations must be >= 0, as after a rectifier: features='signed' takes tokens of transformers"
@@ -145,7 +145,7 @@ def token_saliency(tokens: ArrayLike) -> Floats:
     >>> (token_saliency(tokens) > 0).sum()
     np.int64(4)
     """
-    x = read_activations(tokens, signed=True)
+    x = read_activations(tokens, signed=True, name="tokens")
     places = x.reshape(-1, x.shape[2])
     norms = np.linalg.norm(places, axis=1, keepdims=True)
     unit = places / np.where(norms > 0, norms, 1)

@@ -274,10 +274,11 @@ def _frames(geometry: object) -> NDArray[np.float32]:
 
 def _descriptors(descriptors: object, m: int) -> AnyArray:
     given = as_array(descriptors, "descriptors")
-    if given.dtype.kind in "biu" and given.dtype != np.uint8:
-        given = given.astype(np.float64)
-    if given.dtype not in (np.uint8, np.float16, np.float32, np.float64):
+    if given.dtype.kind not in "biuf":
         raise TypeError(f"descriptors must hold real numbers, got dtype {given.dtype}: convert them to float32")
+    if given.dtype not in (np.uint8, np.float16, np.float32, np.float64):
+        with np.errstate(over="ignore"):  # what float64 cannot hold is refused below
+            given = given.astype(np.float64)
     if given.ndim != 2 or given.shape[0] != m or not given.shape[1]:
         raise ValueError(f"descriptors must be (m, d) with the {m} rows of geometry, got {given.shape}")
     for start in range(0, m if given.dtype.kind == "f" else 0, _ROWS):

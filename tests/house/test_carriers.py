@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import manifold as mf
-from manifold import datasets, evaluation, labels, matching, metrics, neighbors, plotting, ranking, reranking
+from manifold import datasets, discovery, evaluation, labels, matching, metrics, neighbors, plotting, ranking, reranking
 from manifold.errors import ManifoldWarning
 from manifold.labels import few_shot
 from manifold.labels.cleaning import weighted_prototypes
@@ -192,6 +192,14 @@ CLEAN = np.arange(N) < 8
 W = GRAPH.affinity.toarray().astype(np.float64)
 CELLS = np.arange(48.0).reshape(4, 4, 3)
 DISTRIBUTIONS = MODEL.label_distributions_.astype(np.float64)
+FRAMES = X + np.array([0, 0, 1, 0])
+WORDS = np.arange(N) % 4
+FEATURES = matching.LocalFeatures(FRAMES, None, [0, 6, 11, N], WORDS)
+VIEWS = neighbors.Neighbors([[1, 2], [0, 2], [0, 1]], [[3, 1], [3, 2], [2, 1]], "precomputed", "by hand")
+VOCABULARY = matching.learn_vocabulary(X, 3)
+TRANSFORMS = np.array([[0.0, 0, 1, 0], [0, 1, 1, 0], [1, 0, 2, 1], [0, 0, 1, 0]])
+PAIRS = np.array([[0, 1], [2, 5], [3, 9], [4, 8], [6, 7]])
+WALKS = ranking.GraphSearch().fit(GRAPH, X, nodes=NAMES)
 
 
 def arrays(found):
@@ -267,6 +275,23 @@ def shown(x=X, Q=None, labels=TRUTH):
 
 def lines(ids=RANKED, scores=DESCENDING):
     return np.array(list(datasets.trec.run_lines(ids, scores, queries=["a", "b", "c", "d"])))
+
+
+def local_arrays(features):
+    return tuple(x for x in (features.geometry, features.descriptors, features.indptr, features.words) if x is not None)
+
+
+def local(**given):
+    held = {"geometry": FRAMES, "descriptors": None, "indptr": [0, 6, N], "words": None, **given}
+    return local_arrays(matching.LocalFeatures(**held))
+
+
+def mined(found):
+    return found.positives.ids, found.negatives.ids
+
+
+def whitened(x=X, pairs=None):
+    return (discovery.PairWhitening().fit(x, PAIRS if pairs is None else pairs).projection_,)
 
 
 #        argument, plain values, call of the carried
@@ -477,6 +502,49 @@ DOORS = {
     "run_lines ids": ("ids", RANKED, lambda x: (lines(x),)),
     "run_lines text ids": ("ids", TEXTS[RANKED], lambda x: (lines(x),)),
     "run_lines scores": ("scores", DESCENDING, lambda x: (lines(scores=x),)),
+    "LocalFeatures geometry": ("geometry", FRAMES, lambda x: local(geometry=x)),
+    "LocalFeatures places": ("geometry", FRAMES[:, :2].copy(), lambda x: local(geometry=x)),
+    "LocalFeatures descriptors": ("descriptors", X, lambda x: local(descriptors=x)),
+    "LocalFeatures indptr": ("indptr", np.array([0, 5, 11, N]), lambda x: local(indptr=x)),
+    "LocalFeatures words": ("words", WORDS, lambda x: local(words=x)),
+    "learn_vocabulary": ("descriptors", X, lambda x: (matching.learn_vocabulary(x, 3).centroids,)),
+    "Vocabulary words": ("descriptors", X, lambda x: (VOCABULARY.words(x),)),
+    "tentative first": ("first", X[:8], lambda x: (matching.tentative_matches(x, X + 1, ratio=1.0),)),
+    "tentative second": ("second", X[:8], lambda x: (matching.tentative_matches(X + 1, x, ratio=1.0),)),
+    "verify": ("pairs", np.array([[0, 1], [2, 0]]), lambda x: (matching.verify(x, FEATURES, method="hpm").scores,)),
+    "hough transforms": ("transforms", TRANSFORMS, lambda x: (matching.hough_strengths(x, WORDS[:4]),)),
+    "hough labels": ("labels", np.array([3, 0, 3, 1]), lambda x: (matching.hough_strengths(TRANSFORMS, x),)),
+    "verified_expansion": (
+        "start",
+        np.array([1, 0]),
+        lambda x: matching.verified_expansion(x, VIEWS, FEATURES, threshold=1),
+    ),
+    "activation_features": ("activations", CELLS, lambda x: local_arrays(matching.activation_features([x]))),
+    "novelty": ("labels", Y, lambda y: (discovery.novelty(GRAPH, y),)),
+    "support": ("labels", Y, lambda y: (discovery.support(GRAPH, y),)),
+    "new_classes": ("labels", Y, lambda y: (discovery.new_classes(GRAPH, y).labels,)),
+    "cluster modes": ("modes", np.array([1, 6]), lambda x: (discovery.cluster(GRAPH, x).labels,)),
+    "cover": ("similarities", W, lambda x: (discovery.cover(x, 0.5).centres,)),
+    "cover_places": ("coordinates", X[:, :2].copy(), lambda x: (discovery.cover_places(x, 900.0).centres,)),
+    "feature_saliency": ("activations", CELLS, lambda x: (discovery.feature_saliency(x),)),
+    "channel_weights": ("activations", CELLS, lambda x: (discovery.channel_weights([x]),)),
+    "token_saliency": ("tokens", CELLS, lambda x: (discovery.token_saliency(x),)),
+    "mine anchors": (
+        "anchors",
+        np.array([1, 4]),
+        lambda x: mined(discovery.mine(GRAPH, LISTS, x, n_positive=2, n_negative=3)),
+    ),
+    "PairWhitening X": ("X", X, whitened),
+    "PairWhitening pairs": ("pairs", PAIRS, lambda x: whitened(pairs=x)),
+    "scene_maps": ("X", X, lambda x: (discovery.scene_maps(x, discovery.cover(W, 0.5)).vectors,)),
+    "GraphSearch X": ("X", X, lambda x: ranked(ranking.GraphSearch().fit(GRAPH, x).search(X[:3], 5))),
+    "GraphSearch Q": ("Q", X[:3], lambda x: ranked(WALKS.search(x, 5))),
+    "GraphSearch nodes": (
+        "ids",
+        NAMES,
+        lambda x: ranked(ranking.GraphSearch().fit(GRAPH, X, nodes=x).search(X[:3], 5)),
+    ),
+    "GraphSearch seeds": ("seeds|ids", NAMES[:2], lambda x: ranked(WALKS.search(X[0], 5, seeds=x))),
 }
 
 

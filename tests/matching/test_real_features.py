@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import manifold as mf
+from manifold.discovery import cover
 from manifold.matching import (
     ASMK,
     FastSpatial,
@@ -142,6 +143,19 @@ def test_components_of_the_verified_graph_are_the_groups(views):
         if i < j and not views.right[i, j] and not views.junk[i, j]
     ]
     assert len(crossing) <= 3
+
+
+def test_clusters_of_views_are_a_cover_of_verified_pairs(views):
+    """Every photo is verified against a centre; all but one thing stand in the cluster of one."""
+    lists = from_precomputed(match_kernel(aggregate(views.features, views.vocabulary), n_best=10), 10)
+    found = cover(verify_neighbors(lists, views.features, threshold=12, weight="score"), 12)
+    members = [found.of(place) for place in range(len(found))]
+    assert len(found) <= 28
+    assert np.unique(np.concatenate(members)).size == views.features.n_images
+    things = [views.group[one][views.group[one] >= 0] for one in members]
+    assert np.mean([np.bincount(one).max() / one.size for one in things if one.size]) >= 0.95
+    groups = [np.flatnonzero(views.group == group) for group in range(views.group.max() + 1)]
+    assert sum(any(np.isin(group, one).all() for one in members) for group in groups) >= len(groups) - 1
 
 
 def test_inliers_of_activations_beside_their_mean():
