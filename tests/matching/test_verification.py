@@ -92,6 +92,22 @@ class TestHoughPyramid:
         assert (both > 0).all()
         assert both.sum() >= 2 * one.sum()
 
+    def test_an_image_has_one_with_itself_and_no_more_with_others(self, rng):
+        features, _, _ = planted(rng)
+        both, own = verify([[0, 1], [1, 1]], features, method="hpm").scores
+        assert own == 1
+        assert 0.1 < both < 0.5  # 40 of 100 agree
+
+    def test_the_size_of_an_image_and_where_it_begins_do_not_matter(self, rng):
+        features, A, t = planted(rng, A=((0.6, -0.8), (0.8, 0.6)))
+        geometry = features.geometry.astype(np.float64)
+        geometry[100:, :3] = geometry[100:, :3] * 8 + [160, -320, 0]
+        larger = LocalFeatures(geometry, None, features.indptr, features.words)
+        found, same = (verify([[0, 1]], one, method="hpm") for one in (larger, features))
+        assert found.scores == same.scores
+        np.testing.assert_allclose(same.transforms[0], np.column_stack([A, t]), atol=1e-3)
+        np.testing.assert_allclose(found.transforms[0], np.column_stack([8 * A, 8 * t + [160, -320]]), atol=1e-2)
+
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.tuples(*[st.integers(-15, 15)] * 2, st.integers(0, 3)), min_size=1, max_size=12))
     def test_against_the_rule_written_down(self, given):
