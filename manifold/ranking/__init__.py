@@ -10,6 +10,7 @@ from manifold._moved import moved
 from manifold.ranking._adaptation import Adaptation
 from manifold.ranking._base import Ranking
 from manifold.ranking._fitted import Fitted
+from manifold.ranking._hits import hits
 from manifold.ranking._settings import PRESETS, SearchSettings, Setting
 from manifold.ranking.examples import by_examples
 from manifold.ranking.explanation import Explanation, Path, explain
@@ -35,6 +36,7 @@ __all__ = [
     "Tuning",
     "by_examples",
     "explain",
+    "hits",
     "pooling_weights",
     "query_seeds",
     "region_match",

@@ -1,7 +1,8 @@
 """The collection's ids: external names to rows and back, exactly.
 
-Names are integers of any size, texts or UUIDs, whatever holds them. One array keeps them: integers and short texts as
-NumPy has them, all else as objects, so that no name is rounded, cut, or widened by another.
+Names are integers of any size, texts or UUIDs, whatever holds them; integers and UUIDs, as such or as texts, may stand
+beside each other. One array keeps them: integers and short texts as NumPy has them, all else as objects, so that no
+name is rounded, cut, or widened by another.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import numpy as np
 from manifold._arrays import as_array, is_tensor
 from manifold._typing import AnyArray, DType, Ints, Mask
 
-INTEGERS, TEXTS, UUIDS = "integers", "strings", "UUIDs"
-MISSING: dict[str, int | str | None] = {INTEGERS: -1, TEXTS: "", UUIDS: None}  # what stands where there is no answer
+INTEGERS, TEXTS, UUIDS, MIXED = "integers", "strings", "UUIDs", "integers and UUIDs"
+# what stands where there is no answer
+MISSING: dict[str, int | str | None] = {INTEGERS: -1, TEXTS: "", UUIDS: None, MIXED: None}
 
 _HELD: dict[str, tuple[type, ...]] = {TEXTS: (str,), INTEGERS: (int, np.integer), UUIDS: (UUID,)}
 _WIDEST = 256  # characters of the longest text that an array of fixed width is made for
@@ -59,7 +61,7 @@ class Ids:
         if ids is not None:
             repeated = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
             if repeated.size:
-                again = self._sorted[repeated[:1]].tolist()[0]
+                again = self.values[self._order[repeated[:1]]].tolist()[0]
                 raise ValueError(f"ids must be distinct, {again!r} occurs twice or more")
 
     @classmethod
@@ -98,12 +100,16 @@ class Ids:
         return max(self._least, largest + 1)
 
     @cached_property
+    def _keys(self) -> AnyArray:
+        return _comparable(self.values) if self.kind == MIXED else self.values
+
+    @cached_property
     def _order(self) -> Ints:
-        return np.argsort(self.values, kind="stable")
+        return np.argsort(self._keys, kind="stable")
 
     @cached_property
     def _sorted(self) -> AnyArray:
-        return self.values[self._order]
+        return self._keys[self._order]
 
     def with_more(self, ids: object, m: int) -> Ids:
         """Return these ids and m more: integers that follow where none are given.
@@ -114,13 +120,14 @@ class Ids:
         if ids is None and self.kind != INTEGERS:
             raise TypeError(f"ids of a collection with {self.kind} for names must be given, one for each new item")
         more = Ids(range(self.following, self.following + m) if ids is None else ids, m, kind=self.kind)
-        if more.kind != self.kind:
+        if not self._goes_with(more.values, more.kind):
             raise TypeError(f"ids must be {self.kind}, got dtype {more.values.dtype}: name new items as the others are")
-        taken = np.flatnonzero(self._found(more.values) >= 0)
+        kind = self.kind if self.kind == more.kind else MIXED
+        taken = np.flatnonzero(self.look_up(more.values)[1] >= 0) if m else np.empty(0, dtype=np.int64)
         if taken.size:
             first = more.values[taken[:1]].tolist()[0]
             raise ValueError(f"{taken.size} ids are in the collection already, first {first!r}")
-        return Ids(joined(self.values, more.values), len(self) + m, following=self.following, kind=self.kind)
+        return Ids(joined(self.values, more.values), len(self) + m, following=self.following, kind=kind)
 
     def only(self, rows: Ints | list[int]) -> Ids:
         """Return the ids of some rows.
@@ -162,11 +169,15 @@ class Ids:
         names, kind = as_names(ids)
         if kind is None:
             return names, np.full(names.shape, -1), np.zeros(names.shape, dtype=bool)
-        if kind != self.kind:
+        if not self._goes_with(names, kind):
             raise TypeError(f"ids must be {self.kind}, got dtype {names.dtype}: give them as fit was given them")
         absent = is_missing(names)
         rows = np.full(names.shape, -1)
-        rows[~absent] = self._found(names[~absent])
+        if self.kind in (kind, MIXED):
+            rows[~absent] = self._found(names[~absent])
+        elif kind == MIXED:  # of which some may be of the one kind that is held
+            own = np.reshape([isinstance(x, _HELD[self.kind]) for x in names.flat], names.shape) & ~absent
+            rows[own] = self._found(as_names(names[own])[0])
         return names, rows, np.logical_not(absent | (rows >= 0))
 
     def present(self, ids: object, *, name: str = "ids") -> Ints:
@@ -195,11 +206,19 @@ class Ids:
             named[absent] = self.missing
         return named
 
+    def _goes_with(self, names: AnyArray, kind: str) -> bool:
+        """Whether names may stand beside these: of one kind, or integers and UUIDs, as such or as texts."""
+        if kind == self.kind or {kind, self.kind} == {TEXTS, UUIDS}:  # a UUID and its text are taken for each other
+            return kind == self.kind
+        texts = names if kind == TEXTS else self.values if self.kind == TEXTS else np.empty(0)
+        return _are_uuids(texts.ravel().tolist())
+
     def _found(self, names: AnyArray) -> Ints:
         """Return the rows of names of this kind, -1 for those that are not held."""
         if not len(self):
             return np.full(names.shape, -1, dtype=np.int64)
-        alike, fits = _as_held(names, self.values.dtype)
+        names = _comparable(names) if self.kind == MIXED else names
+        alike, fits = _as_held(names, self._keys.dtype)
         at = np.minimum(np.searchsorted(self._sorted, alike), len(self) - 1)
         return np.where(fits & (self._sorted[at] == alike).astype(bool), self._order[at], -1)
 
@@ -270,6 +289,11 @@ def joined(names: AnyArray, more: AnyArray) -> AnyArray:
     """
     if not names.size:
         return more
+    kinds = names.dtype.kind, more.dtype.kind
+    if ("U" in kinds and kinds[0] != kinds[1]) or (
+        kinds[1] == "O" and not {str, UUID}.isdisjoint(map(type, more.flat))
+    ):
+        return _objects([*names.tolist(), *more.tolist()])
     alike, fits = _as_held(more, names.dtype)
     if fits.all():
         return np.concatenate([names, alike])
@@ -291,11 +315,36 @@ def _as_held(names: AnyArray, dtype: DType) -> tuple[AnyArray, Mask]:
     return np.where(fits, names, 0).astype(dtype), fits
 
 
+def _comparable(names: AnyArray) -> AnyArray:
+    """Return a text for each of the names of several kinds, another for every other.
+
+    >>> _comparable(np.array([7, "7", UUID(int=7)], dtype=object)).tolist()
+    ['int 7', 'str 7', 'UUID 00000000-0000-0000-0000-000000000007']
+    """
+    kinds = {TEXTS: "str", INTEGERS: "int", UUIDS: "UUID"}
+    held = [(next(kind for kind, types in _HELD.items() if isinstance(x, types)), x) for x in names.flat]
+    return _texts([f"{kinds[kind]} {x}" for kind, x in held]).reshape(names.shape)
+
+
+def _are_uuids(texts: Sequence[object]) -> bool:
+    """Return whether each of some texts is a UUID as `str` writes it."""
+    for text in texts:
+        try:
+            if str(UUID(str(text))) != text:
+                return False
+        except ValueError:
+            return False
+    return True
+
+
 def _kind_of(known: Sequence[object]) -> str | None:
     types = set(map(type, known))
     for kind, held in _HELD.items():
         if types and all(issubclass(t, held) and t is not bool for t in types):
             return kind
+    together = all(issubclass(t, (str, int, np.integer, UUID)) and t is not bool for t in types)
+    if types and together and _are_uuids([x for x in known if isinstance(x, str)]):
+        return MIXED
     if types:
         seen = sorted(t.__name__ for t in types)
         dtype = f"dtype {np.asarray(known).dtype}" if types <= {int, float, bool} else " and ".join(seen[:3])

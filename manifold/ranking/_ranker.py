@@ -311,7 +311,7 @@ class Ranker:
         wanted, short = np.inf if task.slack is None else task.slack, (rows >= 0).sum(axis=1) < task.n_listed(queries)
         todo = np.flatnonzero((slack > wanted) | (self._looks_up(task) & short))
         x0 = self._start(solution, block, todo) if todo.size else None
-        rtols = REFINEMENTS if task.slack is not None else (_PLAIN, *REFINEMENTS)
+        rtols = (_PLAIN, *REFINEMENTS) if task.slack is None and task.allowed is not None else REFINEMENTS
         return self._go_on(solution, answer, block, queries=queries, task=task, todo=todo, x0=x0, rtols=rtols)
 
     def _go_on(

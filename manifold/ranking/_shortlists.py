@@ -6,6 +6,7 @@ cosine  s = 1 - d,     euclidean  s = -d^2,     with d the plain distance; inner
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import lgamma, log
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from manifold.ranking._settings import check_choice
 
 UNKNOWN = ("raise", "drop", "behind")
 
+_CHANCE = log(1e5)  # to one that lists in no order are not refused for theirs
 _BEYOND = 1e-3  # how far a cosine may be above 1, or below -1
 _ROUNDING = 1e-6  # of the largest similarity: how far a negated squared distance may be above 0
 
@@ -66,10 +68,12 @@ class Shortlists:
                 raise ValueError(f"ids and {name} must share a shape (q, m), got {rows.shape} and {values.shape}")
             single = rows.ndim == 1
             rows, values, strange = np.atleast_2d(rows), np.atleast_2d(values), np.atleast_2d(strange)
+            plain = values
             if name == "distances":
                 values = _of_distances(values, rows, fitted)
             values = np.where(rows >= 0, values.astype(np.float32), np.float32(-np.inf))
         _check_similarities(values, fitted, name)
+        _check_order(plain, (rows >= 0) | strange, name)
         stale = (np.atleast_2d(names), strange) if unknown == "behind" and strange.any() else None
         return cls(*_best_first(rows, values), single, stale)
 
@@ -178,6 +182,20 @@ def _check_similarities(values: AnyArray, fitted: Fitted, name: str) -> None:
         raise ValueError(f"similarities must be cosines, in [-1, 1], got {least:.4g}..{most:.4g}: {cure}")
     if metric == "euclidean" and most > _ROUNDING * max(most, -least):
         raise ValueError(f"similarities must be negated squared distances, at most 0, got up to {most:.4g}: {cure}")
+
+
+def _check_order(values: Floats, given: Mask, name: str) -> None:
+    """Raise ValueError where every list is worst first, by steps that do not come about by chance.
+
+    Lists may come in any order, but stores answer best first: similarities that rise all along are distances.
+    """
+    steps = np.where(given[:, 1:] & given[:, :-1], np.diff(values, axis=1), 0.0)
+    steps = steps if name == "similarities" else -steps
+    n_worse = (steps > 0).sum(axis=1)
+    if (steps < 0).any() or sum(lgamma(n + 2) for n in n_worse) < _CHANCE:  # n + 1 in order by chance: 1 / (n + 1)!
+        return
+    other, rise = ("distances", "rise") if name == "similarities" else ("similarities", "fall")
+    raise ValueError(f"{name} {rise} all along every list: pass {other}=, if they are, or the best first")
 
 
 def _best_first(rows: Ints, values: AnyArray) -> tuple[Ints, AnyArray]:

@@ -2,6 +2,7 @@
 
 texts    where each ends (8 bytes a text), then their UTF-8: a long one widens no other
 UUIDs    16 bytes each;   integers beyond 64 bits    as texts, hexadecimal
+integers beside UUIDs, as such or as texts    as texts, a letter before each for what it is
 objects  of other kinds    a list of them, and their places in it
 """
 
@@ -20,6 +21,8 @@ Name: TypeAlias = bool | int | float | str | None
 Reading: TypeAlias = str | list[Name] | None  # of UUIDs, texts or integers; of objects; of numbers
 
 _TEXTS, _STRINGS, _TEXT_OBJECTS, _INTEGERS, _UUIDS = "utf-8", "utf-8 strings", "utf-8 objects", "integers", "uuids"
+_MIXED = "integers and uuids"
+_LETTERS = {int: "i", str: "s", UUID: "u"}
 _TEXTS_OF_VERSION_1 = "text"  # a row of code points each, as wide as the longest
 _LAST_CODE_POINT = 0x10FFFF
 _END = np.dtype("<i8")
@@ -49,6 +52,8 @@ def encode_names(values: AnyArray) -> tuple[AnyArray, Reading]:
         return np.frombuffer(b"".join(name.bytes for name in names), dtype=np.uint8).reshape(-1, 16), _UUIDS
     if kinds == {int}:
         return _joined([f"{name:x}" for name in names]), _INTEGERS
+    if kinds <= _LETTERS.keys() and len(kinds) > 1 and len(set(names)) == len(names):  # names, rather than labels
+        return _joined([f"{_LETTERS[type(name)]}{name}" for name in names]), _MIXED
     return _places(names)
 
 
@@ -68,6 +73,8 @@ def decode_names(array: AnyArray, how: object) -> AnyArray:
         if array.dtype != np.uint8 or array.shape[1:] != (16,):
             raise ValueError(f"UUIDs must be rows of 16 bytes, got {array.dtype} {array.shape}")
         return _objects([UUID(bytes=row.tobytes()) for row in array])
+    if how == _MIXED:
+        return _objects([_name(text) for text in _split(array)])
     if how in (_TEXTS, _STRINGS, _TEXT_OBJECTS, _INTEGERS):
         return _read_texts(_split(array), how, most=_WIDENED * array.nbytes)
     if not isinstance(how, list) or array.ndim != 1 or array.dtype.kind != "i":
@@ -108,6 +115,14 @@ def _read_texts(texts: Sequence[str], how: object, *, most: int) -> AnyArray:
         return np.array(texts, dtype=np.dtypes.StringDType())
     narrow = 4 * len(texts) * max(map(len, texts), default=0) <= most
     return np.array(texts, dtype=np.str_) if how == _TEXTS and narrow else _objects(texts)
+
+
+def _name(text: str) -> object:
+    """Return a name from the letter of its kind and itself."""
+    for kind, letter in _LETTERS.items():
+        if text.startswith(letter):
+            return kind(text[1:])
+    raise ValueError(f"a name must begin with one of {', '.join(_LETTERS.values())}, got {text[:1]!r}")
 
 
 def _texts_of_version_1(array: AnyArray) -> AnyArray:

@@ -140,6 +140,30 @@ def test_uuids_are_answered_as_uuids():
         emptied.add(X[:1])
 
 
+@pytest.mark.parametrize("as_text", [False, True], ids=["UUIDs", "their texts"])
+def test_integers_and_uuids_stand_beside_each_other(as_text):
+    some = [UUID(int=2**90 + i) for i in range(3)]
+    some = [str(name) for name in some] if as_text else some
+    names = [5, some[0], 7, some[1], 2**70]
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:5], names)
+    rows = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:5])
+    assert search.search(X[5], k=5).ids.tolist() == [names[i] for i in rows.search(X[5], k=5).ids]
+    loaded = mf.load(search.save("s"))
+    assert list(map(type, loaded.ids_)) == [type(name) for name in names]
+    listed = [names[3], some[2], 7, 9, None], [0.9, 0.8, 0.7, 0.6, 0.0]
+    assert loaded.rerank(*listed, unknown="behind").ids.tolist()[2:] == [some[2], 9, None]
+    with pytest.raises(TypeError, match="ids must be integers and UUIDs, got dtype <U1"):
+        search.rerank(["7"], [0.5])
+    assert search.similar(7, k=2).ids.shape == (2,)
+    assert 7 not in search.similar(7, k=4).ids.tolist()
+    plain = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:4])
+    assert plain.rerank([2, some[0]], [0.9, 0.8], unknown="behind").ids.tolist() == [2, some[0]]
+    plain.update(X[4:6], [some[0], 2], gone=[0])
+    assert plain.ids_.tolist() == [1, 3, some[0], 2]
+    with pytest.raises(ValueError, match="occurs twice"):
+        mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X[:3], [some[0], 3, some[0]])
+
+
 @pytest.mark.parametrize(
     ("ids", "error", "match"),
     [

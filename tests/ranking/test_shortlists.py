@@ -87,6 +87,25 @@ def test_distances_taken_for_similarities_are_refused_with_the_cure(metric, take
         search.rerank(ids, **take(distances, similarities))
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("m", [5, 10, 40])
+def test_lists_that_are_worst_first_all_along_are_refused(metric, m, digits):
+    """In thirty of thirty: what is taken for the other kind runs the wrong way, whatever the store."""
+    X, Q = digits
+    search = mf.ManifoldSearch(preset="plain-diffusion", metric=metric).fit(X)
+    ids, distances, similarities = nearest(X, Q, metric, m)
+    for j in range(0, 20, 5):
+        block = slice(j, j + 5)
+        small = distances[block] / (1 + distances.max())  # in the range of either
+        with pytest.raises(ValueError, match=r"similarities (rise all along every list: pass distances=|must be)"):
+            search.rerank(ids[block], small)
+        with pytest.raises(ValueError, match=r"distances (fall all along every list: pass similarities=|must be)"):
+            search.rerank(ids[block], distances=similarities[block] + (0 if metric == "cosine" else 1e4))
+    turned = np.roll(np.arange(m), 1)
+    search.rerank(ids[:, turned], similarities[:, turned])  # any order will do
+    search.rerank(ids[0, 3::-1], similarities[0, 3::-1])  # and four in a row may be chance
+
+
 def test_rounding_is_no_distance(digits):
     X, _ = digits
     near = mf.ManifoldSearch(preset="plain-diffusion").fit(X).rerank([[0, 1]], [[1.0005, 0.5]])
