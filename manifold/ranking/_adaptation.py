@@ -101,8 +101,8 @@ class Adaptation:
         """
         return self.lead if self.exchanged is None else max(self.lead, FIRST)
 
-    def explain(self, one_sided: float) -> str:
-        """Return what is done, for people, to stand behind ``scores   F``.
+    def explain(self, one_sided: float, evidence: str = "") -> str:
+        """Return what is done, for people, to stand behind ``scores   F``; see `evidence_of`.
 
         >>> print("scores   F" + Adaptation(fusion=0.0, lead=1).explain(0.5))
         scores   F
@@ -112,7 +112,7 @@ class Adaptation:
         fused = f" x exp({self.fusion:g} similarity / spread)" if self.fusion else ""
         places = f"the first {self.lead} nearest items"
         kept = f"{places} at most, while they list the query back" if self.reciprocal else f"{places}, in their order"
-        lines = [fused, f"edges    and seeds that are not listed back count {one_sided:.2g}"]
+        lines = [fused, f"edges    and seeds that are not listed back count {one_sided:.2g}{evidence}"]
         lines += [f"kept     {kept} (Ranking.kept)"]
         if self.exchanged is not None:
             lines += [f"tail     of the first {FIRST} places at most {self.exchanged} go to items that are not so near"]
@@ -274,6 +274,23 @@ def is_reciprocal(near: Rows, similarities: Floats, reach: Floats) -> NDArray[np
     """
     reciprocal: NDArray[np.bool_] = np.logical_and(near >= 0, similarities >= reach[np.maximum(near, 0)])
     return reciprocal
+
+
+def evidence_of(lists: Neighbors, reach: NeighborReach) -> str:
+    """Return what lists say of a collection: which share of them is listed back, and how skewed it is who is listed.
+
+    Hubness is the skewness of how often an item is listed (Radovanović et al., 2010, section 2).
+
+    >>> lists = Neighbors([[1], [0], [0]], [[0.5], [0.5], [0.25]], "cosine", "by hand")
+    >>> evidence_of(lists, NeighborReach.of(lists, 1))
+    ' (67% are; hubness 0.0)'
+    """
+    listed = lists.indices >= 0
+    back = is_reciprocal(lists.indices.astype(np.int64), lists.similarities, reach.edge).sum() / max(listed.sum(), 1)
+    away = np.bincount(lists.indices[listed], minlength=lists.n_nodes).astype(np.float64)
+    away -= away.mean()
+    spread = away.std()
+    return f" ({back:.0%} are; hubness {(away**3).mean() / spread**3 if spread else 0.0:.1f})"
 
 
 def _places(rows: Rows, near: Rows, missing: int) -> tuple[Rows, NDArray[np.bool_]]:

@@ -17,7 +17,7 @@ from manifold.backends import Backend, get_backend
 from manifold.graph import Graph
 from manifold.index import DiffusionIndex, of_images
 from manifold.neighbors import Cells, Entrance, Neighbors, PointSet, exact_search
-from manifold.ranking._adaptation import Asked, NeighborReach, reciprocal_seeds
+from manifold.ranking._adaptation import Asked, NeighborReach, evidence_of, reciprocal_seeds
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
 from manifold.ranking._entrance import explained, seed_cells
@@ -158,8 +158,11 @@ class Fitted:
         s = self.settings
         kernel, p = s.affinity, s.degree_exponent
         weighted = f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind
-        adapted = "" if s.adaptation is None else s.adaptation.explain(self.one_sided)
-        tuned = "" if self.tuning is None else f"\ntuning   {self.tuning.reason}, of {len(self.tuning.table)} settings"
+        seen, lists = "", self.neighbors
+        if lists is not None and self.reach is not None:
+            seen = evidence_of(lists.first(min(s.n_neighbors, lists.n_neighbors)), self.reach)
+        adapted = "" if s.adaptation is None else s.adaptation.explain(self.one_sided, seen)
+        tuned = "" if self.tuning is None else f"\ntuning   {self.tuning.evidence}"
         return (
             f"weighted by {weighted}\n         {explained(s, self.points, self.cells)}\n"
             f"filter   {s.filter}\nsolver   {self.reason}\n"

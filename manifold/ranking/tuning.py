@@ -59,6 +59,20 @@ class Tuning:
     n_held_out: int
     seconds: float
 
+    @property
+    def evidence(self) -> str:
+        """The reason in a line, with the held-out figures where there are any.
+
+        >>> Tuning(Setting(), (), reason="nothing to choose from", n_held_out=0, seconds=0.0).evidence
+        'nothing to choose from, of 0 settings'
+        """
+        said = f"{self.reason}, of {len(self.table)} settings"
+        of = next((row for row in self.table if row["chosen"]), None)
+        if of is None:
+            return said
+        short = f"{of['short']:.3f} +- {of['error']:.3f} short of the best"
+        return f"{said}: cohesion {of['cohesion']:.3f} of {self.n_held_out} held-out items, {short}"
+
     def __repr__(self) -> str:
         lines = [f"Tuning: {self.setting}\n  {self.reason} ({len(self.table)} settings in {self.seconds:.1f} s)"]
         for row in self.table[:10]:

@@ -369,12 +369,22 @@ def test_adaptation_refuses_what_it_cannot_do(given):
 # the façade
 
 
+def test_evidence_is_that_of_the_lists():
+    X = np.random.default_rng(19).normal(size=(300, 8))
+    search = mf.ManifoldSearch(n_neighbors=5).fit(X)
+    lists = find_neighbors(X, 5).indices
+    back = np.mean([i in lists[j] for i, row in enumerate(lists) for j in row])
+    hubs = mf.metrics.hubness(mf.metrics.k_occurrences(lists, 300))
+    assert f"({back:.0%} are; hubness {hubs:.1f})" in search.explain()
+
+
 def test_tuned_search_explains_itself():
     X, _ = spirals(300)
     search = mf.ManifoldSearch(tune=True).fit(X)
     said = search.explain()
     assert f"{search.tuning_.setting.filter}" in said
-    assert "40 settings" in said
+    assert "40 settings: cohesion 0." in said
+    assert "of 50 held-out items" in said
     assert "Ranking.kept" in said
     assert search.n_neighbors == search.tuning_.setting.n_neighbors
 
