@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -125,12 +126,32 @@ def is_number(field: str) -> bool:
 def _text_column(fields: Sequence[str]) -> Column:
     """Return a column of a csv by what its fields spell; an empty field among numbers is NaN."""
     names = lambda: fields  # noqa: E731
+    if (lists := _lists(fields)) is not None:
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for row in lists for value in row)
+        return Column("list" if numbers else "lists of texts", lambda: _rows_of(lists), lambda: lists)
     known = [field for field in fields if field.strip()]
     if not known or not all(map(is_number, known)):
         return Column("text", lambda: np.array(fields, dtype=np.str_), names)
     whole = len(known) == len(fields) and all(_WHOLE.fullmatch(field.strip()) for field in known)
-    numbers = lambda: np.array([float(field) if field.strip() else np.nan for field in fields])  # noqa: E731
-    return Column("integer" if whole else "floating", numbers, names)
+    read = lambda: np.array([float(field) if field.strip() else np.nan for field in fields])  # noqa: E731
+    return Column("integer" if whole else "floating", read, names)
+
+
+def _lists(fields: Sequence[str]) -> list[list[object]] | None:
+    """Return the lists that all fields spell, as JSON does; None where one spells something else."""
+    if not fields or not all(field.lstrip().startswith("[") for field in fields):
+        return None
+    try:
+        return [json.loads(field) for field in fields]
+    except ValueError:
+        return None
+
+
+def _rows_of(lists: Sequence[Sequence[object]]) -> AnyArray:
+    odd = next((row for row, values in enumerate(lists) if len(values) != len(lists[0])), None)
+    if odd is not None:
+        raise ValueError(f"the list of row {odd} is of another length than the first: give each row one of a length")
+    return np.array(lists, dtype=np.float64)
 
 
 def _check_distinct(names: Sequence[str], what: str) -> None:

@@ -107,11 +107,22 @@ def lists_found():
     )
 
 
+def quoted(names):
+    """Return a list as JSON, as a field of a csv holds it."""
+    return json.dumps(names).replace('"', '""')
+
+
 def write_lists(path, ids, scores):
     long = [(f"q{i}", name, s) for i, row in enumerate(ids) for name, s in zip(row, scores[i], strict=True)]
     if path.endswith((".run", ".txt")):
         lines = [f"{query} Q0 {name} {rank} {score!r} other\n" for rank, (query, name, score) in enumerate(long)]
         Path(path).write_text("".join(lines))
+    elif path == "lists.csv":
+        rows = [
+            f'q{i},"{quoted(row)}",{json.dumps(json.dumps(s))}\n'
+            for i, (row, s) in enumerate(zip(ids, scores, strict=True))
+        ]
+        Path(path).write_text("query,ids,scores\n" + "".join(rows))
     elif path.endswith(".csv"):
         Path(path).write_text("query,id,score\n" + "".join(f"{q},{name},{score!r}\n" for q, name, score in long))
     elif path == "rows.parquet":
@@ -122,7 +133,7 @@ def write_lists(path, ids, scores):
         parquet.write_table(pa.table(columns), path)
 
 
-@pytest.mark.parametrize("path", ["lists.run", "lists.txt", "lists.csv", "rows.parquet", "lists.parquet"])
+@pytest.mark.parametrize("path", ["lists.run", "lists.txt", "rows.csv", "lists.csv", "rows.parquet", "lists.parquet"])
 @pytest.mark.parametrize("candidates", ["shortlist", "all"])
 def test_lists_are_reranked_as_python_does(folder, capsys, search, path, candidates):
     ids, scores = lists_found()
@@ -164,6 +175,17 @@ def test_integers_are_named_as_texts_of_a_run_spell_them(folder, capsys):
     assert "--run holds 'x17', but items are named by integers" in refused(
         capsys, "rerank", "--index=numbers", "--run=lists.run"
     )
+
+
+def test_vectors_may_stand_in_one_column_of_a_csv(folder, capsys, search):
+    for name, rows in (("X", X), ("Q", Q)):
+        lines = [f'{i},"{json.dumps(row.astype(float).tolist())}"\n' for i, row in enumerate(rows)]
+        Path(f"{name}.csv").write_text("id,vector\n" + "".join(lines))
+    expected = mf.ManifoldSearch(random_state=0).fit(X).search(Q, k=4)
+    printed = said(capsys, "search", "--features=X.csv", "--queries=Q.csv", "-k4")
+    assert table(printed) == [[(str(name), score) for name, score in row] for row in pairs(expected)]
+    Path("Q.csv").write_text('vector\n"[1, 2, 3, 4, 5, 6]"\n"[1, 2]"\n')
+    assert "the list of row 1 is of another length" in refused(capsys, "search", "--features=X.csv", "--queries=Q.csv")
 
 
 def test_columns_of_a_saved_search_are_those_of_its_features(folder, capsys):
