@@ -43,8 +43,8 @@ def add_rerank(one: argparse.ArgumentParser) -> None:
     one.add_argument("--index", type=Path, required=True, metavar="FOLDER", help="a search that `manifold fit` wrote")
     one.add_argument(
         "--run", type=Path, required=True, metavar="FILE",
-        help="lists by the ids of the index: run or txt (TREC), csv (columns query, id, score), or parquet (likewise, "
-        "or columns of lists, ids and scores)",
+        help="lists by the ids of the index: run or txt (TREC), csv or parquet (columns query, id and score, a row an "
+        "item; or ids and scores, columns of lists)",
     )  # fmt: skip
     _add_output(one)
     one.add_argument("-k", type=int, default=100, help="items for each query (%(default)s)")
