@@ -98,7 +98,12 @@ def updated(fitted: Fitted, X: object, ids: object, gone: object) -> Fitted:
 
 
 def _leaving(names: Ids, ids: object, *, name: str = "ids") -> Ints:
-    gone = np.atleast_1d(names.rows(ids))
+    try:
+        gone = np.atleast_1d(names.rows(ids))
+    except (TypeError, ValueError) as error:
+        if name == "ids":
+            raise
+        raise type(error)(f"{name} names items that leave: {error}") from None
     if (gone < 0).any() or np.unique(gone).size != gone.size:
         raise ValueError(f"{name} must name each item that leaves once, and not the missing marker")
     return gone

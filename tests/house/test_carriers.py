@@ -224,6 +224,12 @@ def grown(x=None, ids=None):
     return (new, *ranked(search.search(X[:3], 5)))
 
 
+def updated(x=None, ids=None, gone=()):
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(X, NAMES)
+    search.update(X[4:6] if x is None else x, np.array([101, 7]) if ids is None else ids, gone=gone)
+    return (search.ids_, *ranked(search.search(X[:3], 5)))
+
+
 def without(ids):
     search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=K).fit(X, NAMES)
     search.remove(ids)
@@ -361,6 +367,15 @@ DOORS = {
     "add X": ("X", X[:2], grown),
     "add ids": ("ids", np.array([7, 9]), lambda x: grown(ids=x)),
     "remove": ("ids", NAMES[:3], without),
+    "update X": ("X", X[:2], updated),
+    "update ids": ("ids", np.array([101, 9]), lambda x: updated(ids=x)),
+    "update gone": ("gone", NAMES[3:6], lambda x: updated(gone=x)),
+    "search allowed": ("allowed", NAMES[2:9], lambda x: ranked(SEARCH.search(X[:3], 5, allowed=x))),
+    "search allowed texts": ("allowed", TEXTS[2:9], lambda x: ranked(TEXT_SEARCH.search(X[:3], 5, allowed=x))),
+    "search allowed mask": ("allowed", TRUTH == 1, lambda x: ranked(SEARCH.search(X[:3], 5, allowed=x))),
+    "rerank allowed": ("allowed", NAMES[2:9], lambda x: ranked(SEARCH.rerank(SHORT, CLOSE, 3, allowed=x))),
+    "similar allowed": ("allowed", TRUTH == 1, lambda x: ranked(SEARCH.similar(NAMES[:4], 5, allowed=x))),
+    "regional allowed": ("allowed", NAMES[2:6], lambda x: ranked(REGIONAL.search(X[:4], k=2, allowed=x))),
     "explain": ("query", X[2], explained),
     "tune": ("X", X, lambda x: (np.array([ranking.tune(x).setting.n_neighbors]),)),
     "regional X": (
@@ -563,6 +578,10 @@ MISSING = {
     "rerank ids": lambda x: np.where(masked(x).mask, -1, x),
     "rerank one list of ids": lambda x: np.where(masked(x).mask, -1, x),
     "rerank text ids": lambda x: np.where(masked(x).mask, "", x),
+    **dict.fromkeys(
+        ("search allowed", "rerank allowed", "regional allowed"), lambda x: np.where(masked(x).mask, -1, x)
+    ),
+    "search allowed texts": lambda x: np.where(masked(x).mask, "", x),
 }
 
 

@@ -478,7 +478,12 @@ TEXTS, NUMBERS = list("abcd"), [0, 1, 2, 3]
             ValueError,
             "gone must name each item that leaves once",
         ),
-        (NUMBERS, lambda s, X: s.update(X, [1, 9], gone="x"), TypeError, "ids must be integers"),
+        (
+            NUMBERS,
+            lambda s, X: s.update(X, [1, 9], gone="x"),
+            TypeError,
+            "gone names items that leave: ids must be int",
+        ),
     ],
 )
 def test_bad_changes_are_refused_and_change_nothing(ids, call, error, match):
