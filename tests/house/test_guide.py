@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 import manifold as mf
 from manifold import errors
+from manifold.cli import main
+from manifold.datasets import write_run
 from manifold.glossary import TERMS
 
 PACKAGE = Path(mf.__file__).parent
@@ -38,6 +44,27 @@ def test_code_runs_as_printed(page, tmp_path, monkeypatch, capsys):
     for block in blocks:
         exec(compile(block, page.name, "exec"), session)
     assert capsys.readouterr().out
+
+
+COMMANDS = {page: re.findall(r"^manifold .*$", page.read_text(), re.MULTILINE) for page in PAGES}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if COMMANDS[page]], ids=lambda page: page.stem)
+def test_commands_run_as_printed(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    X, _ = mf.datasets.digits()
+    names, queries = [f"scan-{i}" for i in range(300)], X[300:310].astype(np.float32)
+    np.save("X.npy", X[:300])
+    np.save("Q.npy", queries)
+    Path("names.txt").write_text("".join(f"{name}\n" for name in names))
+    parquet.write_table(pa.table({f"f{i}": column for i, column in enumerate(queries.T)}), "Q.parquet")
+    write_run("lists.run", [["scan-7", "scan-9"]], [[0.9, 0.8]], queries=["q"])
+    if any("lancedb:" in line for line in COMMANDS[page]):
+        lancedb = pytest.importorskip("lancedb", reason="pip install 'manifold-search[stores]'")
+        lancedb.connect("shop").create_table("items", pa.table({"id": names, "vector": X[:300].tolist()}))
+    for line in COMMANDS[page]:
+        assert main(shlex.split(line.partition(" # ")[0])[1:]) == 0, line
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: f"{path.parent.name}/{path.name}")
