@@ -4,7 +4,8 @@ Each row of the first table asks every query of a collection once, k = 10, from 
 the milliseconds of one (median, 95th percentile) as its caller sees them, with what it waits for other threads. `equal`
 says whether the answers are those of one thread, to the bit. Threads share the interpreter, and so do not add up;
 processes that map the same files do. The second table: seconds of an addition and of the removal of the same items,
-beside those of a fit; the share of stored columns that are then stale; two queries after it. BLAS has one thread, as in
+beside those of a fit; the share of stored columns that are then stale; two queries after it. The third: local solves of a
+larger collection, a batch on so many threads, and single queries from a pool of them; `ratio` is over one thread. BLAS has one thread, as in
 a service with a worker for each core: ``OMP_NUM_THREADS=1 python -m bench service``.
 """
 
@@ -21,9 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import manifold as mf
+from bench._index import fitted
 from bench._report import Row
+from bench.pipeline import collection
+from manifold.solvers import Local
 
 THREADS = (1, 2, 4, 8)
 _SERVICE: dict[str, Any] = {}  # of this process
@@ -40,7 +45,39 @@ def run(*, quick: bool) -> list[Row]:
                 rows += [{"collection": name, "n": len(X)} | row for row in _throughput(search, Q)]
             facts = {"collection": name, "n": len(X), "solver": solver, "fit_s": fit}
             changes += [facts | row for row in _changes(search, Q)]
-    return rows + changes
+    return rows + changes + list(local_rows(5_000 if quick else 200_000))
+
+
+def local_rows(n: int) -> Iterator[Row]:
+    """Ask n points of `bench pipeline` by local solves, 2,000 queries on one thread and on two."""
+    X, _, Q = collection(n)
+    Q, solver = Q[:2_000], Local()
+    search = fitted(mf.ManifoldSearch(preset="plain-diffusion", solver=solver), X, f"surfaces-{n}.graph")
+    _SERVICE["search"] = search
+    expected = [_ask(query)[0] for query in Q]
+    alone: dict[str, float] = {}
+    for threads in (1, 2):
+        with threadpool_limits(threads), ThreadPoolExecutor(threads) as pool:
+            search.search(Q[:50], k=10)
+            start = time.perf_counter()
+            ranking = search.search(Q, k=10)
+            batch = {"queries_per_s": len(Q) / (time.perf_counter() - start)}
+            bits = [_bits(ranking, j) for j in range(len(Q))]
+            for by, row in (
+                ("batch", batch | {"equal": bits == expected}),
+                ("pool", _asked(pool, Q, expected=expected)),
+            ):
+                ratio = row["queries_per_s"] / alone.setdefault(by, row["queries_per_s"])
+                yield (
+                    {"collection": "surfaces", "n": n, "solver": "local", "by": by, "threads": threads}
+                    | row
+                    | {"ratio": ratio}
+                )
+
+
+def _bits(ranking: mf.Ranking, j: int) -> bytes:
+    """Return one list of a batch as `_ask` returns it."""
+    return b"".join(np.asarray(part[j : j + 1]).tobytes() for part in (ranking.ids, ranking.scores, ranking.slack))
 
 
 def _throughput(search: mf.ManifoldSearch, Q: Any) -> Iterator[Row]:
