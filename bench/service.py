@@ -4,9 +4,9 @@ Each row of the first table asks every query of a collection once, k = 10, from 
 the milliseconds of one (median, 95th percentile) as its caller sees them, with what it waits for other threads. `equal`
 says whether the answers are those of one thread, to the bit. Threads share the interpreter, and so do not add up;
 processes that map the same files do. The second table: seconds of an addition and of the removal of the same items,
-beside those of a fit; the share of stored columns that are then stale; two queries after it. The third: local solves of a
-larger collection, a batch on so many threads, and single queries from a pool of them; `ratio` is over one thread. BLAS has one thread, as in
-a service with a worker for each core: ``OMP_NUM_THREADS=1 python -m bench service``.
+beside those of a fit; the share of stored columns that are then stale; two queries after it. The third: local solves of
+a larger collection, a batch on so many threads, and single queries from a pool of them; `ratio` is over one thread.
+BLAS has one thread, as in a service with a worker for each core: ``OMP_NUM_THREADS=1 python -m bench service``.
 """
 
 from __future__ import annotations
@@ -63,16 +63,10 @@ def local_rows(n: int) -> Iterator[Row]:
             ranking = search.search(Q, k=10)
             batch = {"queries_per_s": len(Q) / (time.perf_counter() - start)}
             bits = [_bits(ranking, j) for j in range(len(Q))]
-            for by, row in (
-                ("batch", batch | {"equal": bits == expected}),
-                ("pool", _asked(pool, Q, expected=expected)),
-            ):
-                ratio = row["queries_per_s"] / alone.setdefault(by, row["queries_per_s"])
-                yield (
-                    {"collection": "surfaces", "n": n, "solver": "local", "by": by, "threads": threads}
-                    | row
-                    | {"ratio": ratio}
-                )
+            rows = {"batch": batch | {"equal": bits == expected}, "pool": _asked(pool, Q, expected=expected)}
+        for by, row in rows.items():
+            row["ratio"] = row["queries_per_s"] / alone.setdefault(by, row["queries_per_s"])
+            yield {"collection": "surfaces", "n": n, "solver": "local", "by": by, "threads": threads} | row
 
 
 def _bits(ranking: mf.Ranking, j: int) -> bytes:
