@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from manifold._arrays import as_numbers
-from manifold._typing import Ints
+from manifold._typing import Floats, Ints
 from manifold.discovery.covering import Cover, covered
 
 EARTH = 6371.0088  # km, mean radius (IUGG)
@@ -72,11 +72,11 @@ def cover_places(coordinates: object, radius: float) -> Cover:
     return covered(K, "greedy")
 
 
-def _within(degrees: np.ndarray[tuple[int, ...], np.dtype[np.float64]], radius: float) -> Ints:
+def _within(degrees: Floats, radius: float) -> Ints:
     """Return the pairs (p, 2), i < j, within a radius."""
     latitude, longitude = np.radians(degrees.T)
     u = np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1)
     # the chord grows with the angle up to half a turn, which is as far as two places are apart
     chord = 2 * np.sin(min(radius / EARTH, np.pi) / 2)
-    pairs: Ints = cKDTree(u).query_pairs(chord, output_type="ndarray") if len(u) else np.empty((0, 2))
-    return pairs.astype(np.int64)
+    pairs = cKDTree(u).query_pairs(chord, output_type="ndarray") if len(u) else np.empty((0, 2))
+    return np.asarray(pairs, dtype=np.int64)
