@@ -63,7 +63,7 @@ class HeldOut:
         rows = np.arange(neighbors.n_nodes)
         stays = ~np.isin(rows, held)
         renamed = np.where(stays, np.cumsum(stays) - 1, -1)
-        ids, similarities = _closed_up(neighbors.indices, neighbors.similarities, renamed)
+        ids, similarities = _closed_up(neighbors.indices.astype(np.int64), neighbors.similarities, renamed)
         lists = ids[stays].astype(np.int32), similarities[stays]
         rest = Neighbors._trusted(*lists, metric=neighbors.metric, method=neighbors.method)
         return cls(rest, ids[held], similarities[held], None if asked is None else _closed_up(*asked, renamed))
