@@ -27,7 +27,7 @@ _OCTAVES = 200  # of degrees on either side of 1, within which all products are 
 _MOST_STEPS = 2_000
 _SPENT = 2  # times what rounding hides of a residual, at which another step proves nothing more
 _WIDE = 1 / 32  # of the k-th score: intervals that are wider part nothing, and the cut is not looked at
-_BEFORE, _AFTER = 4.0, 1.5  # times a residual of usual size, to which the largest are relaxed; what a step leaves of it
+_BEFORE, _AFTER = 3.0, 2.0  # times a residual of usual size, to which the largest are relaxed; what a step leaves of it
 _WORN = 2.0**-52  # of ||b||_2: a residual that rounding has worn
 
 
