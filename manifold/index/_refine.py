@@ -129,8 +129,8 @@ class _Query:
     ) -> None:
         self.columns, self.of, self.system = columns, columns.residual_bound, columns.system
         self.scale, self.left_out = scale, LeftOut() if left_out is None else left_out
-        allowed = self.left_out.allowed
-        self.allowed = None if allowed is None else self.of.inside(allowed).astype(bool)
+        allowed, order = self.left_out.allowed, self.of.order
+        self.allowed = allowed if allowed is None or order is None else allowed[order]
         ((self.w, self.a),) = columns.filter.resolvents or ()
         graph = columns.graph
         of_component = np.zeros(graph.n_components, dtype=bool)

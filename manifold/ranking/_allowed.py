@@ -94,8 +94,7 @@ class Allowed:
     def settle(self, wanted: int, first: Round, *, q: int) -> None:
         """Ask on until the first `wanted` rows of every list are known to be allowed, or all there are.
 
-        Each round lists `_DEEPER` times as many as the one before, where too few of it are allowed; the last one lists
-        what is wanted, all of it known.
+        Each round lists more than the one before, where too few of it are allowed; the last one what is wanted.
 
         >>> odd = Allowed.read(Ids(None, 99), lambda ids: ids % 2 == 1)
         >>> odd.settle(2, lambda depth: np.flatnonzero(odd.mask)[None, :depth], q=1)
@@ -122,10 +121,8 @@ class Allowed:
         if self._question is not None:
             return self._answers(names) if names.size else np.zeros(0, dtype=bool)
         if self._names is None:
-            raise ValueError(
-                "unknown='behind' needs allowed as ids or a callable: a mask says nothing of ids that the collection "
-                "does not hold; choose unknown='drop'"
-            )
+            why = "a mask says nothing of ids that the collection does not hold"
+            raise ValueError(f"unknown='behind' needs allowed as ids or a callable: {why}; choose unknown='drop'")
         given = set(self._names.tolist())
         return np.array([name in given for name in names.tolist()], dtype=bool)
 

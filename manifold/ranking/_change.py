@@ -70,12 +70,12 @@ def left(fitted: Fitted, ids: object) -> Fitted:
     return _made(fitted, _without(fitted, before, _leaving(fitted.ids, ids)))
 
 
-def updated(fitted: Fitted, X: object, ids: object, gone: object) -> Fitted:
+def updated(fitted: Fitted, X: object, ids: object, *, gone: object) -> Fitted:
     """Return the state without items that are gone, and with features of others, new ones or in place of theirs.
 
     >>> from manifold import ManifoldSearch
     >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
-    >>> updated(fitted, [[0.1, 0.9], [0.5, 0.5]], [1, 7], [0]).ids.values.tolist()
+    >>> updated(fitted, [[0.1, 0.9], [0.5, 0.5]], [1, 7], gone=[0]).ids.values.tolist()
     [2, 1, 7]
     """
     if (X is None) != (ids is None):

@@ -23,11 +23,12 @@ def leading(
     [[0, 2]]
     """
     within = fitted.graph.n_nodes - (rows is not None)
-    return nearest_allowed(fitted, queries, min(fitted.settings.n_nearest, within), allowed, rows=rows, enter=True)
+    k = min(fitted.settings.n_nearest, within)
+    return nearest_allowed(fitted, queries, k, allowed=allowed, rows=rows, enter=True)
 
 
 def nearest_allowed(
-    fitted: Fitted, queries: PointSet, k: int, allowed: Mask | None, *, rows: Ints | None = None, enter: bool = False
+    fitted: Fitted, queries: PointSet, k: int, *, allowed: Mask | None, rows: Ints | None = None, enter: bool = False
 ) -> tuple[Ints, Similarities]:
     """Return the k nearest items of queries that are allowed, -1 pads; of items, the nearest others.
 
@@ -36,7 +37,8 @@ def nearest_allowed(
 
     >>> from manifold import ManifoldSearch
     >>> fitted = ManifoldSearch(n_neighbors=1).fit([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]).fitted_
-    >>> nearest_allowed(fitted, fitted.points, 2, np.array([True, False, True]), rows=np.array([1, 2]))[0].tolist()
+    >>> ends = np.array([True, False, True])
+    >>> nearest_allowed(fitted, fitted.points, 2, allowed=ends, rows=np.array([1, 2]))[0].tolist()
     [[0, 2], [0, -1]]
     """
     search = fitted.entering if enter else fitted.nearest
@@ -65,7 +67,7 @@ def nearest_allowed(
             itself = found == own[short][:, None]
             order = np.argsort(itself, axis=1, kind="stable")
             found, values = np.where(itself, -1, found), np.where(itself, -np.inf, values)
-            found, values = (np.take_along_axis(part, order, axis=1) for part in (found, values))
+            found, values = np.take_along_axis(found, order, axis=1), np.take_along_axis(values, order, axis=1)
         ids[short], similarities[short] = -1, -np.inf
         width = min(k, most)
         ids[short, :width], similarities[short, :width] = found[:, :width], values[:, :width]

@@ -89,12 +89,15 @@ def searched(
     def put(mask: Mask | None, k: int) -> tuple[Task, Asked | None]:
         depth = k if avoid is not None else fitted.depth(k, n if mask is None else int(mask.sum()))
         task = Task(
-            depth, lambda some: nearest_allowed(fitted, queries, depth, mask, rows=some)[0], slack=slack, allowed=mask
+            depth,
+            lambda some: nearest_allowed(fitted, queries, depth, allowed=mask, rows=some)[0],
+            slack=slack,
+            allowed=mask,
         )
         if avoid is not None:
             return task, None
-        nearest = (near, similarities) if mask is None else leading(fitted, queries, mask)
-        return task, Asked(*nearest, partial(similarities_to, queries, points))
+        first, close = (near, similarities) if mask is None else leading(fitted, queries, mask)
+        return task, Asked(first, close, partial(similarities_to, queries, points))
 
     return ask(fitted, seeds, put, k=k, allowed=may, single=single, bad=bad)
 
@@ -118,7 +121,7 @@ def like(fitted: Fitted, ids: object, k: int, *, allowed: object, avoid: object,
         def baseline(some: Ints) -> Ints:
             if points is None or not k:
                 return np.empty((some.size, 0), dtype=np.int64)
-            return nearest_allowed(fitted, points, depth, mask, rows=own[some])[0]
+            return nearest_allowed(fitted, points, depth, allowed=mask, rows=own[some])[0]
 
         task = Task(depth, baseline, own=own, slack=slack, allowed=mask)
         if points is None or avoid is not None:

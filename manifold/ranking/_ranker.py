@@ -101,7 +101,8 @@ class Task:
         if self.allowed is None or self.nodes is None:
             return np.full(queries.size, self.k)
         left_out = 0 if self.own is None else self.allowed[self.own[queries]].astype(np.int64)
-        return np.minimum(self.k, np.broadcast_to(self.nodes.size - left_out, queries.shape))
+        most: Rows = np.minimum(self.k, np.broadcast_to(self.nodes.size - left_out, queries.shape))
+        return most
 
 
 @dataclass(frozen=True, eq=False)

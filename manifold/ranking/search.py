@@ -258,7 +258,7 @@ class ManifoldSearch(Facade):
         >>> search.ids_.tolist()
         ['c', 'b', 'd']
         """
-        self._change(lambda fitted: (updated(fitted, X, ids, gone), None))
+        self._change(lambda fitted: (updated(fitted, X, ids, gone=gone), None))
 
     def explain(self) -> str:
         """Return what the search does with a query, line by line, and why this solver does it.

@@ -165,6 +165,7 @@ CASES: dict[str, Case] = {
         lambda made: made.held(np.arange(20)),
     ),
     "intervals": Case(lambda: MADE["index"]()._merged(np.array([3, 17]), np.array([1.0, 0.5])), told),
+    "left out": Case(lambda: mf.index.LeftOut(np.array([3]), np.ones(60, dtype=bool)), told),
     "shortlist": Case(lambda: MADE["index"]().shortlist(np.array([3]), np.ones(1), 5), told),
     "adaptive search on stored columns": Case(MADE["search"], USES["search"]),
     "regional search on stored columns": Case(MADE["regional_search"], USES["regional_search"]),
