@@ -105,9 +105,11 @@ def gather(sources: Path, notebooks: Path) -> None:
     records = _PACKAGE.parent / "bench" / "results" / "README.md"
     if records.is_file():
         (sources / "records.md").write_text(records.read_text(encoding="utf-8"), encoding="utf-8")
-        for path in (sources / "notebooks").glob("*.ipynb"):
-            text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace("../bench/results/README.md", "../records.md"), encoding="utf-8")
+    for path in (sources / "notebooks").glob("*.ipynb"):
+        text = path.read_text(encoding="utf-8").replace("../manifold/guide/", "../guide/")
+        if records.is_file():
+            text = text.replace("../bench/results/README.md", "../records.md")
+        path.write_text(text, encoding="utf-8")
     guides = sources / "guide"
     guides.mkdir()
     for path in sorted((_PACKAGE / "guide").glob("*.md")):

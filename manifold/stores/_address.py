@@ -17,13 +17,13 @@ Named = Mapping[str, str]  # "id", "vector", "metric", those that were given
 def open_store(address: str, *, id: str | None = None, vector: str | None = None, metric: str | None = None) -> Store:
     """Open the store at an address; what it holds is named after ``#``.
 
-    =============================================  =======================================
-    ``postgresql://user@host/database#shop.items``  a table of PostgreSQL with pgvector
-    ``qdrant+http://host:6333#items``               a collection of a Qdrant server
-    ``lancedb:folder#items``                        a table of LanceDB
-    ``chroma:folder#items``                         a collection of Chroma, in a folder
-    ``chroma+http://host:8000#items``               or on a server
-    =============================================  =======================================
+    ===============================================  =======================================
+    ``postgresql://user@host/database#shop.items``   a table of PostgreSQL with pgvector
+    ``qdrant+http://host:6333#items``                a collection of a Qdrant server
+    ``lancedb:folder#items``                         a table of LanceDB
+    ``chroma:folder#items``                          a collection of Chroma, in a folder
+    ``chroma+http://host:8000#items``                or on a server
+    ===============================================  =======================================
 
     ``+https`` in place of ``+http`` asks by TLS.
 
