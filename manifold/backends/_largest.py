@@ -10,7 +10,7 @@ from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends._compiled import compiled
 from manifold.backends._lanes import exceeds, fma, load, zeros
 
-WIDTH = 16  # columns side by side
+LANES = 16  # columns side by side
 _LARGE = 1e300
 _NEARLY = 1 - 1e-9  # looked at more closely than 1
 
@@ -54,7 +54,7 @@ def largest_of_columns(
     >>> found.ids.tolist(), found.values.tolist(), found.beyond.tolist()
     ([[4, 7]], [[0.3, 0.5]], [0.1])
     """
-    q, limits = factors.size, np.zeros(WIDTH)
+    q, limits = factors.size, np.zeros(LANES)
     places, values, facts = np.zeros((q, k), np.int64), np.zeros((q, k)), np.zeros((2, q))
     n_found, n_labelled = np.zeros(q, np.int64), np.full(q, nodes.size)
     if (near != near[0]).any():
@@ -73,9 +73,9 @@ def largest_of_columns(
 def _cut(x, v, near, limits, factors, least, n_labelled, places, values, n_found, facts):  # type: ignore[no-untyped-def]
     q, k = places.shape
     every, m = np.arange(v.size), 0
-    some, limit = np.empty_like(every), load(limits, 0, WIDTH, WIDTH, False)
+    some, limit = np.empty_like(every), load(limits, 0, LANES, LANES, False)
     for i in every:  # where any column is near its least, by one look at all of them
-        here = load(x, WIDTH * i, WIDTH, WIDTH, False)
+        here = load(x, LANES * i, LANES, LANES, False)
         if exceeds(fma(limit, here, zeros(here)), _NEARLY):
             some[m] = i
             m += 1
@@ -97,7 +97,7 @@ def _above(x, places, near, c, factor, least):  # type: ignore[no-untyped-def]
     """Return the places of the label of column c whose entries are not below `least`, and those entries, cut at 0."""
     at, entries, m = np.empty(places.size, np.int64), np.empty(places.size), 0
     for i in places:
-        entry = x[WIDTH * i + c] * factor
+        entry = x[LANES * i + c] * factor
         if entry >= least and near[i] == near[c]:
             at[m], entries[m] = i, max(entry, 0.0)
             m += 1

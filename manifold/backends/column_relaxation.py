@@ -18,8 +18,9 @@ from scipy import sparse
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends._compiled import compiled
 from manifold.backends._lanes import add, exceeds, fma, larger, load, store, widened, zeros
-from manifold.backends._largest import WIDTH, Largest, largest_of_columns
+from manifold.backends._largest import LANES, Largest, largest_of_columns
 
+WIDTH = LANES
 _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; doubled where they run out
 _MET, _KEPT, _WORK = range(3)  # of `_Patch.counts`: nodes, entries, entries passed over
 _FAR = 2.0**30

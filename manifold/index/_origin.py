@@ -42,11 +42,3 @@ def check_origin(index: Built, graph: Graph, filter: Filter) -> None:
         raise ValueError(f"the index was built for another graph, {index.graph!r}, than {graph!r}: build it anew")
     if index.filter != filter:
         raise ValueError(f"the index was built for {index.filter}, not for {filter}: use the one it has")
-
-
-def described(index: Built) -> tuple[dict[str, AnyArray], dict[str, object]]:
-    """Return the arrays and parameters of an index with its graph, to be saved."""
-    ((_, alpha),) = index.filter.resolvents or ()
-    arrays, parameters = index.graph._described()
-    own, how = index.described()
-    return {**arrays, **own}, {"alpha": alpha, **how, **parameters}

@@ -12,7 +12,6 @@ from scipy import sparse
 
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, Floats, Ints
-from manifold.backends.near_groups import near_groups
 from manifold.graph import Graph
 from manifold.index._build import DiffusionIndex
 from manifold.index._column_solver import ColumnSolver
@@ -44,8 +43,9 @@ class SolvedColumns:
 
     def rows(self, nodes: Ints) -> Floats:
         """Return the entries (c, t) at some nodes."""
-        rows = self.entries[nodes]
-        return rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
+        if isinstance(self.entries, np.ndarray):
+            return self.entries[nodes]
+        return np.asarray(self.entries[nodes].toarray())
 
     def lengths(self, matrix: sparse.csr_array) -> Floats:
         """Return the 2-norms (n,) of ``matrix`` (s, t) times each row of the entries."""
@@ -88,7 +88,8 @@ def solved_columns(
 
 def _by_relaxation(columns: StoredColumns, graph: Graph, nodes: Ints, *, width: int) -> SolvedColumns | None:
     """Solve columns where they touch the graph, near ones together."""
-    from manifold.index._local_columns import LocalColumns  # loads the compiler
+    from manifold.backends.near_groups import near_groups  # loads the compiler
+    from manifold.index._local_columns import LocalColumns
 
     order = np.arange(graph.n_nodes)  # for few columns none is made
     solver = LocalColumns(graph, columns.filter, n_entries=max(width, 1), rtol=_RTOL, share=_SHARE, order=order)

@@ -81,8 +81,7 @@ def updated_columns(
     if isinstance(columns, LazyColumns):
         return columns.on(graph)
     n, width = graph.n_nodes, columns.ids.shape[1]
-    how = {"dtype": str(columns.values.dtype), "solver": columns.solver}
-    settings = settings or DiffusionIndex(n_entries=max(width, 1), **how)
+    settings = settings or DiffusionIndex(max(width, 1), str(columns.values.dtype), solver=columns.solver)
     change = _Change.between(columns, graph, rows)
     solved = None
     if width == min(settings.n_entries, n) and change.touched.size <= _MOST_TOUCHED * n:

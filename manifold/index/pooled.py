@@ -22,8 +22,9 @@ from manifold.backends import Backend, get_backend, rounding_unit
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index._intervals import SUMS, Intervals, LeftOut, Shortlist, merge_columns
-from manifold.index._origin import check_origin, described
+from manifold.index._origin import check_origin
 from manifold.index._saved import ARRAYS, look_through, restored
+from manifold.index.stored import described
 from manifold.solvers import Prepared, Solution, Solver, Status
 from manifold.solvers.base import Callback
 from manifold.solvers.system import check_seeds

@@ -19,7 +19,7 @@ from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.index import _residual_bound
 from manifold.index._intervals import SUMS, Intervals, LeftOut, Shortlist, merge_columns
-from manifold.index._origin import check_origin, described
+from manifold.index._origin import Built, check_origin
 from manifold.index._renewal import Renewal, renewal
 from manifold.index._saved import ARRAYS, look_through, restored
 from manifold.index.entries import TINY, entry_bounds
@@ -162,13 +162,7 @@ class StoredColumns(Prepared, Solver):
         return found
 
     def own(self, nodes: Ints) -> tuple[AnyArray, AnyArray, Floats, Floats]:
-        """Return ids, values, tails and errors of some columns as they were built, whatever was renewed since.
-
-        >>> from manifold import Diffusion, DiffusionIndex, graph_from_affinity
-        >>> pair = graph_from_affinity([[0, 1], [1, 0]])
-        >>> DiffusionIndex(dtype="float64").build(pair, filter=Diffusion(0.5)).own(np.array([1]))[1].round(6).tolist()
-        [[0.333333, 0.666667]]
-        """
+        """Return ids, values, tails and errors of some columns as they were built, whatever was renewed since."""
         self.look_through(nodes)
         return self.ids[nodes], self.values[nodes], self.tail[nodes], self.error[nodes]
 
@@ -211,7 +205,7 @@ class StoredColumns(Prepared, Solver):
 
     @cached_property
     def _renewal(self) -> Renewal:
-        return renewal(self)
+        return renewal(self.graph, self.filter, self.backend, values=self.values, solver=self.solver)
 
     @property
     def nbytes(self) -> int:
@@ -392,3 +386,11 @@ class StoredColumns(Prepared, Solver):
         """
         u = 2 * rounding_unit(self.values.dtype) + SUMS
         return np.asarray(lower * (1 - u), dtype=np.float64), upper.astype(np.float64) * (1 + u)
+
+
+def described(index: Built) -> tuple[dict[str, AnyArray], dict[str, object]]:
+    """Return the arrays and parameters of an index with its graph, to be saved."""
+    ((_, alpha),) = index.filter.resolvents or ()
+    arrays, parameters = index.graph._described()
+    own, how = index.described()
+    return {**arrays, **own}, {"alpha": alpha, **how, **parameters}
