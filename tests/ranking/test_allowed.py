@@ -9,6 +9,7 @@ import pytest
 
 import manifold as mf
 from manifold.neighbors import PointSet
+from manifold.ranking._adaptation import Asked
 from manifold.solvers import ConjugateGradient
 
 N, Q, K = 700, 8, 10
@@ -201,3 +202,24 @@ def test_images_are_the_best_of_what_is_allowed(solver, pooling):
     assert np.isin(few.ids, NAMES[: N // 2][may]).all()
     like = search.similar(NAMES[:3], k=4, allowed=may)
     assert np.isin(like.ids[like.ids != ""], NAMES[: N // 2][may]).all()
+
+
+@pytest.mark.parametrize("preset", ["default", "item"])
+def test_a_fused_list_is_made_of_the_best_and_the_nearest_that_are_allowed(preset):
+    search = mf.ManifoldSearch(preset=preset, solver=ConjugateGradient(rtol=1e-10), on_failure="ignore").fit(X, NAMES)
+    fitted, scores = search.fitted_, exact_scores(search, entered(search, QUERIES))
+    unit_x, unit_q = (Z / np.linalg.norm(Z, axis=1, keepdims=True) for Z in (X, QUERIES))
+    similarities = (unit_q @ unit_x.T).astype(np.float32)
+    for share in SHARES:
+        may = np.random.default_rng(int(1e3 * share)).permutation(N) < share * N
+        pool = np.argsort(-np.where(may[:, None], scores, -1), axis=0, kind="stable")[: min(200, may.sum())].T
+        near = np.argsort(-np.where(may, similarities, -9), axis=1)[:, : min(100, may.sum())]
+        asked = Asked(
+            near,
+            np.take_along_axis(similarities, near, axis=1),
+            lambda rows: np.where(rows < 0, -np.inf, np.take_along_axis(similarities, np.maximum(rows, 0), axis=1)),
+        )
+        of_pool = np.take_along_axis(scores.T, pool, axis=1)
+        fused = fitted.settings.adaptation.in_order(pool, of_pool, asked, reach=fitted.reach, spread=fitted.spread)
+        rows = rows_of(search.search(QUERIES, K, allowed=may))
+        assert np.mean([set(row) == set(best[:K]) for row, best in zip(rows, fused.rows, strict=True)]) == 1
