@@ -14,6 +14,8 @@ Lists: TypeAlias = tuple[list[object], list[object]]
 def hits(found: object, *, id: Part = "id", score: Part = "score") -> Lists:
     """Return the ids and scores of what a store found: for ``rerank(ids, scores)``, or ``distances=scores``.
 
+    Reference: guide *rerank*, "From FAISS, or any index".
+
     Parameters
     ----------
     found : hits of one query, a list of them for several queries, or columns
@@ -36,8 +38,7 @@ def hits(found: object, *, id: Part = "id", score: Part = "score") -> Lists:
 
     Notes
     -----
-    Which stores answer with similarities, and which with distances, is in the guide *search*, "From a store". Cost: one
-    pass.
+    Cost: one pass.
 
     Examples
     --------
