@@ -155,7 +155,7 @@ def _count(keys, votes, edges, n, n_levels, strengths, agree):  # type: ignore[n
             if level == 0 and gain > 0:
                 for at in range(begin, end):
                     agree[keys[at] & _PLACE] = True
-    total, strength, most, best = 0.0, 0.0, 0.0, -1
+    total, strength, most, best = 0.0, 0.0, 0.0, np.int64(-1)
     for at in range(n):
         place, strength = keys[at] & _PLACE, strength + votes[at]
         strengths[place], total = strength, total + strength
