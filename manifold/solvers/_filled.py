@@ -100,7 +100,9 @@ class Filled:
     @cached_property
     def volumes(self) -> Floats:
         """The sum of degrees of each component."""
-        return np.bincount(self.system.components, self.rows.sizes, minlength=self.system.graph.n_components)
+        sums: Floats = np.zeros(self.system.graph.n_components)
+        np.add.at(sums, self.system.components, self.rows.sizes)
+        return sums
 
     @contextmanager
     def work(self) -> Iterator[Work]:
