@@ -26,6 +26,10 @@ class Store(Protocol):
     """A collection of vectors that lives elsewhere: anything with these members will do.
 
     Reference: guide *stores*, "What a store is asked".
+
+    >>> from manifold.stores import Arrays
+    >>> isinstance(Arrays(["a", "b"], np.eye(2)), Store)
+    True
     """
 
     @property
@@ -50,6 +54,10 @@ class Versioned(Protocol):
     """A store that can say whether anything moved.
 
     Reference: guide *stores*, "In step with inserts and deletes".
+
+    >>> from manifold.stores import Arrays, LanceDB
+    >>> isinstance(LanceDB("a table"), Versioned), isinstance(Arrays(["a"], [[1.0]]), Versioned)
+    (True, False)
     """
 
     def version(self) -> object:
