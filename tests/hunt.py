@@ -17,6 +17,7 @@ from itertools import count
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import block_diag
 
 from manifold import Diffusion, DiffusionIndex, RegularizedDiffusion, graph_from_affinity, personalized_pagerank
 from manifold.backends import get_backend
@@ -74,7 +75,7 @@ def components(rng):
 
 def random_graph(rng):
     """A graph of some blocks, weighted alike or not, in random order."""
-    A = np.asarray(sparse.block_diag(components(rng)).todense())
+    A = block_diag(*components(rng))
     weighting = max(rng.integers(-3, 4), 0)
     if weighting == 1:
         A = A * rng.uniform(0.5, 1.5, A.shape)

@@ -9,6 +9,7 @@ import pytest
 from cases import dense_scores
 from hunt import pagerank_lists
 from scipy import sparse
+from scipy.linalg import block_diag
 from threadpoolctl import threadpool_limits
 
 from manifold import Diffusion, graph_from_affinity
@@ -73,7 +74,7 @@ def test_nodes_of_the_same_edges_are_told_to_be_alike_not_solved_for_ever():
 
 
 def test_all_that_may_be_listed_is_listed():
-    graph = graph_from_affinity(sparse.block_diag([np.ones((4, 4)) - np.eye(4), np.ones((3, 3)) - np.eye(3), [[0.0]]]))
+    graph = graph_from_affinity(block_diag(np.ones((4, 4)) - np.eye(4), np.ones((3, 3)) - np.eye(3), [[0.0]]))
     lists = Local().prepare(graph, Diffusion(0.9), get_backend()).lists()
     assert sorted(lists.best([0], [1.0], 7, slack=0.0).rows) == [0, 1, 2, 3]
     assert sorted(lists.best([0, 7], [1.0, 1.0], 4, slack=0.0, left_out=np.array([1])).rows) == [0, 2, 3, 7]
