@@ -45,12 +45,12 @@ def judgements(relevant: Sequence[ArrayLike], *, n: int, q: int) -> list[Ints]:
     return rows
 
 
-def precisions(points: PointSet, asked: PointSet, relevant: Sequence[Ints], tried: Sequence[Facts]) -> Floats:
+def precisions(points: PointSet, asked: PointSet, relevant: Sequence[Ints], *, tried: Sequence[Facts]) -> Floats:
     """Return the average precision (m, q) of each query by each search; neighbours are searched for once.
 
     >>> X = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], dtype=np.float32)
     >>> one_way, other_way = PointSet(X, "cosine"), PointSet(X[:1], "cosine")
-    >>> precisions(one_way, other_way, [np.array([1])], [{"n_neighbors": 1}]).tolist()
+    >>> precisions(one_way, other_way, [np.array([1])], tried=[{"n_neighbors": 1}]).tolist()
     [[0.5]]
     """
     searches = [ManifoldSearch(**{"metric": points.metric, "on_failure": "ignore", **given}) for given in tried]

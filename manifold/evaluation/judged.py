@@ -160,4 +160,4 @@ def tune_judged(
     kept: Facts = {} if purpose is None else {"purpose": purpose}
     given = [one for one in CANDIDATES if one.get("n_neighbors", 0) < n] if candidates is None else candidates
     tried = [kept, *(dict(one) for one in given if dict(one) != kept)]
-    return JudgedTuning._by(tried, precisions(points, asked, rows, tried), confidence)
+    return JudgedTuning._by(tried, precisions(points, asked, rows, tried=tried), confidence)

@@ -294,7 +294,7 @@ def test_order_is_the_run_then_the_fused_scores():
     fused = Adaptation(fusion=2.0, lead=3).in_order(rows, scores, asked, reach=reach, spread=0.5)
     assert fused.rows.tolist() == [[1, 0, 3, 4, 2, -1]]  # 1 and 0 are reciprocal; then 4, 8 / e^2, 2 / e^2
     assert fused.diffusion.tolist() == [[1.0, 0.0, 4.0, 8.0, 2.0, 0.0]]
-    assert fused.similarities.tolist() == [[0.9, 0.8, 1.0, 0.5, 0.5, -np.inf]]
+    np.testing.assert_allclose(fused.similarities, [[0.9, 0.8, 1.0, 0.5, 0.5, -np.inf]], rtol=1e-7)
     # places that are kept are worth what follows
     np.testing.assert_allclose(fused.scores, [[4.0, 4.0, 4.0, 8 / np.e**2, 2 / np.e**2, 0.0]])
     assert fused.kept.tolist() == [2]
