@@ -338,7 +338,7 @@ def _million(*, quick: bool) -> Iterator[Row]:
     yield _row("minutes of CPU for clusters", on, taken / 60, mark=5.0, at_most=True)
     yield _row("certified labels", f"{on}, alpha=0.9", float(found.certified.mean()), mark=0.9)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    yield _row("GiB at most, with the features and the graph", on, peak, mark=4.0, at_most=True)
+    yield _row("GiB at most, the graph and the clusters", on, peak, mark=4.0, at_most=True)
 
 
 def _cpu(work: Callable[[], Any]) -> tuple[float, Any]:

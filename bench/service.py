@@ -6,7 +6,7 @@ says whether the answers are those of one thread, to the bit. Threads share the 
 processes that map the same files do. The second table: seconds of an addition and of the removal of the same items,
 beside those of a fit; the share of stored columns that are then stale; two queries after it. The third: local solves of
 a larger collection, a batch on so many threads, and single queries from a pool of them; `ratio` is over one thread.
-BLAS has one thread, as in a service with a worker for each core: ``OMP_NUM_THREADS=1 python -m bench service``.
+BLAS has one thread in the first two, as in a service with a worker for each core.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ _SERVICE: dict[str, Any] = {}  # of this process
 def run(*, quick: bool) -> list[Row]:
     rows: list[Row] = []
     changes: list[Row] = []
-    for name, X, Q in _collections(quick=quick):
-        for solver in ("auto", "index"):
-            search = mf.ManifoldSearch(solver=solver)
-            fit = _seconds(partial(search.fit, X))
-            if solver == "index":
-                rows += [{"collection": name, "n": len(X)} | row for row in _throughput(search, Q)]
-            facts = {"collection": name, "n": len(X), "solver": solver, "fit_s": fit}
-            changes += [facts | row for row in _changes(search, Q)]
+    with threadpool_limits(1):
+        for name, X, Q in _collections(quick=quick):
+            for solver in ("auto", "index"):
+                search = mf.ManifoldSearch(solver=solver)
+                fit = _seconds(partial(search.fit, X))
+                if solver == "index":
+                    rows += [{"collection": name, "n": len(X)} | row for row in _throughput(search, Q)]
+                facts = {"collection": name, "n": len(X), "solver": solver, "fit_s": fit}
+                changes += [facts | row for row in _changes(search, Q)]
     return rows + changes + list(local_rows(5_000 if quick else 200_000))
 
 
@@ -84,8 +85,14 @@ def _throughput(search: mf.ManifoldSearch, Q: Any) -> Iterator[Row]:
             with ThreadPoolExecutor(n) as pool:
                 yield {"load_ms": loaded, "threads": n, "processes": 1} | _asked(pool, Q, expected=expected)
         for n in range(1, (os.cpu_count() or 1) + 1):
-            with ProcessPoolExecutor(n, get_context("spawn"), _load, (path,)) as processes:
+            with ProcessPoolExecutor(n, get_context("spawn"), _alone, (path,)) as processes:
                 yield {"load_ms": loaded, "threads": 1, "processes": n} | _asked(processes, Q, expected=expected)
+
+
+def _alone(path: Path) -> None:
+    """Make a process a worker with one thread."""
+    threadpool_limits(1)
+    _load(path)
 
 
 def _load(path: Path) -> None:
