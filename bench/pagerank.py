@@ -8,6 +8,7 @@ where walks stay. CPU milliseconds, median of queries of 1 or 5 seeds, damping .
 What a side prepares once: here S in an order of its own, `prepared_ms`, with the first query; networkx and
 scikit-network a graph in their own form; igraph too, but PRPACK reads that graph anew in each call, which cannot be
 kept: `prpack_read_ms` is a call at a damping of 0, which does nothing else, and `prpack_alone_ms` what is left without.
+Where igraph or scikit-network is missing, only our own columns are filled.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def run(*, quick: bool) -> list[Row]:
         graph = mf.graph_from_affinity(W)
         nodes = np.flatnonzero(graph.degrees > 0)
         prepared, _ = _milliseconds(partial(_ours, graph, nodes[:1]))
-        peers = _Peers(W, networkx=not quick and name == "random edges")
+        peers = _peers(W, networkx=not quick and name == "random edges")
         for n_seeds in (1, 5):
             rng = np.random.default_rng([7, n_seeds])
             seeds = [rng.choice(nodes, n_seeds, replace=False) for _ in range(3 if quick else QUERIES)]
@@ -46,23 +47,30 @@ def run(*, quick: bool) -> list[Row]:
     return rows
 
 
-def _compared(graph: mf.Graph, peers: _Peers, seeds: list[Any]) -> Row:
+def _compared(graph: mf.Graph, peers: _Peers | None, seeds: list[Any]) -> Row:
     ours, theirs, proved, tied, same = [], [], [], [], []
     for at in seeds:
         taken, ranking = _milliseconds(partial(_ours, graph, at))
         ours.append(taken)
         proved.append(bool(ranking.certified[0]))
         tied.append(bool(ranking.tied[0]) and not proved[-1])
+        if peers is None:
+            continue
         taken, p = _milliseconds(partial(peers.prpack, at))
         theirs.append(taken)
         same.append(np.sort(p)[-TOP:].sum() - p[ranking.ids].sum() < 1e-9)
-    read = float(np.median([_milliseconds(partial(peers.prpack, at, damping=0.0))[0] for at in seeds[:FEW]]))
-    median, other = float(np.median(ours)), float(np.median(theirs))
-    row = {
+    median = float(np.median(ours))
+    row: Row = {
         "ms_p50": median,
         "ms_p95": float(np.quantile(ours, 0.95)),
         "proved": float(np.mean(proved)),
         "tied": float(np.mean(tied)),
+    }
+    if peers is None:
+        return row
+    read = float(np.median([_milliseconds(partial(peers.prpack, at, damping=0.0))[0] for at in seeds[:FEW]]))
+    other = float(np.median(theirs))
+    row |= {
         "same": float(np.mean(same)),
         "prpack_ms": other,
         "prpack_over_ours": other / median,
@@ -78,6 +86,14 @@ def _compared(graph: mf.Graph, peers: _Peers, seeds: list[Any]) -> Row:
 
 def _ours(graph: mf.Graph, at: Any) -> Any:
     return mf.personalized_pagerank(graph, list(map(int, at)), k=TOP, damping=DAMPING)
+
+
+def _peers(W: Any, *, networkx: bool) -> _Peers | None:
+    try:
+        return _Peers(W, networkx=networkx)
+    except ImportError as missing:
+        print(f"peers are left out: pip install igraph scikit-network ({missing})")
+        return None
 
 
 class _Peers:
