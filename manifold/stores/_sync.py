@@ -75,7 +75,10 @@ class Snapshot:
         3
         """
         names, made = fitted.ids.values, hashlib.blake2b(digest_size=8)
-        order = np.argsort(names, kind="stable")
+        if names.dtype == object:  # numbers beside texts have no order of their own
+            order = np.array(sorted(range(len(names)), key=lambda i: (type(names[i]).__name__, names[i])), np.int64)
+        else:
+            order = np.argsort(names, kind="stable")
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             made.update(repr(names[rows].tolist()).encode())

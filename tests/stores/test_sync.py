@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import uuid
 
 import numpy as np
 import pytest
@@ -37,6 +38,19 @@ def edges(search):
     W = search.graph_.affinity.tocoo()
     names = search.ids_.tolist()
     return {(names[i], names[j]): w for i, j, w in zip(*W.coords, W.data.tolist(), strict=True)}
+
+
+@pytest.mark.parametrize("kind", [str, uuid.UUID])
+def test_numbers_beside_uuids(kind, rng):
+    names = [*range(10), *(kind(str(uuid.UUID(int=j))) for j in range(10))]
+    store = Arrays(names, rng.normal(size=(20, 4)))
+    service = StoreSearch(store, mf.ManifoldSearch(**SETTINGS)).fit()
+    backwards = StoreSearch(Arrays(names[::-1], store.X[::-1]), mf.ManifoldSearch(**SETTINGS)).fit()
+    assert service.snapshot.digest == backwards.snapshot.digest
+    write(store, new=[10], gone=[3, names[12]], moved=[names[15]], rng=rng)
+    assert service.sync() == Changes(new=1, changed=1, gone=2)
+    found = service.search(store.X, k=5, where=lambda name: isinstance(name, kind)).ids
+    assert set(found.ravel().tolist()) <= set(names[10:]) - {names[12]}
 
 
 def test_a_sync_is_a_fit_to_what_is_there(store, service, rng):
