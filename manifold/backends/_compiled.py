@@ -30,11 +30,14 @@ def compiled(kernel: Kernel) -> Kernel:
 
 
 def number(entry: Array) -> Array:
-    """Return an entry of stored rows as float32, in compiled code: exact, for float32, int8, uint8 and float16.
+    """Return an entry of stored rows as float32, exactly: of float32, int8, uint8 and, as the bits it is, float16.
 
-    Numba has no float16 on the host, so such rows are passed as the bits they are, uint16 (`PointSet.plain`).
+    Numba has no float16 on the host, so such rows are passed as uint16 (`PointSet.plain`).
+
+    >>> number(np.float16(0.5).view(np.uint16)), number(np.int8(-3))
+    (np.float32(0.5), np.float32(-3.0))
     """
-    raise NotImplementedError("only in compiled code")
+    return np.float32(entry.view(np.float16) if entry.dtype == np.uint16 else entry)
 
 
 @overload(number)

@@ -179,11 +179,8 @@ def propagate(
     needed = partial(propagation_memory, first, method=chosen, n_graphs=len(graphs))
     require_memory(needed(q), purpose=f"propagating {q} columns", cure=at_most("the columns at a time", q, needed))
     averaging = targets.kind in ("multilabel", "values")
-    if averaging and not (chosen.averages and balance is None):
-        raise ValueError(
-            f"kind={targets.kind!r} needs a method that averages, 'auto', 'lgc' or 'harmonic', and no balance, "
-            f"got method={method!r}, balance={balance!r}"
-        )
+    if averaging:
+        _check_averages(chosen, targets.kind, method=method, balance=balance)
     if not chosen.diffuses and (filter is not None or solver != "auto"):
         raise ValueError(f"method {method!r} has a system of its own: leave out filter and solver")
     # the one default of every door; methods with systems of their own never look at it
@@ -228,6 +225,14 @@ def propagate(
     else:
         made = _classified(solution, reached, targets, problem=problem, balance=balance)
     return replace(made, choice=choice)
+
+
+def _check_averages(chosen: Method, kind: str, *, method: str | Method, balance: str | None) -> None:
+    if not (chosen.averages and balance is None):
+        raise ValueError(
+            f"kind={kind!r} needs a method that averages, 'auto', 'lgc' or 'harmonic', and no balance, "
+            f"got method={method!r}, balance={balance!r}"
+        )
 
 
 def _solved(method: Method, problem: Problem, x0: AnyArray | None) -> tuple[Solution, Choice | None]:
