@@ -14,7 +14,6 @@ least and the median of five vocabularies of 1,024 words.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from bench._report import Row
+from manifold.datasets import data_folder
 from manifold.matching import (
     LocalFeatures,
     Vocabulary,
@@ -47,7 +47,7 @@ def run(*, quick: bool) -> list[Row]:
     for n in (500,) if quick else SIZES:
         command = [sys.executable, "-W", "error", "-m", "bench.matching", str(n)]
         rows += json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    path = Path(os.environ.get("MANIFOLD_DATA", "")) / "discovery" / "local_features.npz"
+    path = data_folder() / "discovery" / "local_features.npz"
     return rows + (_real(path) if path.exists() and not quick else [])
 
 

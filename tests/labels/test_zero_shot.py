@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from importlib.resources import files
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import manifold as mf
+from manifold.datasets import data_folder
 from manifold.labels import ridge_map, zero_shot
 from manifold.metrics import hubness
 
-DATA = Path(os.environ.get("MANIFOLD_DATA", "")) / "grocery" / "effnetlite0.npz"
+DATA = data_folder() / "grocery" / "effnetlite0.npz"
 
 RIDGES = (0.1, 1.0, 100.0)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import manifold as mf
+from manifold.datasets import data_folder
 from manifold.discovery import cover
 from manifold.matching import (
     ASMK,
@@ -27,9 +25,9 @@ from manifold.matching.descriptors import generalized_mean_pool
 from manifold.metrics import mean_average_precision
 from manifold.neighbors import from_precomputed
 
-DATA = Path(os.environ.get("MANIFOLD_DATA", "")) / "discovery"
+DATA = data_folder() / "discovery"
 pytestmark = pytest.mark.skipif(
-    "MANIFOLD_DATA" not in os.environ or not (DATA / "local_features.npz").exists(),
+    not (DATA / "local_features.npz").exists(),
     reason="set MANIFOLD_DATA to a folder that holds discovery/local_features.npz",
 )
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import sparse
 
 from manifold import graph_from_affinity, personalized_pagerank
+from manifold.datasets import data_folder
 from manifold.errors import NotFittedError
 from manifold.ranking import GraphSearch
 
-CRANFIELD = Path(os.environ.get("MANIFOLD_DATA", "")) / "cranfield"
+CRANFIELD = data_folder() / "cranfield"
 PATH = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
 NAMES = np.array([f"node {i}" for i in range(40)])
 
