@@ -118,7 +118,7 @@ def open_blocks(
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with writing(folder):
-        _note(folder, fingerprint)
+        note(folder, fingerprint)
         opened = {name: _mapped(folder / f"{name}.npy", *kind) for name, kind in arrays.items()}
         n_blocks = -(-max((len(array) for array in opened.values()), default=0) // width)
         yield Blocks(opened, width, _mapped(folder / "_done.npy", (n_blocks, _DIGEST), np.uint8))
@@ -137,22 +137,30 @@ def fingerprint(*parts: object) -> str:
     return digest.hexdigest()
 
 
-def _note(folder: Path, fingerprint: str) -> None:
-    """Note whose build a folder holds, or raise ValueError where it holds another, or something else."""
-    note, where = folder / _NOTE, f"checkpoint={str(folder)!r}"
-    if not note.exists():
+def note(folder: Path, fingerprint: str) -> None:
+    """Note whose build a folder holds, or raise ValueError where it holds another, or something else.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     note(Path(folder), "one")
+    ...     note(Path(folder), "another")
+    Traceback (most recent call last):
+    ValueError: checkpoint='...' belongs to another build (other input or settings): choose another folder
+    """
+    path, where = folder / _NOTE, f"checkpoint={str(folder)!r}"
+    if not path.exists():
         if any(not name.startswith(f".{_NOTE}.") for name in os.listdir(folder)):
             raise ValueError(f"{where} is not empty and holds no build: choose another folder")
         text = json.dumps({"fingerprint": fingerprint})
-        write_atomically(note, lambda file: file.write(text.encode()))
+        write_atomically(path, lambda file: file.write(text.encode()))
         return
     try:
-        with open_plain(note) as file:
+        with open_plain(path) as file:
             found = json.loads(file.read(4096))["fingerprint"]
     except (ValueError, TypeError, LookupError) as error:
-        raise CorruptFileError(f"{note} is damaged ({error!r}): remove {folder}, and build anew") from None
+        raise CorruptFileError(f"{path} is damaged ({error!r}): remove {folder}, and build anew") from None
     if found != fingerprint:
-        raise ValueError(f"{where} belongs to another build (other graph or settings): choose another folder")
+        raise ValueError(f"{where} belongs to another build (other input or settings): choose another folder")
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
