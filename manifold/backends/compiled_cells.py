@@ -1,9 +1,10 @@
-"""Compiled: the nearest points of single queries, by scanning the cells around each and walking lists of neighbours.
+"""Compiled: the nearest points of queries, by scanning the cells around each and walking lists of neighbours.
 
 In: rows, cells, lists (n, k) and queries. Out: the best points of each query, and how many are proved to be the best.
 
-A query costs what it looks at and one pass over the centres; nothing of the size of the collection is made. Every
-similarity that is kept is the fixed-order sum (`compiled_lists`), of points that a sum in float32 has not ruled out.
+A query costs what it looks at and one pass over the centres; nothing of the size of the collection is made. Queries go
+through cells in rounds, side by side: a point is read once for all whose round lists its cell. Every similarity that is
+kept is the fixed-order sum (`compiled_lists`), of points that a sum in float32 has not ruled out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _UNIT = 2.0**-24  # rounding of a float32
 _SLOTS = 8  # of the table of what a walk meets, for each neighbour of what it keeps: half of them are filled at most
 _SCATTER = 2654435761  # golden ratio times 2^32 (Knuth): ids that follow one another fall far apart
 _FREE = np.int32(-1)
+_WIDER = 4  # times the cells of the round before: few are listed in vain where a query has enough early
 
 
 class Points(NamedTuple):
@@ -31,6 +33,25 @@ class Points(NamedTuple):
     X: AnyArray
     norms: AnyArray
     largest: np.float32
+
+
+class _Asked(NamedTuple):
+    """Queries (g, d), the points that they are, the best of each so far, and how far each has gone through the cells.
+
+    `n_listed` cells, whose bounds are infinite since, hold `n_held` others; nothing of what is left exceeds `ceiling`.
+    """
+
+    rows: AnyArray
+    own: AnyArray
+    scores: AnyArray
+    ids: AnyArray
+    closed: AnyArray
+    bounds: AnyArray
+    squares: AnyArray
+    n_listed: AnyArray
+    n_held: AnyArray
+    ceiling: AnyArray
+    goes_on: AnyArray
 
 
 class Cells(NamedTuple):
@@ -154,31 +175,63 @@ def _look(x, points, id, scores, ids, closed, sums):  # type: ignore[no-untyped-
 
 
 @compiled
-def _scan(x, points, cells, own, n_probes, k, bounds, squares, scores, ids, closed, sums):  # type: ignore[no-untyped-def]
-    """Look at the members of cells in the order of their bounds, until k are proved or so many done; return counts.
+def _list_cells(asked, cells, width, n_probes, k, largest, whose, which, most):  # type: ignore[no-untyped-def]
+    """List up to `width` cells for each query that goes on, in the order of their bounds; return how many in all.
 
-    Of members those are left out whose distance to the centre says that they are not among the best.
+    A query has enough when its k-th score exceeds all that is left, or `n_probes` were listed that hold k others.
     """
-    ceiling, looked, last = np.inf, 0, scores.size - 1
-    for probe in range(bounds.size + 1):
-        c = np.argmin(bounds)
-        ceiling = _ceiling(bounds[c], points.largest)
-        if scores[k - 1] > ceiling or (probe >= n_probes and ids[k - 1] != NOBODY):
-            break
-        bounds[c] = np.inf
-        apart, off = np.sqrt(np.float64(squares[c])), (x.size + 8) * _UNIT
-        for e in range(cells.starts[c], cells.starts[c + 1]):
+    n = 0
+    for q in range(asked.goes_on.size):
+        for _ in range(width if asked.goes_on[q] else 0):
+            c = np.argmin(asked.bounds[q])
+            asked.ceiling[q] = _ceiling(asked.bounds[q, c], largest)
+            enough = asked.n_listed[q] >= n_probes and asked.n_held[q] >= k
+            if enough or asked.ceiling[q] == -np.inf or asked.scores[q, k - 1] > asked.ceiling[q]:
+                asked.goes_on[q] = False
+                break
+            asked.bounds[q, c] = np.inf
+            asked.n_listed[q] += 1
+            for e in range(cells.starts[c], cells.starts[c + 1]):
+                asked.n_held[q] += cells.order[e] != asked.own[q]
+            whose[n], which[n], most[n] = q, c, asked.ceiling[q]
+            n += 1
+    return n
+
+
+@compiled
+def _scan(asked, points, cells, k, whose, which, most, looked, sums):  # type: ignore[no-untyped-def]
+    """Look at the members of listed cells, cell after cell: what a query meets, and when, does not depend on others.
+
+    Left out are cells that hold nothing better than the k-th by now, and members whose distance to the centre says that
+    they are not among the best.
+    """
+    ends = np.zeros(cells.starts.size, np.int64)
+    for c in which:
+        ends[c + 1] += 1
+    ends = np.cumsum(ends)
+    by_cell, apart = np.empty(which.size, np.int64), np.empty(which.size)
+    for p in range(which.size):
+        by_cell[ends[which[p]]] = p
+        ends[which[p]] += 1
+    off, last, first = (asked.rows.shape[1] + 8) * _UNIT, asked.scores.shape[1] - 1, 0
+    for c in range(cells.starts.size - 1):
+        n = 0
+        for p in by_cell[first : ends[c]]:
+            q = whose[p]
+            if asked.scores[q, k - 1] <= most[p]:
+                by_cell[first + n], apart[n] = q, np.sqrt(np.float64(asked.squares[q, c]))
+                n += 1
+        for e in range(cells.starts[c], cells.starts[c + 1] if n else 0):
             id, away = cells.order[e], np.float64(cells.away[e])
-            # |y - x| >= ||y - c| - |x - c||, either of them rounded
-            if _ceiling(max(0.0, abs(apart - away) - off * (apart + away)), points.largest) < scores[last]:
-                continue
-            if id != own:
-                looked += 1
-                _look(x, points, id, scores, ids, closed, sums)
-    proved = 0
-    while proved < k and scores[proved] > ceiling:
-        proved += 1
-    return proved, looked
+            for i in range(n):
+                q = by_cell[first + i]
+                # |y - x| >= ||y - c| - |x - c||, either of them rounded
+                least = max(0.0, abs(apart[i] - away) - off * (apart[i] + away))
+                if id == asked.own[q] or _ceiling(least, points.largest) < asked.scores[q, last]:
+                    continue
+                looked[q] += 1
+                _look(asked.rows[q], points, id, asked.scores[q], asked.ids[q], asked.closed[q], sums)
+        first = ends[c]
 
 
 @compiled
@@ -221,25 +274,49 @@ def search(queries, owns, points, cells, lists, n_probes, breadth, first, last, 
     proved, looked : (m,) int
         How many of the first are certainly the nearest of all, and how many points were compared.
     """
-    (n_cells, d), k = cells.centres.shape, best.shape[1]
+    (n_cells, d), k, g = cells.centres.shape, best.shape[1], last - first
     m, size = max(k, breadth), 1
     while size < _SLOTS * breadth * lists.shape[1]:
         size *= 2
-    scores, ids, closed = np.empty(m, np.float32), np.empty(m, np.int32), np.empty(m, np.bool_)
-    squares, gaps = np.empty(n_cells, np.float32), np.empty(n_cells, np.float32)
-    bounds, sums, y = np.empty(n_cells), np.empty(LANES), np.empty(d, np.float32)
+    asked = _Asked(
+        rows=queries[first:last],
+        own=owns[first:last],
+        scores=np.full((g, m), -np.inf, np.float32),
+        ids=np.full((g, m), NOBODY, np.int32),
+        closed=np.zeros((g, m), np.bool_),
+        bounds=np.empty((g, n_cells)),
+        squares=np.empty((g, n_cells), np.float32),
+        n_listed=np.zeros(g, np.int64),
+        n_held=np.zeros(g, np.int64),
+        ceiling=np.empty(g),
+        goes_on=np.ones(g, np.bool_),
+    )
+    gaps, y, sums = np.empty(n_cells, np.float32), np.empty(d, np.float32), np.empty(LANES)
     table = np.empty(size, np.int32)
-    for q in range(first, last):
-        x = queries[q]
-        scores[:], ids[:], closed[:] = -np.inf, NOBODY, False
+    for q in range(g):
         for j in range(d):
-            y[j] = x[j] - cells.centre[j] if cells.centre.size else x[j]
-        _bounds(y, cells, squares, gaps, bounds)
-        proved[q], looked[q] = _scan(x, points, cells, owns[q], n_probes, k, bounds, squares, scores, ids, closed, sums)
-        if breadth and proved[q] < k:
+            y[j] = asked.rows[q, j] - cells.centre[j] if cells.centre.size else asked.rows[q, j]
+        _bounds(y, cells, asked.squares[q], gaps, asked.bounds[q])
+    looked[first:last] = 0
+    width = 1
+    while asked.goes_on.any():
+        whose, which = np.empty(g * min(width, n_cells), np.int64), np.empty(g * min(width, n_cells), np.int64)
+        most = np.empty(whose.size)
+        n = _list_cells(asked, cells, min(width, n_cells), n_probes, k, points.largest, whose, which, most)
+        _scan(asked, points, cells, k, whose[:n], which[:n], most[:n], looked[first:last], sums)
+        width *= _WIDER
+    for q in range(g):
+        scores, ids = asked.scores[q], asked.ids[q]
+        found = 0
+        while found < k and scores[found] > asked.ceiling[q]:
+            found += 1
+        proved[first + q] = found
+        if breadth and found < k:
             table[:] = _FREE
-            looked[q] += _walk(x, points, lists, owns[q], table, scores, ids, closed, sums)
-        best[q], near[q] = scores[:k], ids[:k]
+            looked[first + q] += _walk(
+                asked.rows[q], points, lists, owns[first + q], table, scores, ids, asked.closed[q], sums
+            )
+        best[first + q], near[first + q] = scores[:k], ids[:k]
 
 
 @compiled

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from manifold.backends import compiled_cells
 
 _BREADTH = 64  # from here on a walk that finds too little begins in more cells
-_STEP = 16  # queries that a thread takes at a time
+_STEP = 16  # queries that are answered at once by the thread that asks
+_TOGETHER = 128  # queries that a thread takes at a time
 _RANGE = 4096  # points whose distances to centres a thread takes at a time
 _OUTGROWN = 2  # cells are made anew when so many times the points are there, or gone
 _ARRAYS = ("cell_centres", "cell_order", "cell_starts", "cell_away")
@@ -338,7 +339,7 @@ class Entrance:
         if m <= _STEP:  # to ask for threads costs as much as an answer
             work(0, m)
         else:
-            in_threads(work, m, step=_STEP)
+            in_threads(work, m, step=_TOGETHER)
         return Found(ids.astype(np.int64), best, proved, compared)
 
 

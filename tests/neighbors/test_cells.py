@@ -49,7 +49,7 @@ def lists_of(points, k=8, **options):
 
 def cells_of(points, given, lists=None, k=5):
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "about .* of the . nearest items", ManifoldWarning)
+        warnings.filterwarnings("ignore", "about .* of the .* nearest items", ManifoldWarning)
         return Cells.made(points, k, settings=given, neighbors=lists)
 
 
