@@ -206,18 +206,53 @@ def rank(X, norms, largest, order, best, ids, first, last):  # type: ignore[no-u
 
 
 @compiled
+def _table(n):  # type: ignore[no-untyped-def]
+    """Return room for n ids that are looked up, a power of 2."""
+    size = 2
+    while size < 2 * n:
+        size *= 2
+    return np.empty(size, np.int32)
+
+
+@compiled
+def _is_new(seen, id):  # type: ignore[no-untyped-def]
+    """Put an id into a table with room to spare, of a size that is a power of 2; say whether it was not there."""
+    last = np.uint64(seen.size - 1)
+    place = (np.uint64(id) * np.uint64(2654435761) >> np.uint64(15)) & last  # Knuth's multiplier: near ids part
+    while seen[place] != NOBODY:
+        if seen[place] == id:
+            return False
+        place = (place + np.uint64(1)) & last
+    seen[place] = id
+    return True
+
+
+@compiled
+def join(best, ids, at, scores, others, first, last):  # type: ignore[no-untyped-def]
+    """Offer others[i] with scores[i], who are in no list yet, to the lists at[i], for i from `first` to `last`."""
+    end = np.uint64(best.shape[1] - 1)
+    for i in range(np.uint64(first), np.uint64(last)):
+        row = np.uint64(at[i])
+        for e in range(scores.shape[1]):
+            score, other = scores[i, e], others[i, e]
+            if score > best[row, end] or (score == best[row, end] and other < ids[row, end]):
+                insert(best, ids, row, score, other)
+
+
+@compiled
 def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Offer to points order[first:last] the first `width` neighbours of their first ones whom they have not met."""
-    x, sums, seen = np.empty(X.shape[1], np.float32), np.empty(LANES), np.full(X.shape[0], -1, np.int32)
-    end = best.shape[1] - 1
+    x, sums, end = np.empty(X.shape[1], np.float32), np.empty(LANES), best.shape[1] - 1
+    seen = _table(1 + lists.shape[1] + width * width)  # of the size of what a point looks at, not of the set
     for at in range(first, last):
         i, here = np.uint64(order[at]), cell[order[at]]
         for c in range(x.size):
             x[c] = number(X[i, np.uint64(c)]) / norms[i]
-        seen[i] = i
+        seen[:] = NOBODY
+        _is_new(seen, np.int32(i))
         for e in range(lists.shape[1]):
             if lists[i, e] != NOBODY:
-                seen[np.uint64(lists[i, e])] = i
+                _is_new(seen, lists[i, e])
         for e in range(width):
             if lists[i, e] == NOBODY:
                 break
@@ -226,11 +261,9 @@ def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, firs
                 other = lists[between, f]
                 if other == NOBODY:
                     break
-                j = np.uint64(other)
-                if seen[j] == i:
+                if not _is_new(seen, other):
                     continue
-                seen[j] = i
-                met = False
+                j, met = np.uint64(other), False
                 for p in range(probes.shape[1]):
                     met |= probes[i, p] == cell[j] or probes[j, p] == here
                 if met:

@@ -8,32 +8,31 @@ that come to visit its own cell. Then each looks at the neighbours of its neighb
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._checks import check_count
 from manifold._progress import Progress
-from manifold._typing import Ints, RandomState
-from manifold.backends import Array, Backend
-from manifold.backends.threads import in_threads
+from manifold._typing import RandomState
+from manifold.backends import Backend
 from manifold.neighbors._base import Neighbors, Partition
-from manifold.neighbors._exact import SPARE, exact_search, tiles_forecast
+from manifold.neighbors._exact import SPARE as TILED
+from manifold.neighbors._exact import exact_search, tiles_forecast
+from manifold.neighbors._kmeans import TRAINED, KMeans
 from manifold.neighbors._recall import Sample
 from manifold.neighbors._shortlists import NOBODY, Shortlists, compiled_kernels, lists_forecast
-from manifold.neighbors.points import GATHER, PointSet
+from manifold.neighbors.points import PointSet, slices
 
-_TRAINING = 32  # points a cell that k-means sees
-_TRAINED = 1 << 24  # numbers of points that k-means sees, at most: 64 MiB
-_ITERATIONS = 4
+SPARE = 2  # candidates beyond k, where rounding may have swapped the last ones
+WIDTH = 16  # neighbours of neighbours: of so many, so many each
 _MOST_PROBES = 32
-_SPARE = 2  # candidates beyond k, where rounding may have swapped the last ones
-_WIDTH = 16  # neighbours of neighbours: of so many, so many each
-
-Cells = NDArray[np.int32]
+_MANY = 1 << 18  # points from which on cells hold the same number, whatever n is
+_IN_CELL = 256
+_VISITS = 1 << 24  # probes that are sorted by cell at a time
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class InvertedFile:
     recall : float
         Share of true neighbours to be met before refinement, which adds to it: sets the number of probes.
     n_cells : int, optional
-        By default sqrt(n), or fewer where they would hold less than 4 k points.
+        By default sqrt(n), beyond 2^18 points n / 256, in two levels; fewer where they would hold less than 4 k points.
     n_probes : int, optional
         Cells that each point is compared with; by default the least that reaches `recall` on a sample, at most 32.
     n_refinements : int
@@ -101,8 +100,9 @@ class InvertedFile:
 
         Notes
         -----
-        Cost: about 2 n^1.5 p d operations for p probes, beside the lists (n, k + 2) a few tiles of memory. Same input
-        and random_state (None is 0), same bits, for any number of threads.
+        Cost: about 2 n p d operations for p probes times the points of a cell, beside the lists (n, k + 2) a few tiles
+        of memory. Same input and random_state (None is 0), same bits, for any number of threads. Near cells have near
+        numbers: points in the order of their cells are an order of locality.
 
         Examples
         --------
@@ -117,24 +117,21 @@ class InvertedFile:
                 "they are; use method='exact'"
             )
         points.check_range(points)
-        n, rng = points.X.shape[0], np.random.default_rng(0 if random_state is None else random_state)
         compiled_kernels(points)  # loaded now, they serve all selections
-        sample = Sample.draw(points, k, rng=rng, backend=backend)
-        cells = KMeans(points, self.n_cells or max(1, min(round(n**0.5), n // (4 * k))), backend=backend, rng=rng)
-        n_probes = min(self.n_probes or _enough_probes(cells, sample, self.recall), cells.n_cells)
-        probes = cells.nearest(None, n_probes)
-        order = np.argsort(probes[:, 0], kind="stable").astype(np.int32)
-        lists = Shortlists(points, k + _SPARE, backend=backend, probes=probes)
-        _compare_cells(lists, order, cells.n_cells, progress)
+        plan = Plan.made(points, k, settings=self, backend=backend, random_state=random_state)
+        means = plan.means
+        lists = Shortlists(points, k + SPARE, backend=backend, probes=means.nearest(None, plan.n_probes))
+        compare_cells(lists, range(means.n_cells), progress)
+        order = np.argsort(lists.cell, kind="stable").astype(np.int32)
         lists.rank(k, order)
         for _ in range(self.n_refinements):
-            lists.expand(_WIDTH, order)
+            lists.expand(WIDTH, order)
         ids, found = backend.to_host(lists.ids), backend.to_host(lists.scores)
         short = np.flatnonzero(ids[:, -1] == NOBODY)
         if short.size:
             ids[short], found[short] = exact_search(points, points, k=k, rows=short, drop_self=True, backend=backend)
-        recall = sample.recall(found, cure=f"raise n_probes={n_probes} or use 'exact'")
-        facts = {"n_cells": cells.n_cells, "n_probes": n_probes, "recall": recall}
+        recall = plan.sample.recall(found, cure=plan.cure())
+        facts = {"n_cells": means.n_cells, "n_probes": plan.n_probes, "recall": recall}
         return Neighbors._trusted(
             ids,
             found,
@@ -142,7 +139,7 @@ class InvertedFile:
             method="inverted_file",
             n_repaired=int(short.size),
             facts=facts,
-            partition=Partition(backend.to_host(cells.centres), lists.cell),
+            partition=Partition(backend.to_host(means.centres), lists.cell),
         )
 
     def memory_forecast(self, n: int, d: int, k: int) -> int:
@@ -156,83 +153,55 @@ class InvertedFile:
         """
         if find_spec("numba") is None:
             return tiles_forecast(n, d, k)
-        return max(lists_forecast(n, d, k + SPARE), 8 * _TRAINED) + 16 * _MOST_PROBES * n
+        return max(lists_forecast(n, d, k + TILED), 8 * TRAINED) + 16 * _MOST_PROBES * n
 
 
-def _enough_probes(cells: KMeans, sample: Sample, recall: float) -> int:
+class Plan(NamedTuple):
+    """What a search of points in cells begins with: the cells, how many of them each point probes, and the truth."""
+
+    means: KMeans
+    n_probes: int
+    sample: Sample
+
+    @classmethod
+    def made(
+        cls, points: PointSet, k: int, *, settings: InvertedFile, backend: Backend, random_state: RandomState
+    ) -> Plan:
+        """Search a sample exactly, train the cells, and choose the fewest probes with which the sample is met."""
+        n, rng = points.X.shape[0], np.random.default_rng(0 if random_state is None else random_state)
+        sample = Sample.draw(points, k, rng=rng, backend=backend)
+        usual = n // _IN_CELL if n > _MANY else round(n**0.5)
+        means = KMeans(points, settings.n_cells or max(1, min(usual, n // (4 * k))), backend=backend, rng=rng)
+        n_probes = settings.n_probes or _enough_probes(means, sample, settings.recall)
+        return cls(means, min(n_probes, means.n_cells), sample)
+
+    def cure(self) -> str:
+        """Return what can be done about a low recall."""
+        return f"raise n_probes={self.n_probes} or use 'exact'"
+
+
+def _enough_probes(means: KMeans, sample: Sample, recall: float) -> int:
     """Return the fewest probes with which that share of true neighbours meets, in a cell of one or the other."""
     there, back = np.unique(np.concatenate([sample.rows[:, None], sample.ids], axis=1), return_inverse=True)
-    probes = cells.nearest(there, min(_MOST_PROBES, cells.n_cells))
+    probes = means.nearest(there, min(_MOST_PROBES, means.n_cells))
     one, others = probes[back[:, :1]], probes[back[:, 1:]]  # (s, 1, p) and (s, k, p)
     met = np.logical_or.accumulate((one == others[..., :1]) | (others == one[..., :1]), axis=2).mean(axis=(0, 1))
     return int(np.argmax(met >= recall)) + 1 if met[-1] >= recall else probes.shape[1]
 
 
-def _compare_cells(lists: Shortlists, order: Cells, n_cells: int, progress: Progress | None) -> None:
-    """Compare the members of each cell with each other, and with the points that probe it."""
-    n, n_probes = lists.probes.shape
-    visits = lists.probes[:, 1:].ravel()
-    by_cell = np.argsort(visits, kind="stable")
-    ends, visit_ends = (np.cumsum(np.bincount(x, minlength=n_cells)) for x in (lists.cell, visits))
-    start = first = 0
-    for stop, last in zip(ends, visit_ends, strict=True):
-        visitors = (by_cell[first:last] // max(1, n_probes - 1)).astype(np.int32)
-        if stop > start:
-            lists.compare(order[start:stop], visitors)
-            if progress is not None:
-                progress(int(stop), n)
-        start, first = stop, last
-
-
-class KMeans:
-    """The cells of a k-means on a sample of the points: of Lloyd's iterations a few, each two matrix products."""
-
-    def __init__(self, points: PointSet, n_cells: int, *, backend: Backend, rng: np.random.Generator) -> None:
-        n, d = points.X.shape
-        self.points, self.backend, self.n_cells = points, backend, min(n_cells, n)
-        size = min(n, _TRAINING * self.n_cells, max(self.n_cells, _TRAINED // d))
-        chosen = np.sort(rng.choice(n, size, replace=False))
-        rows, xp = self._rows(chosen), backend.xp
-        self.centres = rows[backend.asarray(np.sort(rng.choice(size, self.n_cells, replace=False)))]
-        every, nearest = xp.arange(self.n_cells)[:, None], xp.empty(size, dtype=np.int64)
-        for _ in range(_ITERATIONS):
-
-            def assign(first: int, last: int) -> None:
-                nearest[first:last] = xp.argmax(self._scores(rows[first:last]), axis=1)
-
-            self._in_ranges(assign, size, step=2048)
-            members = (every == nearest).astype(np.float32)
-            sizes = members.sum(axis=1)[:, None]
-            means = xp.empty_like(self.centres)
-
-            def average(
-                first: int, last: int, members: Array = members, sizes: Array = sizes, means: Array = means
-            ) -> None:
-                means[:, first:last] = members @ rows[:, first:last] / xp.maximum(sizes, 1)
-
-            self._in_ranges(average, d, step=128)
-            self.centres = xp.where(sizes > 0, means, self.centres)
-
-    def _in_ranges(self, work: Callable[[int, int], None], n: int, *, step: int) -> None:
-        """Do work that multiplies: in ranges that do not depend on the number of threads, so that no bit does."""
-        n_threads = None if self.backend.owns(self.points.X[:0]) else 1  # a device has one queue of work
-        in_threads(work, n, step=step, n_threads=n_threads, blas=True)
-
-    def _rows(self, which: slice | Ints) -> Array:
-        return self.backend.asarray(self.points.centred(which))
-
-    def _scores(self, rows: Array) -> Array:
-        scores = rows @ self.centres.T
-        scores -= self.backend.row_dots(self.centres, self.centres) / 2
-        return scores
-
-    def nearest(self, ids: Ints | None, n_probes: int) -> Cells:
-        """Return the cells (m, p) whose centres are nearest to some points, or to all, nearest first."""
-        out = np.empty((self.points.X.shape[0] if ids is None else ids.size, n_probes), np.int32)
-
-        def work(first: int, last: int) -> None:
-            scores = self._scores(self._rows(slice(first, last) if ids is None else ids[first:last]))
-            out[first:last] = self.backend.to_host(self.backend.top_k(scores, n_probes)[0])
-
-        self._in_ranges(work, len(out), step=max(1, GATHER // 4 // max(self.points.X.shape[1], self.n_cells)))
-        return out
+def compare_cells(lists: Shortlists, cells: range, progress: Progress | None = None) -> None:
+    """Compare the members of each of these cells with each other, and with the points that probe it."""
+    order = np.argsort(lists.cell, kind="stable").astype(np.int32)
+    ends = np.searchsorted(lists.cell[order], np.arange(cells.start, cells.stop + 1))
+    n_probes, others = lists.probes.shape[1], lists.probes[:, 1:]
+    for some in slices(len(cells), max(1, len(cells) * _VISITS // max(1, others.size))):
+        part = cells[some]
+        visits = np.flatnonzero((others >= part.start) & (others < part.stop))
+        visits = visits[np.argsort(others.ravel()[visits], kind="stable")]
+        bounds = np.searchsorted(others.ravel()[visits], np.arange(part.start, part.stop + 1))
+        for at, (first, last) in enumerate(pairwise(bounds)):
+            start, stop = ends[some.start + at : some.start + at + 2]
+            if stop > start:
+                lists.compare(order[start:stop], (visits[first:last] // max(1, n_probes - 1)).astype(np.int32))
+                if progress is not None:
+                    progress(int(stop), order.size)

@@ -24,6 +24,7 @@ from manifold.neighbors import (
     InvertedFile,
     PointSet,
     _all_pairs,
+    _kmeans,
     _shortlists,
     choose_method,
     exact_search,
@@ -149,6 +150,43 @@ def test_same_bits_for_any_number_of_threads_and_blocks(X, path, monkeypatch):
     rows = np.r_[1:100, 130:700, 705:1500]
     np.testing.assert_array_equal(other.similarities, alone.similarities)
     np.testing.assert_array_equal(other.indices[rows], alone.indices[rows])
+
+
+class TestTwoLevels:
+    """Cells of cells: what many cells are made of, here made of few."""
+
+    @pytest.fixture(autouse=True)
+    def _many(self, monkeypatch):
+        monkeypatch.setattr(_kmeans, "_FLAT", 20)
+        monkeypatch.setattr(_kmeans, "_NEAR", 4)
+
+    @pytest.mark.parametrize("metric", DISTANCES)
+    def test_near_neighbours_are_found(self, metric, X, path):
+        found = search(X, 10, metric=metric, n_cells=80)
+        assert_valid(found, X, metric, 10)
+        assert 60 < found.facts["n_cells"] <= 80
+        assert (found.similarities >= exact(X, 10, metric)[1][:, -1:]).mean() > 0.96
+
+    def test_with_all_cells_probed_the_search_is_exact(self, X):
+        X = X[130:630]
+        found = search(X, 9, n_cells=50, n_probes=50, n_refinements=0)
+        assert_same(found, *exact(X, 9))
+
+    def test_the_cells_of_a_point_are_nearest_first_and_mostly_the_nearest(self, X):
+        means = _kmeans.KMeans(PointSet(X, "cosine"), 80, backend=get_backend(), rng=np.random.default_rng(3))
+        probes = means.nearest(None, 6)
+        distances = ((PointSet(X, "cosine").rows(slice(None))[:, None] - means.centres[None]) ** 2).sum(axis=2)
+        near = np.take_along_axis(distances, probes, axis=1)
+        assert (np.diff(near, axis=1) > -1e-5).all()
+        assert all(len(set(row)) == 6 for row in probes.tolist())
+        assert (near[:, 0] <= distances.min(axis=1) + 1e-5).mean() > 0.9
+        np.testing.assert_array_equal(means.nearest(np.arange(10, 40), 6), probes[10:40])
+
+    def test_cells_with_near_numbers_are_near(self, rng):
+        centres = rng.random((256, 2)).astype(np.float32)
+        near = centres[_kmeans.near_order(centres)]
+        steps = np.linalg.norm(np.diff(near, axis=0), axis=1)
+        assert steps.mean() < np.linalg.norm(np.diff(centres, axis=0), axis=1).mean() / 4
 
 
 def test_the_seed_decides_and_none_is_a_seed(X):
