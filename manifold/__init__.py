@@ -40,6 +40,7 @@ _ROOMS = (
     "backends",
     "datasets",
     "discovery",
+    "distributed",
     "errors",
     "evaluation",
     "explorer",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from manifold import backends as backends
     from manifold import datasets as datasets
     from manifold import discovery as discovery
+    from manifold import distributed as distributed
     from manifold import errors as errors
     from manifold import evaluation as evaluation
     from manifold import explorer as explorer

@@ -74,6 +74,24 @@ class MemoryBudgetError(_GuidedError, MemoryError):
     guide = "manifold/guide/scale.md, 'It does not fit'"
 
 
+class WorkerLostError(_GuidedError, RuntimeError):
+    """A process of a cluster ended, or did not answer in time; the message names it and how to go on.
+
+    Reference: guide *cluster*, "A worker is lost".
+
+    Attributes
+    ----------
+    can_go_on : bool
+        Whether the cluster is there still, so that what is asked again may be answered.
+    """
+
+    guide = "manifold/guide/cluster.md, 'A worker is lost'"
+
+    def __init__(self, message: str, can_go_on: bool = True) -> None:
+        super().__init__(message)
+        self.can_go_on = can_go_on
+
+
 class DatasetNotFoundError(FileNotFoundError):
     """A data set is not on this machine; the message names its source and the folder looked in.
 

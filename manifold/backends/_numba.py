@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -21,8 +22,11 @@ from manifold.backends._compiled import Kernel, compiled
 from manifold.backends._lanes import add, fma, larger, load, store, widened, zeros
 from manifold.backends.threads import in_threads, thread_count
 
+Total: TypeAlias = Callable[[AnyArray], Floats]  # (bands, q) -> (q,)
+
 WIDTH = 16  # columns held together: of float32 a cache line
-_BAND = 2048  # rows whose sums are added up by themselves
+BAND = 2048  # rows whose sums are added up by themselves
+SUPERBAND = 1024  # bands that are added up first: what a process sends of the sums of millions of rows stays small
 _CHUNK = 128  # rows whose product is still in the nearest cache when its sums are taken
 _RANGES = 3  # of rows for each thread
 _ALONE = 1 << 19  # entries met, or numbers passed over, below which one thread is done about as soon
@@ -38,8 +42,12 @@ def spmm(
     other: AnyArray | None,
     dots: AnyArray | None,
     out: AnyArray | None,
+    total: Total | None = None,
 ) -> AnyArray:
-    """Return ``a matrix @ block + b block + c other``; `dots` is filled with the inner products of block and result."""
+    """Return ``a matrix @ block + b block + c other``; `dots` is filled with the inner products of block and result.
+
+    What has sums takes a `total` of the sums of its bands: where other processes have bands of their own, of all.
+    """
     n, q = matrix.shape[0], block.shape[1]
     result = np.empty((n, q), dtype=block.dtype) if out is None else out
     own = None if b is None else block
@@ -51,11 +59,11 @@ def spmm(
 
     _in_ranges(work, n, size=matrix.nnz * -(-q // WIDTH))
     if dots is not None:
-        dots[:] = _total(sums)
+        dots[:] = (total or added)(sums)
     return result
 
 
-def axpy(y: AnyArray, x: AnyArray, factors: AnyArray | float) -> Floats:
+def axpy(y: AnyArray, x: AnyArray, factors: AnyArray | float, *, total: Total | None = None) -> Floats:
     """Add ``factors x`` to y, and return the squared lengths of its columns.
 
     >>> y = np.array([[1.0], [2.0]])
@@ -65,7 +73,7 @@ def axpy(y: AnyArray, x: AnyArray, factors: AnyArray | float) -> Floats:
     n, q = y.shape
     sums, kernel, factors = np.zeros((_n_bands(n), q)), _axpy(*_lanes(q)), _columns(factors, q, y.dtype)
     _in_ranges(lambda start, stop: kernel(y, x, factors, sums, start, stop), n, size=y.size)
-    return _total(sums)
+    return (total or added)(sums)
 
 
 def advance(x: AnyArray, p: AnyArray, z: AnyArray, *, step: AnyArray | float, ratio: AnyArray | float) -> None:
@@ -75,7 +83,7 @@ def advance(x: AnyArray, p: AnyArray, z: AnyArray, *, step: AnyArray | float, ra
     _in_ranges(lambda start, stop: kernel(x, p, z, step, ratio, start, stop), n, size=x.size)
 
 
-def column_dots(x: AnyArray, y: AnyArray) -> Floats:
+def column_dots(x: AnyArray, y: AnyArray, *, total: Total | None = None) -> Floats:
     """Return the inner products of columns.
 
     >>> column_dots(np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]])).tolist()
@@ -84,10 +92,10 @@ def column_dots(x: AnyArray, y: AnyArray) -> Floats:
     n, q = x.shape
     sums, kernel = np.zeros((_n_bands(n), q)), _dots(*_lanes(q))
     _in_ranges(lambda start, stop: kernel(x, y, sums, start, stop), n, size=x.size)
-    return _total(sums)
+    return (total or added)(sums)
 
 
-def column_sizes(block: AnyArray, weights: AnyArray) -> Floats:
+def column_sizes(block: AnyArray, weights: AnyArray, *, total: Total | None = None) -> Floats:
     """Return, for each column, the sum of squares, the largest size beside the weights, and the largest size.
 
     >>> column_sizes(np.array([[3.0], [-4.0]]), np.array([[1.0], [2.0]])).ravel().tolist()
@@ -97,7 +105,7 @@ def column_sizes(block: AnyArray, weights: AnyArray) -> Floats:
     sums, largest, kernel = np.zeros((_n_bands(n), q)), np.zeros((_n_bands(n), 2 * q)), _sizes(*_lanes(q))
     inverse = 1 / weights.ravel()
     _in_ranges(lambda start, stop: kernel(block, inverse, sums, largest, start, stop), n, size=block.size)
-    return np.stack([_total(sums), *largest.max(axis=0, initial=0).reshape(2, q)])
+    return np.stack([(total or added)(sums), *largest.max(axis=0, initial=0).reshape(2, q)])
 
 
 def _lanes(q: int) -> tuple[int, bool]:
@@ -106,7 +114,7 @@ def _lanes(q: int) -> tuple[int, bool]:
 
 
 def _n_bands(n: int) -> int:
-    return -(-n // _BAND)
+    return -(-n // BAND)
 
 
 def _columns(factor: AnyArray | float, q: int, dtype: DType) -> AnyArray:
@@ -116,11 +124,19 @@ def _columns(factor: AnyArray | float, q: int, dtype: DType) -> AnyArray:
     return factors
 
 
-def _total(sums: AnyArray) -> Floats:
-    """Return the sums over all bands, added in one order; ``sum`` has another for one column than for many."""
+def added(sums: AnyArray, superbands: AnyArray | None = None) -> Floats:
+    """Return the sums over all bands in one order, those of a superband first; ``sum`` has another for one column.
+
+    `superbands` (m,), ascending, says which one each row of sums (m, q) is of; by default they follow one another.
+
+    >>> added(np.ones((2050, 1))).tolist(), added(np.array([[1.0], [2.0]]), np.array([0, 7])).tolist()
+    ([2050.0], [3.0])
+    """
     if not len(sums):
         return np.zeros(sums.shape[1])
-    total: Floats = np.cumsum(sums, axis=0)[-1]
+    ends = range(SUPERBAND, len(sums), SUPERBAND) if superbands is None else np.flatnonzero(np.diff(superbands)) + 1
+    each = [np.cumsum(part, axis=0)[-1] for part in np.split(sums, list(ends))]
+    total: Floats = np.cumsum(each, axis=0)[-1]
     return total
 
 
@@ -129,7 +145,7 @@ def _in_ranges(work: Callable[[int, int], object], n: int, *, size: int) -> None
     if threads == 1:
         work(0, n)
     else:
-        in_threads(work, n, step=_BAND * -(-n // (_RANGES * threads * _BAND)))
+        in_threads(work, n, step=BAND * -(-n // (_RANGES * threads * BAND)))
 
 
 # Kernels work on the rows from `first` to `last`, of which `first` begins a band. Places are unsigned: of a signed one
@@ -140,7 +156,7 @@ def _in_ranges(work: Callable[[int, int], object], n: int, *, size: int) -> None
 @cache
 def _product(width: int, masked: bool) -> Kernel:
     def product(indptr, indices, data, block, out, own, other, a, b, c, sums, first, last):  # type: ignore[no-untyped-def]
-        q, W, B = np.uint64(1 if width == 1 else block.shape[1]), np.uint64(width), np.uint64(_BAND)
+        q, W, B = np.uint64(1 if width == 1 else block.shape[1]), np.uint64(width), np.uint64(BAND)
         for start in range(np.uint64(first), np.uint64(last), np.uint64(_CHUNK)):
             stop = min(start + np.uint64(_CHUNK), np.uint64(last))
             for j in range(np.uint64(0), q, W):
@@ -177,7 +193,7 @@ def _product(width: int, masked: bool) -> Kernel:
 @cache
 def _axpy(width: int, masked: bool) -> Kernel:
     def axpy(y, x, factors, sums, first, last):  # type: ignore[no-untyped-def]
-        q, W, B = np.uint64(y.shape[1]), np.uint64(width), np.uint64(_BAND)
+        q, W, B = np.uint64(y.shape[1]), np.uint64(width), np.uint64(BAND)
         for start in range(np.uint64(first), np.uint64(last), B):
             stop = min(start + B, np.uint64(last))
             for j in range(np.uint64(0), q, W):
@@ -197,7 +213,7 @@ def _axpy(width: int, masked: bool) -> Kernel:
 @cache
 def _advance(width: int, masked: bool) -> Kernel:
     def advance(x, p, z, step, ratio, first, last):  # type: ignore[no-untyped-def]
-        q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(_BAND)
+        q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(BAND)
         for start in range(np.uint64(first), np.uint64(last), B):
             stop = min(start + B, np.uint64(last))
             for j in range(np.uint64(0), q, W):
@@ -215,7 +231,7 @@ def _advance(width: int, masked: bool) -> Kernel:
 @cache
 def _dots(width: int, masked: bool) -> Kernel:
     def dots(x, y, sums, first, last):  # type: ignore[no-untyped-def]
-        q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(_BAND)
+        q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(BAND)
         for start in range(np.uint64(first), np.uint64(last), B):
             stop = min(start + B, np.uint64(last))
             for j in range(np.uint64(0), q, W):
@@ -234,7 +250,7 @@ def _dots(width: int, masked: bool) -> Kernel:
 @cache
 def _sizes(width: int, masked: bool) -> Kernel:
     def sizes(block, inverse, sums, largest, first, last):  # type: ignore[no-untyped-def]
-        q, W, B = np.uint64(block.shape[1]), np.uint64(width), np.uint64(_BAND)
+        q, W, B = np.uint64(block.shape[1]), np.uint64(width), np.uint64(BAND)
         for start in range(np.uint64(first), np.uint64(last), B):
             stop = min(start + B, np.uint64(last))
             for j in range(np.uint64(0), q, W):

@@ -6,7 +6,7 @@ from html import escape
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -17,7 +17,8 @@ from manifold._resources import format_bytes
 from manifold._typing import AnyArray, Facts, Floats, Ints
 from manifold._weights import check_affinity, make_canonical, row_sums, small_indices
 from manifold.errors import CorruptFileError
-from manifold.graph._saved import CSR, Labels, check_content, check_reach, component_labels, read_arrays
+from manifold.graph._order import ORDERED_FROM, order_of_walk
+from manifold.graph._saved import CSR, Known, Labels, check_content, check_reach, component_labels, read_arrays
 from manifold.storage import Stored, save_arrays
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class Graph:
     ([1.0, 1.0, 0.0], 3)
     """
 
-    __slots__ = ("__weakref__", "_affinity", "_components", "_degrees", "_facts", "_self_loops", "_unread")
+    __slots__ = ("__weakref__", "_affinity", "_facts", "_known", "_saved", "_self_loops", "_unread")
 
     _affinity: sparse.csr_array
-    _components: Labels | None
-    _degrees: Floats | None
     _facts: Facts
+    _known: Known
+    _saved: tuple[str, str] | None  # the folder it was loaded from, and its digest
     _self_loops: bool
     _unread: str | None  # the folder whose arrays are mapped, and not yet looked through
 
@@ -68,7 +69,7 @@ class Graph:
         W = sparse.csr_array(affinity, copy=True)
         make_canonical(W)
         check_affinity(W, self_loops=self_loops)
-        self._hold(W, facts=facts, self_loops=self_loops, degrees=row_sums(W))
+        self._hold(W, facts=facts, self_loops=self_loops, known=Known(row_sums(W)))
 
     @classmethod
     def _trusted(
@@ -79,11 +80,13 @@ class Graph:
         self_loops: bool = False,
         degrees: Floats | None = None,
         components: Labels | None = None,
+        order: Labels | None = None,
         unread: str | None = None,
     ) -> Graph:
         """Take what the house made, symmetric, canonical and positive, as it is: no copy, and no look at an entry."""
         graph = cls.__new__(cls)
-        graph._hold(affinity, facts=facts, self_loops=self_loops, degrees=degrees, components=components, unread=unread)
+        known = Known(degrees, components, order)
+        graph._hold(affinity, facts=facts, self_loops=self_loops, known=known, unread=unread)
         return graph
 
     def _hold(
@@ -92,27 +95,26 @@ class Graph:
         *,
         facts: Facts,
         self_loops: bool,
-        degrees: Floats | None,
-        components: Labels | None = None,
+        known: Known,
         unread: str | None = None,
     ) -> None:
         W = small_indices(W)
         # whoever has a graph may keep it as the key of what was computed from it: nothing in it may move
-        for array in (W.data, W.indices, W.indptr, degrees, components):
+        for array in (W.data, W.indices, W.indptr, *known):
             if array is not None:
                 array.flags.writeable = False
         if unread is None:
             W.has_canonical_format = True  # or SciPy would look through W to find it out
-        self._affinity, self._degrees, self._components, self._unread = W, degrees, components, unread
-        self._facts, self._self_loops = MappingProxyType(dict(facts)), self_loops
+        self._affinity, self._known, self._unread = W, known, unread
+        self._facts, self._self_loops, self._saved = MappingProxyType(dict(facts)), self_loops, None
 
     def __getstate__(self) -> tuple[object, ...]:
         # the view of the facts cannot be pickled; what is known of the graph is not found out again
-        return self.affinity, dict(self.facts), self.self_loops, self._degrees, self._components
+        return self.affinity, dict(self.facts), self.self_loops, *self._known
 
-    def __setstate__(self, state: tuple[sparse.csr_array, Facts, bool, Floats | None, Labels | None]) -> None:
-        W, facts, self_loops, degrees, components = state
-        self._hold(W, facts=facts, self_loops=self_loops, degrees=degrees, components=components)
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        W, facts, self_loops, *known = state
+        self._hold(W, facts=facts, self_loops=self_loops, known=Known(*known))
 
     def __len__(self) -> int:
         return self.n_nodes
@@ -127,19 +129,36 @@ class Graph:
     def degrees(self) -> Floats:
         """Row sums (n,) of W, in float64."""
         self._look_through()
-        if self._degrees is None:
-            self._degrees = row_sums(self._affinity)
-            self._degrees.flags.writeable = False
-        return self._degrees
+        if self._known.degrees is None:
+            self._learn(degrees=row_sums(self._affinity))
+        return self._known.degrees
 
     @property
     def components(self) -> Labels:
         """Label (n,) of the connected component of each node; an isolated node is its own."""
         self._look_through()
-        if self._components is None:
-            self._components = component_labels(self._affinity)
-            self._components.flags.writeable = False
-        return self._components
+        if self._known.components is None:
+            self._learn(components=component_labels(self._affinity))
+        return self._known.components
+
+    @property
+    def order(self) -> Labels | None:
+        """The nodes (n,), neighbours near each other in memory; None for a graph that fits the nearest caches anyway.
+
+        Cell by cell of the search that found the neighbours, where there are cells, else in reverse Cuthill-McKee
+        order: products with S are computed in it.
+        """
+        self._look_through()
+        if self._known.order is None:
+            found = order_of_walk(self._affinity)
+            if found is not None:
+                self._learn(order=found)
+        return self._known.order
+
+    def _learn(self, **found: AnyArray) -> None:
+        for array in found.values():
+            array.flags.writeable = False
+        self._known = self._known._replace(**found)
 
     @property
     def facts(self) -> Facts:
@@ -150,6 +169,11 @@ class Graph:
     def self_loops(self) -> bool:
         """Whether the diagonal may be non-zero."""
         return self._self_loops
+
+    @property
+    def saved(self) -> tuple[str, str] | None:
+        """The folder that `manifold.load` took it from, and the digest by which others know that they hold the same."""
+        return self._saved
 
     @property
     def n_nodes(self) -> int:
@@ -180,9 +204,10 @@ class Graph:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of W, degrees and components."""
-        # degrees and components count before they are computed, too: a graph does not grow while it is used
-        return sum(int(getattr(self._affinity, name).nbytes) for name in CSR) + (8 + 4) * self.n_nodes
+        """Bytes of W, degrees, components and order."""
+        # what is not computed yet counts, too: a graph does not grow while it is used
+        each = 8 + 4 + 4 * (self.n_nodes >= ORDERED_FROM)
+        return sum(int(getattr(self._affinity, name).nbytes) for name in CSR) + each * self.n_nodes
 
     def scale(self, exponent: float) -> Floats:
         """Return degree^-exponent (n,), 1 for isolated nodes: factors that hold back hubs.
@@ -225,8 +250,9 @@ class Graph:
             W,
             facts=self.facts,
             self_loops=self.self_loops,
-            degrees=self._degrees if to == np.float64 else None,  # wider: the same numbers, and the same sums
-            components=self._components if kept else None,
+            degrees=self._known.degrees if to == np.float64 else None,  # wider: the same numbers, and the same sums
+            components=self._known.components if kept else None,
+            order=self._known.order,
         )
 
     def subgraph(self, nodes: object) -> Graph:
@@ -296,32 +322,34 @@ class Graph:
     def _described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
         arrays = {name: getattr(self.affinity, name) for name in CSR}
         arrays |= {"degrees": self.degrees, "components": self.components}
+        arrays |= {} if self.order is None else {"order": self.order}
         return arrays, {"facts": dict(self.facts), "self_loops": self.self_loops}
 
     @classmethod
     def _from_stored(cls, stored: Stored) -> Graph:
         """Take the arrays as they are: looked through now where every byte was read, or else when first used."""
-        W, degrees, components = read_arrays(stored)
+        W, known = read_arrays(stored)
         facts, self_loops = stored.parameters["facts"], stored.parameters["self_loops"]
         if not isinstance(facts, dict) or not isinstance(self_loops, bool):
             raise ValueError(f"facts must be a mapping and self_loops a flag, got {facts!r} and {self_loops!r}")
         if stored.verified:
-            check_content(W, degrees, components, self_loops=self_loops)
-        return cls._trusted(
+            check_content(W, known, self_loops=self_loops)
+        graph = cls._trusted(
             W,
             facts=facts,
             self_loops=self_loops,
-            degrees=degrees,
-            components=components,
             unread=None if stored.verified else stored.path,
+            **known._asdict(),
         )
+        graph._saved = (stored.path, stored.digest)
+        return graph
 
     def _look_through(self) -> None:
         """Raise CorruptFileError where a mapped graph could lead a product out of its arrays; once, without a copy."""
         if self._unread is None:
             return
         try:
-            check_reach(self._affinity, self._degrees, self._components)
+            check_reach(self._affinity, self._known)
         except ValueError as error:
             raise CorruptFileError(f"{self._unread} holds no valid graph: {error}") from None
         self._unread = None  # last, so that no other thread takes W before it was looked through

@@ -39,7 +39,7 @@ from manifold.labels.choice import Choice
 from manifold.labels.result import Propagation
 from manifold.labels.targets import Targets, encode
 from manifold.neighbors import PointSet
-from manifold.solvers import ConjugateGradient, Solution, Solver, get_solver, report_failures
+from manifold.solvers import ConjugateGradient, OnCluster, Solution, Solver, get_solver, report_failures
 from manifold.solvers.base import Callback
 
 PRIORS = ("estimated", "uniform", "propagated")
@@ -85,6 +85,7 @@ def propagate(
     backend: str | Backend = "auto",
     on_failure: str = "warn",
     callback: Callback | None = None,
+    cluster: object = None,
 ) -> Propagation:
     """Propagate a few labels over a graph.
 
@@ -134,8 +135,8 @@ def propagate(
     x0 : (n, c), optional
         ``scores`` of an earlier propagation of the same classes, on a graph that has changed a little; for methods
         that are one solve.
-    backend, on_failure, callback
-        See `manifold.diffuse`.
+    backend, on_failure, callback, cluster
+        See `manifold.diffuse`; a cluster solves for methods that diffuse, and "auto" tries candidates in this process.
 
     Returns
     -------
@@ -198,7 +199,7 @@ def propagate(
         labelled=targets.labelled,
         priors=shares,
         filter=h,
-        solver=_label_solver(solver, first, h),
+        solver=_label_solver(solver, first, h, cluster),
         backend=arrays,
         callback=callback,
         signed=averaging,
@@ -288,9 +289,11 @@ def _averaged(solution: Solution, reached: Mask, targets: Targets, *, clamp: boo
     return Propagation(labels, P, sure, reached, targets.labelled, targets.classes, solution)
 
 
-def _label_solver(solver: str | Solver, graph: Graph, filter: Filter) -> Solver:
+def _label_solver(solver: str | Solver, graph: Graph, filter: Filter, cluster: object) -> Solver:
     settings, _ = get_solver(solver, graph, filter)
-    return ConjugateGradient(rtol=1e-5) if solver == "auto" and isinstance(settings, ConjugateGradient) else settings
+    if solver == "auto" and isinstance(settings, ConjugateGradient):
+        settings = ConjugateGradient(rtol=1e-5)
+    return settings if cluster is None else OnCluster(settings, cluster)
 
 
 def _warn_of_what_is_missing(reached: Mask, in_component: Mask, targets: Targets) -> None:

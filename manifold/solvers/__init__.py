@@ -19,6 +19,7 @@ from manifold.solvers.fast_spectral_ranking import FastSpectralRanking
 from manifold.solvers.hybrid import Hybrid
 from manifold.solvers.lanczos import Lanczos, LanczosSolution
 from manifold.solvers.local import Local
+from manifold.solvers.on_cluster import OnCluster
 from manifold.solvers.power_iteration import PowerIteration
 
 _LOG = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ __all__ = [
     "Lanczos",
     "LanczosSolution",
     "Local",
+    "OnCluster",
     "PowerIteration",
     "Prepared",
     "Snapshot",
@@ -148,6 +150,7 @@ def diffuse(
     on_failure: str = "warn",
     x0: object = None,
     callback: Callback | None = None,
+    cluster: object = None,
 ) -> Solution:
     """Diffuse seeds over a graph: F = h(S) Y, S = D^-1/2 W D^-1/2.
 
@@ -172,6 +175,8 @@ def diffuse(
         Scores to start from, such as those of a slightly different graph; used by iterative solvers.
     callback : callable(Snapshot), optional
         Shown the residuals every few iterations; what it raises ends the solve.
+    cluster : distributed.Client, or `manifold.distributed.check` of it, optional
+        Whose processes solve, for a graph that was loaded from a folder; see `OnCluster`.
 
     Returns
     -------
@@ -202,6 +207,7 @@ def diffuse(
     if on_failure not in ("warn", "raise", "ignore"):
         raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {on_failure!r}")
     settings, _ = get_solver(solver, graph, filter)
+    settings = settings if cluster is None else OnCluster(settings, cluster)
     chosen = backend_for(backend, {"seeds": seeds, "x0": x0})
     solution = settings.prepare(graph, filter, chosen).solve(seeds, x0=x0, callback=callback)
     # scores come back where the seeds were, whatever backend was asked for by name

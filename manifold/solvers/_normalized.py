@@ -15,7 +15,7 @@ from scipy import sparse
 from manifold._typing import AnyArray, DType, Floats
 from manifold.backends import Array, Backend, rounding_unit
 from manifold.graph import Graph
-from manifold.solvers._node_order import inverse, node_order, reordered
+from manifold.solvers._node_order import inverse, reordered
 from manifold.storage.checkpoint import fingerprint
 
 _OCTAVES = 1000  # of degrees on either side of 1, within which products of their roots are safe
@@ -39,14 +39,14 @@ class NormalizedAffinity:
     def __init__(self, graph: Graph, backend: Backend, dtype: DTypeLike | None = None) -> None:
         self.graph, self.backend, self.n_nodes = graph, backend, graph.n_nodes
         self.dtype: DType = np.dtype(dtype or graph.dtype)
-        self.order = node_order(graph)
+        self.order = graph.order
         self.position = None if self.order is None else inverse(self.order)
         ids = (None if x is None else x.astype(np.intp) for x in (self.order, self.position))
         self._gather, self._scatter = (None if x is None else backend.asarray(x) for x in ids)
         W, degrees, self.components = graph.affinity, graph.degrees, graph.components
         if self.order is not None:
             W, degrees, self.components = reordered(W, self.order), degrees[self.order], self.components[self.order]
-        self.entries = _normalized(W, degrees, self.dtype)
+        self.entries = normalized(W, degrees, self.dtype)
         self.matrix = backend.csr(self.entries, dtype=self.dtype)
         # v = sqrt(degree), 1 for isolated nodes, has S v <= v: the weights of the max-norm bound
         self.weights = backend.asarray(np.where(degrees > 0, np.sqrt(degrees), 1.0)[:, None])
@@ -117,7 +117,7 @@ class NormalizedAffinity:
         """
         if self.order is None:
             return self.entries
-        return _normalized(self.graph.affinity, self.graph.degrees, self.dtype)
+        return normalized(self.graph.affinity, self.graph.degrees, self.dtype)
 
     @cached_property
     def digest(self) -> str:
@@ -133,19 +133,30 @@ class NormalizedAffinity:
         return fingerprint(self.host.indptr, self.host.indices, self.host.data)
 
 
-def _normalized(W: sparse.csr_array, degrees: Floats, dtype: DType) -> sparse.csr_array:
+def normalized(
+    W: sparse.csr_array, degrees: Floats, dtype: DType, *, of_rows: Floats | None = None
+) -> sparse.csr_array:
+    """Return W with each entry over the roots of the degrees of its row and its column; `of_rows` of some rows alone.
+
+    >>> normalized(sparse.csr_array([[0.0, 2.0]]), np.array([4.0, 2.0]), np.dtype("float32"), of_rows=np.ones(1)).data
+    array([1.4142135], dtype=float32)
+    """
     inverse = np.zeros(degrees.size)
     np.divide(1, np.sqrt(degrees), out=inverse, where=degrees > 0)
+    inverse_rows = inverse
+    if of_rows is not None:
+        inverse_rows = np.divide(1, np.sqrt(of_rows), out=np.zeros(of_rows.size), where=of_rows > 0)
     exponents = np.frexp(degrees[degrees > 0])[1]
     with np.errstate(under="ignore"):
         if abs(exponents).max(initial=0) < _OCTAVES:
             factors = inverse[W.indices]
-            factors *= np.repeat(inverse, np.diff(W.indptr))
+            factors *= np.repeat(inverse_rows, np.diff(W.indptr))
             factors *= W.data
         else:  # the product of two inverses may leave the range of float64: mantissas and exponents each by themselves
             mantissa, exponent = np.frexp(inverse)
-            rows = np.repeat(np.arange(degrees.size), np.diff(W.indptr))
+            mantissa_rows, exponent_rows = np.frexp(inverse_rows)
+            rows = np.repeat(np.arange(W.shape[0]), np.diff(W.indptr))
             weights, octaves = np.frexp(W.data.astype(np.float64, copy=False))
-            factors = mantissa[W.indices] * mantissa[rows] * weights
-            factors = np.ldexp(factors, octaves + exponent[W.indices] + exponent[rows])
+            factors = mantissa[W.indices] * mantissa_rows[rows] * weights
+            factors = np.ldexp(factors, octaves + exponent[W.indices] + exponent_rows[rows])
     return sparse.csr_array((factors.astype(dtype, copy=False), W.indices, W.indptr), shape=W.shape)

@@ -59,7 +59,8 @@ class Stored:
     """What a folder held: its kind, arrays by name (read-only maps of the files, or copies) and parameters.
 
     `verified` says whether every byte was read: who looks through all entries of large arrays does so then, or else
-    when they are first used, naming the `path`.
+    when they are first used, naming the `path`. `digest` is that of the manifest, and so of every array: another
+    process that opens the folder, and finds it, has the same arrays.
 
     Reference: NumPy file format (NEP 1); guide *scale*, "Keep what was expensive".
 
@@ -73,6 +74,7 @@ class Stored:
     parameters: Facts
     verified: bool = True
     path: str = ""
+    digest: str = ""
 
 
 def save_arrays(path: str | os.PathLike[str], *, kind: str, arrays: Mapping[str, ArrayLike], parameters: Facts) -> Path:
@@ -187,7 +189,14 @@ def load_arrays(
         if kind not in (None, manifest["kind"]):
             raise CorruptFileError(f"{folder} holds a {manifest['kind']!r}, not a {kind!r}: check the path")
         arrays = {name: entry.read(file, full=verify == "full", mmap=mmap) for name, (entry, file) in files.items()}
-    return Stored(manifest["kind"], MappingProxyType(arrays), manifest["parameters"], verify == "full", str(folder))
+    return Stored(
+        manifest["kind"],
+        MappingProxyType(arrays),
+        manifest["parameters"],
+        verified=verify == "full",
+        path=str(folder),
+        digest=manifest["sha256"],
+    )
 
 
 def _open_version(folder: Path, stack: ExitStack) -> tuple[Manifest, dict[str, tuple[Entry, BinaryIO]]]:

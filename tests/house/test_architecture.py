@@ -34,7 +34,7 @@ FLOW = [
     "_checks",
     "_weights",
 ]
-FLOW += ["backends", "neighbors"]
+FLOW += ["backends", "distributed", "neighbors"]
 FLOW += ["filters", "graph", "matching", "solvers", "index", "labels", "ranking", "reranking"]
 FLOW += ["discovery", "evaluation", "stores"]
 SIDE_BY_SIDE = {"labels", "ranking", "reranking"}  # import nothing of one another
@@ -62,6 +62,7 @@ COMPILED = {
     "backends/hough_votes.py",
     "backends/match_lists.py",
     "backends/proved_lists.py",
+    "backends/proved_query.py",
     "backends/spatial_inliers.py",
 }
 # an optional or heavy package -> the one file, or room, that imports it
@@ -69,6 +70,8 @@ ONLY = {
     "chromadb": ("stores/_chroma.py", "stores/_address.py"),
     "cupy": ("backends/_cupy.py",),
     "cupyx": ("backends/_cupy.py",),
+    "dask": ("distributed/_dask.py",),
+    "distributed": ("distributed/_dask.py",),
     "faiss": ("neighbors/_faiss.py",),
     "h5py": ("datasets/_readers.py",),
     "ipywidgets": ("explorer/_widgets.py",),

@@ -1,0 +1,207 @@
+"""Ranks as actors of dask.distributed: the only file that imports it.
+
+In: a client. Out: one rank a worker; a run that is watched, and ended everywhere where one of its ranks fails.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from os import PathLike
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from manifold.backends import Array
+from manifold.distributed._actor import RankActor, RunAbortedError
+from manifold.distributed._checks import check_addresses, check_workers
+from manifold.errors import WorkerLostError
+
+try:
+    from distributed import Client, LocalCluster
+except ImportError as error:  # also where a package that it needs is missing
+    raise ImportError(
+        f"clusters need the extra 'distributed': pip install 'manifold-search[distributed]' ({error})"
+    ) from error
+
+if TYPE_CHECKING:
+    from manifold.distributed import Task
+
+_NAME = "manifold"  # of what a client keeps for us, as long as it lives itself
+_SHORTEST, _LONGEST = 0.001, 0.02  # seconds between two looks at a run
+_PING = 2.0  # seconds between two questions whether a worker is alive
+_REPLACED = 30.0  # seconds within which a lost worker is expected back
+
+
+@contextmanager
+def local_client(n_workers: int, *, threads: int, memory_limit: str | int) -> Iterator[Client]:
+    """Start processes on the loopback interface, and end them."""
+    with (
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=threads,
+            processes=True,
+            memory_limit=memory_limit,
+            host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster,
+        Client(cluster, direct_to_workers=True) as client,
+    ):
+        yield client
+
+
+def checked(client: Client, *, path: str | PathLike[str] | None, insecure: bool, timeout: float) -> DaskCluster:
+    """Return a cluster that was looked at, the same one for a client."""
+    workers = _workers(client)
+    check_addresses([client.scheduler.address, *workers], insecure=insecure)
+    check_workers(client.run, path)
+    cluster: DaskCluster | None = client.extensions.get(_NAME)
+    if cluster is None or (cluster.insecure, cluster.timeout) != (insecure, timeout):
+        cluster = client.extensions[_NAME] = DaskCluster(client, insecure=insecure, timeout=timeout)
+    return cluster
+
+
+def known(client: Client) -> DaskCluster:
+    """Return the cluster of a client, checked as if nothing were said where it is new."""
+    cluster: DaskCluster | None = client.extensions.get(_NAME)
+    return cluster or checked(client, path=None, insecure=False, timeout=60.0)
+
+
+def _workers(client: Client) -> list[str]:
+    """Return the addresses of all workers."""
+    if client.status != "running":
+        raise _gone(client)
+    return sorted(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _gone(client: Client) -> WorkerLostError:
+    return WorkerLostError(
+        f"the scheduler of {client!r} is gone: connect a client to another cluster and call again; what earlier calls "
+        "have finished, and folders of a build, stay as they are",
+        can_go_on=False,
+    )
+
+
+class DaskCluster:
+    """The workers of a client as ranks, kept from one solve to the next, and new ones where some were lost."""
+
+    def __init__(self, client: Client, *, insecure: bool, timeout: float) -> None:
+        self.client, self.insecure, self.timeout = client, insecure, timeout
+        self._ranks: DaskRanks | None = None
+
+    def ranks(self) -> DaskRanks:
+        """Return ranks on all workers that are there; those that were lost are waited for first."""
+        if self._ranks is not None and self._ranks.is_whole and self.client.status == "running":
+            return self._ranks
+        if self._ranks is not None:
+            with suppress(TimeoutError):  # fewer workers answer with the same bits
+                self.client.wait_for_workers(self._ranks.size, timeout=_REPLACED)
+            self._ranks = None
+        workers = _workers(self.client)
+        if not workers:
+            raise WorkerLostError(f"{self.client!r} has no worker: start some", can_go_on=False)
+        check_addresses([self.client.scheduler.address, *workers], insecure=self.insecure)
+        self._ranks = DaskRanks(self.client, workers, timeout=self.timeout)
+        return self._ranks
+
+
+class DaskRanks:
+    """One actor on each of some workers."""
+
+    def __init__(self, client: Client, workers: Sequence[str], *, timeout: float) -> None:
+        self.client, self.workers, self.size, self.timeout = client, workers, len(workers), timeout
+        self.is_whole, self._run = True, 0
+        token = uuid4().hex[:8]
+        self._held = [
+            client.submit(
+                RankActor,
+                rank,
+                timeout,
+                key=f"manifold-rank-{token}-{rank}",
+                workers=[worker],
+                allow_other_workers=False,
+                actor=True,
+                pure=False,
+            )
+            for rank, worker in enumerate(workers)
+        ]
+        self._actors = [held.result(timeout=timeout) for held in self._held]
+        self._watched([actor.meet(self._actors, workers) for actor in self._actors], None)
+
+    def run(self, task: Task, parts: Sequence[Array], *, listen: Callable[[Array], None] | None = None) -> list[Array]:
+        """Call the task on every rank at once, each with its part."""
+        self._run += 1
+        calls = [actor.run(self._run, task, part) for actor, part in zip(self._actors, parts, strict=True)]
+        try:
+            return self._watched(calls, listen)
+        except BaseException as error:  # a KeyboardInterrupt too: nothing runs on
+            self.is_whole = self.is_whole and not isinstance(error, WorkerLostError)
+            self._abort(calls)
+            raise
+
+    def _watched(self, calls: Sequence[Array], listen: Callable[[Array], None] | None) -> list[Array]:
+        """Return the answers; raise what a rank raises, or what ends one, as soon as it is seen."""
+        pause, asked = _SHORTEST, time.monotonic()
+        pings: list[Array] = []
+        while True:
+            done = [call.done() for call in calls]
+            for rank, call in enumerate(calls):
+                if done[rank]:
+                    self._answer(rank, call)
+            if all(done):
+                self._tell(pings, listen)
+                if listen is not None:
+                    self._tell([self._actors[0].news()], listen)
+                return [call.result() for call in calls]
+            self._look()
+            now = time.monotonic()
+            if all(ping.done() for ping in pings):
+                self._tell(pings, listen)
+                pings = []
+                if now - asked > (_LONGEST if listen is not None else _PING):
+                    pings, asked = [actor.news() for actor in self._actors], now
+            elif now - asked > self.timeout:
+                silent = next(rank for rank, ping in enumerate(pings) if not ping.done())
+                raise WorkerLostError(f"worker {self.workers[silent]} has not answered for {self.timeout:g} s")
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+
+    def _answer(self, rank: int, call: Array) -> None:
+        try:
+            call.result()
+        except RunAbortedError:  # it is the other's failure that is told
+            pass
+        except BaseException:
+            self._look()  # what broke because a worker is gone is told as that
+            raise
+
+    def _look(self) -> None:
+        """Raise where a worker or the scheduler is gone."""
+        if self.client.status != "running":
+            raise _gone(self.client)
+        for worker, held in zip(self.workers, self._held, strict=True):
+            if held.status not in ("finished", "pending"):
+                raise WorkerLostError(f"worker {worker} was lost")
+
+    @staticmethod
+    def _tell(pings: Sequence[Array], listen: Callable[[Array], None] | None) -> None:
+        for news in pings[0].result() if pings and listen is not None else ():
+            listen(news)
+
+    def _abort(self, calls: Sequence[Array]) -> None:
+        """End the run on all ranks that are left, and wait until they have left it."""
+        for actor in self._actors:
+            with suppress(Exception):  # one that is lost has nothing to end
+                actor.abort(self._run)
+        until = time.monotonic() + min(self.timeout, 10.0)
+        while time.monotonic() < until and not all(call.done() for call in calls):
+            if not self.is_whole and self._all_left(calls):
+                return
+            time.sleep(_LONGEST)
+
+    def _all_left(self, calls: Sequence[Array]) -> bool:
+        """Whether every rank on a worker that is still there has left the run."""
+        return all(
+            call.done() or held.status not in ("finished", "pending")
+            for call, held in zip(calls, self._held, strict=True)
+        )

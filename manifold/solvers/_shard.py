@@ -1,0 +1,58 @@
+"""Some rows of S, cut by a rank from a graph that it opens by itself.
+
+In: a saved graph, the backend of the rank. Out: what a solver asks of S, with these rows alone in memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from manifold._resources import require_memory
+from manifold._typing import AnyArray
+from manifold.backends import rounding_unit
+from manifold.backends.ranks import RankBackend
+from manifold.graph import Graph
+from manifold.solvers._node_order import inverse
+from manifold.solvers._normalized import NormalizedAffinity, normalized
+
+_ROWS = 1 << 16  # cut at a time: what is sorted and gathered meanwhile stays small
+
+
+class Shard(NormalizedAffinity):
+    """The rows of S that a rank owns: what `NormalizedAffinity` is to a solver, for blocks of these rows."""
+
+    def __init__(self, graph: Graph, backend: RankBackend) -> None:
+        self.graph, self.backend, self.n_nodes, self.dtype = graph, backend, graph.n_nodes, graph.dtype
+        self.order = self.position = self._gather = self._scatter = None  # rows come in the order of S
+        order, degrees = graph.order, graph.degrees
+        ids = np.arange(graph.n_nodes, dtype=np.int32) if order is None else order
+        own = degrees[ids[backend.first : backend.last]]
+        self.matrix = backend.place(_cut(graph, backend, ids))
+        self.weights = np.where(own > 0, np.sqrt(own), 1.0)[:, None]
+        self.largest_weight = float(np.sqrt(degrees.max(initial=1.0)))
+        longest = np.diff(graph.affinity.indptr).max(initial=0)
+        self.rounding = float(2 * longest + 8) * rounding_unit(self.dtype)
+
+
+def _cut(graph: Graph, backend: RankBackend, order: AnyArray) -> sparse.csr_array:
+    """Return own rows of S, columns numbered in its order and ascending, block by block."""
+    W, degrees, position = graph.affinity, graph.degrees, inverse(order)
+    own = order[backend.first : backend.last]
+    lengths = np.diff(W.indptr)[own]
+    m, kind = int(lengths.sum()), np.int32 if graph.n_nodes < 2**31 else np.int64
+    entry = graph.dtype.itemsize + np.dtype(kind).itemsize
+    require_memory(2 * entry * m, purpose=f"{own.size} rows of a graph", cure="add workers")
+    columns, data = np.empty(m, dtype=kind), np.empty(m, dtype=graph.dtype)
+    indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    for start in range(0, own.size, _ROWS):
+        nodes = own[start : start + _ROWS]
+        rows = W[nodes]
+        # the degree of each entry's column as of a column of its own: nothing is as long as the graph
+        alone = sparse.csr_array((rows.data, np.arange(rows.nnz), rows.indptr), shape=(nodes.size, rows.nnz))
+        values = normalized(alone, degrees[rows.indices], graph.dtype, of_rows=degrees[nodes]).data
+        block = sparse.csr_array((values, position[rows.indices], rows.indptr), shape=rows.shape)
+        block.sort_indices()
+        part = slice(int(indptr[start]), int(indptr[start + nodes.size]))
+        columns[part], data[part] = block.indices, block.data
+    return sparse.csr_array((data, columns, indptr), shape=(own.size, graph.n_nodes))
