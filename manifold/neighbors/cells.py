@@ -25,10 +25,11 @@ from manifold.backends import get_backend
 from manifold.backends.threads import in_threads
 from manifold.errors import warn
 from manifold.neighbors._base import Neighbors, Partition
-from manifold.neighbors._inverted_file import KMeans
+from manifold.neighbors._kmeans import KMeans
+from manifold.neighbors._near_cells import nearest_cells
 from manifold.neighbors._recall import LOW, Sample
 from manifold.neighbors._shortlists import plain_rows
-from manifold.neighbors.points import GATHER, PointSet, slices
+from manifold.neighbors.points import PointSet
 from manifold.neighbors.seed_search import SeedSearch
 from manifold.storage import Stored
 
@@ -192,30 +193,36 @@ class Cells:
             margin=float(self.margin),
         )
 
-    def updated(self, points: PointSet, rows: Ints) -> Cells | None:
-        """Return the cells after a change, or None where they are outgrown and should be made anew.
+    def updated(self, points: PointSet, rows: Ints) -> Cells:
+        """Return the cells after a change.
 
         Parameters
         ----------
-        points : PointSet
-            As they are now.
-        rows : (m,) int
-            Which row each of them had before; -1: it is new, and joins the cell whose centre is nearest.
+        points, rows : PointSet, (m,) int
+            As they are now, and which row each had before, ascending; then -1 for what is new: its centre is nearest.
 
         Notes
         -----
         Cost: a pass over the order, and 2 m c d operations for m new points.
         """
-        n, sizes = points.X.shape[0], np.diff(self.starts)
-        if not self.made_of / _OUTGROWN <= n <= self.made_of * _OUTGROWN:
-            return None
-        before = np.empty(self.order.size, np.int32)
-        before[self.order] = np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
-        cell = np.where(rows >= 0, before[np.maximum(rows, 0)] if before.size else 0, 0).astype(np.int32)
-        new = np.flatnonzero(rows < 0)
-        cell[new] = _nearest_centres(points, self.centres, new)
-        now = _placed(points, Partition(self.centres, cell), settings=self.settings)
-        return replace(now, margin=max(now.margin, self.margin), made_of=self.made_of, facts=self.facts)
+        now = np.full(self.order.size, -1, np.int32)
+        now[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+        cell = np.repeat(np.arange(len(self.centres), dtype=np.int32), np.diff(self.starts))
+        stay, new = now[self.order] >= 0, np.flatnonzero(rows < 0).astype(np.int32)
+        cell, order, away, margin = cell[stay], now[self.order][stay], self.away[stay], self.margin
+        sizes = np.bincount(cell, minlength=len(self.centres))
+        if new.size:
+            joining = Partition(self.centres, nearest_cells(points, self.centres, new, 1)[:, 0])
+            joined = _placed(points.only(new), joining, settings=self.settings)
+            ends = np.repeat(np.cumsum(sizes), np.diff(joined.starts))  # behind the others of the cell: ids ascend
+            order, away = np.insert(order, ends, new[joined.order]), np.insert(away, ends, joined.away)
+            sizes, margin = sizes + np.diff(joined.starts), max(margin, joined.margin)
+        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        return replace(self, order=order, starts=starts, away=away, margin=margin)
+
+    def outgrown(self) -> bool:
+        """Whether so many have come, or gone, that cells should be made anew."""
+        return not self.made_of / _OUTGROWN <= self.order.size <= self.made_of * _OUTGROWN
 
     def __str__(self) -> str:
         s, f = self.settings, self.facts
@@ -369,15 +376,6 @@ def _placed(points: PointSet, partition: Partition, *, settings: SeedSearch) -> 
     rows, cells, cell = compiled_cells.Points(*points.plain), made._read(), _plain(partition.cell)
     in_threads(lambda i, j: compiled_cells.distances(rows, cells, cell, away, i, j), n, step=_RANGE)
     return made
-
-
-def _nearest_centres(points: PointSet, centres: NDArray[np.float32], rows: Ints) -> NDArray[np.int32]:
-    """Return the cell whose centre is nearest, for some of the points."""
-    halves = (centres.astype(np.float64) ** 2).sum(axis=1).astype(np.float32) / 2
-    nearest = np.empty(rows.size, np.int32)
-    for part in slices(rows.size, max(1, GATHER // max(centres.shape))):
-        nearest[part] = np.argmax(points.centred(rows[part]) @ centres.T - halves, axis=1)
-    return nearest
 
 
 def _radii(away: NDArray[np.float32], starts: Ints) -> Floats:

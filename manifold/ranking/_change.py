@@ -17,7 +17,7 @@ from manifold._resources import require_memory
 from manifold._typing import AnyArray, Ints
 from manifold.backends import on_host
 from manifold.index import DiffusionIndex, StoredColumns, of_images, of_nodes, updated_columns
-from manifold.neighbors import Neighbors, PointSet, warn_of_awkward_points, with_points, without_points
+from manifold.neighbors import Cells, Neighbors, PointSet, warn_of_awkward_points, with_points, without_points
 from manifold.ranking._collection import Ids
 from manifold.ranking._entrance import seed_cells
 from manifold.ranking._fit import Collection, of_lists, without_reserve
@@ -28,19 +28,27 @@ from manifold.ranking.pooling import check_owners
 
 @dataclass(frozen=True, eq=False)
 class _Parts:
-    """What a state is made of: points, their names and lists, which row of before each had or -1, and its image."""
+    """What a state is made of: points, their names, lists and cells, the image of each, and what has changed."""
 
     points: PointSet
     names: Ids
     neighbors: Neighbors
-    rows: Ints
+    cells: Cells | None
     owners: Ints | None
+    rows: Ints  # which row of before each had, ascending; then -1, of what is new
+    touched: Ints  # rows whose lists are not what they were
 
     @classmethod
     def of(cls, fitted: Fitted) -> _Parts:
         points, neighbors = _changeable(fitted)
         owners = None if fitted.pooling is None else fitted.pooling.owners
-        return cls(points, fitted.ids, neighbors, np.arange(points.X.shape[0]), owners)
+        n, none = points.X.shape[0], np.empty(0, dtype=np.int64)
+        return cls(points, fitted.ids, neighbors, fitted.cells, owners, np.arange(n), none)
+
+    @property
+    def nearby(self) -> Cells | None:
+        """Where approximate lists are followed: exact ones look at everyone."""
+        return self.cells if "recall" in self.neighbors.facts else None
 
 
 def joined(fitted: Fitted, X: object, ids: object, *, images: object = None) -> tuple[Fitted, AnyArray]:
@@ -111,15 +119,24 @@ def _leaving(names: Ids, ids: object, *, name: str = "ids") -> Ints:
 
 def _without(fitted: Fitted, before: _Parts, gone: Ints) -> _Parts:
     """Let items leave by their rows, or images with all their regions."""
-    stay = np.setdiff1d(np.arange(len(before.names)), gone)
+    stays = np.ones(len(before.names), dtype=bool)
+    stays[gone] = False
+    stay = np.flatnonzero(stays)
     kept, owners = stay, None
     if before.owners is not None:
-        kept = np.flatnonzero(np.isin(before.owners, gone, invert=True))
+        kept = np.flatnonzero(stays[before.owners])
         owners = np.searchsorted(stay, before.owners[kept])
     require_memory(2 * 4 * kept.size * before.points.X.shape[1], purpose=f"keeping {kept.size} points", cure="fit anew")
     rest = before.points.only(kept)
-    lists = without_points(before.neighbors, kept, rest, k=fitted.settings.width, backend=fitted.backend)
-    return _Parts(rest, before.names.only(stay), lists, before.rows[kept], owners)
+    cells = None if before.cells is None else before.cells.updated(rest, kept)
+    after = replace(before, points=rest, names=before.names.only(stay), cells=cells, owners=owners)
+    lists, touched = without_points(
+        before.neighbors, kept, rest, k=fitted.settings.width, backend=fitted.backend, cells=after.nearby
+    )
+    earlier = np.searchsorted(kept, before.touched)  # where they stand now, those that stay
+    still = np.isin(before.touched, kept)
+    touched = np.union1d(touched, earlier[still])
+    return replace(after, neighbors=lists, rows=before.rows[kept], touched=touched)
 
 
 def _with(fitted: Fitted, before: _Parts, X: object, ids: object, *, images: object = None) -> _Parts:
@@ -135,8 +152,15 @@ def _with(fitted: Fitted, before: _Parts, X: object, ids: object, *, images: obj
     names = before.names.with_more(ids, m_named)
     require_memory(2 * 4 * (points.X.size + new.size), purpose=f"adding {m} points to {n}", cure="fit anew")
     together = points.with_rows(new)
-    lists = with_points(before.neighbors, together, k=fitted.settings.width, backend=fitted.backend)
-    return _Parts(together, names, lists, np.append(before.rows, np.full(m, -1)), owners)
+    cells = before.cells
+    if cells is not None:
+        cells = cells.updated(together, np.append(np.arange(n), np.full(m, -1)))
+    after = replace(before, points=together, names=names, cells=cells, owners=owners)
+    lists, touched = with_points(
+        before.neighbors, together, k=fitted.settings.width, backend=fitted.backend, cells=after.nearby
+    )
+    rows = np.append(before.rows, np.full(m, -1))
+    return replace(after, neighbors=lists, rows=rows, touched=np.union1d(before.touched, touched))
 
 
 def _changeable(fitted: Fitted) -> tuple[PointSet, Neighbors]:
@@ -151,7 +175,7 @@ def _made(fitted: Fitted, parts: _Parts) -> Fitted:
     """Make all of the lists that `fit` makes of them."""
     given = Collection(backend=fitted.backend, home=fitted.home, points=parts.points, images=parts.owners)
     s = fitted.settings
-    cells = seed_cells(s, parts.points, parts.neighbors, before=fitted.cells, rows=parts.rows)
+    cells = seed_cells(s, parts.points, parts.neighbors, before=parts.cells)
     changed = of_lists(s, parts.neighbors, parts.names, given=given, tuning=fitted.tuning, cells=cells)
     changed = _with_columns(changed, fitted, parts.rows)
     _ = changed.ranker

@@ -5,28 +5,15 @@ In: settings, points, lists of neighbours. Out: `Cells`, or None where all point
 
 from __future__ import annotations
 
-from manifold._typing import Ints
 from manifold.neighbors import Cells, Neighbors, PointSet, choose_seed_search
 from manifold.ranking._settings import SearchSettings
 
 
 def seed_cells(
-    settings: SearchSettings,
-    points: PointSet | None,
-    neighbors: Neighbors | None,
-    *,
-    before: Cells | None = None,
-    rows: Ints | None = None,
+    settings: SearchSettings, points: PointSet | None, neighbors: Neighbors | None, *, before: Cells | None = None
 ) -> Cells | None:
-    """Return the cells that the settings ask for: those of before a change, where they can follow it, else new ones.
+    """Return the cells that the settings ask for: those of `before`, which hold these points, until they are outgrown.
 
-    Parameters
-    ----------
-    before : Cells, optional
-        Of a collection whose rows were `rows` (m,), -1 of what is new.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from manifold.neighbors import point_set
     >>> from manifold.ranking._settings import search_settings
@@ -36,10 +23,8 @@ def seed_cells(
     asked, _ = choose_seed_search(settings.seed_search, points)
     if asked is None or points is None or points.X.shape[0] < 2:
         return None
-    if before is not None and rows is not None:
-        followed = before.updated(points, rows)
-        if followed is not None:
-            return followed
+    if before is not None and not before.outgrown():
+        return before
     return Cells.made(points, settings.n_seeds, settings=asked, neighbors=neighbors, random_state=settings.random_state)
 
 

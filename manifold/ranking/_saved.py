@@ -53,7 +53,7 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
         if fitted.neighbors is not None:  # with which the collection can change
             lists = fitted.neighbors
             arrays |= {"near_ids": lists.indices, "near_similarities": lists.similarities}
-            parameters["neighbors"] = [lists.method, lists.n_repaired]
+            parameters["neighbors"] = [lists.method, lists.n_repaired, dict(lists.facts)]
         if fitted.cells is not None:
             held, known = fitted.cells.described()
             arrays, parameters = {**arrays, **held}, {**parameters, **known}
@@ -216,12 +216,15 @@ def _lists(stored: Stored, metric: str, n: int) -> Neighbors | None:
     """Return the lists of neighbours, where they were saved; raise ValueError for those of another collection."""
     if "near_ids" not in stored.arrays:
         return None
-    method, n_repaired = stored.parameters["neighbors"]
+    method, n_repaired, *facts = stored.parameters["neighbors"]  # of facts older saves have none
+    known = facts[0] if facts else {}
+    if not isinstance(known, dict):
+        raise ValueError(f"what is known of the lists is {known!r}, and should be names and values")
     ids, similarities = (np.asarray(stored.arrays[name]) for name in ("near_ids", "near_similarities"))
     if ids.shape != similarities.shape or ids.ndim != 2 or len(ids) != n:
         raise ValueError(f"near_ids are lists of shape {ids.shape}, and should be of {n} points")
     made = Neighbors if stored.verified else Neighbors._trusted
-    return made(ids, similarities, metric=metric, method=str(method), n_repaired=int(n_repaired))
+    return made(ids, similarities, metric=metric, method=str(method), n_repaired=int(n_repaired), facts=known)
 
 
 def _cells(stored: Stored, points: PointSet | None) -> Cells | None:

@@ -156,8 +156,9 @@ def test_points_that_come_and_go_are_found_and_proved(points, rng):
         found = now.over(these).nearest(queries, 5)
         assert_honest(found, *exact(queries, these, 5))
         np.testing.assert_array_equal(np.sort(now.order), np.arange(len(these.X)))
-    assert fewer.updated(new.only(kept[:100]), kept[:100]) is None  # outgrown
-    assert replace(fewer, made_of=900).updated(new.only(kept), np.arange(2000)) is None
+    assert not fewer.outgrown()
+    assert fewer.updated(new.only(kept[:100]), np.arange(100)).outgrown()
+    assert replace(fewer, made_of=900).outgrown()
 
 
 @given(data=st.data(), n=st.integers(2, 40), d=st.integers(1, 40), metric=st.sampled_from(METRICS))

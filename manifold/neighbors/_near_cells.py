@@ -1,0 +1,149 @@
+"""Some of the points among all, cell by cell: what joins a collection, and lists that have become short.
+
+In: points in cells, and rows that ask. Out: their lists, and which other rows they may enter. A row costs products with
+the members of the cells around it: what grows with the collection is the size of a cell, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._typing import Ints
+from manifold.backends import get_backend
+from manifold.backends.threads import in_threads
+from manifold.neighbors._base import Neighbors
+from manifold.neighbors._doubt import doubt
+from manifold.neighbors._exact import SPARE, Placed, rank_candidates
+from manifold.neighbors.points import GATHER, Floats, PointSet, slices
+
+if TYPE_CHECKING:
+    from manifold.neighbors.cells import Cells
+
+_SAMPLE = 256  # rows whose lists say how many cells hold them
+_REACHED = 0.99  # share of what is listed that the cells which are looked at hold
+_MOST = 64  # cells, at most
+_HOST = get_backend("scipy")
+_RANKED = 1024  # rows that are ranked at a time
+
+
+class Met(NamedTuple):
+    """Lists (m, k) of the rows that asked, and pairs (row, who asked, similarity) better than the last of the row."""
+
+    ids: Ints
+    similarities: Floats
+    entering: tuple[Ints, Ints, Floats]
+
+
+def enough_cells(neighbors: Neighbors, points: PointSet, cells: Cells) -> int:
+    """Return how many cells around a point hold nearly all that is listed for it, by lists that are there.
+
+    >>> from manifold.neighbors import SeedSearch, find_neighbors
+    >>> from manifold.neighbors.cells import Cells
+    >>> points = PointSet(np.random.default_rng(1).normal(size=(400, 3)).astype(np.float32), "cosine")
+    >>> cells = Cells.made(points, 5, settings=SeedSearch(n_cells=20))
+    >>> 1 < enough_cells(find_neighbors(points, 5), points, cells) < 20
+    True
+    """
+    n = min(neighbors.n_nodes, points.X.shape[0])
+    rows = np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64))
+    listed = neighbors.indices[rows]
+    near = nearest_cells(points, cells.centres, np.maximum(listed, 0).ravel(), 1)[:, 0]
+    around = nearest_cells(points, cells.centres, rows, min(_MOST, len(cells.centres)))
+    met = (near.reshape(listed.shape)[:, :, None] == around[:, None, :]) & (listed >= 0)[:, :, None]
+    share = np.cumsum(met.sum(axis=(0, 1))) / max(1, int((listed >= 0).sum()))
+    return int(np.searchsorted(share, min(_REACHED, share[-1])) + 1)
+
+
+def nearest_cells(points: PointSet, centres: NDArray[np.float32], rows: Ints, p: int) -> NDArray[np.int32]:
+    """Return the p cells (m, p) whose centres are nearest to some of the points, nearest first.
+
+    >>> points = PointSet(np.eye(3, dtype=np.float32), "cosine")
+    >>> nearest_cells(points, points.X, np.array([2, 0]), 1).tolist()
+    [[2], [0]]
+    """
+    halves = (centres.astype(np.float64) ** 2).sum(axis=1).astype(np.float32) / 2
+    nearest = np.empty((rows.size, p), np.int32)
+
+    def work(first: int, last: int) -> None:
+        scores = points.centred(rows[first:last]) @ centres.T - halves
+        some = np.argpartition(-scores, p - 1, axis=1)[:, :p] if p < len(centres) else np.arange(p)[None, :]
+        best = np.take_along_axis(scores, np.broadcast_to(some, (len(scores), p)), axis=1)
+        order = np.argsort(-best, axis=1, kind="stable")
+        nearest[first:last] = np.take_along_axis(np.broadcast_to(some, best.shape), order, axis=1)
+
+    in_threads(work, rows.size, step=max(1, GATHER // 4 // max(centres.shape)), blas=True)
+    return nearest
+
+
+@np.errstate(under="ignore")
+def met_in_cells(points: PointSet, cells: Cells, rows: Ints, *, k: int, n_cells: int, last: Floats) -> Met:
+    """Compare rows with the members of the cells around them, and return their k best and whose lists they may enter.
+
+    Parameters
+    ----------
+    rows : (m,) int
+        Points, ascending, that are in the cells too.
+    last : (n,) float32
+        What a point has to exceed to enter the list of each; inf where it shall not.
+
+    Notes
+    -----
+    Cost: 2 m p t d operations for p cells of t members. Lists may hold fewer than k: -1 and ``-inf`` pad.
+    """
+    from manifold.backends.compiled_lists import top_k
+
+    p, m = min(n_cells, len(cells.centres)), rows.size
+    around = nearest_cells(points, cells.centres, rows, p)
+    visits = np.argsort(around.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(around.ravel(), minlength=len(cells.centres)))
+    width = k + SPARE
+    scores, found = np.full((m, p, width), -np.inf, np.float32), np.zeros((m, p, width), np.int64)
+    asked = points.rows(rows)
+    margin = 2 * doubt(points, asked)
+    own = points.norms[rows] ** 2 if points.metric == "euclidean" else np.zeros(m)
+    pairs: list[tuple[Ints, Ints]] = []
+    for c in np.flatnonzero(np.diff(ends, prepend=0)):
+        who, slot = np.divmod(visits[ends[c - 1] if c else 0 : ends[c]], p)
+        members = cells.order[cells.starts[c] : cells.starts[c + 1]].astype(np.int64)
+        theirs, place = points.rows(members), min(width, members.size)
+        for part in slices(who.size, max(1, GATHER // max(1, members.size))):
+            i = who[part]
+            products = points.propose(asked[i], members, _HOST, rows=theirs)
+            products[rows[i][:, None] == members] = -np.inf
+            near, best = top_k(products, place)
+            scores[i, slot[part], :place], found[i, slot[part], :place] = best, members[near]
+            least = (last[members] + (own - margin)[i][:, None]).astype(np.float32)
+            j, at = np.nonzero(products >= least)
+            pairs.append((members[at], i[j]))
+    ids, similarities = _ranked(points, rows, scores.reshape(m, -1), found.reshape(m, -1), k=k)
+    return Met(ids, similarities, _entering(points, rows, asked, pairs, last))
+
+
+def _ranked(points: PointSet, rows: Ints, scores: Floats, found: Ints, *, k: int) -> tuple[Ints, Floats]:
+    """Return the best k of what was met, by similarity."""
+    from manifold.backends.compiled_lists import top_k
+
+    ids, similarities = np.full((rows.size, k), -1, np.int64), np.full((rows.size, k), -np.inf, np.float32)
+    placed = Placed(points, _HOST)
+    for part in slices(rows.size, _RANKED):
+        order, best = top_k(scores[part], min(k + SPARE, scores.shape[1]))
+        # who was not met stands for itself, and is left out as such
+        candidates = np.where(np.isneginf(best), rows[part, None], np.take_along_axis(found[part], order, axis=1))
+        near, values = rank_candidates(candidates, points.rows(rows[part]), placed, k=k, own=rows[part])
+        ids[part], similarities[part] = np.where(np.isneginf(values), -1, near), values
+    return ids, similarities
+
+
+def _entering(
+    points: PointSet, rows: Ints, asked: Floats, pairs: list[tuple[Ints, Ints]], last: Floats
+) -> tuple[Ints, Ints, Floats]:
+    """Return those of the pairs that are better than the last of the row, exactly."""
+    i, who = (np.concatenate([np.empty(0, np.int64), *parts]) for parts in zip(*pairs, strict=True))
+    values = np.empty(i.size, np.float32)
+    for part in slices(i.size, max(1, GATHER // points.X.shape[1])):
+        values[part] = points.compare(points.rows(i[part])[:, None, :], asked[who[part]])[:, 0]
+    enters = values > last[i]
+    return i[enters], rows[who[enters]], values[enters]
