@@ -18,6 +18,7 @@ from manifold.backends import Backend
 from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight, symmetric_affinity
 from manifold.graph._given import graph_from_affinity
 from manifold.graph._graph import Graph
+from manifold.graph._order import order_of_cells
 from manifold.graph.affinity import Affinity, default_gamma
 from manifold.neighbors import Neighbors, Progress, find_neighbors, from_distances, from_faiss, from_sklearn
 
@@ -198,7 +199,8 @@ def graph_from_neighbors(
         **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),
         **neighbors.facts,
     }
-    return Graph._trusted(W, facts=facts)
+    cells = neighbors.partition
+    return Graph._trusted(W, facts=facts, order=None if cells is None else order_of_cells(W, cells.cell))
 
 
 def soft_mutual_graph(

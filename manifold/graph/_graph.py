@@ -322,7 +322,7 @@ class Graph:
     def _described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
         arrays = {name: getattr(self.affinity, name) for name in CSR}
         arrays |= {"degrees": self.degrees, "components": self.components}
-        arrays |= {} if self.order is None else {"order": self.order}
+        arrays |= {} if self.order is None else {"node_order": self.order}
         return arrays, {"facts": dict(self.facts), "self_loops": self.self_loops}
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from manifold._typing import AnyArray, Floats
 from manifold._weights import check_affinity, check_indices, row_sums
+from manifold.graph._order import is_order
 from manifold.storage import Stored
 
 Labels: TypeAlias = NDArray[np.int32]
@@ -18,8 +19,16 @@ Labels: TypeAlias = NDArray[np.int32]
 CSR = ("data", "indices", "indptr")
 
 
-def read_arrays(stored: Stored) -> tuple[sparse.csr_array, Floats | None, Labels | None]:
-    """Return W, degrees and components, none of them copied or looked through; folders of format 1 hold W alone.
+class Known(NamedTuple):
+    """What is known of the nodes (n,) of a graph: found out when it is first asked for, and saved."""
+
+    degrees: Floats | None = None
+    components: Labels | None = None
+    order: Labels | None = None
+
+
+def read_arrays(stored: Stored) -> tuple[sparse.csr_array, Known]:
+    """Return W and what is known of its nodes, none of it copied or looked through; folders of format 1 hold W alone.
 
     Raises ValueError for dtypes and shapes that no graph has.
     """
@@ -31,7 +40,8 @@ def read_arrays(stored: Stored) -> tuple[sparse.csr_array, Floats | None, Labels
     W = sparse.csr_array((data, indices, indptr), shape=(n, n))
     if W.nnz != indices.size:
         raise ValueError(f"indptr ends with {W.nnz}, and there are {indices.size} entries")
-    return W, _of_nodes(stored, "degrees", np.float64, n), _of_nodes(stored, "components", np.int32, n)
+    degrees = _of_nodes(stored, "degrees", np.float64, n)
+    return W, Known(degrees, _of_nodes(stored, "components", np.int32, n), _of_nodes(stored, "node_order", np.int32, n))
 
 
 def _of_nodes(stored: Stored, name: str, dtype: type, n: int) -> AnyArray | None:
@@ -53,14 +63,17 @@ def component_labels(W: sparse.csr_array) -> Labels:
     return labels
 
 
-def check_content(W: sparse.csr_array, degrees: Floats | None, components: Labels | None, *, self_loops: bool) -> None:
+def check_content(W: sparse.csr_array, known: Known, *, self_loops: bool) -> None:
     """Raise ValueError where W is not what a graph promises, or the others are not those of W.
 
     >>> W = sparse.csr_array([[0.0, 1.0], [1.0, 0.0]])
-    >>> check_content(W, np.ones(2), np.zeros(2, dtype=np.int32), self_loops=False)
+    >>> check_content(W, Known(np.ones(2), np.zeros(2, dtype=np.int32)), self_loops=False)
     """
     check_indices(W)
     check_affinity(W, self_loops=self_loops)
+    degrees, components, order = known
+    if order is not None and not is_order(order):
+        raise ValueError("order must hold each node once")
     # another machine may have added in another order
     if degrees is not None and not np.allclose(degrees, row_sums(W), rtol=1e-12, atol=0):
         raise ValueError("degrees are not the row sums of the affinity")
@@ -73,16 +86,18 @@ def check_content(W: sparse.csr_array, degrees: Floats | None, components: Label
         raise ValueError("components are not those of the affinity")
 
 
-def check_reach(W: sparse.csr_array, degrees: Floats | None, components: Labels | None) -> None:
+def check_reach(W: sparse.csr_array, known: Known) -> None:
     """Raise ValueError where something could lead out of an array, or be no number: one pass, without a copy.
 
-    >>> check_reach(sparse.csr_array([[0, 1], [1, 0]]), np.ones(2), np.zeros(2, dtype=np.int32))
+    >>> check_reach(sparse.csr_array([[0, 1], [1, 0]]), Known(np.ones(2), np.zeros(2, dtype=np.int32)))
     """
     check_indices(W)
     if not W.has_canonical_format:  # what adds two matrices relies on it
         raise ValueError("indices are out of order, or stored twice")
-    n = W.shape[0]
+    n, (degrees, components, order) = W.shape[0], known
     if components is not None and n and not 0 <= components.min() <= components.max() < n:
         raise ValueError(f"components must lie in 0..{n - 1}")
     if degrees is not None and n and not 0 <= degrees.min() <= degrees.max() < np.inf:
         raise ValueError("degrees must be finite and non-negative")
+    if order is not None and not is_order(order):
+        raise ValueError("order must hold each node once")

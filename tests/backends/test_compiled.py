@@ -18,7 +18,8 @@ import manifold as mf
 from manifold import Diffusion, diffuse
 from manifold.backends import ScipyBackend, _scipy, get_backend
 from manifold.backends._sweeps import Sweeps
-from manifold.solvers import ConjugateGradient, FastSpectralRanking, Hybrid, _node_order
+from manifold.graph import _order
+from manifold.solvers import ConjugateGradient, FastSpectralRanking, Hybrid
 from manifold.solvers.system import NormalizedAffinity
 
 WIDTHS = (1, 2, 15, 16, 17, 64)
@@ -29,7 +30,7 @@ def compiled(monkeypatch):
     """Every problem, however small, goes through the compiled kernels, its nodes in an order of their own."""
     pytest.importorskip("numba")
     monkeypatch.setattr(_scipy, "COMPILED_FROM", 0)
-    monkeypatch.setattr(_node_order, "ORDERED_FROM", 1)
+    monkeypatch.setattr(_order, "ORDERED_FROM", 1)
 
 
 @pytest.fixture(params=DTYPES)
@@ -222,7 +223,7 @@ def test_the_order_cannot_be_seen(monkeypatch, tmp_path):
     plain = NormalizedAffinity(graph, get_backend()).digest
     before = FastSpectralRanking(5).prepare(graph, Diffusion(), get_backend()).spectrum
     expected = diffuse(graph, Y, solver=hybrid).scores
-    monkeypatch.setattr(_node_order, "ORDERED_FROM", 1)
+    monkeypatch.setattr(_order, "ORDERED_FROM", 1)
     system = NormalizedAffinity(graph, get_backend())
     assert system.order is not None
     assert system.digest == plain
@@ -237,8 +238,10 @@ def test_the_order_cannot_be_seen(monkeypatch, tmp_path):
     diffuse(graph, Y, solver=ConjugateGradient(), callback=seen.append, x0=expected)
     assert set(seen[0].columns.tolist()) <= set(range(5))
     index = mf.DiffusionIndex(20).build(graph)
-    monkeypatch.setattr(_node_order, "ORDERED_FROM", 10**9)
-    np.testing.assert_array_equal(index.ids, mf.DiffusionIndex(20).build(graph).ids)
+    monkeypatch.setattr(_order, "ORDERED_FROM", 10**9)
+    as_it_is = make_graph("clusters", DTYPES["float64"])
+    assert as_it_is.order is None
+    np.testing.assert_array_equal(index.ids, mf.DiffusionIndex(20).build(as_it_is).ids)
 
 
 # ---- imports
