@@ -1,16 +1,71 @@
-"""Compiled: what a patch of relaxed nodes proves of its best k.
+"""Compiled: what a patch of relaxed nodes proves of its best k, and how far its doubt has still to fall.
 
-In: a `Patch` with its residual. Out: how far the residual lets scores be wrong, and what a cut into the best k and all
-others certainly parts. A score is ``factor x``; of the exact one ``x + e`` is known -low v <= e <= high v.
+In: a `Patch` with its residual. Out: how far the residual lets scores be wrong, what a cut into the best k and all
+others certainly parts, and the next threshold. A score is ``factor x``; of the exact one ``x + e`` is known
+-low v <= e <= high v.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from manifold.backends._compiled import compiled
 
 _SLOP = 8 * 2.0**-53  # of the few products and sums below, each rounded once
+_COARSER, _FINER, _AIM = 1 / 2, 1 / 8, 0.7  # by how much a threshold falls, and the share of what would just decide
+_UNKNOWN = 1 / 4  # the same where fewer than k are known
+_LEAST_NEEDED = 2.0**-12  # what is needed may be nothing, where scores are equal by chance
+
+
+class Look(NamedTuple):
+    """A cut of what is known: the k-th score, the next, and bounds on the list, what else is touched, and the rest."""
+
+    kth: float
+    less: float
+    lower: float
+    upper: float
+    unseen: float
+
+
+@compiled
+def needed(look):  # type: ignore[no-untyped-def]
+    """Return to what share of itself the doubt should fall for the cut to be certain, if scores stayed.
+
+    >>> round(needed(Look(1.0, 0.9, 0.8, 1.1, 0.0)), 6)  # gap 0.1 of 0.4
+    0.25
+    """
+    if look.kth <= 0:
+        return _UNKNOWN / _AIM
+    least = look.kth / max(look.kth - look.lower + look.unseen, look.kth)
+    if look.less >= 0 and look.upper > 0:
+        gap = look.kth - look.less
+        least = min(least, gap / (look.upper - look.lower + gap) if gap > 0 else 0.0)
+    return least
+
+
+@compiled
+def next_share(look):  # type: ignore[no-untyped-def]
+    """Return to what share of itself the next threshold falls.
+
+    >>> round(next_share(Look(1.0, 0.9, 0.8, 1.1, 0.0)), 6)
+    0.175
+    """
+    return min(max(_AIM * needed(look), _FINER), _COARSER)
+
+
+@compiled
+def foreseen(look, met, before, fall):  # type: ignore[no-untyped-def]
+    """Return how many nodes will be met, if thresholds go on to meet as many more as from `before` to `met`.
+
+    `fall` is the share to which the threshold fell meanwhile.
+
+    >>> round(foreseen(Look(1.0, 0.9, 0.8, 1.1, 0.0), 80, 40, 0.5))  # two halvings
+    320
+    """
+    times = np.log(max(needed(look), _LEAST_NEEDED)) / np.log(fall)
+    return met * (met / before) ** times
 
 
 @compiled

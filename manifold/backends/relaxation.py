@@ -19,7 +19,7 @@ from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends._compiled import compiled
 
 _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; doubled where they run out
-_MET, _KEPT, _HEAD, _TAIL, _WORK = range(5)  # of `Patch.counts`: nodes, edges, ends of the queue, edges relaxed
+MET, _KEPT, _HEAD, _TAIL, WORK = range(5)  # of `Patch.counts`: nodes, edges, ends of the queue, edges relaxed
 _UNIT = 2.0**-53
 
 
@@ -125,10 +125,10 @@ class Relaxation:
         values : (s,) float
             b there.
         """
-        _forget(self.patch)
+        forget(self.patch)
         while self.patch.nodes.size < nodes.size:
-            self._grow(nodes=True, edges=False)
-        _begin(self.matrix, self.patch, nodes.astype(np.int64), values.astype(np.float64))
+            self.grow(nodes=True, edges=False)
+        begin(self.matrix, self.patch, nodes.astype(np.int64), values.astype(np.float64))
 
     def relax(self, eps: float, *, inner: float | None = None, budget: float = np.inf) -> bool:
         """Relax until |r_i| <= eps v_i for every node, touched or not; go on from where the last call ended.
@@ -150,10 +150,10 @@ class Relaxation:
         """
         while True:
             within = eps if inner is None else inner
-            code = _relax(self.matrix, self.patch, self.a, self.omega, within, eps, budget)
+            code = relax(self.matrix, self.patch, self.a, self.omega, within, eps, budget)
             if code <= 1:
                 return bool(code == 0)
-            self._grow(nodes=code == 2, edges=code == 3)
+            self.grow(nodes=code == 2, edges=code == 3)
 
     def resume(self, nodes: AnyArray, x: AnyArray) -> None:
         """Put x down at some nodes, once `start` has put b, and compute the residual: go on from an earlier answer.
@@ -177,7 +177,7 @@ class Relaxation:
         while begun < nodes.size:
             code, begun = _resume(self.matrix, self.patch, nodes, x, begun)
             if code:
-                self._grow(nodes=code == 2, edges=code == 3)
+                self.grow(nodes=code == 2, edges=code == 3)
         self.refresh()
 
     def refresh(self) -> Floats:
@@ -187,40 +187,40 @@ class Relaxation:
         products whose entries hold the rounding of a degree, itself a sum of m) of |b| + |x| + |a| S |x|.
         """
         hidden: Floats = np.empty(self.nodes.size)
-        _refresh(self.matrix, self.patch, self.a, hidden)
+        refresh(self.matrix, self.patch, self.a, hidden)
         return hidden
 
     @property
     def nodes(self) -> Ints:
         """The touched nodes (m,), in the order in which they were met; a view that the next solve overwrites."""
-        return self.patch.nodes[: self.patch.counts[_MET]]
+        return self.patch.nodes[: self.patch.counts[MET]]
 
     @property
     def x(self) -> Floats:
         """x (m,) of `nodes`, 0 elsewhere; a view."""
-        return self.patch.x[: self.patch.counts[_MET]]
+        return self.patch.x[: self.patch.counts[MET]]
 
     @property
     def r(self) -> Floats:
         """r (m,) of `nodes`, 0 elsewhere; a view, whose rounding grows with the work: see `refresh`."""
-        return self.patch.r[: self.patch.counts[_MET]]
+        return self.patch.r[: self.patch.counts[MET]]
 
     @property
     def v(self) -> Floats:
         """sqrt(degree) (m,) of `nodes`; a view."""
-        return self.patch.v[: self.patch.counts[_MET]]
+        return self.patch.v[: self.patch.counts[MET]]
 
     @property
     def opened(self) -> NDArray[np.bool_]:
         """Of which `nodes` the row was opened (m,): x is 0 at the others."""
-        return np.asarray(self.patch.start[: self.patch.counts[_MET]] >= 0)
+        return np.asarray(self.patch.start[: self.patch.counts[MET]] >= 0)
 
     @property
     def edges(self) -> int:
         """Entries of S that were passed over since `start`."""
-        return int(self.patch.counts[_WORK])
+        return int(self.patch.counts[WORK])
 
-    def _grow(self, *, nodes: bool, edges: bool) -> None:
+    def grow(self, *, nodes: bool, edges: bool) -> None:
         """Double the places for nodes, or those for edges; the queue begins at the first place of its ring."""
         old = self.patch
         head, tail = old.counts[_HEAD], old.counts[_TAIL]
@@ -239,20 +239,22 @@ class Relaxation:
 
 
 @compiled
-def _forget(patch):  # type: ignore[no-untyped-def]
-    for i in range(patch.counts[_MET]):
+def forget(patch):  # type: ignore[no-untyped-def]
+    """Leave the nodes that the last solve met, at the cost of what it touched."""
+    for i in range(patch.counts[MET]):
         patch.place[patch.nodes[i]] = -1
     patch.counts[:] = 0
 
 
 @compiled
-def _begin(matrix, patch, nodes, values):  # type: ignore[no-untyped-def]
+def begin(matrix, patch, nodes, values):  # type: ignore[no-untyped-def]
+    """Add `values` to b, and to the residual, at `nodes` (s,); places for as many must be there."""
     for e in range(nodes.size):
         node = nodes[e]
         i = np.int64(patch.place[node])
         if i < 0:
-            i = patch.counts[_MET]
-            patch.counts[_MET] += 1
+            i = patch.counts[MET]
+            patch.counts[MET] += 1
             patch.place[node], patch.nodes[i], patch.v[i] = i, node, matrix.roots[node]
             patch.b[i] = patch.x[i] = patch.r[i] = 0.0
             patch.start[i] = patch.stop[i] = -1
@@ -266,7 +268,7 @@ def _open(matrix, patch, i):  # type: ignore[no-untyped-def]
     """Write the row of a node down by places, its entries those of S; return 2 or 3 where places run out."""
     place, nodes, v, roots, indices = patch.place, patch.nodes, patch.v, matrix.roots, matrix.indices
     first, last = np.int64(matrix.indptr[nodes[i]]), np.int64(matrix.indptr[nodes[i] + 1])
-    met, at, own = patch.counts[_MET], patch.counts[_KEPT], v[i]
+    met, at, own = patch.counts[MET], patch.counts[_KEPT], v[i]
     if met + last - first > nodes.size:
         return 2
     if at + last - first > patch.ids.size:
@@ -286,16 +288,16 @@ def _open(matrix, patch, i):  # type: ignore[no-untyped-def]
         patch.ids[at] = j
         patch.values[at] = value if matrix.is_normalized else value / (own * v[j])
         at += 1
-    patch.counts[_MET], patch.counts[_KEPT] = met, at
+    patch.counts[MET], patch.counts[_KEPT] = met, at
     return 0
 
 
 @compiled
 def _resume(matrix, patch, nodes, x, begun):  # type: ignore[no-untyped-def]
     for e in range(begun, nodes.size):
-        if patch.counts[_MET] == patch.nodes.size:
+        if patch.counts[MET] == patch.nodes.size:
             return 2, e
-        _begin(matrix, patch, nodes[e : e + 1], np.zeros(1))
+        begin(matrix, patch, nodes[e : e + 1], np.zeros(1))
         i = np.int64(patch.place[nodes[e]])
         code = _open(matrix, patch, i) if patch.start[i] < 0 else 0
         if code > 0:
@@ -305,13 +307,13 @@ def _resume(matrix, patch, nodes, x, begun):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-untyped-def]
+def relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-untyped-def]
     """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
     x, r, v, queued, ring = patch.x, patch.r, patch.v, patch.queued, patch.ring
     start, stop, ids, values = patch.start, patch.stop, patch.ids, patch.values
     mask = ring.size - 1
-    head, tail, work = patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[_WORK]
-    for i in range(patch.counts[_MET]):
+    head, tail, work = patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[WORK]
+    for i in range(patch.counts[MET]):
         if not queued[i] and abs(r[i]) > (outer if start[i] < 0 else inner) * v[i]:
             queued[i] = True
             ring[tail & mask] = i
@@ -347,12 +349,13 @@ def _relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-un
             queued[i] = True
             ring[tail & mask] = i
             tail += 1
-    patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[_WORK] = head, tail, work
+    patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[WORK] = head, tail, work
     return code
 
 
 @compiled
-def _refresh(matrix, patch, a, hidden):  # type: ignore[no-untyped-def]
+def refresh(matrix, patch, a, hidden):  # type: ignore[no-untyped-def]
+    """Compute r afresh from x, and write what rounding may hide of it: see `Relaxation.refresh`."""
     b, x, r, longest = patch.b, patch.x, patch.r, np.int64(0)
     for i in range(hidden.size):
         node = patch.nodes[i]
@@ -364,6 +367,6 @@ def _refresh(matrix, patch, a, hidden):  # type: ignore[no-untyped-def]
             j, term = patch.ids[e], a * x[i] * patch.values[e]
             r[j] += term
             hidden[j] += abs(term)
-    patch.counts[_WORK] += patch.counts[_KEPT]
+    patch.counts[WORK] += patch.counts[_KEPT]
     for i in range(hidden.size):
         hidden[i] *= (2 * longest + 8) * _UNIT

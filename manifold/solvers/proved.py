@@ -16,21 +16,20 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from manifold._typing import Floats, Ints, Mask
+from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.solvers._filled import Begun, Descent, Filled
-from manifold.solvers._look import Look
 from manifold.solvers._relaxed import Relaxed, length
 
 if TYPE_CHECKING:
+    from manifold.backends.proved_lists import Look
+    from manifold.backends.proved_query import Asked
     from manifold.backends.relaxation import Relaxation
 
 _FIRST = 1 / 64  # of the largest seed, over its root of degree and 1 / (1 - a): the first threshold
-_ROUNDING = 1e-12  # of the first threshold, from which on rounding may be all that is left of a residual
 LEAST_EDGES = 1 << 16  # edges that any query may relax, on however small a graph
 _LOOKED_AT = 256  # nodes of the largest v that may bound all that are not touched
-_TIE = 2.0**-33  # slack from which on scores count as equal: 1e-10
 _MOST_MET = 1 / 2  # of all that can be reached: beyond, passes over the whole graph cost less
-_SPENT = 2  # times what rounding hides of a residual, at which relaxing further proves nothing more
+_TIE = 2.0**-33  # slack from which on scores count as equal: 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +142,9 @@ class ProvedLists:
         """
         if not self.order.size:
             return
-        query = self.kind(self, np.zeros(1, dtype=np.int64), np.ones(1), among=None, left_out=None)
-        with self.relaxed.workspace() as solve:
-            solve.start(query.seeds, query.b)
-            solve.relax(1e300)  # nothing is above it
-            high, low = self.relaxed.doubt(solve)[:2]
-            query.look(solve, 1, high=high, low=low)
+        idle = copy(self)
+        idle.budget = -1.0  # it ends before it begins
+        idle.best(np.zeros(1, dtype=np.int64), np.ones(1), 1)
 
     def best(
         self,
@@ -207,6 +203,13 @@ def _largest(weights: Floats, nodes: Ints) -> tuple[Ints, Floats]:
     return nodes[np.append(top, end)], np.append(weights[top], np.zeros(end.size))
 
 
+def _read_only(array: AnyArray) -> AnyArray:
+    """Return a view that cannot be written to: of one type, whoever holds the array, so that code is compiled once."""
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
 class Query:
     """One query on its way: seeds in the order of S at unit scale, and what may be listed."""
 
@@ -237,35 +240,52 @@ class Query:
             may = np.flatnonzero(of.allowed & np.isin(self.system.components, self.reached))
             self.among = np.setdiff1d(may, self.left_out)
 
+    def begin(self, solve: Relaxation) -> float:
+        """Put the seeds down and return the first threshold."""
+        solve.start(self.seeds, self.b)
+        return float((self.b / solve.v[0]).max(initial=0.0)) * (1 - self.of.relaxed.a) * _FIRST
+
     def answered(self, solve: Relaxation, k: int, *, slack: float, tie: float, fills: bool = False) -> Found:
         """Relax to ever smaller thresholds, until the cut is certain, a tie, or too dear.
 
         Where something else goes on, `fills`, it is too dear as soon as most of the graph is seen to be met.
         """
-        relaxed, budget = self.of.relaxed, self.of.budget
-        solve.start(self.seeds, self.b)
-        first = eps = float((self.b / solve.v[0]).max(initial=0.0)) * (1 - relaxed.a) * _FIRST
-        before, ratio = 0, 1.0  # nodes that were met by the threshold before
-        while True:
-            within = eps <= 0 or solve.relax(eps, budget=budget)
-            high, low = relaxed.presumed(solve)
-            look = self.look(solve, k, high=high, low=low)
-            enough = look.lower * (1 + max(slack, tie))
-            certain = look.outside <= enough
-            if certain and within and length(solve.r) > self.of.rtol * length(self.b):
-                eps /= 2
-                continue
-            if certain or not within or eps <= _ROUNDING * first:
-                high, low, hidden = relaxed.doubt(solve)
-                look = self.look(solve, k, high=high, low=low)
-                decided = look.outside <= look.lower * (1 + max(slack, tie)) or max(high, low) <= _SPENT * hidden
-                if decided or not within or not eps > 0:
-                    return self.found(solve, k, look, decided=decided, doubt=max(high, low))
-            fall = look.share()
-            if fills and before and look.foreseen(solve.nodes.size, before, ratio) > _MOST_MET * self.n_reached:
-                return self.found(solve, k, look, decided=False, doubt=max(high, low))
-            before, ratio = solve.nodes.size, fall
-            eps *= fall
+        from manifold.backends.proved_lists import Look
+        from manifold.backends.proved_query import Aim, State, prove
+
+        of, relaxed = self.of, self.of.relaxed
+        state = State(np.full(2, self.begin(solve)), np.zeros(2), np.zeros(7))
+        aim = Aim(
+            k=k,
+            slack=max(slack, tie),
+            residual=of.rtol * length(self.b),
+            budget=float(of.budget),
+            inverse=float(relaxed.inverse),
+            most_met=_MOST_MET * self.n_reached if fills else np.inf,
+        )
+        while code := prove(solve.matrix, solve.patch, solve.a, solve.omega, self.asked, aim, state):
+            solve.grow(nodes=code == 2, edges=code == 3)
+        *cut, doubt, decided = state.known.tolist()
+        return self.found(solve, k, Look(*cut), decided=bool(decided), doubt=doubt)
+
+    @cached_property
+    def asked(self) -> Asked:
+        """What may be listed, as machine code reads it."""
+        from manifold.backends.proved_query import Asked
+
+        none, of = self.left_out[:0], self.of
+        return Asked(
+            factors=_read_only(of.factors),
+            order=of.order,
+            weights=of.weights,
+            components=_read_only(self.system.components),
+            reached=self.reached,
+            n_reached=float(self.n_reached),
+            allowed=np.empty(0, dtype=bool) if of.allowed is None else of.allowed,
+            among=none if self.among is None else self.among,
+            only_these=self.among is not None,
+            left_out=self.left_out,
+        )
 
     def filled(self, of: Filled, solve: Relaxation, k: int, *, slack: float) -> Found:
         """Go on over the whole graph from what relaxation has found."""
@@ -308,48 +328,6 @@ class Query:
                 x=answer.u[at] * v[at] * self.unit,
             )
 
-    def look(self, solve: Relaxation, k: int, *, high: float, low: float) -> Look:
-        """Cut what is touched into the best k and the others."""
-        from manifold.backends.proved_lists import beyond, cut
-
-        out, nodes = self.unlisted(solve), solve.nodes
-        known, place, of = self.exhausted(solve), solve.patch.place, self.of
-        unseen, most = 0.0, k
-        if self.among is not None:
-            away = self.among[place[self.among] < 0]
-            unseen = 0.0 if known else high * float((of.relaxed.roots[away] * of.factors[away]).max(initial=0.0))
-            if self.among.size <= k:  # all of them are listed: nothing is to be proved
-                return Look(0.0, -1.0, 0.0, 0.0, 0.0)
-        elif known:
-            most = min(k, int(nodes.size - out.sum()))
-            if not most:
-                return Look(0.0, -1.0, np.inf, 0.0, unseen)
-        else:
-            unseen = high * beyond(of.order, of.weights, self.system.components, self.reached, place)
-        factors = self.of.factors[nodes % self.system.n_nodes]
-        kth, less, lower, upper = cut(solve.x, solve.v, factors, out, most, low, high)
-        return Look(kth, less, lower, upper, unseen)
-
-    def unlisted(self, solve: Relaxation) -> Mask:
-        """Return which of the touched nodes are not to be listed."""
-        nodes = solve.nodes
-        out: Mask = nodes >= self.system.n_nodes
-        place = solve.patch.place
-        if self.of.allowed is not None:
-            out |= ~self.of.allowed[nodes % self.system.n_nodes]
-        if self.among is not None:
-            at = place[self.among]
-            out[:] = True
-            out[at[at >= 0]] = False
-        for node in self.left_out:
-            if place[node] >= 0:
-                out[place[node]] = True
-        return out
-
-    def exhausted(self, solve: Relaxation) -> bool:
-        """Whether no other node can be reached: the components are touched, or the rows of all that is touched open."""
-        return solve.nodes.size >= self.n_reached or bool(solve.opened.all())
-
     def in_graph(self, nodes: Ints) -> Ints:
         """Return the ids in the graph of nodes of S."""
         order = self.system.order
@@ -357,14 +335,12 @@ class Query:
 
     def listed(self, solve: Relaxation, k: int) -> tuple[Ints, Floats]:
         """Return the best k and their scores, at unit scale."""
-        listed = np.flatnonzero(~self.unlisted(solve) & (solve.x > 0))
-        scores = solve.x[listed] * self.of.factors[solve.nodes[listed]]
-        if listed.size > k:  # with all that equal the last
-            kept = scores >= np.partition(scores, listed.size - k)[listed.size - k]
-            listed, scores = listed[kept], scores[kept]
-        rows = self.in_graph(solve.nodes[listed])
-        best = np.lexsort((rows, -scores))[:k]
-        rows, scores = rows[best], scores[best]
+        from manifold.backends.proved_query import best
+
+        at, scores = best(solve.patch, self.asked, k)
+        rows = self.in_graph(solve.nodes[at])
+        order = np.lexsort((rows, -scores))[:k]
+        rows, scores = rows[order], scores[order]
         if self.among is not None and self.among.size <= k:  # what the walk has not come to is reached all the same
             rest = np.setdiff1d(self.in_graph(self.among), rows)
             rows, scores = np.concatenate([rows, rest]), np.concatenate([scores, np.zeros(rest.size)])
@@ -379,7 +355,7 @@ class Query:
             rows=rows,
             scores=scores * self.unit,
             lower=look.lower * self.unit,
-            outside=look.outside * self.unit,
+            outside=max(look.upper, look.unseen) * self.unit,
             decided=decided,
             n_edges=solve.edges,
             n_touched=solve.nodes.size,

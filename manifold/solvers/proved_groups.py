@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from manifold._typing import AnyArray, Floats, Ints, Mask
-from manifold.solvers._look import Look
-from manifold.solvers._relaxed import Relaxed
-from manifold.solvers.proved import ProvedLists, Query
+from manifold.solvers._relaxed import Relaxed, length
+from manifold.solvers.proved import Found, ProvedLists, Query
 
 if TYPE_CHECKING:
+    from manifold.backends.proved_lists import Look
     from manifold.backends.relaxation import Relaxation
 
 _SUMS = 1e-13  # more than the relative rounding of a sum over the nodes of a group
@@ -103,8 +103,33 @@ class _GroupQuery(Query):
         if self.of.allowed is not None and np.count_nonzero(self.of.allowed) <= k + self.none.size:
             self.groups = np.flatnonzero(self.of.allowed)
 
+    def answered(self, solve: Relaxation, k: int, *, slack: float, tie: float, fills: bool = False) -> Found:
+        """Relax to ever smaller thresholds, until the cut is certain, a tie, or too dear: `prove`, of groups."""
+        from manifold.backends.proved_lists import next_share
+        from manifold.backends.proved_query import ROUNDING, SPENT
+
+        relaxed, enough = self.of.relaxed, 1 + max(slack, tie)
+        eps = first = self.begin(solve)
+        while True:
+            within = eps <= 0 or solve.relax(eps, budget=self.of.budget)
+            high, low = relaxed.presumed(solve)
+            look = self.look(solve, k, high=high, low=low)
+            certain = max(look.upper, look.unseen) <= look.lower * enough
+            if certain and within and length(solve.r) > self.of.rtol * length(self.b):
+                eps /= 2
+                continue
+            if certain or not within or eps <= ROUNDING * first:
+                high, low, hidden = relaxed.doubt(solve)
+                look = self.look(solve, k, high=high, low=low)
+                decided = max(look.upper, look.unseen) <= look.lower * enough or max(high, low) <= SPENT * hidden
+                if decided or not within or not eps > 0:
+                    return self.found(solve, k, look, decided=decided, doubt=max(high, low))
+            eps *= next_share(look)
+
     def look(self, solve: Relaxation, k: int, *, high: float, low: float) -> Look:
         """Cut the groups that are touched into the best k and the others."""
+        from manifold.backends.proved_lists import Look
+
         if self.are_few(k):  # all of them are listed: nothing is to be proved
             return Look(0.0, -1.0, 0.0, 0.0, 0.0)
         ids, scores, lower, upper = self.pooled(solve, high, low)
@@ -122,6 +147,10 @@ class _GroupQuery(Query):
         less = float(scores[others[0]]) if others.size else -1.0
         outside = float(upper[others].max(initial=0.0))
         return Look(float(scores[best[-1]]), less, float(lower[best].min()), outside, unseen)
+
+    def exhausted(self, solve: Relaxation) -> bool:
+        """Whether no other node can be reached: the components are touched, or the rows of all that is touched open."""
+        return solve.nodes.size >= self.n_reached or bool(solve.opened.all())
 
     def pooled(self, solve: Relaxation, high: float, low: float) -> tuple[Ints, Floats, Floats, Floats]:
         """Return the groups that are touched, their scores, and bounds on them."""

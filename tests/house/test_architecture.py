@@ -63,6 +63,7 @@ COMPILED = {
     "backends/match_lists.py",
     "backends/proved_lists.py",
     "backends/proved_query.py",
+    "backends/relaxation.py",
     "backends/spatial_inliers.py",
 }
 # an optional or heavy package -> the one file, or room, that imports it
