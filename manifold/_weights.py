@@ -13,6 +13,7 @@ from manifold._arrays import as_array
 from manifold._typing import Floats
 from manifold.errors import warn
 
+MOST_SMALL = int(np.iinfo(np.int32).max)
 _ROUNDING = {np.float16: 4e-3, np.float32: 1e-6}  # relative; a few ulps of what W was computed in
 
 
@@ -76,13 +77,22 @@ def check_indices(matrix: sparse.csr_array) -> None:
     matrix.check_format(full_check=True)
 
 
+def index_dtype(*numbers: int) -> type[np.int32] | type[np.int64]:
+    """Return the dtype of indices of a matrix of so many rows, columns and entries: int32 while it holds them.
+
+    >>> index_dtype(10, 2**31)
+    <class 'numpy.int64'>
+    """
+    return np.int32 if max(numbers) <= MOST_SMALL else np.int64
+
+
 def small_indices(W: sparse.csr_array) -> sparse.csr_array:
     """Return W with int32 indices where they fit: 8 bytes an entry of float32, and what other libraries take.
 
     >>> small_indices(sparse.csr_array([[0, 1], [1, 0]])).indices.dtype
     dtype('int32')
     """
-    if W.indices.dtype == np.int32 or max(*W.shape, W.nnz) > np.iinfo(np.int32).max:
+    if W.indices.dtype == np.int32 or index_dtype(*W.shape, W.nnz) != np.int32:
         return W
     return sparse.csr_array((W.data, W.indices.astype(np.int32), W.indptr.astype(np.int32)), shape=W.shape)
 
@@ -137,7 +147,7 @@ def row_sums(W: sparse.csr_array) -> Floats:
     >>> row_sums(sparse.csr_array([[0, 1, 2], [1, 0, 0], [2, 0, 0]])).tolist()
     [3.0, 1.0, 2.0]
     """
-    degrees: Floats = W.astype(np.float64, copy=False) @ np.ones(W.shape[0])  # W.sum would add in float32
+    degrees: Floats = W.astype(np.float64, copy=False) @ np.ones(W.shape[1])  # W.sum would add in float32
     if not np.isfinite(degrees).all():
         raise ValueError(f"affinity has degrees beyond float64 (weights up to {W.data.max():.1e}): rescale it")
     return degrees

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ from manifold.storage import Stored
 
 Labels: TypeAlias = NDArray[np.int32]
 
+_COMPILED_FROM = 8192  # nodes from which on loading the compiler pays
 CSR = ("data", "indices", "indptr")
 
 
@@ -54,12 +56,20 @@ def _of_nodes(stored: Stored, name: str, dtype: type, n: int) -> AnyArray | None
 
 
 def component_labels(W: sparse.csr_array) -> Labels:
-    """Return the label (n,) of the connected component of each node.
+    """Return the label (n,) of the connected component of each node, by their least nodes; W is symmetric.
 
     >>> component_labels(sparse.csr_array([[0, 0, 1], [0, 0, 0], [1, 0, 0]])).tolist()
     [0, 1, 0]
     """
-    labels: Labels = connected_components(W, directed=False)[1].astype(np.int32)
+    if W.shape[0] < _COMPILED_FROM or find_spec("numba") is None:
+        labels: Labels = connected_components(W, directed=False)[1].astype(np.int32)
+        return labels
+    from manifold.backends.symmetric_lists import join, label  # loads the compiler
+
+    parents = np.arange(W.shape[0], dtype=np.int32)
+    join(W.indptr, W.indices, 0, parents)
+    labels = np.empty_like(parents)
+    label(parents, labels)
     return labels
 
 
