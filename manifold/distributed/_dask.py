@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _NAME = "manifold"  # of what a client keeps for us, as long as it lives itself
 _SHORTEST, _LONGEST = 0.001, 0.02  # seconds between two looks at a run
+_THERE = ("finished", "pending")  # the states of a future whose actor is there
 _PING = 2.0  # seconds between two questions whether a worker is alive
 _REPLACED = 30.0  # seconds within which a lost worker is expected back
 
@@ -43,7 +44,7 @@ def local_client(n_workers: int, *, threads: int, memory_limit: str | int) -> It
             processes=True,
             memory_limit=memory_limit,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # or a port that another cluster may have
         ) as cluster,
         Client(cluster, direct_to_workers=True) as client,
     ):
@@ -93,7 +94,7 @@ class DaskCluster:
         """Return ranks on all workers that are there; those that were lost are waited for first."""
         if self._ranks is not None and self._ranks.is_whole and self.client.status == "running":
             return self._ranks
-        if self._ranks is not None:
+        if self._ranks is not None and self.client.status == "running":
             with suppress(TimeoutError):  # fewer workers answer with the same bits
                 self.client.wait_for_workers(self._ranks.size, timeout=_REPLACED)
             self._ranks = None
@@ -144,49 +145,62 @@ class DaskRanks:
         pause, asked = _SHORTEST, time.monotonic()
         pings: list[Array] = []
         while True:
-            done = [call.done() for call in calls]
-            for rank, call in enumerate(calls):
-                if done[rank]:
-                    self._answer(rank, call)
-            if all(done):
-                self._tell(pings, listen)
+            answers = [self._answer(rank, call) for rank, call in enumerate(calls) if call.done()]
+            if len(answers) == len(calls):
                 if listen is not None:
+                    self._tell(pings, listen)
                     self._tell([self._actors[0].news()], listen)
-                return [call.result() for call in calls]
+                return answers
             self._look()
             now = time.monotonic()
             if all(ping.done() for ping in pings):
                 self._tell(pings, listen)
                 pings = []
                 if now - asked > (_LONGEST if listen is not None else _PING):
-                    pings, asked = [actor.news() for actor in self._actors], now
+                    pings, asked = self._pings(), now
             elif now - asked > self.timeout:
                 silent = next(rank for rank, ping in enumerate(pings) if not ping.done())
                 raise WorkerLostError(f"worker {self.workers[silent]} has not answered for {self.timeout:g} s")
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
 
-    def _answer(self, rank: int, call: Array) -> None:
+    def _answer(self, rank: int, call: Array) -> Array:
         try:
-            call.result()
+            return call.result(timeout=self.timeout)
         except RunAbortedError:  # it is the other's failure that is told
-            pass
-        except BaseException:
-            self._look()  # what broke because a worker is gone is told as that
+            return None
+        except BaseException as error:
+            # what breaks because a worker is gone is told as that; of a task an error of this very class is unheard of
+            if type(error) is OSError:
+                raise WorkerLostError(f"worker {self.workers[rank]} was lost") from error
+            self._look()
+            raise
+
+    def _tell(self, pings: Sequence[Array], listen: Callable[[Array], None] | None) -> None:
+        """Show the news of the first rank, which has all there are; the others' only say that they are alive."""
+        told = [self._answer(rank, ping) for rank, ping in enumerate(pings)]
+        for news in told[0] if told and listen is not None else ():
+            listen(news)
+
+    def _pings(self) -> list[Array]:
+        try:
+            return [actor.news() for actor in self._actors]
+        except RuntimeError:  # as an actor says that it is lost
+            self._look()
             raise
 
     def _look(self) -> None:
         """Raise where a worker or the scheduler is gone."""
+        for worker, held in zip(self.workers, self._held, strict=True):
+            if held.status not in _THERE:
+                time.sleep(_LONGEST)  # a client that has lost all of them will know by then
+                raise (
+                    _gone(self.client)
+                    if self.client.status != "running"
+                    else WorkerLostError(f"worker {worker} was lost")
+                )
         if self.client.status != "running":
             raise _gone(self.client)
-        for worker, held in zip(self.workers, self._held, strict=True):
-            if held.status not in ("finished", "pending"):
-                raise WorkerLostError(f"worker {worker} was lost")
-
-    @staticmethod
-    def _tell(pings: Sequence[Array], listen: Callable[[Array], None] | None) -> None:
-        for news in pings[0].result() if pings and listen is not None else ():
-            listen(news)
 
     def _abort(self, calls: Sequence[Array]) -> None:
         """End the run on all ranks that are left, and wait until they have left it."""
@@ -201,7 +215,4 @@ class DaskRanks:
 
     def _all_left(self, calls: Sequence[Array]) -> bool:
         """Whether every rank on a worker that is still there has left the run."""
-        return all(
-            call.done() or held.status not in ("finished", "pending")
-            for call, held in zip(calls, self._held, strict=True)
-        )
+        return all(call.done() or held.status not in _THERE for call, held in zip(calls, self._held, strict=True))

@@ -1,0 +1,192 @@
+"""Real processes: the bits of one of them, and what happens where a process is killed, stalls, or cannot be trusted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import manifold as mf
+from manifold import datasets
+from manifold.distributed import check
+from manifold.distributed._checks import check_addresses
+from manifold.errors import WorkerLostError
+from manifold.solvers import ConjugateGradient, OnCluster, on_cluster
+
+pytest.importorskip("distributed", reason="the extra 'distributed' is not installed")
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of workers that were killed
+
+N, SOON = 20_000, 15  # seconds, of a machine that is busy
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    """A scheduler, and a process that starts three workers and each anew that ends."""
+    folder, told = tmp_path_factory.mktemp("dask"), subprocess.DEVNULL
+    port, file = ["--host", "127.0.0.1", "--port", "0"], str(folder / "scheduler.json")
+    few = ["--nworkers", "3", "--nthreads", "1", "--memory-limit", "0", "--local-directory", str(folder)]
+    asked = {"scheduler": port, "worker": [*port[:2], *few]}
+    both = ["--scheduler-file", file, "--dashboard-address", "127.0.0.1:0"]
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{name}", *both, *settings],
+            stdout=told,
+            stderr=told,
+            start_new_session=True,
+        )
+        for name, settings in asked.items()
+    }
+    yield file, started
+    for process in started.values():
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def client(processes):
+    from distributed import Client
+
+    while not os.path.exists(processes[0]):
+        time.sleep(0.1)
+    with Client(scheduler_file=processes[0], direct_to_workers=True) as client:
+        client.wait_for_workers(3, timeout=60)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """Windows of real images: 9 of 6 by 6 pixels of each digit, and some of them with noise."""
+    images = datasets.digits().features.reshape(-1, 8, 8)
+    windows = np.concatenate([images[:, i : i + 6, j : j + 6].reshape(-1, 36) for i in range(3) for j in range(3)])
+    more = windows[: N - len(windows)]
+    X = np.concatenate([windows, more + 0.1 * np.random.default_rng(3).random(more.shape)])
+    made = mf.build_graph(X, 10, edges="sum", method="inverted_file", random_state=1)
+    return mf.load(made.save(tmp_path_factory.mktemp("cluster") / "graph"))
+
+
+@pytest.fixture(scope="module")
+def Y():
+    seeds = np.zeros((N, 17))
+    seeds[np.random.default_rng(5).integers(0, N, 170), np.arange(170) % 17] = 1
+    return seeds
+
+
+class FirstTwo:
+    """Two of the workers of a client."""
+
+    def __init__(self, client):
+        from manifold.distributed import _dask
+
+        self.made = _dask.DaskRanks(client, sorted(client.scheduler_info()["workers"])[:2], timeout=60)
+
+    def ranks(self):
+        return self.made
+
+
+def assert_equal(one, many):
+    assert np.array_equal(one.scores, many.scores)
+    assert one.status == many.status
+    assert np.array_equal(one.n_iter, many.n_iter)
+    assert np.array_equal(one.error_bound, many.error_bound)
+
+
+def pids(client):
+    return client.run(os.getpid)
+
+
+def steps(client):
+    """How far each rank is in its run."""
+    found = client.run(lambda dask_worker: [actor._step for actor in dask_worker.state.actors.values()])
+    return [step for worker in sorted(found) for step in found[worker]]
+
+
+@pytest.mark.parametrize("n_processes", [2, 3])
+def test_processes_have_the_bits_of_one(client, graph, Y, n_processes):
+    cluster = client if n_processes == 3 else FirstTwo(client)
+    for solver, seeds in (("cg", Y), ("chebyshev", Y[:, :3])):
+        one, many = (mf.diffuse(graph, seeds, solver=solver, cluster=asked) for asked in (None, cluster))
+        assert_equal(one, many)
+    labels = np.full(N, -1)
+    labels[::50] = np.arange(labels[::50].size) % 5
+    one, many = (mf.propagate(graph, labels, method="lgc", **asked) for asked in ({}, {"cluster": cluster}))
+    assert_equal(one.solution, many.solution)
+    assert np.array_equal(one.distributions, many.distributions)
+
+
+def test_a_callback_that_raises_leaves_nothing_running(client, graph, Y):
+    def stop(snapshot):
+        if snapshot.n_iter >= 3:
+            raise KeyboardInterrupt
+
+    solver = ConjugateGradient(1e-12, max_iter=100_000)
+    with pytest.raises(KeyboardInterrupt):
+        mf.diffuse(graph, Y, filter=mf.Diffusion(0.999), solver=solver, cluster=client, callback=stop)
+    before = steps(client)
+    time.sleep(0.2)
+    assert steps(client) == before
+
+
+def test_a_killed_worker_is_told_and_its_rows_are_solved_again(client, graph, Y, monkeypatch):
+    victim, one = next(iter(pids(client).items())), mf.diffuse(graph, Y, filter=mf.Diffusion(0.99))
+    times = []
+
+    def kill(snapshot):
+        if snapshot.n_iter >= 10 and not times:
+            os.kill(victim[1], signal.SIGKILL)
+            times.append(time.monotonic())
+
+    def warned(message):
+        assert message.startswith(f"worker {victim[0]} was lost; 16 columns begin anew")
+        times.append(time.monotonic())
+
+    monkeypatch.setattr(on_cluster, "warn", warned)
+    assert_equal(one, mf.diffuse(graph, Y, filter=mf.Diffusion(0.99), cluster=client, callback=kill))
+    assert times[1] - times[0] < SOON
+    assert victim[0] not in pids(client)
+
+
+def test_a_stalled_worker_is_named(client, graph, Y, monkeypatch):
+    cluster, victim = check(client, timeout=1.0), next(iter(pids(client).items()))
+    mf.diffuse(graph, Y[:, :1], cluster=cluster)
+    monkeypatch.setattr(on_cluster, "_ATTEMPTS", 1)
+    os.kill(victim[1], signal.SIGSTOP)
+    try:
+        with pytest.raises(WorkerLostError, match=f"worker {victim[0]} has"):
+            mf.diffuse(graph, Y, cluster=cluster)
+    finally:
+        os.kill(victim[1], signal.SIGCONT)
+
+
+def test_a_folder_is_compared_on_all_workers(client, graph, tmp_path):
+    folder = graph.saved[0]
+    assert check(client, path=folder).ranks().size == 3
+    with pytest.raises(ValueError, match=r"worker .* finds nothing"):
+        check(client, path=graph.save("only_here"))  # a relative path leads workers elsewhere
+    assert OnCluster(ConjugateGradient(), client).cluster is client
+
+
+def test_open_addresses_are_refused():
+    check_addresses(["tls://10.1.2.3:4", "tcp://127.0.0.1:4", "tcp://[::1]:4", "inproc://10.1.2.3/4"], insecure=False)
+    for address in ("tcp://0.0.0.0:8786", "tcp://10.1.2.3:8786", "ws://10.1.2.3:1", "ucx://10.1.2.3:4"):
+        check_addresses([address], insecure=True)
+        with pytest.raises(ValueError, match="insecure=True"):
+            check_addresses(["tls://10.1.2.3:4", address], insecure=False)
+
+
+def test_a_scheduler_that_is_gone_is_told(processes, client, graph, Y):
+    """The last test: the cluster ends with it."""
+
+    def kill(snapshot):
+        if snapshot.n_iter == 3:
+            os.kill(processes[1]["scheduler"].pid, signal.SIGKILL)
+
+    with pytest.raises(WorkerLostError, match="scheduler .* is gone: connect") as told:  # noqa: RUF043
+        mf.diffuse(graph, Y, filter=mf.Diffusion(0.999), cluster=check(client, timeout=30.0), callback=kill)
+    assert not told.value.can_go_on
+    with pytest.raises(WorkerLostError, match="is gone: connect"):
+        mf.diffuse(graph, Y, cluster=client)
