@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from manifold.errors import MemoryBudgetError
 
 _LOG = logging.getLogger(__name__)
+_UNITS = ("B", "KiB", "MiB", "GiB")
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CGROUP_USAGES = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
@@ -86,13 +88,37 @@ def at_most(name: str, most: int, forecast: Callable[[int], int]) -> Callable[[i
     return cure
 
 
+def parse_bytes(value: int | str, name: str) -> int:
+    """Return a number of bytes that a person wrote.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no positive number with one of the units of `format_bytes`.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5 GiB", "memory"), parse_bytes(4096, "memory")
+    (1610612736, 4096)
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        number, unit = str(value), "B"
+    elif isinstance(value, str):
+        number, _, unit = value.strip().partition(" ")
+    else:
+        raise TypeError(f"{name} must be bytes or a text such as '4 GiB', got {value!r}")
+    if unit.strip() not in _UNITS or not re.fullmatch(r"\d+(\.\d+)?", number) or not float(number):
+        raise ValueError(f"{name} must be such as '4 GiB' or '500 MiB', got {value!r}")
+    return int(float(number) * 1024 ** _UNITS.index(unit.strip()))
+
+
 def format_bytes(n_bytes: float) -> str:
     """Write a number of bytes for a person.
 
     >>> format_bytes(38_000_000)
     '36.2 MiB'
     """
-    for unit in ("B", "KiB", "MiB", "GiB"):
+    for unit in _UNITS:
         if abs(n_bytes) < 1024 or unit == "GiB":
             return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1024

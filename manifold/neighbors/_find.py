@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from functools import partial
+from os import PathLike
 
 import numpy as np
 
 from manifold._checks import check_count
 from manifold._progress import Progress, shown
-from manifold._resources import at_most, require_memory
+from manifold._resources import at_most, parse_bytes, require_memory
 from manifold._typing import Ints, RandomState
 from manifold.backends import Backend, backend_for, on_host
 from manifold.errors import warn
 from manifold.neighbors._adapters import from_precomputed
 from manifold.neighbors._base import METRICS, Neighbors
+from manifold.neighbors._inverted_file import InvertedFile
 from manifold.neighbors._methods import Method, check_method, get_method
+from manifold.neighbors._on_disk import on_disk_rows, search_on_disk
 from manifold.neighbors.points import PointSet, point_set
+
+_ROUNDED = 2.0**-12  # what rounding takes from the cosine of copies, at most, and more
 
 
 def find_neighbors(
@@ -27,6 +33,9 @@ def find_neighbors(
     backend: str | Backend = "auto",
     random_state: RandomState = None,
     progress: Progress | bool | None = None,
+    folder: str | PathLike[str] | None = None,
+    memory: int | str | None = None,
+    executor: Executor | None = None,
 ) -> Neighbors:
     """Find the k nearest other points of each point.
 
@@ -34,9 +43,10 @@ def find_neighbors(
 
     Parameters
     ----------
-    X : (n, d) array-like of numbers, PointSet, or (n, n) similarities for ``metric="precomputed"``
-        Never written to; a float32 array or memmap is read in place. That of a device is checked, and kept, on the
-        host, and searched on its device. Points of `point_set` are neither checked nor measured again.
+    X : (n, d) array-like of numbers, PointSet, path of a file, or (n, n) similarities for ``metric="precomputed"``
+        Never written to; an array or map of float32, float16, int8 or uint8 is read in place. That of a device is
+        checked, and kept, on the host, and searched on its device. Points of `point_set` are neither checked nor
+        measured again.
     n_neighbors : int
         k neighbours *other than self*, which is removed by id. Cut to n - 1, with a warning.
     method : str or Method
@@ -52,6 +62,14 @@ def find_neighbors(
     progress : bool or callable(done, total), optional
         Called after each tile of the exact search, each cell of an inverted file. True shows a bar on stderr with the
         time left, by tqdm where it is installed.
+    folder : path, optional
+        Where the lists are to lie, with all that an inverted file makes them through: nothing of the size of X is in
+        memory. What was stopped goes on at the next such call, to the same bits; what is there is opened. X may also
+        be an iterator of batches of rows, which are written beside the folder once.
+    memory : int or str, optional
+        With `folder`: bytes that the search may take, such as "4 GiB"; by default half of those that are free.
+    executor : concurrent.futures.Executor, optional
+        With `folder`: who does the work, a pool of processes, say, each of which takes `memory`.
 
     Raises
     ------
@@ -67,9 +85,13 @@ def find_neighbors(
     [[1], [0], [1]]
     """
     k = check_count(n_neighbors, "n_neighbors")
+    if folder is not None:
+        X = on_disk_rows(X, folder)
+    elif memory is not None or executor is not None:
+        raise TypeError("memory= and executor= are those of a search on disk: give folder=, too")
     arrays = backend_for(backend, {"X": X.X if isinstance(X, PointSet) else X})
     check_method(method)
-    if metric == "precomputed" and not isinstance(X, PointSet):
+    if metric == "precomputed" and folder is None and not isinstance(X, PointSet):
         if method not in ("auto", "exact"):
             raise ValueError(f"metric='precomputed' needs no search: leave out method={method!r}")
         found = from_precomputed(on_host(X, arrays), k, name="X")
@@ -80,6 +102,21 @@ def find_neighbors(
     points = point_set(X if isinstance(X, PointSet) else on_host(X, arrays), metric)
     n, d = points.X.shape
     k = _at_most(k, n)
+    if folder is not None:
+        chosen = InvertedFile() if method in ("auto", "inverted_file") else method
+        with shown(progress, "neighbours") as report:
+            found = search_on_disk(
+                points,
+                k,
+                settings=chosen,
+                folder=folder,
+                memory=None if memory is None else parse_bytes(memory, "memory"),
+                executor=executor,
+                random_state=random_state,
+                progress=report,
+            )
+        warn_of_awkward_points(points, found)
+        return found
     settings, why = get_method(method, n=n, d=d, k=k, metric=metric, on_host=arrays.owns(points.X[:0]))
     forecast = partial(settings.memory_forecast, n, d)
     fewer = at_most("n_neighbors", k, forecast)
@@ -117,7 +154,9 @@ def warn_of_awkward_points(points: PointSet, found: Neighbors, *, first: int = 0
     if found.n_neighbors == found.n_nodes - 1:  # everyone is listed: no copy can hide another point
         return
     last = found.indices[:, -1].astype(np.int64)
-    rows: Ints = first + np.flatnonzero(last[first:] >= 0)
+    # a copy is as similar as can be, within rounding: few rows have to be compared
+    near = found.similarities[first:, -1] >= points.largest - np.float32(_ROUNDED)
+    rows: Ints = first + np.flatnonzero((last[first:] >= 0) & (near | np.isinf(points.largest)))
     unit = points.rows
     # a point whose k-th neighbour is itself again sees nothing but copies of itself
     equal = [rows[s][(unit(rows[s]) == unit(last[rows[s]])).all(axis=1)] for s in points.parts(rows.size)]

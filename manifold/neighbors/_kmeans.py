@@ -9,6 +9,8 @@ them is a piece of space.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from scipy import sparse
 from manifold._typing import Ints
 from manifold.backends import Array, Backend
 from manifold.backends.threads import in_threads
+from manifold.neighbors._shortlists import NOBODY, compiled_kernels, join_lists
 from manifold.neighbors.points import GATHER, PointSet
 
 TRAINED = 1 << 24  # numbers of points that a k-means of one level sees, at most: 64 MiB
@@ -120,12 +123,14 @@ class KMeans:
     def nearest(self, ids: Ints | None, n_probes: int) -> Cells:
         """Return the cells (m, p) whose centres are nearest to some points, or to all, nearest first."""
         out = np.empty((self.points.X.shape[0] if ids is None else ids.size, n_probes), np.int32)
-        parts = [np.flatnonzero(self.owner == s) for s in range(len(self.supers))]
+        parts = _Parts.of(self.centres, self.owner, len(self.supers)) if len(self.supers) else None
+        kernels = compiled_kernels(self.points)  # loaded, they serve all selections
 
         def work(first: int, last: int) -> None:
             rows = self._rows(slice(first, last) if ids is None else ids[first:last])
-            if parts:
-                out[first:last] = self._nearest_of_near(rows, n_probes, parts)
+            if parts is not None:
+                large = self.backend.top_k(self._scores(rows, self.supers), parts.enough(n_probes))[0]
+                out[first:last] = parts.nearest(rows, large, n_probes, backend=self.backend, kernels=kernels)
             else:
                 scores = self._scores(rows, self.centres)
                 out[first:last] = self.backend.to_host(self.backend.top_k(scores, n_probes)[0])
@@ -133,24 +138,44 @@ class KMeans:
         self._in_ranges(work, len(out), step=self.step)
         return out
 
-    def _nearest_of_near(self, rows: NDArray[np.float32], n_probes: int, parts: list[Ints]) -> Cells:
-        """Return the nearest cells (m, p) in the nearest large ones, or in more where those hold too few."""
-        near = min(_NEAR, len(parts))
-        while near < len(parts) and sum(sorted(map(len, parts))[:near]) < n_probes:
-            near += 1
-        large = self.backend.top_k(self._scores(rows, self.supers), near)[0]
-        scores = np.full((len(rows), near, n_probes), -np.inf, np.float32)
-        cells = np.zeros((len(rows), near, n_probes), np.int32)
+
+class _Parts(NamedTuple):
+    """The cells of each large one: their numbers, their centres, and half the squares of these."""
+
+    cells: list[Cells]
+    centres: list[NDArray[np.float32]]
+    halves: list[NDArray[np.float32]]
+
+    @classmethod
+    def of(cls, centres: NDArray[np.float32], owner: Cells, n_large: int) -> _Parts:
+        cells = [np.flatnonzero(owner == s).astype(np.int32) for s in range(n_large)]
+        halves = [np.einsum("ij,ij->i", centres[own], centres[own]) / 2 for own in cells]
+        return cls(cells, [centres[own] for own in cells], halves)
+
+    def enough(self, n_probes: int) -> int:
+        """Return how many of the nearest large cells are looked at: more than usual where they could hold too few."""
+        sizes = np.cumsum(sorted(map(len, self.cells)))
+        return min(len(sizes), max(_NEAR, int(np.searchsorted(sizes, n_probes)) + 1))
+
+    def nearest(
+        self, rows: NDArray[np.float32], large: Ints, n_probes: int, *, backend: Backend, kernels: ModuleType | None
+    ) -> Cells:
+        """Return the nearest cells (m, p) among those of large ones (m, near)."""
+        m, near = large.shape
+        scores, ids = np.full((m, n_probes), -np.inf, np.float32), np.full((m, n_probes), NOBODY, np.int32)
         by_large = np.argsort(large, axis=None, kind="stable")
-        ends = np.cumsum(np.bincount(large.ravel(), minlength=len(parts)))
-        for own, asked in zip(parts, np.split(by_large, ends[:-1]), strict=True):
-            if own.size and asked.size:
-                i, place = np.divmod(asked, near)
-                best, values = self.backend.top_k(self._scores(rows[i], self.centres[own]), min(n_probes, own.size))
-                width = best.shape[1]
-                scores[i, place, :width], cells[i, place, :width] = values, own[best]
-        order = self.backend.top_k(scores.reshape(len(rows), -1), n_probes)[0]
-        return np.take_along_axis(cells.reshape(len(rows), -1), order, axis=1)
+        ends = np.cumsum(np.bincount(large.ravel(), minlength=len(self.cells)))
+        for own, centres, halves, asked in zip(*self, np.split(by_large, ends[:-1]), strict=True):
+            if not (asked.size and own.size):
+                continue
+            at = (asked // near).astype(np.int32)
+            products, columns = rows[at] @ centres.T, own + np.int32(m)  # cells have other ids than those who ask
+            if kernels is not None:
+                kernels.offer_rows(products, halves, columns, at, scores, ids, 0, at.size)
+            else:
+                best, values = backend.top_k(products - halves, min(n_probes, own.size))
+                join_lists(scores, ids, at, (values, columns[best]))
+        return ids - np.int32(m)
 
 
 def near_order(centres: NDArray[np.float32]) -> Ints:

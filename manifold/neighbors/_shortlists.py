@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from manifold._typing import Mask
+from manifold._typing import Ints, Mask
 from manifold.backends import Array, Backend
 from manifold.backends.threads import in_threads, thread_count
 from manifold.neighbors._exact import Placed, rank_candidates
@@ -24,6 +24,7 @@ NOBODY = 2**31 - 1  # the id of an empty place: after all others
 _BLOCK = 1 << 23  # scores held at a time: 32 MiB
 _MEMBERS = 2048  # columns of a block, at most
 _ROWS = 512  # of a block, for one thread at a time: whatever the number of threads, products have these shapes
+_JOINED = 4096
 _RANKED = 256  # lists that a thread ranks at a time
 
 
@@ -205,6 +206,29 @@ class Shortlists:
 
     def _pairs(self, n: int) -> Iterator[slice]:
         return slices(n, max(1, GATHER // self.points.X.shape[1]))
+
+
+def join_lists(
+    scores: NDArray[np.float32],
+    ids: NDArray[np.int32],
+    at: Ints,
+    more: tuple[NDArray[np.float32], NDArray[np.int32]],
+) -> None:
+    """Offer scores and ids (r, c), who are not listed yet, to the lists at these places, each one once; in place.
+
+    >>> scores, ids = np.array([[0.5, 0.1]], np.float32), np.array([[7, 3]], np.int32)
+    >>> join_lists(scores, ids, np.array([0]), (np.array([[0.3]], np.float32), np.array([[5]], np.int32)))
+    >>> ids.tolist()
+    [[7, 5]]
+    """
+    if find_spec("numba") is not None:
+        from manifold.backends import compiled_lists
+
+        in_threads(lambda first, last: compiled_lists.join(scores, ids, at, *more, first, last), at.size, step=_JOINED)
+        return
+    both = [np.concatenate([mine[at], theirs], axis=1) for mine, theirs in zip((scores, ids), more, strict=True)]
+    order = np.lexsort((both[1], -both[0]))[:, : ids.shape[1]]
+    scores[at], ids[at] = (np.take_along_axis(part, order, axis=1) for part in both)
 
 
 def _even_step(n: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from manifold._typing import AnyArray, Ints, Mask
 from manifold.backends import Array, Backend, get_backend
 from manifold.neighbors._base import METRICS
 from manifold.neighbors._stored_rows import STORED, centre_of, stored_as
+from manifold.neighbors.sources import open_features
 from manifold.storage import Stored
 
 Floats = NDArray[np.float32]
@@ -38,8 +40,8 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
 
     Parameters
     ----------
-    X : (n, d) array-like of numbers, or PointSet
-        Never written to; an array or memmap of float32, float16, int8 or uint8 is read in place.
+    X : (n, d) array-like of numbers, PointSet, or path of a file that `open_features` reads
+        Never written to; an array or map of float32, float16, int8 or uint8 is read in place.
     metric : {"cosine", "inner_product", "euclidean"}
     name : str
         What the caller's argument is called, for its errors.
@@ -65,6 +67,7 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
         return X
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {METRICS}, got {metric!r}")
+    X = open_features(X) if isinstance(X, str | PathLike) else X
     rows, names, offset = read_features(X, name, centred=metric == "euclidean", compact=True)
     points = PointSet(rows, metric)
     points.names, points.offset = names, offset
@@ -366,7 +369,7 @@ class PointSet:
         """
         if self.metric != "euclidean":
             products = backend.row_dots(points, queries[:, None, :])
-            # rounding takes the cosine of copies beyond 1: the distance would be negative, the angle no number
+            # rounding takes the cosine of copies beyond 1: the angle would be no number
             return products if self.metric != "cosine" else backend.xp.clip(products, -self.largest, self.largest)
         difference = points - queries[:, None, :]
         return np.float32(0) - backend.row_dots(difference, difference)
@@ -392,9 +395,5 @@ class PointSet:
 
 
 def slices(n: int, step: int) -> Iterator[slice]:
-    """Return slices of `step` that cover 0..n-1.
-
-    >>> list(slices(5, 3))
-    [slice(0, 3, None), slice(3, 5, None)]
-    """
+    """Return slices of `step` that cover 0..n-1."""
     return (slice(start, min(start + step, n)) for start in range(0, n, step))

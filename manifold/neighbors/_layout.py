@@ -1,0 +1,114 @@
+"""What the tasks of a search on disk share: whose neighbours are searched, how the work is cut, and where it lies.
+
+In: files of earlier tasks. Out: the points, probes and lists of those whom a task asks for, by ascending ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifold._typing import AnyArray, Ints
+from manifold.neighbors._inverted_file import InvertedFile
+from manifold.neighbors._shortlists import NOBODY
+from manifold.neighbors.points import Floats, PointSet
+from manifold.neighbors.sources import Source
+from manifold.storage.stages import unit_arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What all tasks share: whose neighbours are searched, how many, and how."""
+
+    source: Source
+    metric: str
+    centre: Floats | None
+    k: int
+    settings: InvertedFile
+    seed: int
+
+    def points(self, which: slice | Ints = slice(None)) -> PointSet:
+        """Return some of the points, gathered; or all, left where they are."""
+        X = self.source.open()
+        if not (isinstance(which, slice) and which == slice(None)):
+            X = np.asarray(X[which])
+        return PointSet._trusted(X, self.metric, centre=self.centre)
+
+
+class Layout(NamedTuple):
+    """How the work is cut: groups at `cuts` of the cells, blocks of `width` rows."""
+
+    cuts: Ints
+    width: int
+    n_probes: int
+    n_cells: int
+    n: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Layout:
+        """Return that of a plan that is made."""
+        made = unit_arrays(folder, "plan", 0)
+        width, n_probes, n = (int(x) for x in made["sizes"])
+        return cls(np.array(made["cuts"]), width, n_probes, len(made["centres"]), n)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return self.cuts.size - 1
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return -(-self.n // self.width)
+
+    def group_of(self, cells: AnyArray) -> Ints:
+        """Return in which group cells are."""
+        return np.searchsorted(self.cuts, cells, side="right") - 1
+
+    def probes(self, folder: Path, ids: Ints) -> NDArray[np.int32]:
+        """Return the cells that points probe, of ids that ascend."""
+        parts = [np.empty((0, self.n_probes), np.int32)]
+        for b, some in _by_block(ids, self.width):
+            parts.append(unit_arrays(folder, "assign", b)["probes"][some].astype(np.int32))
+        return np.concatenate(parts)
+
+    def lists(self, folder: Path, stage: str, ids: Ints, groups: Ints) -> NDArray[np.int32]:
+        """Return the lists that a stage made of points (m, k), who belong to these groups."""
+        width = unit_arrays(folder, stage, 0)["ids"].shape[1]
+        found = np.empty((ids.size, width), np.int32)
+        for g in np.unique(groups):
+            at, unit = np.flatnonzero(groups == g), unit_arrays(folder, stage, int(g))
+            found[at] = unit["ids"][np.searchsorted(unit["rows"], ids[at])]
+        return found
+
+
+def to_places(ids: NDArray[np.int32], everyone: Ints) -> NDArray[np.int32]:
+    """Return the places of ids among those that ascend, `NOBODY` for who is not there."""
+    if not everyone.size:
+        return ids
+    places = np.minimum(np.searchsorted(everyone, ids), everyone.size - 1)
+    return np.where(everyone[places] == ids, places, NOBODY).astype(np.int32)
+
+
+def to_ids(places: NDArray[np.int32], everyone: Ints) -> NDArray[np.int32]:
+    there = places != NOBODY
+    ids = np.full(places.shape, NOBODY, np.int32)
+    ids[there] = everyone[places[there]]
+    return ids
+
+
+def _by_block(ids: Ints, width: int) -> list[tuple[int, Ints]]:
+    """Return the blocks in which ascending ids lie, and their places there."""
+    if not ids.size:
+        return []
+    blocks = np.arange(ids[0] // width, ids[-1] // width + 2)
+    ends = np.searchsorted(ids, blocks * width)
+    return [
+        (int(b), ids[first:last] - b * width)
+        for b, first, last in zip(blocks[:-1], ends[:-1], ends[1:], strict=True)
+        if last > first
+    ]

@@ -1,0 +1,230 @@
+"""Features where they lie: a file or batches in, rows that are mapped rather than read out.
+
+Files of `.npy` and `.safetensors` are mapped as they are. Rows of other files and of iterators come in batches, are
+checked one batch at a time, and are written once, as a `.npy` file that can be mapped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+
+from manifold._checks import read_features
+from manifold._typing import AnyArray
+from manifold.neighbors._stored_rows import STORED
+from manifold.storage import write_atomically
+
+_BATCH = 1 << 24  # bytes of rows that are read together, about
+_HEADER = 128  # bytes of a `.npy` header whose shape is known last
+_TENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "|i1", "U8": "|u1", "BF16": "<u2"}
+_MOST_HEADER = 100_000_000  # bytes of a header of safetensors, as its format has it
+
+
+class Source(Protocol):
+    """Rows (n, d) that a task opens where it runs.
+
+    >>> source: Source = Held(np.ones((2, 3), np.float32))
+    """
+
+    def open(self) -> AnyArray:
+        """Return the rows."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Rows of a file, which a worker maps from its path.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     source_of(write_features([np.ones((2, 3), np.float32)], f"{folder}/X.npy")).shape
+    (2, 3)
+    """
+
+    path: str
+    dtype: str
+    shape: tuple[int, int]
+    offset: int
+
+    def open(self) -> AnyArray:
+        """Return the rows, read-only."""
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Rows in memory, which go to a worker as a copy.
+
+    >>> Held(np.ones((2, 3), np.float32)).open().shape
+    (2, 3)
+    """
+
+    array: AnyArray
+
+    def open(self) -> AnyArray:
+        """Return the rows."""
+        return self.array
+
+
+def source_of(X: AnyArray) -> Mapped | Held:
+    """Return where rows are: in their file, if they are a map of it, C-contiguous; or else in memory.
+
+    >>> type(source_of(np.ones((2, 3), np.float32))).__name__
+    'Held'
+    """
+    base = X
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    if isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap) and base.filename and X.flags.c_contiguous:
+        n, d = X.shape
+        offset = X.ctypes.data - base.ctypes.data + int(base.offset)  # rows of a map may be a part of it
+        return Mapped(os.path.abspath(base.filename), X.dtype.str, (n, d), offset)
+    return Held(X)
+
+
+def open_features(path: str | os.PathLike[str], *, copy: str | os.PathLike[str] | None = None) -> AnyArray:
+    """Return the rows (n, d) of a file, mapped where its format allows it.
+
+    Parameters
+    ----------
+    path : str or path
+        ``.npy`` or ``.safetensors`` with one array of rows, ``.parquet``, ``.arrow`` or ``.feather`` with one column of
+        lists, or columns of numbers.
+    copy : str or path, optional
+        Where rows that cannot be mapped are written, and mapped from; by default they are read into memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    TypeError, ValueError
+        For another format, for what are no rows of real numbers, and for NaN or infinity in rows that are written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/X.npy", np.arange(6, dtype=np.uint8).reshape(3, 2))
+    ...     open_features(f"{folder}/X.npy").shape
+    (3, 2)
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"X={str(path)!r} is no file: check the path")
+    if path.suffix in (".npy", ".safetensors"):
+        rows = _tensor(path) if path.suffix == ".safetensors" else np.load(path, mmap_mode="r", allow_pickle=False)
+        if rows.ndim != 2:
+            raise ValueError(f"X={str(path)!r} must hold rows (points, features), got shape {rows.shape}")
+        if rows.dtype in STORED:
+            return rows
+        step = max(1, _BATCH // max(1, rows.shape[1] * rows.itemsize))
+        batches = (_numbers(rows[start : start + step], path) for start in range(0, len(rows), step))
+    elif path.suffix in (".parquet", ".arrow", ".feather"):
+        batches = _arrow(path)
+    else:
+        raise ValueError(f"X={str(path)!r} must end in .npy, .safetensors, .parquet, .arrow or .feather")
+    if copy is None:
+        return np.concatenate([read_features(batch, compact=True).rows for batch in batches])
+    return write_features(batches, copy)
+
+
+def write_features(batches: Iterable[object], path: str | os.PathLike[str]) -> AnyArray:
+    """Write batches of rows to a `.npy` file, which appears whole, and return the rows mapped from it.
+
+    Parameters
+    ----------
+    batches : iterable of (m, d) array-like
+        Of one width and kind; float32, float16, int8 and uint8 stay, all others become float32. One is held at a time.
+    path : str or path
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `point_set` for each batch; for none, and where one has another width or dtype than the first.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_features((np.full((2, 3), i, np.int8) for i in range(4)), f"{folder}/X.npy").shape
+    (8, 3)
+    """
+
+    def write(file: IO[bytes]) -> None:
+        file.write(bytes(_HEADER))
+        n, first = 0, None
+        for number, batch in enumerate(batches):
+            rows = read_features(batch, f"batch {number}", compact=True).rows
+            first = rows[:1] if first is None else first
+            if rows.dtype != first.dtype or rows.shape[1] != first.shape[1]:
+                raise ValueError(
+                    f"batch {number} is {rows.dtype} with {rows.shape[1]} features, and the first {first.dtype} with "
+                    f"{first.shape[1]}: give all of them one form"
+                )
+            file.write(np.ascontiguousarray(rows).data)
+            n += len(rows)
+        if first is None:
+            raise ValueError("X holds no batches: give one at least")
+        text = f"{{'descr': '{first.dtype.str}', 'fortran_order': False, 'shape': {(n, first.shape[1])}, }}"
+        file.seek(0)
+        file.write(
+            b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.ljust(_HEADER - 11).encode() + b"\n"
+        )
+
+    write_atomically(Path(path), write)
+    return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _tensor(path: Path) -> AnyArray:
+    """Map the one tensor of rows of a file of safetensors."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_MOST_HEADER, path.stat().st_size):
+            raise ValueError(f"X={str(path)!r} is no file of safetensors: its header would be {length} bytes long")
+        header = json.loads(file.read(length))
+    tensors = {name: told for name, told in header.items() if name != "__metadata__" and len(told["shape"]) == 2}
+    if len(tensors) != 1:
+        raise ValueError(f"X={str(path)!r} must hold one tensor of rows, has {sorted(tensors)[:5]}: save it by itself")
+    (told,) = tensors.values()
+    if told["dtype"] not in _TENSORS:
+        raise TypeError(f"X={str(path)!r} holds {told['dtype']}: save it as F32, F16, BF16, I8 or U8")
+    dtype, shape, (first, last) = (
+        np.dtype(_TENSORS[told["dtype"]]),
+        tuple(map(int, told["shape"])),
+        told["data_offsets"],
+    )
+    if last - first != dtype.itemsize * math.prod(shape) or 8 + length + last > path.stat().st_size:
+        raise ValueError(f"X={str(path)!r} is damaged: its tensor has other bytes than its shape")
+    return np.memmap(path, dtype, "r", 8 + length + first, shape)
+
+
+def _numbers(rows: AnyArray, path: Path) -> AnyArray:
+    """Return rows as numbers: those of bfloat16 are the upper halves of float32."""
+    if path.suffix != ".safetensors" or rows.dtype != np.uint16:
+        return rows
+    return (rows.astype(np.uint32) << 16).view(np.float32)
+
+
+def _arrow(path: Path) -> Iterator[object]:
+    """Yield tables of a file of Arrow or Parquet, a batch of rows each."""
+    try:
+        import pyarrow as pa
+        from pyarrow import ipc, parquet
+    except ImportError as error:
+        raise ImportError(f"X={str(path)!r} needs pyarrow: pip install 'manifold-search[parquet]'") from error
+    try:
+        if path.suffix == ".parquet":
+            batches = parquet.ParquetFile(path).iter_batches(batch_size=1 << 15)
+        else:
+            file = ipc.open_file(pa.memory_map(str(path)))
+            batches = (file.get_batch(i) for i in range(file.num_record_batches))
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"X={str(path)!r} cannot be read ({str(error).splitlines()[0]})") from error
+    return (pa.Table.from_batches([batch]) for batch in batches)
