@@ -146,19 +146,29 @@ def unlisted(patch, asked):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def best(patch, asked, k):  # type: ignore[no-untyped-def]
-    """Return the places of the k nodes of the largest scores > 0, in no order, with all that equal the last; scores."""
-    m, few = patch.counts[MET], 0
-    out, at, scores = unlisted(patch, asked), np.empty(m, np.int64), np.empty(m)
+def taken(patch, asked, names, k):  # type: ignore[no-untyped-def]
+    """Return the k nodes of the largest scores > 0, in no order, with all that equal the last, and these scores.
+
+    And the nodes where x is not 0, and x. Nodes are called by `names` (n,), those of the graph; (0,): by their places.
+    """
+    m, n, few, n_moved = patch.counts[MET], asked.factors.size, 0, 0
+    out, rows, scores = unlisted(patch, asked), np.empty(m, np.int64), np.empty(m)
+    moved, x = np.empty(m, np.int64), np.empty(m)
     for i in range(m):
-        if not out[i] and patch.x[i] > 0:
-            at[few], scores[few] = i, patch.x[i] * asked.factors[patch.nodes[i]]
+        node, at = patch.nodes[i], patch.x[i]
+        if node >= n or at == 0:
+            continue
+        name = np.int64(names[node]) if names.size else node
+        moved[n_moved], x[n_moved] = name, at
+        n_moved += 1
+        if not out[i] and at > 0:
+            rows[few], scores[few] = name, at * asked.factors[node]
             few += 1
     if few > k:
         kth, kept = np.partition(scores[:few], few - k)[few - k], 0
         for i in range(few):
             if scores[i] >= kth:
-                at[kept], scores[kept] = at[i], scores[i]
+                rows[kept], scores[kept] = rows[i], scores[i]
                 kept += 1
         few = kept
-    return at[:few], scores[:few]
+    return rows[:few], scores[:few], moved[:n_moved], x[:n_moved]

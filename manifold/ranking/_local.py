@@ -82,7 +82,10 @@ def best_of_each(
             nodes = seeds.indices[part].astype(np.int64)
             found[j] = lists.best(nodes, weights, k, slack=slack, among=among, left_out=left_out)
 
-    in_threads(ask, q, step=1)
+    if q == 1:
+        ask(0, 1)
+    else:
+        in_threads(ask, q, step=1)
     left = [j for j in range(q) if _goes_on(found[j], lists.rtol, slack)]
     return LocalLists(found, np.array(left, dtype=np.int64))
 

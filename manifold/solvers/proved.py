@@ -10,9 +10,9 @@ those, scores are exactly 0. The cut is certain where no upper bound of what is 
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from math import frexp, ldexp
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -32,8 +32,7 @@ _MOST_MET = 1 / 2  # of all that can be reached: beyond, passes over the whole g
 _TIE = 2.0**-33  # slack from which on scores count as equal: 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
+class Found(NamedTuple):
     """The best nodes of one query and what is proved of the rest.
 
     Attributes
@@ -220,9 +219,11 @@ class Query:
     ) -> None:
         self.of, self.system = of, of.relaxed.system
         self.seeds = self.system.places(nodes)
-        self.unit = float(np.ldexp(1.0, int(np.frexp(weights.max(initial=0.0))[1])))
+        self.unit = ldexp(1.0, frexp(weights.max(initial=0.0))[1])
         self.b = weights * (of.relaxed.w / self.unit)
-        self.reached = np.unique(self.system.components[self.seeds])
+        self.size = length(self.b)
+        # `np.unique` takes three times as long for so few
+        self.reached: Ints = np.array(sorted(set(self.system.components[self.seeds].tolist())), dtype=np.int64)
         self.n_reached = np.inf if of.relaxed.doubled else int(of.relaxed.sizes[self.reached].sum())
         none: Ints = np.empty(0, dtype=np.int64)
         self.left_out = none if left_out is None else self.system.places(np.asarray(left_out))
@@ -258,7 +259,7 @@ class Query:
         aim = Aim(
             k=k,
             slack=max(slack, tie),
-            residual=of.rtol * length(self.b),
+            residual=of.rtol * self.size,
             budget=float(of.budget),
             inverse=float(relaxed.inverse),
             most_met=_MOST_MET * self.n_reached if fills else np.inf,
@@ -290,7 +291,7 @@ class Query:
     def filled(self, of: Filled, solve: Relaxation, k: int, *, slack: float) -> Found:
         """Go on over the whole graph from what relaxation has found."""
         v, inside = self.of.relaxed.roots, self.of.allowed
-        best = self.listed(solve, k)[0]
+        best = self.taken(solve, k)[0]
         if self.among is not None:
             may: Mask = np.zeros(v.size, dtype=bool)
             may[self.among] = True
@@ -322,7 +323,7 @@ class Query:
                 decided=answer.decided,
                 n_edges=solve.edges + answer.n_steps * self.of.relaxed.matrix.nnz,
                 n_touched=int(self.n_reached),
-                residual=answer.residual / length(self.b),
+                residual=answer.residual / self.size,
                 error_bound=answer.doubt * self.system.largest_weight * self.unit,
                 nodes=self.in_graph(at),
                 x=answer.u[at] * v[at] * self.unit,
@@ -333,24 +334,23 @@ class Query:
         order = self.system.order
         return (nodes if order is None else order[nodes]).astype(np.int64)
 
-    def listed(self, solve: Relaxation, k: int) -> tuple[Ints, Floats]:
-        """Return the best k and their scores, at unit scale."""
-        from manifold.backends.proved_query import best
+    def taken(self, solve: Relaxation, k: int) -> tuple[Ints, Floats, Ints, Floats]:
+        """Return the best k and their scores; where x is not 0, and x: at unit scale, in the ids of the graph."""
+        from manifold.backends.proved_query import taken
 
-        at, scores = best(solve.patch, self.asked, k)
-        rows = self.in_graph(solve.nodes[at])
-        order = np.lexsort((rows, -scores))[:k]
-        rows, scores = rows[order], scores[order]
+        order = self.system.order
+        names = _read_only(np.empty(0, np.int32) if order is None else order)
+        rows, scores, nodes, x = taken(solve.patch, self.asked, names, k)
+        best = np.lexsort((rows, -scores))[:k]
+        rows, scores = rows[best], scores[best]
         if self.among is not None and self.among.size <= k:  # what the walk has not come to is reached all the same
             rest = np.setdiff1d(self.in_graph(self.among), rows)
             rows, scores = np.concatenate([rows, rest]), np.concatenate([scores, np.zeros(rest.size)])
-        return rows, scores
+        return rows, scores, nodes, x
 
     def found(self, solve: Relaxation, k: int, look: Look, *, decided: bool, doubt: float) -> Found:
         """Return the list, at the scale of the seeds, in the ids of the graph."""
-        rows, scores = self.listed(solve, k)
-        at = np.flatnonzero((solve.x != 0) & (solve.nodes < self.system.n_nodes))
-        of_b = length(self.b)
+        rows, scores, nodes, x = self.taken(solve, k)
         return Found(
             rows=rows,
             scores=scores * self.unit,
@@ -359,8 +359,8 @@ class Query:
             decided=decided,
             n_edges=solve.edges,
             n_touched=solve.nodes.size,
-            residual=length(solve.r) / of_b if of_b else 0.0,
+            residual=length(solve.r) / self.size if self.size else 0.0,
             error_bound=doubt * self.system.largest_weight * self.unit,
-            nodes=self.in_graph(solve.nodes[at]),
-            x=solve.x[at] * self.unit,
+            nodes=nodes,
+            x=x * self.unit,
         )

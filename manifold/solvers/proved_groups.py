@@ -115,7 +115,7 @@ class _GroupQuery(Query):
             high, low = relaxed.presumed(solve)
             look = self.look(solve, k, high=high, low=low)
             certain = max(look.upper, look.unseen) <= look.lower * enough
-            if certain and within and length(solve.r) > self.of.rtol * length(self.b):
+            if certain and within and length(solve.r) > self.of.rtol * self.size:
                 eps /= 2
                 continue
             if certain or not within or eps <= ROUNDING * first:
@@ -207,8 +207,8 @@ class _GroupQuery(Query):
             first += some.size
         return 0.0
 
-    def listed(self, solve: Relaxation, k: int) -> tuple[Ints, Floats]:
-        """Return the best k groups and their scores, at unit scale."""
+    def taken(self, solve: Relaxation, k: int) -> tuple[Ints, Floats, Ints, Floats]:
+        """Return the best k groups and their scores; the nodes where x is not 0, and x: at unit scale."""
         ids, scores, _, _ = self.pooled(solve, 0.0, 0.0)
         kept = self.may(ids) & (scores > 0)
         ids, scores = ids[kept].astype(np.int64), scores[kept]
@@ -217,4 +217,5 @@ class _GroupQuery(Query):
         if self.groups is not None and self.are_few(k):
             rest = np.setdiff1d(self.groups, np.concatenate([ids, self.none]))
             ids, scores = np.concatenate([ids, rest]), np.concatenate([scores, np.zeros(rest.size)])
-        return ids, scores
+        at = np.flatnonzero((solve.x != 0) & (solve.nodes < self.system.n_nodes))
+        return ids, scores, self.in_graph(solve.nodes[at]), solve.x[at]
