@@ -13,20 +13,24 @@ import numpy as np
 from scipy import sparse
 
 from manifold._resources import at_most, require_memory
-from manifold._typing import RandomState
+from manifold._typing import Facts, RandomState
 from manifold.backends import Backend
-from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight, symmetric_affinity
+from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight
 from manifold.graph._given import graph_from_affinity
 from manifold.graph._graph import Graph
 from manifold.graph._order import order_of_cells
+from manifold.graph._patched import Change, patched
+from manifold.graph._symmetric import Rule, blocks_forecast, in_blocks, symmetric
 from manifold.graph.affinity import Affinity, default_gamma
 from manifold.neighbors import Neighbors, Progress, find_neighbors, from_distances, from_faiss, from_sklearn
 
 __all__ = [
     "EDGE_RULES",
     "Affinity",
+    "Change",
     "Graph",
     "build_graph",
+    "followed_graph",
     "graph_from_affinity",
     "graph_from_neighbors",
     "memory_forecast",
@@ -38,14 +42,16 @@ __all__ = [
 def memory_forecast(n: int, k: int, *, edges: str = "mutual", bridge: int = 1, one_sided: float | None = 0.0) -> int:
     """Return the bytes, at most, that making a graph of n points and k neighbours takes, the graph included.
 
-    The directed weights, their transpose, what a rule makes of them two by two, each of 8 bytes an entry; or, where
-    `one_sided` is None, the listings sorted to find it.
+    Of a large graph the weights of all listings, the bins they are put into, and W twice while blocks of it are put
+    together; of a small one the directed weights, their transpose, and what a rule makes of them two by two.
 
     Reference: guide *scale*, "How much memory, before you start".
 
     >>> memory_forecast(1_000_000, 50) / 2**30 < 4
     True
     """
+    if in_blocks(n):
+        return blocks_forecast(n, k, mutual_alone=edges == "mutual" and one_sided == 0, bridge=bridge)
     listing, bridged = 54, 0
     if edges == "mutual":
         listing, bridged = 114 if one_sided is None else 92 if one_sided else 66, 42 * min(bridge, k)
@@ -188,19 +194,27 @@ def graph_from_neighbors(
     forecast = partial(memory_forecast, n, edges=edges, bridge=bridge, one_sided=one_sided)
     require_memory(forecast(k), purpose=f"a graph of {n} nodes", cure=at_most("n_neighbors", k, forecast))
     b = one_sided_weight(neighbors) if one_sided is None else one_sided
-    W, n_clipped = symmetric_affinity(neighbors, kernel, edges=edges, bridge=bridge, one_sided=b)
-    facts = {
+    W, degrees, n_clipped = symmetric(neighbors, kernel, Rule(edges, bridge, b))
+    facts = _facts(neighbors, kernel, edges=edges, bridge=bridge, one_sided=b, n_clipped=n_clipped)
+    cells = neighbors.partition
+    order = None if cells is None else order_of_cells(W, cells.cell)
+    return Graph._trusted(W, facts=facts, degrees=degrees, order=order)
+
+
+def _facts(
+    neighbors: Neighbors, kernel: Affinity, *, edges: str, bridge: int, one_sided: float, n_clipped: int
+) -> Facts:
+    b = one_sided
+    return {
         "method": neighbors.method,
         "metric": neighbors.metric,
-        "n_neighbors": k,
+        "n_neighbors": neighbors.n_neighbors,
         "affinity": f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind,
         "edges": (f"mutual, bridge={bridge}" if edges == "mutual" else edges) + (f", one_sided={b:g}" if b else ""),
         **({"clipped": n_clipped} if n_clipped else {}),
         **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),
         **neighbors.facts,
     }
-    cells = neighbors.partition
-    return Graph._trusted(W, facts=facts, order=None if cells is None else order_of_cells(W, cells.cell))
 
 
 def soft_mutual_graph(
@@ -219,3 +233,41 @@ def soft_mutual_graph(
     return graph_from_neighbors(
         neighbors, affinity=affinity.kind, gamma=affinity.gamma, edges=edges, bridge=bridge, one_sided=b
     )
+
+
+def followed_graph(
+    graph: Graph,
+    neighbors: Neighbors,
+    change: Change,
+    *,
+    affinity: Affinity,
+    edges: str = "mutual",
+    bridge: int = 1,
+    one_sided: float = 0.0,
+) -> Graph:
+    """Return what `soft_mutual_graph` makes of lists of which some rows have changed, to the bit, at the cost of those.
+
+    Reference: guide *scale*, "A collection that changes".
+
+    >>> lists = Neighbors([[1], [0], [0]], [[1.0], [1.0], [0.5]], metric="cosine", method="by hand")
+    >>> now = Neighbors([[1], [0], [1]], [[1.0], [1.0], [0.75]], metric="cosine", method="by hand")
+    >>> change = Change(lists, np.arange(3), np.array([2]))
+    >>> kernel = Affinity(gamma=1.0)
+    >>> followed_graph(soft_mutual_graph(lists, affinity=kernel), now, change, affinity=kernel).affinity.toarray()[2]
+    array([0.  , 0.75, 0.  ], dtype=float32)
+    """
+    b = one_sided if edges == "mutual" else 0.0
+    facts = partial(_facts, neighbors, affinity, edges=edges, bridge=bridge, one_sided=b)
+    followed = patched(
+        graph,
+        neighbors,
+        change,
+        facts=lambda n_clipped: facts(n_clipped=n_clipped),
+        kernel=affinity,
+        edges=edges,
+        bridge=bridge,
+        one_sided=b,
+    )
+    if followed is not None:
+        return followed
+    return soft_mutual_graph(neighbors, affinity=affinity, edges=edges, bridge=bridge, one_sided=b)

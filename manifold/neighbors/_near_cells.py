@@ -6,21 +6,18 @@ the members of the cells around it: what grows with the collection is the size o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manifold._typing import Ints
 from manifold.backends import get_backend
-from manifold.backends.threads import in_threads
 from manifold.neighbors._base import Neighbors
 from manifold.neighbors._doubt import doubt
 from manifold.neighbors._exact import SPARE, Placed, rank_candidates
+from manifold.neighbors._nearest_cells import nearest_cells
+from manifold.neighbors.cells import Cells
 from manifold.neighbors.points import GATHER, Floats, PointSet, slices
-
-if TYPE_CHECKING:
-    from manifold.neighbors.cells import Cells
 
 _SAMPLE = 256  # rows whose lists say how many cells hold them
 _REACHED = 0.99  # share of what is listed that the cells which are looked at hold
@@ -41,7 +38,6 @@ def enough_cells(neighbors: Neighbors, points: PointSet, cells: Cells) -> int:
     """Return how many cells around a point hold nearly all that is listed for it, by lists that are there.
 
     >>> from manifold.neighbors import SeedSearch, find_neighbors
-    >>> from manifold.neighbors.cells import Cells
     >>> points = PointSet(np.random.default_rng(1).normal(size=(400, 3)).astype(np.float32), "cosine")
     >>> cells = Cells.made(points, 5, settings=SeedSearch(n_cells=20))
     >>> 1 < enough_cells(find_neighbors(points, 5), points, cells) < 20
@@ -50,32 +46,11 @@ def enough_cells(neighbors: Neighbors, points: PointSet, cells: Cells) -> int:
     n = min(neighbors.n_nodes, points.X.shape[0])
     rows = np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64))
     listed = neighbors.indices[rows]
-    near = nearest_cells(points, cells.centres, np.maximum(listed, 0).ravel(), 1)[:, 0]
-    around = nearest_cells(points, cells.centres, rows, min(_MOST, len(cells.centres)))
+    near = nearest_cells(points, cells.centres, np.maximum(listed, 0).ravel(), n_cells=1)[:, 0]
+    around = nearest_cells(points, cells.centres, rows, n_cells=min(_MOST, len(cells.centres)))
     met = (near.reshape(listed.shape)[:, :, None] == around[:, None, :]) & (listed >= 0)[:, :, None]
     share = np.cumsum(met.sum(axis=(0, 1))) / max(1, int((listed >= 0).sum()))
     return int(np.searchsorted(share, min(_REACHED, share[-1])) + 1)
-
-
-def nearest_cells(points: PointSet, centres: NDArray[np.float32], rows: Ints, p: int) -> NDArray[np.int32]:
-    """Return the p cells (m, p) whose centres are nearest to some of the points, nearest first.
-
-    >>> points = PointSet(np.eye(3, dtype=np.float32), "cosine")
-    >>> nearest_cells(points, points.X, np.array([2, 0]), 1).tolist()
-    [[2], [0]]
-    """
-    halves = (centres.astype(np.float64) ** 2).sum(axis=1).astype(np.float32) / 2
-    nearest = np.empty((rows.size, p), np.int32)
-
-    def work(first: int, last: int) -> None:
-        scores = points.centred(rows[first:last]) @ centres.T - halves
-        some = np.argpartition(-scores, p - 1, axis=1)[:, :p] if p < len(centres) else np.arange(p)[None, :]
-        best = np.take_along_axis(scores, np.broadcast_to(some, (len(scores), p)), axis=1)
-        order = np.argsort(-best, axis=1, kind="stable")
-        nearest[first:last] = np.take_along_axis(np.broadcast_to(some, best.shape), order, axis=1)
-
-    in_threads(work, rows.size, step=max(1, GATHER // 4 // max(centres.shape)), blas=True)
-    return nearest
 
 
 @np.errstate(under="ignore")
@@ -96,7 +71,7 @@ def met_in_cells(points: PointSet, cells: Cells, rows: Ints, *, k: int, n_cells:
     from manifold.backends.compiled_lists import top_k
 
     p, m = min(n_cells, len(cells.centres)), rows.size
-    around = nearest_cells(points, cells.centres, rows, p)
+    around = nearest_cells(points, cells.centres, rows, n_cells=p)
     visits = np.argsort(around.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(around.ravel(), minlength=len(cells.centres)))
     width = k + SPARE

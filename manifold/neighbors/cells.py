@@ -26,7 +26,7 @@ from manifold.backends.threads import in_threads
 from manifold.errors import warn
 from manifold.neighbors._base import Neighbors, Partition
 from manifold.neighbors._kmeans import KMeans
-from manifold.neighbors._near_cells import nearest_cells
+from manifold.neighbors._nearest_cells import nearest_cells
 from manifold.neighbors._recall import LOW, Sample
 from manifold.neighbors._shortlists import plain_rows
 from manifold.neighbors.points import PointSet
@@ -212,7 +212,7 @@ class Cells:
         cell, order, away, margin = cell[stay], now[self.order][stay], self.away[stay], self.margin
         sizes = np.bincount(cell, minlength=len(self.centres))
         if new.size:
-            joining = Partition(self.centres, nearest_cells(points, self.centres, new, 1)[:, 0])
+            joining = Partition(self.centres, nearest_cells(points, self.centres, new, n_cells=1)[:, 0])
             joined = _placed(points.only(new), joining, settings=self.settings)
             ends = np.repeat(np.cumsum(sizes), np.diff(joined.starts))  # behind the others of the cell: ids ascend
             order, away = np.insert(order, ends, new[joined.order]), np.insert(away, ends, joined.away)

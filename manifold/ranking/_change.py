@@ -176,7 +176,8 @@ def _made(fitted: Fitted, parts: _Parts) -> Fitted:
     given = Collection(backend=fitted.backend, home=fitted.home, points=parts.points, images=parts.owners)
     s = fitted.settings
     cells = seed_cells(s, parts.points, parts.neighbors, before=parts.cells)
-    changed = of_lists(s, parts.neighbors, parts.names, given=given, tuning=fitted.tuning, cells=cells)
+    before = fitted, parts.rows, parts.touched
+    changed = of_lists(s, parts.neighbors, parts.names, given=given, tuning=fitted.tuning, cells=cells, before=before)
     changed = _with_columns(changed, fitted, parts.rows)
     _ = changed.ranker
     first = int((parts.rows >= 0).sum())

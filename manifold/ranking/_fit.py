@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from manifold._progress import Progress
 from manifold._typing import Ints
 from manifold.backends import Backend
-from manifold.graph import Graph, one_sided_weight, soft_mutual_graph
+from manifold.graph import Change, Graph, followed_graph, one_sided_weight, soft_mutual_graph
 from manifold.neighbors import Cells, Neighbors, PointSet, find_neighbors
 from manifold.ranking._adaptation import NeighborReach, spread_of
 from manifold.ranking._collection import Ids
@@ -135,15 +135,18 @@ def of_lists(
     given: Collection,
     tuning: Tuning | None = None,
     cells: Cells | None = None,
+    before: tuple[Fitted, Ints, Ints] | None = None,
 ) -> Fitted:
-    """Return the state that lists of neighbours make; its solver is prepared when it is first asked for."""
+    """Return the state that lists of neighbours make; its solver is prepared when it is first asked for.
+
+    Of a state `before` whose rows these were, ascending, then -1, and of which some lists are touched, the graph
+    follows where only those have changed it.
+    """
     lists = without_reserve(neighbors, settings)
     nearest, adaptation = lists.first(settings.n_neighbors), settings.adaptation
     one_sided = 0.0 if adaptation is None else adaptation.one_sided
     one_sided = one_sided_weight(nearest) if one_sided is None else one_sided
-    graph = soft_mutual_graph(
-        nearest, affinity=settings.affinity, edges=settings.edges, bridge=settings.bridge, one_sided=one_sided
-    )
+    graph = _graph(settings, nearest, one_sided, before)
     return Fitted(
         settings=settings,
         ids=ids,
@@ -159,6 +162,20 @@ def of_lists(
         tuning=tuning,
         pooling=region_pooling(settings, given.points, given.images, backend=given.backend),
         cells=cells,
+    )
+
+
+def _graph(
+    settings: SearchSettings, nearest: Neighbors, one_sided: float, before: tuple[Fitted, Ints, Ints] | None
+) -> Graph:
+    s = settings
+    if before is None or before[0].neighbors is None:
+        return soft_mutual_graph(nearest, affinity=s.affinity, edges=s.edges, bridge=s.bridge, one_sided=one_sided)
+    fitted, rows, touched = before
+    was = without_reserve(before[0].neighbors, s).first(s.n_neighbors)
+    change = Change(was, rows, touched)
+    return followed_graph(
+        fitted.graph, nearest, change, affinity=s.affinity, edges=s.edges, bridge=s.bridge, one_sided=one_sided
     )
 
 

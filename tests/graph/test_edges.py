@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import manifold as mf
-from manifold.graph import EDGE_RULES, one_sided_weight, soft_mutual_graph
+from manifold.graph import EDGE_RULES, Change, followed_graph, one_sided_weight, soft_mutual_graph
+from manifold.graph._returned import returned_listings
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, find_neighbors
 
@@ -76,3 +77,39 @@ def test_neighbours_hold_their_ids():
     lists = Neighbors([[1], [0]], [[1.0], [1.0]], metric="cosine", method="by hand")
     with pytest.raises(TypeError, match="Neighbors alone"):
         mf.graph_from_neighbors(lists, [[1], [0]])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_listings_that_are_returned_are_counted(compiled, rng, monkeypatch):
+    ids = np.array([rng.permutation(np.delete(np.arange(40), i))[:6] for i in range(40)], np.int32)
+    ids[rng.random(40) < 0.3, 4:] = -1
+    listed = {(i, j) for i, row in enumerate(ids.tolist()) for j in row if j >= 0}
+    monkeypatch.setattr("manifold.graph._returned._MANY", 0 if compiled else ids.size)
+    assert returned_listings(ids) == (len(listed), sum((j, i) in listed for i, j in listed))
+
+
+@pytest.mark.parametrize("edges", EDGE_RULES)
+@pytest.mark.parametrize("kind", ["power", "self_tuning"])
+def test_a_graph_that_follows_its_lists_is_the_graph_of_its_lists(edges, kind, rng, monkeypatch):
+    """Rows leave, come and change at once: the same bits, whichever lists are touched."""
+    monkeypatch.setattr("manifold.graph._patched.FOLLOWED_FROM", 0)
+    kernel = Affinity(kind, gamma=2.0)
+    for step in range(8):
+        X = rng.normal(size=(140, 4)).astype(np.float32)
+        kept = np.sort(rng.choice(137, 134, replace=False))
+        before, now = find_neighbors(X[:137], 5), find_neighbors(np.concatenate([X[kept], X[137:]]), 5)
+        rows = np.append(kept, np.full(3, -1))
+        number = np.full(138, -1)
+        number[kept] = np.arange(134)
+        was = np.where(rows[:, None] >= 0, number[before.indices[np.maximum(rows, 0)]], -2)
+        touched = np.flatnonzero((was != now.indices).any(axis=1))
+        options = {"affinity": kernel, "edges": edges, "bridge": step % 3, "one_sided": 0.1 * (step % 2)}
+        graph = soft_mutual_graph(before, **options)
+        followed = followed_graph(graph, now, Change(before, rows, touched), **options)
+        anew = soft_mutual_graph(now, **options)
+        assert (followed.affinity != anew.affinity).nnz == 0
+        assert followed.degrees.tobytes() == anew.degrees.tobytes()
+        assert dict(followed.facts) == dict(anew.facts)
+        with pytest.MonkeyPatch().context() as patch:  # it was followed, and not formed anew
+            patch.setattr("manifold.graph.soft_mutual_graph", None)
+            followed_graph(graph, now, Change(before, rows, touched), **options)

@@ -57,6 +57,7 @@ FACADES = {"manifold.ranking.search", "manifold.ranking.regional", "manifold.lab
 COMPILED = {
     "backends/_lanes.py",
     "backends/compiled_cells.py",
+    "backends/compiled_edges.py",
     "backends/compiled_lists.py",
     "backends/filled.py",
     "backends/hough_votes.py",

@@ -23,6 +23,13 @@ from manifold.ranking import Adaptation
 
 pytestmark = pytest.mark.filterwarnings("ignore::manifold.errors.ManifoldWarning")  # of few points, copies and zeros
 
+
+@pytest.fixture(autouse=True)
+def graphs_follow(monkeypatch):
+    """Small graphs too are followed by their touched rows, and not formed anew."""
+    monkeypatch.setattr("manifold.graph._patched.FOLLOWED_FROM", 0)
+
+
 SETTINGS = {
     "mutual": {},
     "union": {"edges": "union"},

@@ -1,0 +1,90 @@
+"""Compiled: what lists of neighbours say of each other, and a graph of which some rows have changed.
+
+In: lists (n, k), -1 where they end; W, and new entries of some rows. Out: counts; the arrays of another W.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold.backends._compiled import compiled
+
+
+@compiled
+def returned(ids):  # type: ignore[no-untyped-def]
+    """Return how many listings j in the list of i there are such that i is in that of j."""
+    total = 0
+    for i in range(ids.shape[0]):
+        for e in range(ids.shape[1]):
+            if ids[i, e] < 0:
+                break
+            j = np.uint64(ids[i, e])
+            for f in range(ids.shape[1]):
+                if ids[j, f] == i:
+                    total += 1
+                    break
+                if ids[j, f] < 0:
+                    break
+    return total
+
+
+@compiled
+def _kept(p, j, changed, place, number):  # type: ignore[no-untyped-def]
+    """Return the number that an entry of row p has now, or -1: its other end is gone, or it is made anew."""
+    now = number[np.uint64(j)]
+    if now >= 0 and place[p] >= 0 and (changed[p] or changed[np.uint64(now)]):
+        return np.int32(-1)
+    return now
+
+
+@compiled
+def spliced_sizes(old, new, rows, number, changed, place, sizes):  # type: ignore[no-untyped-def]
+    """Write how many entries (m,) each row has: those of before that stay, and the new ones. See `splice`."""
+    for p in range(rows.size):
+        total = 0
+        if rows[p] >= 0:
+            for e in range(old.indptr[rows[p]], old.indptr[rows[p] + 1]):
+                total += _kept(p, old.indices[e], changed, place, number) >= 0
+        if place[p] >= 0:
+            total += new.indptr[place[p] + 1] - new.indptr[place[p]]
+        sizes[p] = total
+
+
+@compiled
+def splice(old, new, rows, number, changed, place, out, first, last):  # type: ignore[no-untyped-def]
+    """Write rows first..last-1 of W: of what was there that which stays, renumbered, and the new entries, by column.
+
+    Parameters
+    ----------
+    old, new, out : CSR
+        Rows of before; rows of which some entries are new; rows of now, whose ``indptr`` is there.
+    rows : (m,) int
+        Which row of before each was, or -1.
+    number : (n,) int32
+        Which row each of before is now, or -1.
+    changed : (m,) bool
+        Rows of which every entry, and its mirror image, is new.
+    place : (m,) int32
+        Which row of `new` holds the new entries of each, or -1.
+    """
+    for p in range(first, last):
+        at = out.indptr[p]
+        e = end = f = stop = 0
+        if place[p] >= 0:
+            f, stop = new.indptr[place[p]], new.indptr[place[p] + 1]
+        if rows[p] >= 0:
+            e, end = old.indptr[rows[p]], old.indptr[rows[p] + 1]
+        while e < end or f < stop:
+            now = np.int32(-1)
+            if e < end:
+                now = _kept(p, old.indices[e], changed, place, number)
+                if now < 0:
+                    e += 1
+                    continue
+            if e < end and (f == stop or now < new.indices[f]):
+                out.indices[at], out.data[at] = now, old.data[e]
+                e += 1
+            else:
+                out.indices[at], out.data[at] = new.indices[f], new.data[f]
+                f += 1
+            at += 1
