@@ -38,7 +38,8 @@ class Points(NamedTuple):
 class _Asked(NamedTuple):
     """Queries (g, d), the points that they are, the best of each so far, and how far each has gone through the cells.
 
-    `n_listed` cells, whose bounds are infinite since, hold `n_held` others; nothing of what is left exceeds `ceiling`.
+    `n_listed` cells, whose bounds are infinite since, hold `n_held` others, or k at least, and nothing that is left
+    exceeds `ceiling`.
     """
 
     rows: AnyArray
@@ -86,16 +87,16 @@ def _gaps(y, centres, out):  # type: ignore[no-untyped-def]
 
 
 @_summed
-def _rough(x, X, i, norm, largest):  # type: ignore[no-untyped-def]
-    """Return the similarity of x and X[i] up to the rounding of d float32 sums."""
+def _rough(rows, q, X, i, norm, largest):  # type: ignore[no-untyped-def]
+    """Return the similarity of rows[q] and X[i] up to the rounding of d float32 sums."""
     total = np.float32(0)
     if largest == 0:
-        for j in range(x.size):
-            gap = number(X[i, j]) - x[j]
+        for j in range(rows.shape[1]):
+            gap = number(X[i, j]) - rows[q, j]
             total -= gap * gap
         return total
-    for j in range(x.size):
-        total += x[j] * number(X[i, j])
+    for j in range(rows.shape[1]):
+        total += rows[q, j] * number(X[i, j])
     return total / norm
 
 
@@ -163,15 +164,15 @@ def _meet(table, id):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _look(x, points, id, scores, ids, closed, sums):  # type: ignore[no-untyped-def]
-    """Compare a point with x, and keep it where it is one of the best; return its place, or their number."""
-    i, size = np.uint64(id), scores.size
-    norm, off = points.norms[i], 2 * (x.size + 8) * _UNIT
-    most = np.float64(_rough(x, points.X, i, norm, points.largest))
-    most += off * (1 if points.largest != 0 else -most)
-    if most < scores[size - 1]:
+def _look(rows, q, X, norms, largest, id, scores, ids, closed, sums):  # type: ignore[no-untyped-def]
+    """Compare a point with query q, and keep it where it is one of the best; return its place, or their number."""
+    i, size = np.uint64(id), scores.shape[1]
+    norm, off = norms[i], 2 * (rows.shape[1] + 8) * _UNIT
+    most = np.float64(_rough(rows, q, X, i, norm, largest))
+    most += off * (1 if largest != 0 else -most)
+    if most < scores[q, size - 1]:
         return size
-    return _offer(scores, ids, closed, similarity(x, points.X, i, norm, points.largest, sums), id)
+    return _offer(scores[q], ids[q], closed[q], similarity(rows[q], X, i, norm, largest, sums), id)
 
 
 @compiled
@@ -191,7 +192,7 @@ def _list_cells(asked, cells, width, n_probes, k, largest, whose, which, most): 
                 break
             asked.bounds[q, c] = np.inf
             asked.n_listed[q] += 1
-            for e in range(cells.starts[c], cells.starts[c + 1]):
+            for e in range(cells.starts[c], cells.starts[c + 1] if asked.n_held[q] < k else 0):
                 asked.n_held[q] += cells.order[e] != asked.own[q]
             whose[n], which[n], most[n] = q, c, asked.ceiling[q]
             n += 1
@@ -213,32 +214,38 @@ def _scan(asked, points, cells, k, whose, which, most, looked, sums):  # type: i
     for p in range(which.size):
         by_cell[ends[which[p]]] = p
         ends[which[p]] += 1
+    # arrays are taken out of their tuples once: to count references for each pair takes as long as hundreds of products
+    own, rows, scores, ids, closed = asked.own, asked.rows, asked.scores, asked.ids, asked.closed
+    squares, starts, order, aways = asked.squares, cells.starts, cells.order, cells.away
+    X, norms, largest = points.X, points.norms, points.largest
     off, last, first = (asked.rows.shape[1] + 8) * _UNIT, asked.scores.shape[1] - 1, 0
     for c in range(cells.starts.size - 1):
         n = 0
         for p in by_cell[first : ends[c]]:
             q = whose[p]
-            if asked.scores[q, k - 1] <= most[p]:
-                by_cell[first + n], apart[n] = q, np.sqrt(np.float64(asked.squares[q, c]))
+            if scores[q, k - 1] <= most[p]:
+                by_cell[first + n], apart[n] = q, np.sqrt(np.float64(squares[q, c]))
                 n += 1
-        for e in range(cells.starts[c], cells.starts[c + 1] if n else 0):
-            id, away = cells.order[e], np.float64(cells.away[e])
+        for e in range(starts[c], starts[c + 1] if n else 0):
+            id, away = order[e], np.float64(aways[e])
             for i in range(n):
                 q = by_cell[first + i]
                 # |y - x| >= ||y - c| - |x - c||, either of them rounded
                 least = max(0.0, abs(apart[i] - away) - off * (apart[i] + away))
-                if id == asked.own[q] or _ceiling(least, points.largest) < asked.scores[q, last]:
+                if id == own[q] or _ceiling(least, largest) < scores[q, last]:
                     continue
                 looked[q] += 1
-                _look(asked.rows[q], points, id, asked.scores[q], asked.ids[q], asked.closed[q], sums)
+                _look(rows, q, X, norms, largest, id, scores, ids, closed, sums)
         first = ends[c]
 
 
 @compiled
-def _walk(x, points, lists, own, table, scores, ids, closed, sums):  # type: ignore[no-untyped-def]
+def _walk(asked, q, points, lists, table, sums):  # type: ignore[no-untyped-def]
     """Go to the neighbours of the best point that is open, and close it, until none is left; return a count."""
+    ids, closed, own = asked.ids[q], asked.closed[q], asked.own[q]
+    X, norms, largest = points.X, points.norms, points.largest
     at = looked = 0
-    while at < scores.size and ids[at] != NOBODY and looked < table.size // 2:
+    while at < ids.size and ids[at] != NOBODY and looked < table.size // 2:
         if closed[at]:
             at += 1
             continue
@@ -250,7 +257,8 @@ def _walk(x, points, lists, own, table, scores, ids, closed, sums):  # type: ign
                 break
             if id != own and _meet(table, id):
                 looked += 1
-                first = min(first, _look(x, points, id, scores, ids, closed, sums))
+                place = _look(asked.rows, q, X, norms, largest, id, asked.scores, asked.ids, asked.closed, sums)
+                first = min(first, place)
         at = first
     return looked
 
@@ -313,9 +321,7 @@ def search(queries, owns, points, cells, lists, n_probes, breadth, first, last, 
         proved[first + q] = found
         if breadth and found < k:
             table[:] = _FREE
-            looked[first + q] += _walk(
-                asked.rows[q], points, lists, owns[first + q], table, scores, ids, asked.closed[q], sums
-            )
+            looked[first + q] += _walk(asked, q, points, lists, table, sums)
         best[first + q], near[first + q] = scores[:k], ids[:k]
 
 
