@@ -187,6 +187,17 @@ def similarity(x, X, i, norm, largest, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def compare(queries, X, norms, largest, rows, out, first, last):  # type: ignore[no-untyped-def]
+    """Write the similarities of the points at rows[first:last] (q, k) to the queries; rows of -1 are passed over."""
+    sums = np.empty(LANES)
+    for q in range(first, last):
+        for e in range(rows.shape[1]):
+            if rows[q, e] >= 0:
+                i = np.uint64(rows[q, e])
+                out[q, e] = similarity(queries[q], X, i, norms[i], largest, sums)
+
+
+@compiled
 def rank(X, norms, largest, order, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Replace the scores in the lists of points order[first:last] by similarities, and sort the lists by them."""
     m, x, sums = best.shape[1], np.empty(X.shape[1], np.float32), np.empty(LANES)

@@ -325,23 +325,6 @@ def spread_of(points: PointSet) -> float:
     return float(np.mean(found))
 
 
-def similarities_to(queries: PointSet, points: PointSet, rows: Rows, *, own: Rows | None = None) -> Floats:
-    """Return the similarities (q, k) of the items at `rows` to the queries, or to those of them named by `own`.
-
-    Where a row is -1 nothing is compared, and -inf stands.
-
-    >>> rows = np.array([[0.0, 2.0], [3.0, 0.0]], dtype=np.float32)
-    >>> points = PointSet(rows, "cosine")
-    >>> similarities_to(points, points, np.array([[1, 0]]), own=np.array([1])).tolist()
-    [[1.0, 0.0]]
-    """
-    found = np.full(rows.shape, -np.inf, dtype=np.float32)
-    for j, items in enumerate(rows):
-        asking, some = queries.rows(np.array([j if own is None else own[j]])), items >= 0
-        found[j, some] = points.compare(points.rows(items[some])[None], asking)[0]
-    return found
-
-
 def similarities_listed(listed: Rows, similarities: Floats, rows: Rows) -> Floats:
     """Return the similarities (q, k) of the items at `rows` from those listed; any other counts as the last of them.
 

@@ -16,7 +16,8 @@ from scipy import sparse
 from manifold._checks import check_count
 from manifold._typing import AnyArray, Ints, Mask
 from manifold.backends import on_host
-from manifold.ranking._adaptation import Asked, similarities_to
+from manifold.neighbors.listed import similarities_to
+from manifold.ranking._adaptation import Asked
 from manifold.ranking._allowed import Allowed
 from manifold.ranking._base import Ranking
 from manifold.ranking._fitted import Fitted

@@ -22,6 +22,7 @@ from manifold.neighbors import (
     choose_seed_search,
     exact_search,
     find_neighbors,
+    listed,
     seed_search,
 )
 from manifold.storage import load_arrays, save_arrays
@@ -226,3 +227,16 @@ def test_auto_is_exact_where_that_is_quick_and_where_only_that_serves(monkeypatc
     assert choose_seed_search("walk", PointSet(X, "cosine")) == (SeedSearch("walk"), "as named")
     for given_ in (None, PointSet(X, "inner_product"), PointSet(X[:, ::2], "cosine"), PointSet(X[:5], "cosine")):
         assert choose_seed_search("auto", given_)[0] is None
+
+
+@pytest.mark.parametrize("metric", [*METRICS, "inner_product"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_rows_that_are_listed_are_compared_to_the_same_bits_in_machine_code(metric, dtype, monkeypatch, rng):
+    X = (gathered(rng, 300) if dtype != "int8" else rng.integers(-9, 9, (300, 12))).astype(dtype)
+    points, queries = PointSet(X, metric), PointSet(X[:40].astype(np.float32) + np.float32(0.01), metric)
+    rows, own = rng.integers(-1, 300, (40, 7)), rng.integers(0, 300, 40)
+    plain = [listed.similarities_to(queries, points, rows), listed.similarities_to(points, points, rows, own=own)]
+    monkeypatch.setattr(listed, "_MANY", 0)
+    compiled = [listed.similarities_to(queries, points, rows), listed.similarities_to(points, points, rows, own=own)]
+    assert [part.tobytes() for part in compiled] == [part.tobytes() for part in plain]
+    assert np.isneginf(plain[0][rows < 0]).all()
