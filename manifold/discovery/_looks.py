@@ -13,8 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from manifold._progress import Progress
-from manifold._typing import Floats, Ints, Mask
-from manifold.discovery._local_reach import reached_nearby, serves
+from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.discovery._pool import Pool
 from manifold.discovery._reach import exact_solver, reached, solver_for
 from manifold.ranking import Fitted, unit_seeds
@@ -61,13 +60,11 @@ class Known:
         unknown = np.full(self.rows.size, np.nan)
         return Pool(fitted.ids.names(self.rows), self.indptr, unknown, unknown, np.ones(self.rows.size, dtype=bool))
 
-    def free(self, near: Ints, looks: Ints, inside: Mask, *, n: int) -> Mask:
-        """Return the first n candidates (q, w) of each query that no look (l, 1) found inside, positives left out."""
-        free = near >= 0
-        np.logical_and.at(free, looks[:, 0], ~inside)
-        for query, row in zip(self.owners, self.rows, strict=True):
-            free[query, near[query] == row] = False
-        return free & (np.cumsum(free, axis=1) <= n)
+    def others(self, near: Ints) -> Mask:
+        """Return which candidates (q, w) are items, and none of the positives of their query."""
+        base = max(int(near.max(initial=0)), int(self.rows.max(initial=0))) + 1
+        pairs = self.owners * base + self.rows  # a query and a row as one number
+        return (near >= 0) & ~np.isin(np.arange(len(near))[:, None] * base + near, pairs)
 
 
 class Found(NamedTuple):
@@ -104,6 +101,12 @@ class Looks:
         own, queries = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
         return cls(joined, own, queries, np.concatenate(columns))
 
+    def of_each_query(self, merge: np.ufunc, table: Mask | Floats) -> AnyArray:
+        """Return rows (q, w): what looks (l, w) found, merged for each query, of which each looks at least once."""
+        order = np.argsort(self.queries, kind="stable")
+        starts = np.searchsorted(self.queries[order], np.arange(int(self.queries[order[-1]]) + 1 if order.size else 0))
+        return np.asarray(merge.reduceat(table[order], starts, axis=0)) if order.size else table
+
     def through(
         self,
         fitted: Fitted,
@@ -125,13 +128,9 @@ class Looks:
         if before is not None:
             inside, outside, scores = before.inside.copy(), before.outside.copy(), before.scores.copy()
         seeds, own = self.seeds[:, asked], self.own[asked]
-        if only is None and serves(graph, filter, backend):
-            blocks = reached_nearby(seeds, graph=graph, filter=filter, backend=backend, k=exclude, own=own)
-        else:
-            solver = solver_for("auto", graph, filter) if only is None else exact_solver(graph, filter)
-            ready = solver.prepare(graph, filter, backend)
-            blocks = reached(ready, seeds, graph=graph, filter=filter, backend=backend, k=exclude, own=own)
-        for reach, report in blocks:
+        solver = solver_for("auto", graph, filter) if only is None else exact_solver(graph, filter)
+        ready = solver.prepare(graph, filter, backend)
+        for reach, report in reached(ready, seeds, graph=graph, filter=filter, backend=backend, k=exclude, own=own):
             reports.append(report)
             counts = np.diff(starts)[asked[reach.columns]]
             looks = np.concatenate([order[starts[c] : starts[c + 1]] for c in asked[reach.columns]])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import manifold as mf
 from manifold import datasets, discovery
-from manifold.discovery import _looks
+from manifold.backends.proved_members import OPEN
+from manifold.discovery import _local_looks, negatives
+from manifold.discovery._looks import Looks
 from manifold.errors import DatasetNotFoundError, ManifoldWarning
 
 
@@ -113,13 +116,56 @@ def test_texts_judged_by_people():
     assert not any(set(listed) & {p} for listed, p in zip(negatives, first, strict=True))
 
 
-def test_local_lists_give_the_same(corpus, monkeypatch):
+def test_local_walks_give_the_same(corpus, monkeypatch):
     """On a large graph each seed is solved for where it is: the same negatives, and as much is proved."""
     search, Q, best = corpus
-    whole = discovery.mine_negatives(search, Q, best, n=5, exclude=12, certify=True)
-    monkeypatch.setattr(_looks, "serves", lambda *_: True)
-    local = discovery.mine_negatives(search, Q, best, n=5, exclude=12)
+    positives = [[int(p)] if i % 3 else [int(p), (int(p) + 7) % 500, 3] for i, p in enumerate(best)]
+    whole = discovery.mine_negatives(search, Q, positives, n=5, exclude=12, certify=True)
+    monkeypatch.setattr(negatives, "serves", lambda *_: True)
+    local = discovery.mine_negatives(search, Q, positives, n=5, exclude=12)
     assert local.diagnostics.solver == "local"
     assert local.negatives.ids.tolist() == whole.negatives.ids.tolist()
     assert local.negatives.certified.mean() > 0.99
-    np.testing.assert_allclose(local.negatives.weights, whole.negatives.weights, atol=2e-3)
+    bound = local.diagnostics.error_bound.max()
+    assert bound < 0.02
+    np.testing.assert_allclose(local.negatives.weights, whole.negatives.weights, atol=bound)
+    monkeypatch.setattr(_local_looks, "_BUDGETS", (1 << 6, 1 << 11))  # some is open, and solved for at last
+    short = discovery.mine_negatives(search, Q, positives, n=5, exclude=12)
+    assert 0.05 < short.negatives.certified.mean() < 0.95
+    solved = discovery.mine_negatives(search, Q, positives, n=5, exclude=12, certify=True)
+    assert solved.negatives.ids.tolist() == whole.negatives.ids.tolist()
+    assert solved.negatives.certified.mean() > 0.99
+
+
+def test_what_walks_prove_is_so(monkeypatch):
+    """Random graphs, several components and equal weights among them, by short walks: beside dense columns."""
+    rng, n_proved, n_open = np.random.default_rng(17), 0, 0
+    for _ in range(150):
+        n, k = int(rng.integers(6, 60)), int(rng.integers(1, 8))
+        W = np.triu(rng.random((n, n)) < rng.uniform(1, 5) / n, 1) * (
+            rng.random((n, n)) ** 3 if rng.random() < 0.7 else 1
+        )
+        search = mf.ManifoldSearch(preset="plain-diffusion", alpha=float(rng.uniform(0.1, 0.95)), n_neighbors=None)
+        search.fit(graph=mf.graph_from_affinity(W + W.T).astype("float64"))
+        own = np.array([int(rng.integers(n)), -1])
+        Y = np.zeros((n, 2))
+        Y[own[0], 0] = 1
+        Y[rng.choice(n, 3), 1] = rng.random(3) * 10.0 ** rng.integers(-20, 20)
+        looks = Looks(sparse.csc_array(Y), own, np.arange(2), np.arange(2))
+        near = np.tile(np.arange(n), (2, 1))
+        monkeypatch.setattr(_local_looks, "_BUDGETS", (int(rng.integers(1, 300)), int(rng.integers(1, 3_000))))
+        walks = _local_looks.LocalLooks(looks, search.fitted_, near, near >= 0, exclude=k, n=n)
+        found = walks.found(certify=bool(rng.random() < 0.2))
+        exact = mf.diffuse(search.graph_, Y, filter=search.filter, solver="direct").scores.T
+        exact[0, own[0]] = -1
+        for j, f in enumerate(exact):
+            kth = np.sort(f)[-k]
+            tiny = 1e-12 * f.max()
+            assert (f[found.outside[j]] <= max(kth, 0) + tiny).all()
+            decided, off = walks.proved[j] != OPEN, np.abs(found.scores[j] - np.maximum(f, 0))
+            assert (off <= found.report.error_bound[j] + tiny)[~found.inside[j]].all()
+            assert (f[decided & found.inside[j]] >= kth - tiny).all()
+            assert (f[decided & ~found.inside[j]] <= max(kth, 0) + tiny).all()
+            n_proved, n_open = n_proved + decided.sum(), n_open + (~decided).sum()
+    assert n_proved > 5_000
+    assert n_open > 100

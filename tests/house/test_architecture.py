@@ -63,6 +63,7 @@ COMPILED = {
     "backends/hough_votes.py",
     "backends/match_lists.py",
     "backends/proved_lists.py",
+    "backends/proved_members.py",
     "backends/proved_query.py",
     "backends/relaxation.py",
     "backends/spatial_inliers.py",
