@@ -197,7 +197,7 @@ def graph_from_neighbors(
     W, degrees, n_clipped = symmetric(neighbors, kernel, Rule(edges, bridge, b))
     facts = _facts(neighbors, kernel, edges=edges, bridge=bridge, one_sided=b, n_clipped=n_clipped)
     cells = neighbors.partition
-    order = None if cells is None else order_of_cells(W, cells.cell)
+    order = None if cells is None else order_of_cells(W.indptr, cells.cell)
     return Graph._trusted(W, facts=facts, degrees=degrees, order=order)
 
 

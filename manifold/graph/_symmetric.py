@@ -177,7 +177,8 @@ def bins_to(block: int, bins: Sequence[Bins]) -> list[tuple[Ints, ...]]:
     parts = []
     for b in bins:
         part = slice(int(b.starts[block]), int(b.starts[block + 1]))
-        parts.append((b.sources[part], b.targets[part], b.values[part]))
+        # copies, in memory: kernels are compiled for no maps
+        parts.append((np.array(b.sources[part]), np.array(b.targets[part]), np.array(b.values[part])))
     return parts
 
 
