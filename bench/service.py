@@ -5,7 +5,7 @@ the milliseconds of one (median, 95th percentile) as its caller sees them, with 
 says whether the answers are those of one thread, to the bit. Threads share the interpreter, and so do not add up;
 processes that map the same files do. The second table: seconds of an addition and of the removal of the same items,
 beside those of a fit; the share of stored columns that are then stale; two queries after it. The third: local solves of
-a larger collection, a batch on so many threads, and single queries from a pool of them; `ratio` is over one thread.
+larger collections, a batch on so many threads, and single queries from a pool of them; `ratio` is over one thread.
 BLAS has one thread in the first two, as in a service with a worker for each core.
 """
 
@@ -31,6 +31,7 @@ from bench.pipeline import collection
 from manifold.solvers import Local
 
 THREADS = (1, 2, 4, 8)
+PRESETS = ("plain-diffusion", "default")
 _SERVICE: dict[str, Any] = {}  # of this process
 
 
@@ -46,14 +47,15 @@ def run(*, quick: bool) -> list[Row]:
                     rows += [{"collection": name, "n": len(X)} | row for row in _throughput(search, Q)]
                 facts = {"collection": name, "n": len(X), "solver": solver, "fit_s": fit}
                 changes += [facts | row for row in _changes(search, Q)]
-    return rows + changes + list(local_rows(5_000 if quick else 200_000))
+    sizes = (5_000,) if quick else (200_000, 1_000_000)
+    return rows + changes + [row for n in sizes for preset in PRESETS for row in local_rows(n, preset)]
 
 
-def local_rows(n: int) -> Iterator[Row]:
-    """Ask n points of `bench pipeline` by local solves, 2,000 queries on one thread and on two."""
+def local_rows(n: int, preset: str) -> Iterator[Row]:
+    """Ask n points of `bench pipeline` by local solves, 1,000 queries on one thread and on two."""
     X, _, Q = collection(n)
-    Q, solver = Q[:2_000], Local()
-    search = fitted(mf.ManifoldSearch(preset="plain-diffusion", solver=solver), X, f"surfaces-{n}.graph")
+    Q = Q[:1_000]
+    search = fitted(mf.ManifoldSearch(preset=preset, solver=Local()), X, f"surfaces-{n}.graph")
     _SERVICE["search"] = search
     expected = [_ask(query)[0] for query in Q]
     alone: dict[str, float] = {}
@@ -67,7 +69,8 @@ def local_rows(n: int) -> Iterator[Row]:
             rows = {"batch": batch | {"equal": bits == expected}, "pool": _asked(pool, Q, expected=expected)}
         for by, row in rows.items():
             row["ratio"] = row["queries_per_s"] / alone.setdefault(by, row["queries_per_s"])
-            yield {"collection": "surfaces", "n": n, "solver": "local", "by": by, "threads": threads} | row
+            facts = {"collection": "surfaces", "n": n, "solver": "local", "preset": preset}
+            yield facts | {"by": by, "threads": threads} | row
 
 
 def _bits(ranking: mf.Ranking, j: int) -> bytes:
