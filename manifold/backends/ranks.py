@@ -6,10 +6,8 @@ the rows that other ranks own (the halo), sums that are the same numbers, in the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from itertools import pairwise
-from typing import Protocol, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -17,45 +15,7 @@ from scipy import sparse
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import _numba
 from manifold.backends._scipy import ScipyBackend
-
-Arrays: TypeAlias = Mapping[int, AnyArray]  # by rank
-
-
-class Exchange(Protocol):
-    """How ranks talk: all of them call `swap` in turn, as often as the others."""
-
-    rank: int
-    n_ranks: int
-
-    def swap(self, parts: Arrays, sources: Collection[int]) -> Arrays:
-        """Send an array to each rank that `parts` names, and return those that the ranks in `sources` sent to this one.
-
-        >>> from manifold.backends.ranks import Alone
-        >>> Alone().swap({}, [])
-        {}
-        """
-
-
-@dataclass(frozen=True)
-class Alone:
-    """The exchange of a rank without others.
-
-    Reference: guide *scale*, "More than one machine".
-
-    >>> Alone().n_ranks
-    1
-    """
-
-    rank: int = 0
-    n_ranks: int = 1
-
-    def swap(self, parts: Arrays, sources: Collection[int]) -> Arrays:
-        """Return nothing: there is nobody to send it.
-
-        >>> Alone().swap({}, [])
-        {}
-        """
-        return {}
+from manifold.backends.exchange import Arrays, Exchange
 
 
 def even_cuts(n_rows: int, n_ranks: int) -> Ints:
@@ -90,6 +50,7 @@ class RankBackend(ScipyBackend):
 
     Examples
     --------
+    >>> from manifold.backends.exchange import Alone
     >>> backend = RankBackend(Alone(), even_cuts(3, 1))
     >>> path = backend.place(sparse.csr_array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
     >>> backend.spmm(path, np.array([[1.0], [2.0], [4.0]])).ravel().tolist()
@@ -114,6 +75,7 @@ class RankBackend(ScipyBackend):
     def place(self, rows: sparse.csr_array) -> sparse.csr_array:
         """Return own rows (m, n) with columns as a product meets them: own ones, then the halo; tell ranks what it is.
 
+        >>> from manifold.backends.exchange import Alone
         >>> backend = RankBackend(Alone(), even_cuts(2, 1))
         >>> backend.place(sparse.csr_array([[0.0, 2.0], [2.0, 0.0]])).toarray()[0].tolist()
         [0.0, 2.0]
@@ -152,6 +114,7 @@ class RankBackend(ScipyBackend):
     ) -> AnyArray:
         """Return own rows of ``a matrix @ block + b block + c other``; all ranks call it at once.
 
+        >>> from manifold.backends.exchange import Alone
         >>> RankBackend(Alone(), even_cuts(1, 1)).spmm(sparse.csr_array([[2.0]]), np.array([[1.0]]), b=1.0).tolist()
         [[3.0]]
         """
@@ -177,6 +140,7 @@ class RankBackend(ScipyBackend):
     def column_dots(self, x: AnyArray, y: AnyArray) -> Floats:
         """Return the inner products of whole columns.
 
+        >>> from manifold.backends.exchange import Alone
         >>> RankBackend(Alone(), even_cuts(1, 1)).column_dots(np.array([[2.0]]), np.array([[3.0]])).tolist()
         [6.0]
         """

@@ -12,6 +12,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from manifold.backends import Array
+from manifold.backends.exchange import Exchange
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -19,18 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "Rank", "Ranks", "check", "cluster_of", "local"]
 
 
-class Rank(Protocol):
-    """What a task finds where it runs: its number, an exchange with the others, and what earlier tasks have left.
+class Rank(Exchange, Protocol):
+    """What a task finds where it runs: an exchange with the other ranks, and what earlier tasks have kept.
 
     Reference: guide *cluster*, "What a worker does".
     """
 
-    rank: int
-    n_ranks: int
     kept: dict[object, Array]
-
-    def swap(self, parts: dict[int, Array], sources: Sequence[int]) -> dict[int, Array]:
-        """See `manifold.backends.ranks.Exchange`."""
 
     def report(self, news: object) -> None:
         """Show something to whoever listens to the run."""

@@ -1,20 +1,16 @@
-"""Ranks as actors of dask.distributed: the only file that imports it.
+"""Clusters of dask.distributed: the only file that imports it.
 
-In: a client. Out: one rank a worker; a run that is watched, and ended everywhere where one of its ranks fails.
+In: a client. Out: the workers behind it, looked at, as ranks.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
-from typing import TYPE_CHECKING
-from uuid import uuid4
 
-from manifold.backends import Array
-from manifold.distributed._actor import RankActor, RunAbortedError
 from manifold.distributed._checks import check_addresses, check_workers
+from manifold.distributed._run import DaskRanks, gone
 from manifold.errors import WorkerLostError
 
 try:
@@ -24,13 +20,7 @@ except ImportError as error:  # also where a package that it needs is missing
         f"clusters need the extra 'distributed': pip install 'manifold-search[distributed]' ({error})"
     ) from error
 
-if TYPE_CHECKING:
-    from manifold.distributed import Task
-
 _NAME = "manifold"  # of what a client keeps for us, as long as it lives itself
-_SHORTEST, _LONGEST = 0.001, 0.02  # seconds between two looks at a run
-_THERE = ("finished", "pending")  # the states of a future whose actor is there
-_PING = 2.0  # seconds between two questions whether a worker is alive
 _REPLACED = 30.0  # seconds within which a lost worker is expected back
 
 
@@ -71,16 +61,8 @@ def known(client: Client) -> DaskCluster:
 def _workers(client: Client) -> list[str]:
     """Return the addresses of all workers."""
     if client.status != "running":
-        raise _gone(client)
+        raise gone(client)
     return sorted(client.scheduler_info(n_workers=-1)["workers"])
-
-
-def _gone(client: Client) -> WorkerLostError:
-    return WorkerLostError(
-        f"the scheduler of {client!r} is gone: connect a client to another cluster and call again; what earlier calls "
-        "have finished, and folders of a build, stay as they are",
-        can_go_on=False,
-    )
 
 
 class DaskCluster:
@@ -92,127 +74,16 @@ class DaskCluster:
 
     def ranks(self) -> DaskRanks:
         """Return ranks on all workers that are there; those that were lost are waited for first."""
-        if self._ranks is not None and self._ranks.is_whole and self.client.status == "running":
-            return self._ranks
-        if self._ranks is not None and self.client.status == "running":
-            with suppress(TimeoutError):  # fewer workers answer with the same bits
-                self.client.wait_for_workers(self._ranks.size, timeout=_REPLACED)
-            self._ranks = None
         workers = _workers(self.client)
+        before = self._ranks
+        if before is not None and before.is_whole and before.workers == workers:
+            return before
+        if before is not None and not before.is_whole:
+            with suppress(TimeoutError):  # fewer workers answer with the same bits
+                self.client.wait_for_workers(before.size, timeout=_REPLACED)
+            workers = _workers(self.client)
         if not workers:
             raise WorkerLostError(f"{self.client!r} has no worker: start some", can_go_on=False)
         check_addresses([self.client.scheduler.address, *workers], insecure=self.insecure)
         self._ranks = DaskRanks(self.client, workers, timeout=self.timeout)
         return self._ranks
-
-
-class DaskRanks:
-    """One actor on each of some workers."""
-
-    def __init__(self, client: Client, workers: Sequence[str], *, timeout: float) -> None:
-        self.client, self.workers, self.size, self.timeout = client, workers, len(workers), timeout
-        self.is_whole, self._run = True, 0
-        token = uuid4().hex[:8]
-        self._held = [
-            client.submit(
-                RankActor,
-                rank,
-                timeout,
-                key=f"manifold-rank-{token}-{rank}",
-                workers=[worker],
-                allow_other_workers=False,
-                actor=True,
-                pure=False,
-            )
-            for rank, worker in enumerate(workers)
-        ]
-        self._actors = [held.result(timeout=timeout) for held in self._held]
-        self._watched([actor.meet(self._actors, workers) for actor in self._actors], None)
-
-    def run(self, task: Task, parts: Sequence[Array], *, listen: Callable[[Array], None] | None = None) -> list[Array]:
-        """Call the task on every rank at once, each with its part."""
-        self._run += 1
-        calls = [actor.run(self._run, task, part) for actor, part in zip(self._actors, parts, strict=True)]
-        try:
-            return self._watched(calls, listen)
-        except BaseException as error:  # a KeyboardInterrupt too: nothing runs on
-            self.is_whole = self.is_whole and not isinstance(error, WorkerLostError)
-            self._abort(calls)
-            raise
-
-    def _watched(self, calls: Sequence[Array], listen: Callable[[Array], None] | None) -> list[Array]:
-        """Return the answers; raise what a rank raises, or what ends one, as soon as it is seen."""
-        pause, asked = _SHORTEST, time.monotonic()
-        pings: list[Array] = []
-        while True:
-            answers = [self._answer(rank, call) for rank, call in enumerate(calls) if call.done()]
-            if len(answers) == len(calls):
-                if listen is not None:
-                    self._tell(pings, listen)
-                    self._tell([self._actors[0].news()], listen)
-                return answers
-            self._look()
-            now = time.monotonic()
-            if all(ping.done() for ping in pings):
-                self._tell(pings, listen)
-                pings = []
-                if now - asked > (_LONGEST if listen is not None else _PING):
-                    pings, asked = self._pings(), now
-            elif now - asked > self.timeout:
-                silent = next(rank for rank, ping in enumerate(pings) if not ping.done())
-                raise WorkerLostError(f"worker {self.workers[silent]} has not answered for {self.timeout:g} s")
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST)
-
-    def _answer(self, rank: int, call: Array) -> Array:
-        try:
-            return call.result(timeout=self.timeout)
-        except RunAbortedError:  # it is the other's failure that is told
-            return None
-        except BaseException as error:
-            # what breaks because a worker is gone is told as that; of a task an error of this very class is unheard of
-            if type(error) is OSError:
-                raise WorkerLostError(f"worker {self.workers[rank]} was lost") from error
-            self._look()
-            raise
-
-    def _tell(self, pings: Sequence[Array], listen: Callable[[Array], None] | None) -> None:
-        """Show the news of the first rank, which has all there are; the others' only say that they are alive."""
-        told = [self._answer(rank, ping) for rank, ping in enumerate(pings)]
-        for news in told[0] if told and listen is not None else ():
-            listen(news)
-
-    def _pings(self) -> list[Array]:
-        try:
-            return [actor.news() for actor in self._actors]
-        except RuntimeError:  # as an actor says that it is lost
-            self._look()
-            raise
-
-    def _look(self) -> None:
-        """Raise where a worker or the scheduler is gone."""
-        for worker, held in zip(self.workers, self._held, strict=True):
-            if held.status not in _THERE:
-                time.sleep(_LONGEST)  # a client that has lost all of them will know by then
-                raise (
-                    _gone(self.client)
-                    if self.client.status != "running"
-                    else WorkerLostError(f"worker {worker} was lost")
-                )
-        if self.client.status != "running":
-            raise _gone(self.client)
-
-    def _abort(self, calls: Sequence[Array]) -> None:
-        """End the run on all ranks that are left, and wait until they have left it."""
-        for actor in self._actors:
-            with suppress(Exception):  # one that is lost has nothing to end
-                actor.abort(self._run)
-        until = time.monotonic() + min(self.timeout, 10.0)
-        while time.monotonic() < until and not all(call.done() for call in calls):
-            if not self.is_whole and self._all_left(calls):
-                return
-            time.sleep(_LONGEST)
-
-    def _all_left(self, calls: Sequence[Array]) -> bool:
-        """Whether every rank on a worker that is still there has left the run."""
-        return all(call.done() or held.status not in _THERE for call, held in zip(calls, self._held, strict=True))

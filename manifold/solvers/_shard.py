@@ -1,20 +1,25 @@
-"""Some rows of S, cut by a rank from a graph that it opens by itself.
+"""A block of columns on some rows of S, cut by a rank from a graph that it opens by itself.
 
-In: a saved graph, the backend of the rank. Out: what a solver asks of S, with these rows alone in memory.
+In: the path of a saved graph, a prepared solver, rows of seeds. Out: rows of scores; no other rows of S are held.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
 from manifold._resources import require_memory
-from manifold._typing import AnyArray
-from manifold.backends import rounding_unit
+from manifold._typing import AnyArray, Ints
+from manifold.backends import Array, rounding_unit
 from manifold.backends.ranks import RankBackend
+from manifold.distributed import Rank
+from manifold.errors import CorruptFileError
 from manifold.graph import Graph
 from manifold.solvers._node_order import inverse
 from manifold.solvers._normalized import NormalizedAffinity, normalized
+from manifold.solvers.system import Seeds
 
 _ROWS = 1 << 16  # cut at a time: what is sorted and gathered meanwhile stays small
 
@@ -33,6 +38,48 @@ class Shard(NormalizedAffinity):
         self.largest_weight = float(np.sqrt(degrees.max(initial=1.0)))
         longest = np.diff(graph.affinity.indptr).max(initial=0)
         self.rounding = float(2 * longest + 8) * rounding_unit(self.dtype)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of S of a saved graph, as a rank finds them by itself."""
+
+    folder: str
+    digest: str
+    cuts: tuple[int, ...]
+
+    def held(self, rank: Rank) -> Shard:
+        """Return own rows, kept from an earlier task or cut now: all ranks do the same.
+
+        Raises CorruptFileError where the folder holds another graph by now, or here.
+        """
+        from manifold import load
+
+        if self not in rank.kept:
+            rank.kept.clear()  # before the next rows are cut: a process holds those of one graph
+            graph = load(self.folder, verify="lazy")
+            if graph.saved[1] != self.digest:
+                raise CorruptFileError(f"{self.folder} holds another graph here than where it was loaded: load it anew")
+            rank.kept[self] = Shard(graph, RankBackend(rank, np.array(self.cuts)))
+        shard: Shard = rank.kept[self]
+        return shard
+
+
+@dataclass(frozen=True, eq=False)
+class Solve:
+    """A block of columns, solved for own rows: what a solver does with it in one process."""
+
+    prepared: Array  # of the solvers that have `_solve_block`
+    columns: Ints
+    rows: Rows
+
+    def __call__(self, rank: Rank, part: tuple[AnyArray, ...]) -> tuple[AnyArray, list[AnyArray]]:
+        block, x0, scale, finite = part
+        solver = replace(self.prepared, system=self.rows.held(rank))
+        callback = None if rank.rank else rank.report  # all of them see the same
+        with np.errstate(under="ignore"):
+            x, *facts = solver._solve_block(Seeds(block, scale, finite), x0, self.columns, callback)
+        return x, facts
 
 
 def _cut(graph: Graph, backend: RankBackend, order: AnyArray) -> sparse.csr_array:

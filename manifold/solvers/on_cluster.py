@@ -5,16 +5,15 @@ In: settings of a solver, a graph that was loaded from a folder which all proces
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from manifold._typing import AnyArray, DType, Ints
+from manifold._typing import Ints
 from manifold.backends import Array, Backend, get_backend
-from manifold.distributed import Cluster, Rank, cluster_of
-from manifold.errors import CorruptFileError, WorkerLostError, warn
+from manifold.distributed import cluster_of
+from manifold.errors import WorkerLostError, warn
 from manifold.filters import Filter
 from manifold.graph import Graph
 from manifold.solvers._node_order import inverse
@@ -77,8 +76,9 @@ class OnCluster(Solver):
             raise ValueError(f"a cluster runs {', '.join(_NAMES.values())}, got {self.solver}: leave out cluster")
         if graph.saved is None:
             raise ValueError("a cluster opens a graph by its path: graph.save(path), then graph = manifold.load(path)")
-        _on_rank(self.solver, filter, None)  # a filter that the solver does not serve is refused here
-        return PreparedOnCluster(self.solver, filter, cluster_of(self.cluster), _Whole(graph), graph.saved)
+        # what a solver prepares does not depend on the graph but for S, which ranks put into it
+        prepared = self.solver.prepare(Graph(_PAIR), filter, get_backend("scipy"))
+        return PreparedOnCluster(self, filter, prepared, _Whole(graph), graph.saved)
 
 
 class _Whole(NormalizedAffinity):
@@ -95,15 +95,15 @@ class _Whole(NormalizedAffinity):
 class PreparedOnCluster(Prepared):
     """A solver, ready for seeds."""
 
-    settings: Solver
+    settings: OnCluster
     filter: Filter
-    cluster: Cluster
+    prepared: Prepared
     system: NormalizedAffinity
     saved: tuple[str, str]
 
     def solve(self, seeds: object, *, x0: object = None, callback: Callback | None = None) -> Solution:
         """Return F = h(S) seeds, as the solver does in one process."""
-        name = _NAMES[type(self.settings)]
+        name = _NAMES[type(self.settings.solver)]
         if name == "chebyshev":
             x0 = None  # of no use to it
         else:
@@ -123,67 +123,14 @@ class PreparedOnCluster(Prepared):
         raise AssertionError
 
     def _once(self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None) -> tuple[Array, ...]:
-        from manifold.backends.ranks import even_cuts  # its kernels are compiled ones
+        from manifold.backends.ranks import even_cuts  # a process without such a solve does without compiled kernels
+        from manifold.solvers._shard import Rows, Solve
 
-        ranks = self.cluster.ranks()
+        ranks = cluster_of(self.settings.cluster).ranks()
         cuts = even_cuts(self.system.n_nodes, ranks.size)
-        task = _Solve(self.settings, self.filter, columns, _Rows(*self.saved, tuple(cuts.tolist()), self.system.dtype))
-        parts = [
-            (block, start, seeds.scale, seeds.finite)
-            for block, start in zip(
-                np.split(seeds.block, cuts[1:-1]),
-                [None] * ranks.size if x0 is None else np.split(x0, cuts[1:-1]),
-                strict=True,
-            )
-        ]
+        task = Solve(self.prepared, columns, Rows(*self.saved, tuple(cuts.tolist())))
+        blocks = np.split(seeds.block, cuts[1:-1])
+        starts = [None] * ranks.size if x0 is None else np.split(x0, cuts[1:-1])
+        parts = [(block, start, seeds.scale, seeds.finite) for block, start in zip(blocks, starts, strict=True)]
         answers = ranks.run(task, parts, listen=callback)
         return np.concatenate([x for x, _ in answers]), *answers[0][1]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of S of a saved graph, as a rank finds them by itself."""
-
-    folder: str
-    digest: str
-    cuts: tuple[int, ...]
-    dtype: DType
-
-    def held(self, rank: Rank) -> NormalizedAffinity:
-        """Return own rows, kept from an earlier task or cut now: all ranks do the same."""
-        from manifold import load
-        from manifold.backends.ranks import RankBackend
-        from manifold.solvers._shard import Shard
-
-        if self not in rank.kept:
-            rank.kept.clear()  # before the next rows are cut: a process holds those of one graph
-            graph = load(self.folder, verify="lazy")
-            if graph.saved[1] != self.digest:
-                raise CorruptFileError(f"{self.folder} holds another graph here than where it was loaded: load it anew")
-            rank.kept[self] = Shard(graph, RankBackend(rank, np.array(self.cuts)))
-        shard: NormalizedAffinity = rank.kept[self]
-        return shard
-
-
-@dataclass(frozen=True, eq=False)
-class _Solve:
-    """A block of columns, solved for own rows."""
-
-    settings: Solver
-    filter: Filter
-    columns: Ints
-    rows: _Rows
-
-    def __call__(self, rank: Rank, part: tuple[AnyArray, ...]) -> tuple[AnyArray, list[AnyArray]]:
-        block, x0, scale, finite = part
-        solve: Callable[..., tuple[AnyArray, ...]]
-        solve = _on_rank(self.settings, self.filter, self.rows.held(rank))._solve_block
-        with np.errstate(under="ignore"):
-            x, *facts = solve(Seeds(block, scale, finite), x0, self.columns, None if rank.rank else rank.report)
-        return x, facts  # the same on every rank
-
-
-def _on_rank(settings: Solver, filter: Filter, system: NormalizedAffinity | None) -> Array:
-    """Return a solver prepared on some rows: what it prepares but for S does not depend on the graph."""
-    prepared: Array = settings.prepare(Graph(_PAIR), filter, get_backend("scipy"))
-    return prepared if system is None else replace(prepared, system=system)

@@ -12,7 +12,8 @@ from thread_ranks import ThreadRanks
 
 pytest.importorskip("numba")
 from manifold.backends import _numba
-from manifold.backends.ranks import Alone, RankBackend, even_cuts
+from manifold.backends.exchange import Alone
+from manifold.backends.ranks import RankBackend, even_cuts
 
 N = 30_001
 
