@@ -5,6 +5,7 @@ In: files of earlier tasks. Out: the points, probes and lists of those whom a ta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from manifold.neighbors._shortlists import NOBODY
 from manifold.neighbors.points import Floats, PointSet
 from manifold.neighbors.sources import Source
 from manifold.storage.stages import unit_arrays
+
+Made = Mapping[str, AnyArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,7 @@ class Layout(NamedTuple):
             parts.append(unit_arrays(folder, "assign", b)["probes"][some].astype(np.int32))
         return np.concatenate(parts)
 
-    def lists(self, folder: Path, stage: str, ids: Ints, groups: Ints) -> NDArray[np.int32]:
+    def lists(self, folder: Path, stage: str, ids: Ints, *, groups: Ints) -> NDArray[np.int32]:
         """Return the lists that a stage made of points (m, k), who belong to these groups."""
         width = unit_arrays(folder, stage, 0)["ids"].shape[1]
         found = np.empty((ids.size, width), np.int32)
@@ -95,6 +98,7 @@ def to_places(ids: NDArray[np.int32], everyone: Ints) -> NDArray[np.int32]:
 
 
 def to_ids(places: NDArray[np.int32], everyone: Ints) -> NDArray[np.int32]:
+    """Return the ids at places among those that ascend; of `NOBODY`, itself."""
     there = places != NOBODY
     ids = np.full(places.shape, NOBODY, np.int32)
     ids[there] = everyone[places[there]]

@@ -22,9 +22,10 @@ from manifold._resources import available_memory, format_bytes
 from manifold._typing import RandomState
 from manifold.errors import MemoryBudgetError
 from manifold.neighbors._base import Neighbors, Partition
-from manifold.neighbors._groups import Assign, Collect, Compare, Expand, MakePlan, Rank, Repair, Search, read_sample
+from manifold.neighbors._groups import Assign, Compare, MakePlan, read_sample
 from manifold.neighbors._inverted_file import InvertedFile
-from manifold.neighbors._layout import Layout
+from manifold.neighbors._layout import Layout, Search
+from manifold.neighbors._merged import Collect, Expand, Rank, Repair
 from manifold.neighbors._shortlists import NOBODY
 from manifold.neighbors.points import PointSet
 from manifold.neighbors.sources import Held, open_features, source_of, write_features

@@ -212,12 +212,13 @@ def join_lists(
     scores: NDArray[np.float32],
     ids: NDArray[np.int32],
     at: Ints,
+    *,
     more: tuple[NDArray[np.float32], NDArray[np.int32]],
 ) -> None:
     """Offer scores and ids (r, c), who are not listed yet, to the lists at these places, each one once; in place.
 
     >>> scores, ids = np.array([[0.5, 0.1]], np.float32), np.array([[7, 3]], np.int32)
-    >>> join_lists(scores, ids, np.array([0]), (np.array([[0.3]], np.float32), np.array([[5]], np.int32)))
+    >>> join_lists(scores, ids, np.array([0]), more=(np.array([[0.3]], np.float32), np.array([[5]], np.int32)))
     >>> ids.tolist()
     [[7, 5]]
     """

@@ -6,11 +6,9 @@ checked one batch at a time, and are written once, as a `.npy` file that can be 
 
 from __future__ import annotations
 
-import json
-import math
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -19,13 +17,12 @@ import numpy as np
 
 from manifold._checks import read_features
 from manifold._typing import AnyArray
+from manifold.neighbors._formats import as_numbers_of, map_tensor, read_tables
 from manifold.neighbors._stored_rows import STORED
 from manifold.storage import write_atomically
 
 _BATCH = 1 << 24  # bytes of rows that are read together, about
 _HEADER = 128  # bytes of a `.npy` header whose shape is known last
-_TENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "|i1", "U8": "|u1", "BF16": "<u2"}
-_MOST_HEADER = 100_000_000  # bytes of a header of safetensors, as its format has it
 
 
 class Source(Protocol):
@@ -119,15 +116,15 @@ def open_features(path: str | os.PathLike[str], *, copy: str | os.PathLike[str] 
     if not path.is_file():
         raise FileNotFoundError(f"X={str(path)!r} is no file: check the path")
     if path.suffix in (".npy", ".safetensors"):
-        rows = _tensor(path) if path.suffix == ".safetensors" else np.load(path, mmap_mode="r", allow_pickle=False)
+        rows = map_tensor(path) if path.suffix == ".safetensors" else np.load(path, mmap_mode="r", allow_pickle=False)
         if rows.ndim != 2:
             raise ValueError(f"X={str(path)!r} must hold rows (points, features), got shape {rows.shape}")
         if rows.dtype in STORED:
             return rows
         step = max(1, _BATCH // max(1, rows.shape[1] * rows.itemsize))
-        batches = (_numbers(rows[start : start + step], path) for start in range(0, len(rows), step))
+        batches = (as_numbers_of(rows[start : start + step], path) for start in range(0, len(rows), step))
     elif path.suffix in (".parquet", ".arrow", ".feather"):
-        batches = _arrow(path)
+        batches = read_tables(path)
     else:
         raise ValueError(f"X={str(path)!r} must end in .npy, .safetensors, .parquet, .arrow or .feather")
     if copy is None:
@@ -180,51 +177,3 @@ def write_features(batches: Iterable[object], path: str | os.PathLike[str]) -> A
 
     write_atomically(Path(path), write)
     return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-
-
-def _tensor(path: Path) -> AnyArray:
-    """Map the one tensor of rows of a file of safetensors."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(_MOST_HEADER, path.stat().st_size):
-            raise ValueError(f"X={str(path)!r} is no file of safetensors: its header would be {length} bytes long")
-        header = json.loads(file.read(length))
-    tensors = {name: told for name, told in header.items() if name != "__metadata__" and len(told["shape"]) == 2}
-    if len(tensors) != 1:
-        raise ValueError(f"X={str(path)!r} must hold one tensor of rows, has {sorted(tensors)[:5]}: save it by itself")
-    (told,) = tensors.values()
-    if told["dtype"] not in _TENSORS:
-        raise TypeError(f"X={str(path)!r} holds {told['dtype']}: save it as F32, F16, BF16, I8 or U8")
-    dtype, shape, (first, last) = (
-        np.dtype(_TENSORS[told["dtype"]]),
-        tuple(map(int, told["shape"])),
-        told["data_offsets"],
-    )
-    if last - first != dtype.itemsize * math.prod(shape) or 8 + length + last > path.stat().st_size:
-        raise ValueError(f"X={str(path)!r} is damaged: its tensor has other bytes than its shape")
-    return np.memmap(path, dtype, "r", 8 + length + first, shape)
-
-
-def _numbers(rows: AnyArray, path: Path) -> AnyArray:
-    """Return rows as numbers: those of bfloat16 are the upper halves of float32."""
-    if path.suffix != ".safetensors" or rows.dtype != np.uint16:
-        return rows
-    return (rows.astype(np.uint32) << 16).view(np.float32)
-
-
-def _arrow(path: Path) -> Iterator[object]:
-    """Yield tables of a file of Arrow or Parquet, a batch of rows each."""
-    try:
-        import pyarrow as pa
-        from pyarrow import ipc, parquet
-    except ImportError as error:
-        raise ImportError(f"X={str(path)!r} needs pyarrow: pip install 'manifold-search[parquet]'") from error
-    try:
-        if path.suffix == ".parquet":
-            batches = parquet.ParquetFile(path).iter_batches(batch_size=1 << 15)
-        else:
-            file = ipc.open_file(pa.memory_map(str(path)))
-            batches = (file.get_batch(i) for i in range(file.num_record_batches))
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"X={str(path)!r} cannot be read ({str(error).splitlines()[0]})") from error
-    return (pa.Table.from_batches([batch]) for batch in batches)

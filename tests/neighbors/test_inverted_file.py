@@ -25,6 +25,7 @@ from manifold.neighbors import (
     PointSet,
     _all_pairs,
     _kmeans,
+    _large_cells,
     _shortlists,
     choose_method,
     exact_search,
@@ -158,7 +159,7 @@ class TestTwoLevels:
     @pytest.fixture(autouse=True)
     def _many(self, monkeypatch):
         monkeypatch.setattr(_kmeans, "_FLAT", 20)
-        monkeypatch.setattr(_kmeans, "_NEAR", 4)
+        monkeypatch.setattr(_large_cells, "_NEAR", 4)
 
     @pytest.mark.parametrize("metric", DISTANCES)
     def test_near_neighbours_are_found(self, metric, X, path):
@@ -184,7 +185,7 @@ class TestTwoLevels:
 
     def test_cells_with_near_numbers_are_near(self, rng):
         centres = rng.random((256, 2)).astype(np.float32)
-        near = centres[_kmeans.near_order(centres)]
+        near = centres[_large_cells.near_order(centres)]
         steps = np.linalg.norm(np.diff(near, axis=0), axis=1)
         assert steps.mean() < np.linalg.norm(np.diff(centres, axis=0), axis=1).mean() / 4
 
