@@ -7,17 +7,22 @@ where a_ij is the weight of neighbour j of point i. W and D are stored; S = D^-1
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from functools import partial
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
+from manifold._progress import shown
 from manifold._resources import at_most, require_memory
 from manifold._typing import Facts, RandomState
 from manifold.backends import Backend
 from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight
 from manifold.graph._given import graph_from_affinity
 from manifold.graph._graph import Graph
+from manifold.graph._on_disk import graph_on_disk
 from manifold.graph._order import order_of_cells
 from manifold.graph._patched import Change, patched
 from manifold.graph._symmetric import Rule, blocks_forecast, in_blocks, symmetric
@@ -73,6 +78,9 @@ def build_graph(
     backend: str | Backend = "auto",
     random_state: RandomState = None,
     progress: Progress | bool | None = None,
+    folder: str | PathLike[str] | None = None,
+    memory: int | str | None = None,
+    executor: Executor | None = None,
 ) -> Graph:
     """Build the kNN graph of a collection: features in, affinity out.
 
@@ -82,7 +90,7 @@ def build_graph(
 
     Parameters
     ----------
-    X : (n, d) array-like, or (n, n) similarities for ``metric="precomputed"``
+    X : (n, d) array-like, path of a file, or (n, n) similarities for ``metric="precomputed"``
         Rows are points.
     n_neighbors : int
         k neighbours other than self; 5 to 20 serve most collections, 50 is the published setting.
@@ -100,6 +108,12 @@ def build_graph(
     one_sided : float in [0, 1], optional
         With "mutual": weight of the pairs of which only one lists the other, W = (1 - b) mutual + b union; None takes
         `one_sided_weight` of the neighbours.
+    folder : path, optional
+        Where the graph is to lie, mapped from there, as `manifold.load` opens it; its lists lie beside it, in
+        ``<folder>.lists``. Nothing of the size of X is in memory, and what was stopped goes on at the next such call,
+        to the same bits, which are those of memory.
+    memory, executor : optional
+        With `folder`: see `manifold.neighbors.find_neighbors`.
 
     Returns
     -------
@@ -123,6 +137,7 @@ def build_graph(
     check_edges(edges, bridge, one_sided)
     gamma = default_gamma(metric) if gamma is None else gamma
     Affinity(affinity, gamma, metric)  # a wrong kernel is refused before the search, not after it
+    lists = None if folder is None else Path(folder).with_name(f"{Path(folder).name}.lists")
     neighbors = find_neighbors(
         X,
         n_neighbors,
@@ -131,10 +146,30 @@ def build_graph(
         backend=backend,
         random_state=random_state,
         progress=progress,
+        folder=lists,
+        memory=memory,
+        executor=executor,
     )
-    return graph_from_neighbors(
-        neighbors, affinity=affinity, gamma=gamma, edges=edges, bridge=bridge, one_sided=one_sided
-    )
+    if folder is None or lists is None:
+        return graph_from_neighbors(
+            neighbors, affinity=affinity, gamma=gamma, edges=edges, bridge=bridge, one_sided=one_sided
+        )
+    kernel = Affinity(affinity, gamma, metric)
+    b = one_sided_weight(neighbors) if one_sided is None else one_sided
+
+    def facts(n_clipped: int) -> Facts:
+        return _facts(neighbors, kernel, edges=edges, bridge=bridge, one_sided=b, n_clipped=n_clipped)
+
+    with shown(progress, "edges") as report:
+        return graph_on_disk(
+            lists,
+            folder,
+            kernel=kernel,
+            rule=Rule(edges, bridge, b),
+            facts=facts,
+            executor=executor,
+            progress=report,
+        )
 
 
 def graph_from_neighbors(

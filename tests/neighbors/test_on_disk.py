@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import manifold as mf
 from manifold.errors import ManifoldWarning, MemoryBudgetError
 from manifold.neighbors import InvertedFile, _groups, _kmeans, _on_disk, _shortlists, find_neighbors
 from manifold.storage import stages
@@ -162,3 +163,19 @@ def test_nothing_of_the_size_of_the_features_is_allocated(rng, monkeypatch):
     tracemalloc.stop()
     assert peak < 0.75 * X.nbytes  # products and tiles, whatever the number of points
     assert found.indices.shape == (200_000, 5)
+
+
+def test_the_graph_of_a_file_has_the_bits_of_memory(X, monkeypatch):
+    cut(monkeypatch, 4)
+    np.save("X.npy", X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ManifoldWarning)
+        how = {"metric": "euclidean", "one_sided": None, "method": SETTINGS}
+        expected = mf.build_graph(X, 9, **how)
+        graph = mf.build_graph("X.npy", 9, folder="graph", memory="2 GiB", **how)
+        again = mf.build_graph("X.npy", 9, folder="graph", **how)
+    for found in (graph, again, mf.load("graph")):
+        for name in ("indptr", "indices", "data"):
+            np.testing.assert_array_equal(getattr(found.affinity, name), getattr(expected.affinity, name))
+        assert found.facts == expected.facts
+    assert sorted(path.name for path in Path().iterdir()) == ["X.npy", "graph", "graph.lists"]
