@@ -38,9 +38,9 @@ def _kept(p, j, changed, place, number):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def spliced_sizes(old, new, rows, number, changed, place, sizes):  # type: ignore[no-untyped-def]
+def spliced_sizes(old, new, rows, number, changed, place, sizes, first, last):  # type: ignore[no-untyped-def]
     """Write how many entries (m,) each row has: those of before that stay, and the new ones. See `splice`."""
-    for p in range(rows.size):
+    for p in range(first, last):
         total = 0
         if rows[p] >= 0:
             for e in range(old.indptr[rows[p]], old.indptr[rows[p] + 1]):

@@ -105,7 +105,9 @@ def _around(W: sparse.csr_array, lists: Neighbors, change: Change, number: NDArr
     was = change.rows[change.touched]
     edges = number[W[was[was >= 0]].indices]
     listed = lists.indices[change.touched].ravel()
-    return np.union1d(np.union1d(edges[edges >= 0], listed[listed >= 0]), change.touched).astype(np.int64)
+    around = np.zeros(lists.n_nodes, dtype=bool)  # a mark a node costs less than to sort what is met
+    around[edges[edges >= 0]] = around[listed[listed >= 0]] = around[change.touched] = True
+    return np.flatnonzero(around)
 
 
 def _of_rows(
@@ -136,14 +138,15 @@ def _spliced(
     changed[change.touched], place[around] = True, np.arange(around.size)
     old, some = (_Csr(x.data, x.indices, x.indptr.astype(np.int64)) for x in (W, new))
     sizes = np.empty(m, np.int64)
-    spliced_sizes(old, some, rows, number, changed, place, sizes)
+    given = old, some, rows, number, changed, place
+    in_threads(lambda i, j: spliced_sizes(*given, sizes, i, j), m, step=_STEP)
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     out = _Csr(np.empty(indptr[-1], np.float32), np.empty(indptr[-1], np.int32), indptr)
-    in_threads(lambda i, j: splice(old, some, rows, number, changed, place, out, i, j), m, step=_STEP)
+    in_threads(lambda i, j: splice(*given, out, i, j), m, step=_STEP)
     lost = np.ones(m, dtype=bool)
     lost[rows >= 0] = sizes[rows >= 0] != np.diff(W.indptr)[rows[rows >= 0]]
-    now = sparse.csr_array((out.data, out.indices, out.indptr), shape=(m, m))
-    return now, np.union1d(around, np.flatnonzero(lost))
+    lost[around] = True
+    return sparse.csr_array((out.data, out.indices, out.indptr), shape=(m, m)), np.flatnonzero(lost)
 
 
 def row_sums_of(W: sparse.csr_array, rows: Ints) -> NDArray[np.float64]:

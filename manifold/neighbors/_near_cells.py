@@ -12,9 +12,10 @@ import numpy as np
 
 from manifold._typing import Ints
 from manifold.backends import get_backend
+from manifold.backends.threads import in_threads
 from manifold.neighbors._base import Neighbors
 from manifold.neighbors._doubt import doubt
-from manifold.neighbors._exact import SPARE, Placed, rank_candidates
+from manifold.neighbors._exact import SPARE
 from manifold.neighbors._nearest_cells import nearest_cells
 from manifold.neighbors.cells import Cells
 from manifold.neighbors.points import GATHER, Floats, PointSet, slices
@@ -68,7 +69,7 @@ def met_in_cells(points: PointSet, cells: Cells, rows: Ints, *, k: int, n_cells:
     -----
     Cost: 2 m p t d operations for p cells of t members. Lists may hold fewer than k: -1 and ``-inf`` pad.
     """
-    from manifold.backends.compiled_lists import top_k
+    from manifold.backends.compiled_lists import gather, top_k
 
     p, m = min(n_cells, len(cells.centres)), rows.size
     around = nearest_cells(points, cells.centres, rows, n_cells=p)
@@ -76,14 +77,15 @@ def met_in_cells(points: PointSet, cells: Cells, rows: Ints, *, k: int, n_cells:
     ends = np.cumsum(np.bincount(around.ravel(), minlength=len(cells.centres)))
     width = k + SPARE
     scores, found = np.full((m, p, width), -np.inf, np.float32), np.zeros((m, p, width), np.int64)
-    asked = points.rows(rows)
+    (X, divisors, _), none, asked = points.plain, np.empty(0, np.float32), points.rows(rows)
     margin = 2 * doubt(points, asked)
     own = points.norms[rows] ** 2 if points.metric == "euclidean" else np.zeros(m)
     pairs: list[tuple[Ints, Ints]] = []
     for c in np.flatnonzero(np.diff(ends, prepend=0)):
         who, slot = np.divmod(visits[ends[c - 1] if c else 0 : ends[c]], p)
         members = cells.order[cells.starts[c] : cells.starts[c + 1]].astype(np.int64)
-        theirs, place = points.rows(members), min(width, members.size)
+        theirs, place = np.empty((members.size, asked.shape[1]), np.float32), min(width, members.size)
+        gather(X, divisors, none, members, theirs)
         for part in slices(who.size, max(1, GATHER // max(1, members.size))):
             i = who[part]
             products = points.propose(asked[i], members, _HOST, rows=theirs)
@@ -98,18 +100,29 @@ def met_in_cells(points: PointSet, cells: Cells, rows: Ints, *, k: int, n_cells:
 
 
 def _ranked(points: PointSet, rows: Ints, scores: Floats, found: Ints, *, k: int) -> tuple[Ints, Floats]:
-    """Return the best k of what was met, by similarity."""
+    """Return the best k of what was met, by (-similarity, id)."""
     from manifold.backends.compiled_lists import top_k
 
     ids, similarities = np.full((rows.size, k), -1, np.int64), np.full((rows.size, k), -np.inf, np.float32)
-    placed = Placed(points, _HOST)
     for part in slices(rows.size, _RANKED):
         order, best = top_k(scores[part], min(k + SPARE, scores.shape[1]))
-        # who was not met stands for itself, and is left out as such
-        candidates = np.where(np.isneginf(best), rows[part, None], np.take_along_axis(found[part], order, axis=1))
-        near, values = rank_candidates(candidates, points.rows(rows[part]), placed, k=k, own=rows[part])
-        ids[part], similarities[part] = np.where(np.isneginf(values), -1, near), values
+        candidates = np.take_along_axis(found[part], order, axis=1)
+        values = _similarities(points, points.rows(rows[part]), candidates)
+        values[np.isneginf(best)] = -np.inf  # nobody was met
+        order = np.lexsort((candidates, -values), axis=1)[:, :k]
+        near = np.take_along_axis(candidates, order, axis=1), np.take_along_axis(values, order, axis=1)
+        ids[part, : order.shape[1]], similarities[part, : order.shape[1]] = near
+    ids[np.isneginf(similarities)] = -1
     return ids, similarities
+
+
+def _similarities(points: PointSet, queries: Floats, ids: Ints) -> Floats:
+    """Return the similarities (m, c) of points to queries, each by the sum that every search takes."""
+    from manifold.backends.compiled_lists import compare
+
+    out = np.empty(ids.shape, np.float32)
+    in_threads(lambda i, j: compare(queries, *points.plain, ids, out, i, j), len(ids), step=_RANKED)
+    return out
 
 
 def _entering(
@@ -119,6 +132,6 @@ def _entering(
     i, who = (np.concatenate([np.empty(0, np.int64), *parts]) for parts in zip(*pairs, strict=True))
     values = np.empty(i.size, np.float32)
     for part in slices(i.size, max(1, GATHER // points.X.shape[1])):
-        values[part] = points.compare(points.rows(i[part])[:, None, :], asked[who[part]])[:, 0]
+        values[part] = _similarities(points, asked[who[part]], i[part, None])[:, 0]
     enters = values > last[i]
     return i[enters], rows[who[enters]], values[enters]

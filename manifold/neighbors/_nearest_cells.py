@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._typing import Ints
+from manifold.backends import get_backend
 from manifold.backends.threads import in_threads
 from manifold.neighbors.points import GATHER, PointSet
+
+_HOST = get_backend("scipy")
 
 
 def nearest_cells(points: PointSet, centres: NDArray[np.float32], rows: Ints, *, n_cells: int) -> NDArray[np.int32]:
@@ -18,15 +21,10 @@ def nearest_cells(points: PointSet, centres: NDArray[np.float32], rows: Ints, *,
     [[2], [0]]
     """
     halves = (centres.astype(np.float64) ** 2).sum(axis=1).astype(np.float32) / 2
-    p = n_cells
-    nearest = np.empty((rows.size, p), np.int32)
+    nearest = np.empty((rows.size, n_cells), np.int32)
 
     def work(first: int, last: int) -> None:
-        scores = points.centred(rows[first:last]) @ centres.T - halves
-        some = np.argpartition(-scores, p - 1, axis=1)[:, :p] if p < len(centres) else np.arange(p)[None, :]
-        best = np.take_along_axis(scores, np.broadcast_to(some, (len(scores), p)), axis=1)
-        order = np.argsort(-best, axis=1, kind="stable")
-        nearest[first:last] = np.take_along_axis(np.broadcast_to(some, best.shape), order, axis=1)
+        nearest[first:last] = _HOST.top_k(points.centred(rows[first:last]) @ centres.T - halves, n_cells)[0]
 
-    in_threads(work, rows.size, step=max(1, GATHER // 4 // max(centres.shape)), blas=True)
+    in_threads(work, rows.size, step=max(1, GATHER // 2 // max(centres.shape)), blas=True)
     return nearest

@@ -130,7 +130,8 @@ def with_points(
         rows, entering, values = (np.concatenate(parts) for parts in zip(met.entering, back, strict=True))
     order = np.lexsort((entering, -values, rows))
     rows, entering, values = rows[order], entering[order], values[order]
-    touched, starts, counts = np.unique(rows, return_index=True, return_counts=True)
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))  # they ascend
+    touched, counts = rows[starts], np.diff(starts, append=rows.size)
     place = np.arange(rows.size) - np.repeat(starts, counts)
     kept = place < width
     at = np.searchsorted(touched, rows[kept]), width + place[kept]
@@ -140,7 +141,8 @@ def with_points(
     both_ids[at], both[at] = entering[kept], values[kept]
     merged = sort_rows(both_ids, both, drop_self=False)
     ids[touched], similarities[touched] = (part[:, :width] for part in merged)
-    after = Followed(neighbors._with_lists(ids, similarities), np.union1d(touched, np.arange(n, n_all)))
+    touched = np.append(touched[touched < n], np.arange(n, n_all))
+    after = Followed(neighbors._with_lists(ids, similarities), touched)
     return _completed(after, points, k=k, backend=backend, cells=cells)
 
 
@@ -172,10 +174,11 @@ def _completed(after: Followed, points: PointSet, *, k: int, backend: Backend, c
 
 def _widened(neighbors: Neighbors, n: int, width: int) -> tuple[NDArray[np.int32], Floats]:
     """Return copies of the lists with room for n rows of `width` entries."""
-    ids = np.full((n, width), -1, dtype=np.int32)
-    similarities = np.full((n, width), -np.inf, dtype=np.float32)
-    old = slice(neighbors.n_nodes), slice(neighbors.n_neighbors)
-    ids[old], similarities[old] = neighbors.indices, neighbors.similarities
+    ids, similarities = np.empty((n, width), dtype=np.int32), np.empty((n, width), dtype=np.float32)
+    m, k = neighbors.indices.shape
+    ids[:m, :k], similarities[:m, :k] = neighbors.indices, neighbors.similarities
+    for part in ((slice(m), slice(k, None)), (slice(m, None), slice(None))):
+        ids[part], similarities[part] = -1, -np.inf
     return ids, similarities
 
 

@@ -19,6 +19,7 @@ from manifold._checks import check_queries, read_features
 from manifold._typing import AnyArray, Ints, Mask
 from manifold.backends import Array, Backend, get_backend
 from manifold.neighbors._base import METRICS
+from manifold.neighbors._room import Room, appended
 from manifold.neighbors._stored_rows import STORED, centre_of, stored_as
 from manifold.neighbors.sources import open_features
 from manifold.storage import Stored
@@ -102,6 +103,8 @@ class PointSet:
     >>> PointSet(np.array([[3, 4], [0, 2]], np.float32), "cosine").rows(slice(1)).tolist()
     [[0.6000000238418579, 0.800000011920929]]
     """
+
+    room: Room | None = None  # behind the rows, once some have joined
 
     def __init__(self, X: AnyArray, metric: str) -> None:
         if not isinstance(X, np.ndarray) or X.dtype not in STORED or X.ndim != 2:
@@ -262,8 +265,6 @@ class PointSet:
     def with_rows(self, X: Floats) -> PointSet:
         """Return the points and others after them; of norms that are known only those of the others are computed.
 
-        Distances stay from the centre of the points as they were, which changes no similarity.
-
         Raises
         ------
         ValueError
@@ -271,8 +272,9 @@ class PointSet:
 
         Notes
         -----
-        Cost: a copy of the rows, and one pass over the new ones. The sum of a row does not depend on what stands beside
-        it, so that norms have the bits that they have in a set made anew.
+        Cost: of the new rows; a copy of all where there is no room behind them yet (`_room`). The sum of a row does not
+        depend on what stands beside it, so that norms have the bits that they have in a set made anew; distances stay
+        from the centre of the points as they were, which changes no similarity.
 
         Examples
         --------
@@ -286,7 +288,8 @@ class PointSet:
         centre, norms = vars(self).get("centre"), None
         if "norms" in vars(self) and self.X.shape[0]:  # an empty set has no centre that others could be measured from
             norms = np.concatenate([self.norms, PointSet._trusted(X, self.metric, centre=centre).norms])
-        return self._like(PointSet._trusted(np.concatenate([self.X, X]), self.metric, norms=norms, centre=centre))
+        rows, room = appended(self.room, self.X, X)
+        return self._like(PointSet._trusted(rows, self.metric, norms=norms, centre=centre), room)
 
     def only(self, rows: Ints) -> PointSet:
         """Return a copy of some of the points, with the norms that are known; distances stay from the same centre.
@@ -299,8 +302,8 @@ class PointSet:
         norms = self.norms[rows] if "norms" in vars(self) else None
         return self._like(PointSet._trusted(self.X[rows], self.metric, norms=norms, centre=vars(self).get("centre")))
 
-    def _like(self, points: PointSet) -> PointSet:
-        points.names, points.offset = self.names, self.offset
+    def _like(self, points: PointSet, room: Room | None = None) -> PointSet:
+        points.names, points.offset, points.room = self.names, self.offset, room
         return points
 
     def squares(self, rows: AnyArray) -> NDArray[np.float64]:
@@ -321,8 +324,6 @@ class PointSet:
     def rows(self, which: slice | Ints) -> Floats:
         """Return rows as the metric compares them: unit length for cosine.
 
-        Examples
-        --------
         >>> point_set([[3.0, 4.0]], "euclidean").rows(slice(None)).tolist()
         [[3.0, 4.0]]
         """

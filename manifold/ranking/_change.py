@@ -25,6 +25,8 @@ from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import same_place
 from manifold.ranking.pooling import check_owners
 
+_MEASURED_FROM = 1 << 15  # nodes from which on "auto" takes long to measure solvers
+
 
 @dataclass(frozen=True, eq=False)
 class _Parts:
@@ -133,9 +135,6 @@ def _without(fitted: Fitted, before: _Parts, gone: Ints) -> _Parts:
     lists, touched = without_points(
         before.neighbors, kept, rest, k=fitted.settings.width, backend=fitted.backend, cells=after.nearby
     )
-    earlier = np.searchsorted(kept, before.touched)  # where they stand now, those that stay
-    still = np.isin(before.touched, kept)
-    touched = np.union1d(touched, earlier[still])
     return replace(after, neighbors=lists, rows=before.rows[kept], touched=touched)
 
 
@@ -179,11 +178,18 @@ def _made(fitted: Fitted, parts: _Parts) -> Fitted:
     before = fitted, parts.rows, parts.touched
     changed = of_lists(s, parts.neighbors, parts.names, given=given, tuning=fitted.tuning, cells=cells, before=before)
     changed = _with_columns(changed, fitted, parts.rows)
+    if _alike(fitted.graph.n_nodes, changed.graph.n_nodes):
+        vars(changed)["solver"] = fitted.solver  # as it was measured
     _ = changed.ranker
     first = int((parts.rows >= 0).sum())
     if first < parts.rows.size:
         warn_of_awkward_points(parts.points, without_reserve(parts.neighbors, changed.settings), first=first)
     return changed
+
+
+def _alike(n: int, m: int) -> bool:
+    """Whether graphs of so many nodes are large, and within one power of two: what was measured on one holds."""
+    return n >= _MEASURED_FROM and n.bit_length() == m.bit_length()
 
 
 def _with_columns(changed: Fitted, before: Fitted, rows: Ints) -> Fitted:

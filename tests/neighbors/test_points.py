@@ -200,3 +200,17 @@ class TestChange:
     def test_other_features_are_refused(self, X):
         with pytest.raises(ValueError, match="X has 3 features, but the points have 24"):
             point_set(X).with_rows(np.ones((2, 3), np.float32))
+
+
+def test_rows_that_join_are_written_once_and_two_that_join_at_once_do_not_meet(rng):
+    X = rng.normal(size=(400, 3)).astype(np.float32)
+    once = point_set(X[:300]).with_rows(X[300:310])
+    one, other = once.with_rows(X[310:320]), once.with_rows(X[320:330])
+    assert np.shares_memory(once.X, one.X)
+    assert not np.shares_memory(once.X, other.X)
+    assert not one.X.flags.writeable
+    for found, rows in ((once, X[:310]), (one, X[:320]), (other, np.delete(X[:330], np.s_[310:320], axis=0))):
+        np.testing.assert_array_equal(found.X, rows)
+        assert found.norms.tobytes() == point_set(rows).norms.tobytes()
+    copied = pickle.loads(pickle.dumps(one))
+    np.testing.assert_array_equal(copied.with_rows(X[320:]).X, X)
