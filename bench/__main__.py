@@ -30,6 +30,7 @@ BENCHES = (
     "explorer",
     "service",
     "stores",
+    "distributed",
     "gpu",
 )
 

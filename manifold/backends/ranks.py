@@ -152,6 +152,15 @@ class RankBackend(ScipyBackend):
         sizes[1:] = np.max(self._gathered(sizes[1:]), axis=0)
         return sizes
 
+    def block_width(self, n_rows: int, n_columns: int) -> int:
+        """Return `n_columns`: a column more costs a message of its rows.
+
+        >>> from manifold.backends.exchange import Alone
+        >>> RankBackend(Alone(), even_cuts(1, 1)).block_width(1 << 20, 3)
+        3
+        """
+        return n_columns
+
     def _total(self, sums: Floats) -> Floats:
         """Return the sum over the bands of all ranks; what is sent of a whole superband is its sum."""
         groups = _superbands(self.first, self.last, whole=False)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from manifold._typing import Ints
-from manifold.backends import Array, Backend, get_backend
+from manifold.backends import Array, Backend, ScipyBackend, get_backend
 from manifold.distributed import cluster_of
 from manifold.errors import WorkerLostError, warn
 from manifold.filters import Filter
@@ -81,11 +81,17 @@ class OnCluster(Solver):
         return PreparedOnCluster(self, filter, prepared, _Whole(graph), graph.saved)
 
 
+class _Caller(ScipyBackend):
+    """Where blocks are cut and put together: wide ones, for a message costs a millisecond however long it is."""
+
+    column_block = 64
+
+
 class _Whole(NormalizedAffinity):
     """What blocks of columns need of S where its rows are elsewhere: an order, a dtype."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph, self.backend, self.n_nodes, self.dtype = graph, get_backend("scipy"), graph.n_nodes, graph.dtype
+        self.graph, self.backend, self.n_nodes, self.dtype = graph, _Caller(), graph.n_nodes, graph.dtype
         self.order = graph.order
         self.position = None if self.order is None else inverse(self.order)
         self._gather, self._scatter = self.order, self.position

@@ -141,7 +141,7 @@ def test_a_killed_worker_is_told_and_its_rows_are_solved_again(client, graph, Y,
             times.append(time.monotonic())
 
     def warned(message):
-        assert message.startswith(f"worker {victim[0]} was lost; 16 columns begin anew")
+        assert message.startswith(f"worker {victim[0]} was lost; 17 columns begin anew")
         times.append(time.monotonic())
 
     monkeypatch.setattr(on_cluster, "warn", warned)
