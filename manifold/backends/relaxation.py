@@ -17,6 +17,7 @@ from scipy import sparse
 
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends._compiled import compiled
+from manifold.errors import CorruptFileError
 
 _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; doubled where they run out
 MET, _KEPT, _HEAD, _TAIL, WORK = range(5)  # of `Patch.counts`: nodes, edges, ends of the queue, edges relaxed
@@ -221,7 +222,12 @@ class Relaxation:
         return int(self.patch.counts[WORK])
 
     def grow(self, *, nodes: bool, edges: bool) -> None:
-        """Double the places for nodes, or those for edges; the queue begins at the first place of its ring."""
+        """Double the places for nodes, or those for edges; the queue begins at the first place of its ring.
+
+        Raises CorruptFileError where neither is what was short: a row leads out of the matrix.
+        """
+        if not (nodes or edges):
+            raise CorruptFileError("a row of the graph names a node that there is not: load it with verify='full'")
         old = self.patch
         head, tail = old.counts[_HEAD], old.counts[_TAIL]
         waiting = old.ring[np.arange(head, tail) & (old.ring.size - 1)]
@@ -265,9 +271,14 @@ def begin(matrix, patch, nodes, values):  # type: ignore[no-untyped-def]
 
 @compiled
 def _open(matrix, patch, i):  # type: ignore[no-untyped-def]
-    """Write the row of a node down by places, its entries those of S; return 2 or 3 where places run out."""
+    """Write the row of a node down by places, its entries those of S; return 2 or 3 where places run out.
+
+    Return 4 for a row that leads out of the matrix: one that is mapped was not looked through.
+    """
     place, nodes, v, roots, indices = patch.place, patch.nodes, patch.v, matrix.roots, matrix.indices
     first, last = np.int64(matrix.indptr[nodes[i]]), np.int64(matrix.indptr[nodes[i] + 1])
+    if not 0 <= first <= last <= indices.size:
+        return 4
     met, at, own = patch.counts[MET], patch.counts[_KEPT], v[i]
     if met + last - first > nodes.size:
         return 2
@@ -276,6 +287,9 @@ def _open(matrix, patch, i):  # type: ignore[no-untyped-def]
     patch.start[i], patch.stop[i] = at, at + last - first
     for e in range(first, last):  # no call: to pass a patch on costs more than an entry
         node = np.int64(indices[e])
+        if not 0 <= node < place.size:
+            patch.counts[MET] = met  # so that they are forgotten
+            return 4
         j = np.int64(place[node])
         if j < 0:
             j = met

@@ -75,7 +75,7 @@ def best_of_modes(
         for place, one in enumerate(found):
             contest.enter(start + place, one.nodes, one.x, error=one.error_bound)
             unmet = max(unmet, one.error_bound)
-        reports.append(report_of(found, int(graph.affinity.nnz)))
+        reports.append(report_of(found, graph.n_entries))
         if progress is not None:
             progress(start + some.size, modes.size)
     proved = contest.proved(unmet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -13,12 +12,22 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from manifold._arrays import as_integers
-from manifold._resources import format_bytes
 from manifold._typing import AnyArray, Facts, Floats, Ints
 from manifold._weights import check_affinity, make_canonical, row_sums, small_indices
-from manifold.errors import CorruptFileError
-from manifold.graph._order import ORDERED_FROM, order_of_walk
-from manifold.graph._saved import CSR, Known, Labels, check_content, check_reach, component_labels, read_arrays
+from manifold.graph import _order
+from manifold.graph._order import order_of_walk
+from manifold.graph._saved import (
+    CSR,
+    Known,
+    Labels,
+    believed,
+    check_content,
+    check_nodes,
+    check_reach,
+    component_labels,
+    read_arrays,
+)
+from manifold.graph._shown import as_html, as_text
 from manifold.storage import Stored, save_arrays
 
 if TYPE_CHECKING:
@@ -54,7 +63,7 @@ class Graph:
     ([1.0, 1.0, 0.0], 3)
     """
 
-    __slots__ = ("__weakref__", "_affinity", "_facts", "_known", "_saved", "_self_loops", "_unread")
+    __slots__ = ("__weakref__", "_affinity", "_facts", "_known", "_saved", "_self_loops", "_unread", "_unread_nodes")
 
     _affinity: sparse.csr_array
     _facts: Facts
@@ -62,6 +71,7 @@ class Graph:
     _saved: tuple[str, str] | None  # the folder it was loaded from, and its digest
     _self_loops: bool
     _unread: str | None  # the folder whose arrays are mapped, and not yet looked through
+    _unread_nodes: str | None  # the same of those of nodes, which are short
 
     def __init__(
         self, affinity: sparse.csr_array, facts: Facts = MappingProxyType({}), self_loops: bool = False
@@ -105,7 +115,7 @@ class Graph:
                 array.flags.writeable = False
         if unread is None:
             W.has_canonical_format = True  # or SciPy would look through W to find it out
-        self._affinity, self._known, self._unread = W, known, unread
+        self._affinity, self._known, self._unread, self._unread_nodes = W, known, unread, unread
         self._facts, self._self_loops, self._saved = MappingProxyType(dict(facts)), self_loops, None
 
     def __getstate__(self) -> tuple[object, ...]:
@@ -126,19 +136,29 @@ class Graph:
         return self._affinity
 
     @property
+    def unverified_affinity(self) -> sparse.csr_array:
+        """W, but that a mapped one may not have been looked through: for what checks each row that it reads."""
+        return self._affinity
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether W was looked through: not where it is mapped, and only rows of it were read so far."""
+        return self._unread is None
+
+    @property
     def degrees(self) -> Floats:
         """Row sums (n,) of W, in float64."""
-        self._look_through()
+        self._look_at_nodes()
         if self._known.degrees is None:
-            self._learn(degrees=row_sums(self._affinity))
+            self._learn(degrees=row_sums(self.affinity))
         return self._known.degrees
 
     @property
     def components(self) -> Labels:
         """Label (n,) of the connected component of each node; an isolated node is its own."""
-        self._look_through()
+        self._look_at_nodes()
         if self._known.components is None:
-            self._learn(components=component_labels(self._affinity))
+            self._learn(components=component_labels(self.affinity))
         return self._known.components
 
     @property
@@ -148,9 +168,9 @@ class Graph:
         Cell by cell of the search that found the neighbours, where there are cells, else in reverse Cuthill-McKee
         order: products with S are computed in it.
         """
-        self._look_through()
-        if self._known.order is None:
-            found = order_of_walk(self._affinity)
+        self._look_at_nodes()
+        if self._known.order is None and self.n_nodes >= _order.ORDERED_FROM:
+            found = order_of_walk(self.affinity)
             if found is not None:
                 self._learn(order=found)
         return self._known.order
@@ -162,7 +182,7 @@ class Graph:
 
     @property
     def facts(self) -> Facts:
-        """How the graph was made."""
+        """How it was made."""
         return self._facts
 
     @property
@@ -184,7 +204,12 @@ class Graph:
     def n_edges(self) -> int:
         """Number of undirected edges (a self-loop counts as one)."""
         loops = int(np.count_nonzero(self.affinity.diagonal())) if self.self_loops else 0
-        return int(self.affinity.nnz + loops) // 2
+        return (self.n_entries + loops) // 2
+
+    @property
+    def n_entries(self) -> int:
+        """Number of entries of W: two an edge, but one a self-loop."""
+        return int(self._affinity.nnz)
 
     @property
     def n_components(self) -> int:
@@ -206,7 +231,7 @@ class Graph:
     def nbytes(self) -> int:
         """Bytes of W, degrees, components and order."""
         # what is not computed yet counts, too: a graph does not grow while it is used
-        each = 8 + 4 + 4 * (self.n_nodes >= ORDERED_FROM)
+        each = 8 + 4 + 4 * (self.n_nodes >= _order.ORDERED_FROM)
         return sum(int(getattr(self._affinity, name).nbytes) for name in CSR) + each * self.n_nodes
 
     def scale(self, exponent: float) -> Floats:
@@ -222,13 +247,8 @@ class Graph:
     def astype(self, dtype: DTypeLike) -> Graph:
         """Return the graph in another precision: ``float64`` for reference solves, ``float32`` for speed.
 
-        Raises
-        ------
-        ValueError
-            For any other dtype, and for weights beyond float32; those that vanish in it are edges no more.
+        Raises ValueError for another dtype, and for weights beyond float32; those that vanish in it are edges no more.
 
-        Examples
-        --------
         >>> from manifold.graph import graph_from_affinity
         >>> graph_from_affinity([[0, 1], [1, 0]]).astype("float64").affinity[0, 1]
         np.float64(1.0)
@@ -274,7 +294,7 @@ class Graph:
         return Graph._trusted(W, facts={**self.facts, "subgraph_of": self.n_nodes}, self_loops=self.self_loops)
 
     def to_scipy(self) -> sparse.csr_array:
-        """Return W (n, n) as a matrix of the caller's own, which may be written to.
+        """Return a copy of W (n, n), which may be written to.
 
         >>> from manifold.graph import graph_from_affinity
         >>> graph_from_affinity([[0, 2], [2, 0]]).to_scipy().sum()
@@ -285,13 +305,8 @@ class Graph:
     def to_networkx(self) -> NetworkxGraph:
         """Return the graph as networkx has it: nodes 0..n-1, the affinity of an edge as its ``weight``.
 
-        Raises
-        ------
-        ImportError
-            Where networkx is not installed.
+        Raises ImportError where networkx is not installed.
 
-        Examples
-        --------
         >>> from manifold.graph import graph_from_affinity
         >>> graph_from_affinity([[0, 2], [2, 0]]).to_networkx().edges[0, 1]["weight"]
         2.0
@@ -346,13 +361,18 @@ class Graph:
 
     def _look_through(self) -> None:
         """Raise CorruptFileError where a mapped graph could lead a product out of its arrays; once, without a copy."""
-        if self._unread is None:
-            return
-        try:
-            check_reach(self._affinity, self._known)
-        except ValueError as error:
-            raise CorruptFileError(f"{self._unread} holds no valid graph: {error}") from None
-        self._unread = None  # last, so that no other thread takes W before it was looked through
+        self._look_at_nodes()
+        if self._unread is not None:
+            with believed(self._unread):
+                check_reach(self._affinity)
+            self._unread = None  # last, so that no other thread takes W before it was looked through
+
+    def _look_at_nodes(self) -> None:
+        """Raise CorruptFileError for degrees, components or an order that lead out of an array, or are no numbers."""
+        if self._unread_nodes is not None:
+            with believed(self._unread_nodes):
+                check_nodes(self.n_nodes, self._known)
+            self._unread_nodes = None
 
     def summary(self) -> dict[str, object]:
         """Return what ``repr`` shows, as numbers, and how the graph was made.
@@ -375,17 +395,7 @@ class Graph:
         }
 
     def __repr__(self) -> str:
-        s = self.summary()
-        made = ", ".join(f"{name}={value}" for name, value in self.facts.items())
-        return (
-            f"Graph: {s['n_nodes']:,} nodes, {s['n_edges']:,} edges, {s['n_components']:,} components, "
-            f"{s['n_isolated']:,} isolated, degree {s['degree_min']}..{s['degree_max']} "
-            f"(median {s['degree_median']}), {format_bytes(self.nbytes)}" + (f" ({made})" if made else "")
-        )
+        return as_text(self.summary(), self.facts)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>"
-            for name, value in self.summary().items()
-        )
-        return f"<table><caption>Graph</caption>{rows}</table>"
+        return as_html(self.summary())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import NamedTuple, TypeAlias
 
@@ -12,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from manifold._typing import AnyArray, Floats
 from manifold._weights import check_affinity, check_indices, row_sums
+from manifold.errors import CorruptFileError
 from manifold.graph._order import is_order
 from manifold.storage import Stored
 
@@ -96,15 +99,35 @@ def check_content(W: sparse.csr_array, known: Known, *, self_loops: bool) -> Non
         raise ValueError("components are not those of the affinity")
 
 
-def check_reach(W: sparse.csr_array, known: Known) -> None:
-    """Raise ValueError where something could lead out of an array, or be no number: one pass, without a copy.
+@contextmanager
+def believed(folder: str) -> Iterator[None]:
+    """Raise CorruptFileError, naming the folder, for what a look at its arrays refuses.
 
-    >>> check_reach(sparse.csr_array([[0, 1], [1, 0]]), Known(np.ones(2), np.zeros(2, dtype=np.int32)))
+    >>> with believed("graph"):
+    ...     check_reach(sparse.csr_array([[0, 1], [1, 0]]))
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise CorruptFileError(f"{folder} holds no valid graph: {error}") from None
+
+
+def check_reach(W: sparse.csr_array) -> None:
+    """Raise ValueError where W could lead out of an array: one pass, without a copy.
+
+    >>> check_reach(sparse.csr_array([[0, 1], [1, 0]]))
     """
     check_indices(W)
     if not W.has_canonical_format:  # what adds two matrices relies on it
         raise ValueError("indices are out of order, or stored twice")
-    n, (degrees, components, order) = W.shape[0], known
+
+
+def check_nodes(n: int, known: Known) -> None:
+    """Raise ValueError where something that is known of n nodes could lead out of an array, or is no number.
+
+    >>> check_nodes(2, Known(np.ones(2), np.zeros(2, dtype=np.int32)))
+    """
+    degrees, components, order = known
     if components is not None and n and not 0 <= components.min() <= components.max() < n:
         raise ValueError(f"components must lie in 0..{n - 1}")
     if degrees is not None and n and not 0 <= degrees.min() <= degrees.max() < np.inf:

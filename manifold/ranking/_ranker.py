@@ -293,7 +293,7 @@ class Ranker:
             scores,
             slack,
             self._go_on(
-                local.report(self.graph.affinity.nnz),
+                local.report(self.graph.n_entries),
                 [rows, scores, slack],
                 block,
                 queries=queries,

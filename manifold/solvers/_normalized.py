@@ -5,11 +5,11 @@ In: a graph. Out: S in an order of its own, products with it, and what bounds on
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 
 from manifold._typing import AnyArray, DType, Floats
@@ -31,31 +31,79 @@ class NormalizedAffinity:
     `entries`, its copy `matrix` on the backend, `weights` and `components` are in that order, and so is all that a
     solver computes. `inside` and `outside` take rows there and back; whoever calls a solver never meets it.
 
+    With `by_rows`, for solvers that check each row of W that they read, nothing is formed before it is asked for, and a
+    graph that is mapped and was not looked through stays where it lies, `in_place`: in its own order.
+
     Systems I - a S have |a| < 1, so that they are regular: a bound that rounding has made infinite is a failure.
     """
 
     is_regular: ClassVar[bool] = True
 
-    def __init__(self, graph: Graph, backend: Backend, dtype: DTypeLike | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        backend: Backend,
+        dtype: DTypeLike | None = None,
+        *,
+        by_rows: bool = False,
+        in_place: bool | None = None,
+    ) -> None:
         self.graph, self.backend, self.n_nodes = graph, backend, graph.n_nodes
         self.dtype: DType = np.dtype(dtype or graph.dtype)
-        self.order = graph.order
+        self.by_rows, self.in_place = by_rows, by_rows and not graph.is_verified if in_place is None else in_place
+        self.order = None if self.in_place else graph.order
         self.position = None if self.order is None else inverse(self.order)
-        ids = (None if x is None else x.astype(np.intp) for x in (self.order, self.position))
-        self._gather, self._scatter = (None if x is None else backend.asarray(x) for x in ids)
-        W, degrees, self.components = graph.affinity, graph.degrees, graph.components
-        if self.order is not None:
-            W, degrees, self.components = reordered(W, self.order), degrees[self.order], self.components[self.order]
-        self.entries = normalized(W, degrees, self.dtype)
-        self.matrix = backend.csr(self.entries, dtype=self.dtype)
-        # v = sqrt(degree), 1 for isolated nodes, has S v <= v: the weights of the max-norm bound
-        self.weights = backend.asarray(np.where(degrees > 0, np.sqrt(degrees), 1.0)[:, None])
-        self.largest_weight = float(np.sqrt(degrees.max(initial=1.0)))
-        # of a sum of m products whose entries hold the rounding of a degree, itself a sum of m; b, x and a rounded
-        self.rounding = float(2 * np.diff(self.entries.indptr).max(initial=0) + 8) * rounding_unit(self.dtype)
+        if not by_rows:
+            _ = self.matrix, self.weights, self.rounding  # what needs no seeds is done before there are any
 
     def __reduce__(self) -> tuple[object, ...]:  # all of it follows from the graph, whose arrays it shares
-        return type(self), (self.graph, self.backend, self.dtype)
+        made = partial(type(self), by_rows=self.by_rows, in_place=self.in_place)
+        return made, (self.graph, self.backend, self.dtype)
+
+    @cached_property
+    def components(self) -> NDArray[np.int32]:
+        """Label (n,) of the component of each node, in the order of S."""
+        return self.graph.components if self.order is None else self.graph.components[self.order]
+
+    @cached_property
+    def degrees(self) -> Floats:
+        """Row sums (n,) of W, in the order of S."""
+        return self.graph.degrees if self.order is None else self.graph.degrees[self.order]
+
+    @cached_property
+    def entries(self) -> sparse.csr_array:
+        """S on the host, in its order."""
+        W = self.graph.affinity
+        return normalized(W if self.order is None else reordered(W, self.order), self.degrees, self.dtype)
+
+    @cached_property
+    def matrix(self) -> Array:
+        """S on the backend."""
+        return self.backend.csr(self.entries, dtype=self.dtype)
+
+    @cached_property
+    def weights(self) -> Array:
+        """v = sqrt(degree) (n, 1), 1 for isolated nodes: S v <= v, the weights of the max-norm bound."""
+        return self.backend.asarray(np.where(self.degrees > 0, np.sqrt(self.degrees), 1.0)[:, None])
+
+    @cached_property
+    def largest_weight(self) -> float:
+        """The largest of v."""
+        return float(np.sqrt(self.graph.degrees.max(initial=1.0)))
+
+    @cached_property
+    def rounding(self) -> float:
+        """Of a sum of m products whose entries hold the rounding of a degree, itself a sum of m; b, x and a rounded."""
+        longest = int(np.diff(self.graph.unverified_affinity.indptr).max(initial=0))
+        return float(2 * longest + 8) * rounding_unit(self.dtype)
+
+    @cached_property
+    def _gather(self) -> Array | None:
+        return None if self.order is None else self.backend.asarray(self.order.astype(np.intp))
+
+    @cached_property
+    def _scatter(self) -> Array | None:
+        return None if self.position is None else self.backend.asarray(self.position.astype(np.intp))
 
     def __matmul__(self, block: Array) -> Array:
         return self.backend.spmm(self.matrix, block)

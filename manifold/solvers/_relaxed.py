@@ -16,11 +16,14 @@ from scipy import sparse
 
 from manifold._typing import Floats, Ints
 from manifold.filters import Filter
+from manifold.solvers._node_order import inverse
 from manifold.solvers.base import require_poles
 from manifold.solvers.system import NormalizedAffinity
 
 if TYPE_CHECKING:
     from manifold.backends.relaxation import Relaxation
+
+_OCTAVES = 1000  # of degrees on either side of 1, within which products of their roots are safe
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +67,31 @@ class Relaxed:
         return np.tile(in_order, 2) if self.doubled else in_order
 
     @cached_property
+    def is_normalized(self) -> bool:
+        """Whether `matrix` holds S rather than W: where degrees are so far apart that their products leave float64."""
+        octaves = np.frexp([self.roots.min(initial=1.0), self.roots.max(initial=1.0)])[1]
+        return bool(2 * np.abs(octaves).max() >= _OCTAVES)
+
+    @cached_property
     def matrix(self) -> sparse.csr_array:
-        """S, or the S of twice the nodes."""
-        S = self.system.entries
-        if not self.doubled:
-            return S
-        n = S.shape[0]
-        indices, indptr = np.concatenate([S.indices + n, S.indices]), np.concatenate([S.indptr, S.indptr[1:] + S.nnz])
-        return sparse.csr_array((np.tile(S.data, 2), indices, indptr), shape=(2 * n, 2 * n))
+        """W or S, or that of twice the nodes, in the order of S.
+
+        Entries of a row stand as they do in the graph: a walk is the same in any order, to the bit, and where a mapped
+        graph is left as it lies.
+        """
+        graph, order = self.system.graph, self.system.order
+        if self.is_normalized:
+            A = self.system.entries if order is None else _relabelled(self.system.host, order)
+        else:
+            A = graph.unverified_affinity if order is None else _relabelled(graph.affinity, order)
+        n, arrays = A.shape[0], (A.data, A.indices, A.indptr)
+        if self.doubled:
+            n, ends = 2 * n, np.concatenate([A.indptr, A.indptr[1:] + A.nnz])
+            arrays = np.tile(A.data, 2), np.concatenate([A.indices + A.shape[0], A.indices]), ends
+        made = sparse.csr_array(tuple(part.view() for part in arrays), shape=(n, n))
+        for part in (made.data, made.indices, made.indptr):
+            part.flags.writeable = False  # as those of a graph are: kernels are compiled for one kind of arrays
+        return made
 
     @cached_property
     def sizes(self) -> Ints:
@@ -90,7 +110,7 @@ class Relaxed:
         try:
             solve = self._idle.pop()
         except IndexError:
-            solve = Relaxation(self.matrix, self.roots, a=self.a, normalized=True)
+            solve = Relaxation(self.matrix, self.roots, a=self.a, normalized=self.is_normalized)
         try:
             yield solve
         finally:
@@ -145,6 +165,12 @@ def as_one(filter: Filter) -> tuple[float, float, bool] | None:
         return None
     w, a = poles[0]
     return w * len(poles), a, len(poles) == 2
+
+
+def _relabelled(A: sparse.csr_array, order: Ints) -> sparse.csr_array:
+    """Return a matrix with rows in an order and columns called by it, the entries of a row as they were."""
+    rows = A[order]
+    return sparse.csr_array((rows.data, inverse(order)[rows.indices], rows.indptr), shape=A.shape)
 
 
 def length(x: Floats) -> float:

@@ -79,7 +79,7 @@ class Local(Solver):
             raise ValueError(f"max_passes must be a finite number > 0, got {self.max_passes!r}: 3, say")
 
     def prepare(self, graph: Graph, filter: Filter, backend: Backend) -> PreparedLocal:
-        """Normalise the affinity in float64.
+        """Take W as it is: rows are normalised, in float64, when a walk comes to them.
 
         >>> from manifold import Diffusion, graph_from_affinity
         >>> from manifold.backends import get_backend
@@ -88,7 +88,7 @@ class Local(Solver):
         [0]
         """
         require_poles(filter, "local")
-        system = NormalizedAffinity(graph, backend, np.float64)
+        system = NormalizedAffinity(graph, backend, np.float64, by_rows=True)
         return PreparedLocal(self, filter, Relaxed.of(system, filter), graph.dtype)
 
 

@@ -103,7 +103,7 @@ def measured_passes(
     lists = (
         local.lists(scale) if groups is None else local.groups(groups.owners, groups.weights, maximum=groups.maximum)
     )
-    passes, entries = np.full(_NODES, np.inf), max(graph.affinity.nnz, 1)
+    passes, entries = np.full(_NODES, np.inf), max(graph.n_entries, 1)
     for j, node in enumerate((np.arange(_NODES) * _GOLDEN % 1 * graph.n_nodes).astype(np.int64)):
         found = lists.best(*_query(graph, node, groups), k)
         if found.decided:

@@ -122,8 +122,8 @@ def test_saved_degrees_and_components_are_not_computed_again(verify, monkeypatch
     "use",
     [
         lambda graph: graph.affinity,
-        lambda graph: graph.degrees,
-        lambda graph: graph.components,
+        lambda graph: (graph.degrees, graph.affinity),
+        lambda graph: (graph.components, graph.affinity),
         lambda graph: mf.diffuse(graph, np.eye(60)[:, 0]),
         repr,
         pickle.dumps,
