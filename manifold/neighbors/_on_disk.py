@@ -120,7 +120,7 @@ def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
     shapes = {"indices": (layout.n, search.k), "similarities": (layout.n, search.k), "cell": (layout.n,)}
     # scratch on disk: what is joined is of the size of the collection
     joined = {
-        name: np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+        name: np.lib.format.open_memmap(
             stages.folder / f"{name}.npy", "w+", np.float32 if name == "similarities" else np.int32, shape
         )
         for name, shape in shapes.items()
@@ -167,18 +167,18 @@ def _load(folder: Path, mark: str) -> Neighbors:
 
 def _groups(points: PointSet, k: int, memory: int | None) -> int:
     """Return into how many groups the points go so that one fits; raise `MemoryBudgetError` where none does."""
-    n, d = points.X.shape
+    n, d = (int(size) for size in points.X.shape)
     free = available_memory()
     given = free // 2 if memory is None else memory
     each = _GATHERED * (d * points.X.dtype.itemsize + 40 * (k + 2) + 256)
-    size = min(_GROUP, max(0, given - _WORKSPACE - _EACH * n) // each)
+    size = int(min(_GROUP, max(0, given - _WORKSPACE - _EACH * n) // each))
     least = _WORKSPACE + _EACH * n + each * min(n, 4096)
     if given < least or least > free:
         raise MemoryBudgetError(
             f"finding {k} neighbours of {n} points on disk needs {format_bytes(least)} of memory at least, but "
             f"{format_bytes(min(given, free))} are given: raise memory="
         )
-    _LOG.info("%d points by groups of %d: about %s", n, size, format_bytes(least + each * size))
+    _LOG.info("%d points by groups of %d: about %s", n, size, format_bytes(_WORKSPACE + _EACH * n + each * size))
     return -(-n // size)
 
 

@@ -6,9 +6,8 @@ checked one batch at a time, and are written once, as a `.npy` file that can be 
 
 from __future__ import annotations
 
-import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -76,14 +75,19 @@ def source_of(X: AnyArray) -> Mapped | Held:
     >>> type(source_of(np.ones((2, 3), np.float32))).__name__
     'Held'
     """
-    base = X
-    while isinstance(base.base, np.ndarray):
-        base = base.base
-    if isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap) and base.filename and X.flags.c_contiguous:
+    base = _owner(X)
+    if isinstance(base, np.memmap) and base.filename and X.flags.c_contiguous:
         n, d = X.shape
         offset = X.ctypes.data - base.ctypes.data + int(base.offset)  # rows of a map may be a part of it
         return Mapped(os.path.abspath(base.filename), X.dtype.str, (n, d), offset)
     return Held(X)
+
+
+def _owner(X: AnyArray) -> object:
+    """Return the array of whose memory X is a view."""
+    while isinstance(X.base, np.ndarray):
+        X = X.base
+    return X
 
 
 def open_features(path: str | os.PathLike[str], *, copy: str | os.PathLike[str] | None = None) -> AnyArray:
@@ -122,7 +126,8 @@ def open_features(path: str | os.PathLike[str], *, copy: str | os.PathLike[str] 
         if rows.dtype in STORED:
             return rows
         step = max(1, _BATCH // max(1, rows.shape[1] * rows.itemsize))
-        batches = (as_numbers_of(rows[start : start + step], path) for start in range(0, len(rows), step))
+        parts = (rows[start : start + step] for start in range(0, len(rows), step))
+        batches: Iterator[object] = (as_numbers_of(part, path) for part in parts)
     elif path.suffix in (".parquet", ".arrow", ".feather"):
         batches = read_tables(path)
     else:
