@@ -30,7 +30,7 @@ class Exchange(Protocol):
 class Alone:
     """The exchange of a rank without others.
 
-    Reference: guide *scale*, "More than one machine".
+    Reference: guide *cluster*, "What a worker does".
 
     >>> Alone().n_ranks
     1

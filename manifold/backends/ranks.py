@@ -34,8 +34,8 @@ class RankBackend(ScipyBackend):
 
     Products take the matrix that `place` returns. A sum over rows is that of bands of 2,048 rows, added in their order
     by every rank, as one process adds them: the same bits for any number of ranks. Other reductions over rows, which
-    `xp` offers, are of this rank's rows alone, and no iteration needs one. Reference: guide *scale*, "More than one
-    machine".
+    `xp` offers, are of this rank's rows alone, and no iteration needs one. Reference: guide *cluster*, "What a worker
+    does".
 
     Parameters
     ----------

@@ -6,61 +6,18 @@ exchange arrays meanwhile; what a task computes is none of this room's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 from manifold.backends import Array
-from manifold.backends.exchange import Exchange
+from manifold.distributed.protocol import Cluster, Rank, Ranks
 
 if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["Cluster", "Rank", "Ranks", "check", "cluster_of", "local"]
-
-
-class Rank(Exchange, Protocol):
-    """What a task finds where it runs: an exchange with the other ranks, and what earlier tasks have kept.
-
-    Reference: guide *cluster*, "What a worker does".
-    """
-
-    kept: dict[object, Array]
-
-    def report(self, news: object) -> None:
-        """Show something to whoever listens to the run."""
-
-
-Task: TypeAlias = Callable[[Rank, Array], Array]  # called with the rank and its part
-
-
-class Ranks(Protocol):
-    """Processes that are ready.
-
-    Reference: guide *cluster*, "What a worker does".
-    """
-
-    size: int
-
-    def run(self, task: Task, parts: Sequence[Array], *, listen: Callable[[Array], None] | None = None) -> list[Array]:
-        """Call the task on every rank at once, each with its part; return what they answer, in their order.
-
-        Raises
-        ------
-        WorkerLostError
-            Where a process ends, or does not answer; no other goes on with the task.
-        """
-
-
-class Cluster(Protocol):
-    """Where ranks come from.
-
-    Reference: guide *cluster*, "What a worker does".
-    """
-
-    def ranks(self) -> Ranks:
-        """Return the processes that are there, new ones in place of those that were lost."""
 
 
 @contextmanager

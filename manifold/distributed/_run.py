@@ -18,7 +18,7 @@ from manifold.errors import WorkerLostError
 if TYPE_CHECKING:
     from distributed import Client
 
-    from manifold.distributed import Task
+    from manifold.distributed.protocol import Task
 
 _SHORTEST, _LONGEST = 0.001, 0.02  # seconds between two looks at a run
 _THERE = ("finished", "pending")  # the states of a future whose actor is there

@@ -9,7 +9,7 @@ from types import ModuleType
 import manifold
 from manifold.glossary import TERMS
 
-_GUIDES = ("rerank", "labels", "explore", "judge", "certificates", "solvers", "scale", "stores", "notation")
+_GUIDES = ("rerank", "labels", "explore", "judge", "certificates", "solvers", "scale", "cluster", "stores", "notation")
 _LISTS = ("references", "glossary")
 
 

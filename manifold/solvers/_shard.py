@@ -14,7 +14,7 @@ from manifold._resources import require_memory
 from manifold._typing import AnyArray, Ints
 from manifold.backends import Array, rounding_unit
 from manifold.backends.ranks import RankBackend
-from manifold.distributed import Rank
+from manifold.distributed.protocol import Rank
 from manifold.errors import CorruptFileError
 from manifold.graph import Graph
 from manifold.solvers._node_order import inverse

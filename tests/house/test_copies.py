@@ -23,6 +23,7 @@ import pytest
 from cases import LABELS, NEIGHBORS, SOLVERS
 from saves import MADE, USES
 from scipy import sparse
+from thread_ranks import ThreadRanks
 
 import manifold as mf
 from manifold import (
@@ -152,6 +153,7 @@ CASES: dict[str, Case] = {
     "snapshot": Case(lambda: solvers.Snapshot(np.arange(2), 3, np.ones(2)), told),
     "status": Case(lambda: solvers.Status.MAX_ITER),
     "solution": Case(lambda: mf.diffuse(graph(), np.eye(60, 2)), told),
+    "on a cluster": Case(lambda: solvers.OnCluster(solvers.ConjugateGradient(), ThreadRanks)),
     "solution of a path": Case(lambda: mf.diffuse(path(2500), np.eye(2500, 2), solver="direct"), told),
     "bases": Case(
         lambda: mf.diffuse(graph(), np.eye(60, 2), solver="lanczos"),
@@ -206,6 +208,7 @@ CASES: dict[str, Case] = {
     "tuning judged": Case(lambda: evaluation.tune_judged(points(), points()[:10], [[i] for i in range(10)]), repr),
     "tuning": Case(lambda: ranking.tune(points(), settings=[Setting(3), Setting(5)]), told),
     "setting": Case(lambda: Setting(3)),
+    "calibration": Case(lambda: ranking.Calibration(0.0, 2.0, 1.0, 1e-9, "edge", n_queries=9, share=0.5, error=0.1)),
     "adaptation": Case(Adaptation),
     "mined": Case(
         lambda: discovery.mine(graph(), mf.find_neighbors(points(), 20), n_positive=9, n_negative=20, certify=True),

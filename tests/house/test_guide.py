@@ -41,6 +41,8 @@ def test_code_runs_as_printed(page, tmp_path, monkeypatch, capsys):
     assert blocks
     if "import faiss" in blocks[0]:
         pytest.importorskip("faiss", reason="the page takes lists from FAISS: pip install faiss-cpu")
+    if "mf.distributed" in blocks[0]:
+        pytest.importorskip("distributed", reason="pip install 'manifold-search[distributed]'")
     for block in blocks:
         exec(compile(block, page.name, "exec"), session)
     assert capsys.readouterr().out
