@@ -17,7 +17,7 @@ import numpy as np
 
 from manifold._checks import check_count
 from manifold._progress import Progress
-from manifold._typing import RandomState
+from manifold._typing import Facts, RandomState
 from manifold.backends import Backend
 from manifold.neighbors._base import Neighbors, Partition
 from manifold.neighbors._exact import SPARE as TILED
@@ -131,7 +131,7 @@ class InvertedFile:
         if short.size:
             ids[short], found[short] = exact_search(points, points, k=k, rows=short, drop_self=True, backend=backend)
         recall = plan.sample.recall(found, cure=plan.cure())
-        facts = {"n_cells": means.n_cells, "n_probes": plan.n_probes, "recall": recall}
+        facts = {"n_cells": means.n_cells, "n_probes": plan.n_probes, "recall": recall, **form_of(points)}
         return Neighbors._trusted(
             ids,
             found,
@@ -178,6 +178,15 @@ class Plan(NamedTuple):
     def cure(self) -> str:
         """Return what can be done about a low recall."""
         return f"raise n_probes={self.n_probes} or use 'exact'"
+
+
+def form_of(points: PointSet) -> Facts:
+    """Return what facts say of rows that are not float32: candidates and similarities are those of rows as stored.
+
+    >>> form_of(PointSet(np.ones((2, 3), np.int8), "cosine"))
+    {'features': 'int8'}
+    """
+    return {} if points.X.dtype == np.float32 else {"features": str(points.X.dtype)}
 
 
 def _enough_probes(means: KMeans, sample: Sample, recall: float) -> int:

@@ -23,7 +23,7 @@ from manifold._typing import RandomState
 from manifold.errors import MemoryBudgetError
 from manifold.neighbors._base import Neighbors, Partition
 from manifold.neighbors._groups import Assign, Compare, MakePlan, read_sample
-from manifold.neighbors._inverted_file import InvertedFile
+from manifold.neighbors._inverted_file import InvertedFile, form_of
 from manifold.neighbors._layout import Layout, Search
 from manifold.neighbors._merged import Collect, Expand, Rank, Repair
 from manifold.neighbors._shortlists import NOBODY
@@ -140,11 +140,12 @@ def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
     recall = read_sample(plan).recall(
         joined["similarities"], cure=f"raise n_probes={layout.n_probes}, or recall= of the settings"
     )
+    facts = {"n_cells": layout.n_cells, "n_probes": layout.n_probes, "recall": recall, **form_of(search.points())}
     parameters = {
         "fingerprint": mark,
         "metric": search.metric,
         "n_repaired": int(rows.size),
-        "facts": {"n_cells": layout.n_cells, "n_probes": layout.n_probes, "recall": recall},
+        "facts": facts,
     }
     save_arrays(folder, kind=_KIND, arrays={**joined, "centres": plan["centres"]}, parameters=parameters)
 
