@@ -9,14 +9,17 @@ mean, with presets and names resolved (`search.settings`). A `Setting` is the pa
 from manifold._moved import moved
 from manifold.ranking._adaptation import Adaptation
 from manifold.ranking._base import Ranking
+from manifold.ranking._calibration import Calibration
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._hits import hits
 from manifold.ranking._settings import PRESETS, SearchSettings, Setting
 from manifold.ranking.examples import by_examples
 from manifold.ranking.explanation import Explanation, Path, explain
+from manifold.ranking.fan_out import search_on
 from manifold.ranking.graph_search import GraphSearch
 from manifold.ranking.pooling import pooling_weights, region_match
 from manifold.ranking.regional import RegionalSearch
+from manifold.ranking.relevance import calibrate
 from manifold.ranking.search import ManifoldSearch
 from manifold.ranking.seeds import query_seeds, regional_seeds, unit_seeds
 from manifold.ranking.tuning import Tuning, tune
@@ -24,6 +27,7 @@ from manifold.ranking.tuning import Tuning, tune
 __all__ = [
     "PRESETS",
     "Adaptation",
+    "Calibration",
     "Explanation",
     "Fitted",
     "GraphSearch",
@@ -35,12 +39,14 @@ __all__ = [
     "Setting",
     "Tuning",
     "by_examples",
+    "calibrate",
     "explain",
     "hits",
     "pooling_weights",
     "query_seeds",
     "region_match",
     "regional_seeds",
+    "search_on",
     "tune",
     "unit_seeds",
 ]

@@ -16,6 +16,7 @@ from manifold import datasets
 from manifold.distributed import check
 from manifold.distributed._checks import check_addresses
 from manifold.errors import WorkerLostError
+from manifold.ranking import search_on
 from manifold.solvers import ConjugateGradient, OnCluster, on_cluster
 
 pytest.importorskip("distributed", reason="the extra 'distributed' is not installed")
@@ -59,12 +60,16 @@ def client(processes):
 
 
 @pytest.fixture(scope="module")
-def graph(tmp_path_factory):
+def X():
     """Windows of real images: 9 of 6 by 6 pixels of each digit, and some of them with noise."""
     images = datasets.digits().features.reshape(-1, 8, 8)
     windows = np.concatenate([images[:, i : i + 6, j : j + 6].reshape(-1, 36) for i in range(3) for j in range(3)])
     more = windows[: N - len(windows)]
-    X = np.concatenate([windows, more + 0.1 * np.random.default_rng(3).random(more.shape)])
+    return np.concatenate([windows, more + 0.1 * np.random.default_rng(3).random(more.shape)]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def graph(X, tmp_path_factory):
     made = mf.build_graph(X, 10, edges="sum", method="inverted_file", random_state=1)
     return mf.load(made.save(tmp_path_factory.mktemp("cluster") / "graph"))
 
@@ -176,6 +181,16 @@ def test_open_addresses_are_refused():
         check_addresses([address], insecure=True)
         with pytest.raises(ValueError, match="insecure=True"):
             check_addresses(["tls://10.1.2.3:4", address], insecure=False)
+
+
+def test_certified_lists_are_those_of_one_process(client, X, tmp_path):
+    search = mf.ManifoldSearch(n_neighbors=10, alpha=0.9, solver="local", preset="plain-diffusion").fit(X[100:4000])
+    one, path = search.search(X[:100], 20, slack=0), search.save(tmp_path / "search")
+    many = search_on(client.get_executor(), path, X[:100], k=20, slack=0, batch=13)
+    assert many.certified.sum() > 50
+    for name in ("ids", "scores", "slack"):
+        assert np.array_equal(getattr(one, name), getattr(many, name))
+    assert one.diagnostics.status == many.diagnostics.status
 
 
 def test_a_scheduler_that_is_gone_is_told(processes, client, graph, Y):
