@@ -74,6 +74,24 @@ class Ranking:
     diffusion: Floats | None = None
     pool_slack: Floats | None = None
     similarities: AnyArray | None = None
+    _relevance: AnyArray | None = None
+
+    @property
+    def relevance(self) -> AnyArray:
+        """How likely each item is what was asked for, (q, k) in [0, 1], never rising: see `manifold.ranking.calibrate`.
+
+        Raises ValueError where nothing was calibrated: the search, or another question than `search` was asked.
+
+        >>> nothing = Solution(np.empty(0), (), np.empty(0, int), residual=np.empty(0), error_bound=np.empty(0))
+        >>> Ranking(np.array([[4]]), np.ones((1, 1)), np.zeros(1), nothing, _relevance=np.array([[0.5]])).relevance
+        array([[0.5]])
+        """
+        if self._relevance is None:
+            raise ValueError(
+                "this ranking has no relevance, as nothing was calibrated for it: call ranking.calibrate(search) once, "
+                "and ask search.search(Q)"
+            )
+        return self._relevance
 
     @property
     def certified(self) -> Mask:
@@ -96,7 +114,9 @@ class Ranking:
         return np.logical_and(self.slack > 0, self.slack < 1e-9)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a long table: query, rank (1 is best), id, score, slack and certified; what pads a row is left out.
+        """Return a long table: query, rank (1 is best), id, score, slack, certified, and relevance where there is one.
+
+        What pads a row is left out.
 
         Raises
         ------
@@ -115,16 +135,17 @@ class Ranking:
         except ImportError as error:
             raise ImportError("to_pandas needs pandas: pip install pandas, or use .ids and .scores") from error
         queries, places, ids, scores = self._listed()
-        return pandas.DataFrame(
-            {
-                "query": queries,
-                "rank": places + 1,
-                "id": ids,
-                "score": scores,
-                "slack": self.slack[queries],
-                "certified": self.certified[queries],
-            }
-        )
+        columns = {
+            "query": queries,
+            "rank": places + 1,
+            "id": ids,
+            "score": scores,
+            "slack": self.slack[queries],
+            "certified": self.certified[queries],
+        }
+        if self._relevance is not None:
+            columns["relevance"] = np.atleast_2d(self._relevance)[queries, places]
+        return pandas.DataFrame(columns)
 
     def _listed(self) -> tuple[Ints, Ints, AnyArray, Floats]:
         """Return query, place, id and score of all that is no padding."""

@@ -177,7 +177,7 @@ def _made(fitted: Fitted, parts: _Parts) -> Fitted:
     cells = seed_cells(s, parts.points, parts.neighbors, before=parts.cells)
     before = fitted, parts.rows, parts.touched
     changed = of_lists(s, parts.neighbors, parts.names, given=given, tuning=fitted.tuning, cells=cells, before=before)
-    changed = _with_columns(changed, fitted, parts.rows)
+    changed = replace(_with_columns(changed, fitted, parts.rows), calibration=fitted.calibration)
     if _alike(fitted.graph.n_nodes, changed.graph.n_nodes):
         vars(changed)["solver"] = fitted.solver  # as it was measured
     _ = changed.ranker

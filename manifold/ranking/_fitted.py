@@ -19,6 +19,7 @@ from manifold.index import DiffusionIndex, of_images
 from manifold.neighbors import Cells, Entrance, Neighbors, PointSet, exact_search
 from manifold.ranking._adaptation import Asked, NeighborReach, evidence_of, reciprocal_seeds
 from manifold.ranking._base import Ranking
+from manifold.ranking._calibration import Calibration
 from manifold.ranking._collection import Ids
 from manifold.ranking._entrance import explained, seed_cells
 from manifold.ranking._folded import PooledSpectrum
@@ -65,7 +66,7 @@ class Fitted:
         How near a query must be to each item to be among its neighbours.
     spread : float
         Standard deviation of the similarities of one item to all, see `spread_of`; 0 where they are not known.
-    tuning : Tuning or None
+    tuning, calibration : Tuning or None, Calibration or None
     pooling : Pooling or None
         Of a search over regions: their images and weights.
     cells : Cells or None
@@ -88,6 +89,7 @@ class Fitted:
     tuning: Tuning | None = None
     pooling: Pooling | None = None
     cells: Cells | None = None
+    calibration: Calibration | None = None
     prepared: Prepared | None = None
 
     @cached_property
@@ -163,6 +165,7 @@ class Fitted:
             seen = evidence_of(lists.first(min(s.n_neighbors, lists.n_neighbors)), self.reach)
         adapted = "" if s.adaptation is None else s.adaptation.explain(self.one_sided, seen)
         tuned = "" if self.tuning is None else f"\ntuning   {self.tuning.evidence}"
+        tuned += "" if self.calibration is None else f"\nrelevant {self.calibration}"
         return (
             f"weighted by {weighted}\n         {explained(s, self.points, self.cells)}\n"
             f"filter   {s.filter}\nsolver   {self.reason}\n"
@@ -177,7 +180,7 @@ class Fitted:
         >>> fitted.with_settings(replace(fitted.settings, n_seeds=2)).settings.n_seeds
         2
         """
-        changed = replace(self, settings=settings, prepared=None)
+        changed = replace(self, settings=settings, prepared=None, calibration=None)
         if settings.seed_search != self.settings.seed_search:
             changed = replace(changed, cells=seed_cells(settings, self.points, self.neighbors))
         _ = changed.ranker  # what the solver refuses is refused here

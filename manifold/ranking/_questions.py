@@ -100,7 +100,11 @@ def searched(
         first, close = (near, similarities) if mask is None else leading(fitted, queries, mask)
         return task, Asked(first, close, partial(similarities_to, queries, points))
 
-    return ask(fitted, seeds, put, k=k, allowed=may, single=single, bad=bad)
+    ranking = ask(fitted, seeds, put, k=k, allowed=may, single=single, bad=bad)
+    if fitted.calibration is None or ranking.similarities is None:
+        return ranking
+    scores = ranking.scores if ranking.diffusion is None else ranking.diffusion
+    return replace(ranking, _relevance=fitted.calibration.relevance(ranking.similarities, scores))
 
 
 def like(fitted: Fitted, ids: object, k: int, *, allowed: object, avoid: object, slack: float | None) -> Ranking:

@@ -21,8 +21,19 @@ from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.index import DiffusionIndex, LazyColumns, PooledColumns, StoredColumns, of_images, of_nodes
 from manifold.index.stored import described
-from manifold.neighbors import METHODS, Cells, Neighbors, PointSet, SeedSearch
+from manifold.neighbors import (
+    METHODS,
+    Cells,
+    Neighbors,
+    PointSet,
+    SeedSearch,
+    described_cells,
+    described_points,
+    stored_cells,
+    stored_points,
+)
 from manifold.ranking._adaptation import Adaptation, NeighborReach
+from manifold.ranking._calibration import Calibration
 from manifold.ranking._collection import INTEGERS, MISSING, TEXTS, Ids
 from manifold.ranking._fit import region_pooling
 from manifold.ranking._fitted import Fitted
@@ -34,7 +45,7 @@ from manifold.storage import Stored, decode_names, encode_names, save_arrays
 from manifold.storage.settings import by_name, from_json, to_json
 
 _FILTERS = (Diffusion, Heat, LowPass, Polynomial, RegularizedDiffusion)
-_OWN = (Adaptation, Affinity, DiffusionIndex, RegionSettings, SearchSettings, SeedSearch, Setting, Tuning)
+_OWN = (Adaptation, Affinity, Calibration, DiffusionIndex, RegionSettings, SearchSettings, SeedSearch, Setting, Tuning)
 _METHODS = [made for made in METHODS.values() if isinstance(made, type)]
 _KNOWN = by_name(*_OWN, *_FILTERS, *_METHODS, *SOLVERS.values())
 
@@ -48,14 +59,14 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
     if fitted.pooling is not None:
         arrays |= {"images": fitted.pooling.owners, "weights": fitted.pooling.weights}
     if features and fitted.points is not None:
-        held, columns = fitted.points.described()
+        held, columns = described_points(fitted.points)
         arrays, parameters = {**arrays, **held}, {**parameters, **columns}
         if fitted.neighbors is not None:  # with which the collection can change
             lists = fitted.neighbors
             arrays |= {"near_ids": lists.indices, "near_similarities": lists.similarities}
             parameters["neighbors"] = [lists.method, lists.n_repaired, dict(lists.facts)]
         if fitted.cells is not None:
-            held, known = fitted.cells.described()
+            held, known = described_cells(fitted.cells)
             arrays, parameters = {**arrays, **held}, {**parameters, **known}
             parameters["seed_search"] = to_json(fitted.cells.settings, _KNOWN)
     if fitted.scales is not None:
@@ -73,6 +84,7 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
     )
     parameters |= {"settings": to_json(plain, _KNOWN), "solver_given": given}
     found = {"one_sided": float(fitted.one_sided), "tuning": fitted.tuning, "spread": fitted.spread}
+    found["calibration"] = fitted.calibration
     parameters["fitted"] = to_json(found, _KNOWN)
     kind = "search" if fitted.pooling is None else "regional_search"
     return save_arrays(path, kind=kind, arrays=arrays, parameters=parameters)
@@ -101,7 +113,7 @@ def restored(stored: Stored) -> Fitted:
     backend, n = get_backend(settings.backend), graph.n_nodes
     points = _points(stored, settings.affinity.metric, n)
     pooling = _pooling(stored, settings, points)
-    one_sided, tuning, spread = _found(parameters)
+    one_sided, tuning, spread, calibration = _found(parameters)
     scales, reach = _of_nodes(stored, n)
     state = Fitted(
         settings=settings,
@@ -115,6 +127,7 @@ def restored(stored: Stored) -> Fitted:
         reach=reach,
         spread=spread,
         tuning=tuning,
+        calibration=calibration,
         pooling=pooling,
         cells=_cells(stored, points),
         prepared=columns,
@@ -162,19 +175,21 @@ def _settings_of_version_1(settings: Facts) -> SearchSettings:
     )
 
 
-def _found(parameters: Facts) -> tuple[float, Tuning | None, float]:
-    """Return what else the fit found, checked: the weight of what is one-sided, the tuning, spread of similarities."""
+def _found(parameters: Facts) -> tuple[float, Tuning | None, float, Calibration | None]:
+    """Return what else was found, checked: the weight of what is one-sided, tuning, spread, and what is relevant."""
     found = from_json(parameters.get("fitted", {}), _KNOWN)
     if not isinstance(found, dict):
         raise ValueError(f"fitted is {found!r}, and should be names and values")
     one_sided, tuning = found.get("one_sided", found.get("_one_sided")), found.get("tuning", found.get("tuning_"))
     one_sided = 0.0 if one_sided is None else one_sided
-    spread = found.get("spread", 0.0)
+    spread, calibration = found.get("spread", 0.0), found.get("calibration")
     if not isinstance(one_sided, int | float) or not isinstance(tuning, Tuning | None):
         raise ValueError(f"fitted holds {one_sided!r} and {tuning!r}, and should hold a number and a Tuning")
     if not isinstance(spread, int | float) or not 0 <= spread < np.inf:
         raise ValueError(f"fitted holds a spread of {spread!r}, and should hold a number >= 0")
-    return float(one_sided), tuning, float(spread)
+    if not isinstance(calibration, Calibration | None):
+        raise ValueError(f"fitted holds {calibration!r}, and should hold a Calibration")
+    return float(one_sided), tuning, float(spread), calibration
 
 
 def _ids(stored: Stored, n: int) -> Ids:
@@ -206,7 +221,7 @@ def _names(array: AnyArray, how: object, *, n: int, where: str) -> AnyArray:
 def _points(stored: Stored, metric: str, n: int) -> PointSet | None:
     if "features" not in stored.arrays:
         return None
-    points = PointSet.from_stored(stored, metric)
+    points = stored_points(stored, metric)
     if len(points.X) != n:
         raise ValueError(f"features are of {len(points.X)} points, and should be of {n}")
     return points
@@ -234,7 +249,7 @@ def _cells(stored: Stored, points: PointSet | None) -> Cells | None:
     settings = from_json(stored.parameters["seed_search"], _KNOWN)
     if not isinstance(settings, SeedSearch):
         raise ValueError(f"seed_search is {settings!r}, and should be SeedSearch")
-    return Cells.from_stored(stored, settings, points)
+    return stored_cells(stored, settings, points)
 
 
 def _pooling(stored: Stored, settings: SearchSettings, points: PointSet | None) -> Pooling | None:
