@@ -40,7 +40,7 @@ def asked_graphs(graph: Graph | Mapping[str, Graph], method: Method, points: Poi
 
 
 def weighed(targets: Targets, weights: ArrayLike | None, method: Method) -> tuple[Targets, Floats | None]:
-    """Return targets without the labels of weight 0, and the weights (n,), checked."""
+    """Return targets without the labels of weight 0, and the weights (n,), checked; None where all are of one size."""
     if weights is None:
         return targets, None
     w = as_numbers(weights, "sample_weight")
@@ -52,10 +52,12 @@ def weighed(targets: Targets, weights: ArrayLike | None, method: Method) -> tupl
     kept = targets.labelled & (w > 0)
     if not kept.any():
         raise ValueError("sample_weight must contain at least one non-zero number: every label weighs 0")
+    targets = replace(targets, Y=sparse.csc_array(sparse.diags_array(kept * 1.0) @ targets.Y), labelled=kept)
+    if (w[kept] == w[kept][0]).all():
+        return targets, None
     w = np.where(kept, w, 0)
-    # relative to their mean, so that weights of one size change nothing
-    w = w / w[kept].mean()
-    return replace(targets, Y=sparse.csc_array(sparse.diags_array(kept * 1.0) @ targets.Y), labelled=kept), w
+    # relative to their mean, so that only their ratios count
+    return targets, w / w[kept].mean()
 
 
 def class_shares(priors: str | ArrayLike, seeds: sparse.csc_array, classes: str | None) -> tuple[Floats, bool]:

@@ -1,4 +1,9 @@
-"""The nearest labelled point, which propagation must not fall below: s_ij = max over labels l of class j of s(i, l)."""
+"""The nearest labelled point, which propagation must not fall below: s_ij = max over labels l of class j of s(i, l).
+
+Where a label is left out, its class has one less to be near by. So have the others then, on average over which:
+
+    s_ij = (1 - 1 / n_j) first + 1 / n_j second        of the similarities to the n_j labels of class j
+"""
 
 from __future__ import annotations
 
@@ -37,7 +42,7 @@ class NearestLabelled:
         return lead if lead > 0 else 1.0
 
     def left_out(self, rows: Ints) -> Floats:
-        """Return logits (m, c) of labelled points, by all labels but their own.
+        """Return logits (m, c) of labelled points, by all labels but their own and as many fewer of each other class.
 
         >>> from manifold.neighbors import point_set
         >>> points = point_set([[0.0], [1.0], [3.0], [9.0]], "euclidean")
@@ -55,15 +60,18 @@ class NearestLabelled:
         return _finite(found) / self._unit
 
     def _between(self, rows: Ints) -> Floats:
-        """Return the largest similarity (m, c) of labelled points to the other labels of each class."""
+        """Return the largest similarity (m, c) of labelled points to the labels of each class, each short of one."""
         host = get_backend("scipy")
         found = np.full((rows.size, self.n_classes), -np.inf)
         for j in np.unique(self.columns[self.columns >= 0]).tolist():
             members = np.flatnonzero(self.columns == j)
             k = min(2, members.size)
             ids, similarities = exact_search(self.points.only(rows), self.points.only(members), k=k, backend=host)
-            others = np.where(members[ids] == rows[:, None], -np.inf, similarities.astype(np.float64))
-            found[:, j] = others.max(axis=1)
+            near = np.where(members[ids] == rows[:, None], -np.inf, similarities.astype(np.float64))
+            first, second = near.max(axis=1), near.min(axis=1)
+            # of a class of one nothing can be left out but the point itself
+            short = (self.columns[rows] != j) & (members.size > 1)
+            found[:, j] = np.where(short, first - (first - second) / members.size, first)
         return _finite(found)
 
 

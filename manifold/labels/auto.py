@@ -1,9 +1,8 @@
 """The method that checks itself: settings are judged by the labels given, each left out in turn.
 
-p_i = sum_s w_s p_i^(s),    w_s  proportional to  exp(-m loss_s / 4)        loss_s the mean of -log p of the m left out
+p_i = sum_s w_s p_i^(s),    w the shares under which the labels left out are likeliest      (`_mixture`)
 
-Each p^(s) is calibrated by a power first, and so is their mean. It takes the place of the default only where it is
-better beyond doubt; with too few labels to tell, the default is what it is.
+Each p^(s) is calibrated by a power first, and so is their mean. With too few labels to tell, the default is what it is.
 """
 
 from __future__ import annotations
@@ -19,29 +18,29 @@ from manifold._typing import AnyArray, Floats, Ints
 from manifold.filters import Diffusion
 from manifold.labels._base import Problem, rows_to_one
 from manifold.labels._left_out import diagonals, harmonic_left_out, left_out, sample
+from manifold.labels._mixture import Candidate, mixed
 from manifold.labels._rival import NearestLabelled
 from manifold.labels.balance import sinkhorn
-from manifold.labels.calibration import fitted_power, log_losses, logits_of, softmax
+from manifold.labels.calibration import logits_of
 from manifold.labels.choice import Choice
 from manifold.labels.harmonic import Harmonic
 from manifold.labels.iterative import IterativeCleaning
 from manifold.labels.mbo import ResolventMBO
 from manifold.solvers import Solution
 
-_TEMPER = 0.25  # of the likelihood: labels that are left out share all the others, and say less than as many alone
-_DOUBT = 2.5  # standard errors by which a mixture must be better than the default
-_LEAST_WEIGHT = 0.01  # in a mixture: below it a setting changes nothing
-
 
 @dataclass(frozen=True)
 class Auto:
-    """Local and global consistency whose graph, alpha and certainty the given labels choose, each left out in turn.
+    """A mixture of settings, and its certainty, that the given labels choose, each left out in turn.
 
-    Candidates are the graphs that `propagate` is given, with each alpha, the harmonic function on the first, and, where
-    it is given points, the nearest labelled point. What K = h(S) says of a label without that label needs no further
-    propagation: it is K minus its diagonal.
+        p_i = sum_s w_s p_i^(s),    w = argmax of the likelihood of the labels left out, and of a prior
 
-    Reference: Guo et al. (2017), for the power; guide *labels*.
+    Candidates are local and global consistency and the harmonic function on each graph that `propagate` is given, and,
+    where it is given points, the nearest labelled point. What K = h(S) says of a label without that label needs no
+    further propagation: it is K minus its diagonal. The prior is worth a quarter of a label for each,
+    and half of one for the first.
+
+    Reference: Yao et al. (2018), for the mixture; Guo et al. (2017), for the power; guide *labels*.
 
     Parameters
     ----------
@@ -50,15 +49,15 @@ class Auto:
         weights or ``clamp=False``.
     least_labels : int
         Labels a class, on average, from which on there is a choice. Below, the filter as it is; with class sizes that
-        are known (``classes="even"``, or `priors`), the mean of "ilpc", "resolvent_mbo" and balanced "lgc".
+        are known (``classes="even"``, or `priors`), the mean of "ilpc", "resolvent_mbo" and balanced "lgc" on each
+        graph. With more labels, half of such an answer is balanced.
 
     Notes
     -----
-    A mixture of candidates replaces the default where its loss on the labels left out is less by 2.5 standard errors,
-    and as many of them are right. Labels count by how many points their class seems to have. Probabilities are raised
-    to the power under which the labels left out are likeliest. What was chosen and why is `Propagation.choice`.
-    Cost: for each graph and alpha a solve with a column a class, and for each graph some 60 products with a column
-    a label, of at most 128 labels; the harmonic function has a column a label, too.
+    Labels count by how many points their class seems to have. Probabilities are raised to the power under which the
+    labels left out are likeliest. What was taken and why is `Propagation.choice`.
+    Cost: for each graph two solves with a column a class, some 40 products with a column a label, of at most 128
+    labels, and a harmonic function with a column a label, to a thousandth.
 
     Examples
     --------
@@ -68,13 +67,13 @@ class Auto:
     >>> few = np.where(np.arange(len(y)) < 60, y, -1)
     >>> result = propagate(build_graph(X, edges="sum"), few, method=Auto())
     >>> bool((result.labels == y).mean() > 0.9), len(result.choice.names)
-    (True, 5)
+    (True, 2)
     >>> free = few < 0
     >>> calibration_error(result.distributions[free], y[free]) < 0.05
     True
     """
 
-    alphas: tuple[float, ...] = (0.5, 0.8, 0.99)
+    alphas: tuple[float, ...] = ()
     least_labels: int = 3
 
     diffuses: ClassVar[bool] = True
@@ -113,34 +112,26 @@ class Auto:
 
 
 def _even(problem: Problem, reason: str) -> tuple[Solution, Choice]:
-    """Return the mean of three methods that hold class sizes: which of them is best differs from set to set."""
-    plain = problem.diffuse(problem.seeds)
-    P = rows_to_one(plain.scores)
-    there = P.any(axis=1)
-    P[there] = sinkhorn(P[there], problem.priors, rtol=1e-2, max_iter=100, strict=False)
-    for method in (IterativeCleaning(), ResolventMBO()):
-        P += rows_to_one(method.solve(problem).scores)
-    names = ("lgc, sinkhorn", "ilpc", "resolvent_mbo")
-    said = f"{reason}: class sizes are known, and the mean of {', '.join(names)} is taken"
-    return replace(plain, scores=P / 3, solver="auto"), Choice(names, weights=(1 / 3,) * 3, reason=said)
+    """Return the mean of methods that hold class sizes: which of them is best differs from set to set."""
+    plain, parts = None, {}
+    for name, graph in {problem.name: problem.graph, **problem.others}.items():
+        solution = replace(problem, graph=graph).diffuse(problem.seeds)
+        plain = plain or solution
+        parts[f"{name}, sinkhorn"] = _balanced(rows_to_one(solution.scores), problem.priors)
+    for name, method in (("ilpc", IterativeCleaning()), ("resolvent_mbo", ResolventMBO())):
+        parts[f"{problem.name}, {name}"] = rows_to_one(method.solve(problem).scores)
+    assert plain is not None  # there is a graph
+    P = sum(parts.values()) / len(parts)
+    said = f"{reason}: class sizes are known, and the mean of {', '.join(parts)} is taken"
+    made = Choice(tuple(parts), weights=(1 / len(parts),) * len(parts), reason=said)
+    return replace(plain, scores=np.where(plain.scores.any(axis=1, keepdims=True), P, 0), solver="auto"), made
 
 
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """A setting, what it says of labels that are left out (logits (m, c), calibrated), and how it says the rest."""
-
-    name: str
-    logits: Floats
-    power: float
-    solution: Solution | None = None
-
-    def distributions(self, rival: NearestLabelled | None) -> AnyArray:
-        """Return its distributions of all points (n, c), calibrated; rows of zeros where nothing is known."""
-        if self.solution is None:
-            assert rival is not None  # the candidate was made from it
-            return softmax(self.power * rival.everywhere())
-        P = rows_to_one(self.solution.scores)
-        return np.where(P.any(axis=1, keepdims=True), softmax(self.power * logits_of(P)), 0).astype(P.dtype)
+def _balanced(P: AnyArray, priors: Floats) -> AnyArray:
+    """Return distributions at class sizes that are known, rows of zeros as they are."""
+    there, Q = P.any(axis=1), P.copy()
+    Q[there] = sinkhorn(P[there], priors, rtol=1e-2, max_iter=100, strict=False)
+    return Q
 
 
 def _compared(problem: Problem, alphas: tuple[float, ...]) -> tuple[Solution, Choice]:
@@ -148,26 +139,22 @@ def _compared(problem: Problem, alphas: tuple[float, ...]) -> tuple[Solution, Ch
     own = np.where(problem.labelled, np.asarray(given.argmax(axis=1)).ravel(), -1)
     known = np.flatnonzero(problem.labelled)
     rows = sample(known, own[known])
-    truth = own[rows]
-    rival = None if problem.points is None else NearestLabelled(problem.points, own, problem.given.shape[1])
-    weights = np.empty(0)
-    candidates: list[_Candidate] = []
+    truth, weights = own[rows], np.empty(0)
+    candidates: list[Candidate] = []
     for name, solution, out in _propagated(problem, alphas, rows):
         if not candidates:
             weights = _class_sizes(solution, truth)
-        logits = logits_of(out)
-        power = fitted_power(logits, truth, weights)
-        candidates.append(_Candidate(name, power * logits, power, solution))
-    if problem.filter_is_default and problem.clamp and problem.weights is None:
-        solution = Harmonic().solve(problem)
-        logits = logits_of(harmonic_left_out(problem, solution.scores, rows))
-        power = fitted_power(logits, truth, weights)
-        candidates.append(_Candidate(f"{problem.name}, harmonic", power * logits, power, solution))
-    if rival is not None:
-        logits = rival.left_out(rows)
-        power = fitted_power(logits, truth, weights)
-        candidates.append(_Candidate("nearest labelled point", power * logits, power))
-    return _mixed(candidates, rival, truth, weights)
+        candidates.append(Candidate.of(name, logits_of(out), truth=truth, weights=weights, solution=solution))
+    rival = None
+    if problem.points is not None:
+        rival = NearestLabelled(problem.points, own, problem.given.shape[1])
+        candidates.append(Candidate.of("nearest labelled point", rival.left_out(rows), truth=truth, weights=weights))
+    solution, choice = mixed(candidates, rival, truth=truth, weights=weights)
+    if problem.sizes_are_known:  # half of it: a sample has them nearly
+        P = (solution.scores + _balanced(solution.scores, problem.priors)) / 2
+        solution = replace(solution, scores=P)
+        choice = replace(choice, reason=f"{choice.reason}; half of it at the class sizes that are known")
+    return solution, choice
 
 
 def _propagated(problem: Problem, alphas: tuple[float, ...], rows: Ints) -> Iterator[tuple[str, Solution, Floats]]:
@@ -181,11 +168,12 @@ def _propagated(problem: Problem, alphas: tuple[float, ...], rows: Ints) -> Iter
         diagonal = diagonals(graph, rows, tried, backend=problem.backend)
         for alpha, own in zip(tried, diagonal, strict=True):
             solution = replace(problem, graph=graph, filter=Diffusion(alpha)).diffuse(problem.seeds)
-            yield (
-                f"{name}, alpha = {alpha:g}",
-                solution,
-                left_out(solution.scores[rows], own, seeds, sums=sums, given=given),
-            )
+            out = left_out(solution.scores[rows], own, seeds, sums=sums, given=given)
+            yield f"{name}, alpha = {alpha:g}", solution, out
+        if problem.filter_is_default and problem.clamp and problem.weights is None:
+            held = replace(problem, graph=graph)
+            solution = Harmonic().solve(held)
+            yield f"{name}, harmonic", solution, harmonic_left_out(held, solution.scores, rows)
 
 
 def _class_sizes(default: Solution, truth: Ints) -> Floats:
@@ -201,64 +189,3 @@ def _class_sizes(default: Solution, truth: Ints) -> Floats:
     ratio = sizes[truth] / sizes.sum() / share[truth]
     weights = 0.5 + 0.5 * ratio
     return np.asarray(weights / weights.sum())
-
-
-def _mixed(
-    candidates: list[_Candidate], rival: NearestLabelled | None, truth: Ints, weights: Floats
-) -> tuple[Solution, Choice]:
-    """Return the mixture of candidates where it is better than the first beyond doubt, else the first, calibrated."""
-    losses = np.array([weights @ log_losses(one.logits, truth) for one in candidates])
-    right = np.array([weights @ (one.logits.argmax(axis=1) == truth) for one in candidates])
-    shares = np.exp(-_TEMPER * truth.size * (losses - losses.min()))
-    shares = np.where(shares >= _LEAST_WEIGHT * shares.max(), shares, 0)
-    shares /= shares.sum()
-    mixture = sum(share * softmax(one.logits) for share, one in zip(shares, candidates, strict=True))
-    mixed = logits_of(np.asarray(mixture))
-    default = candidates[0].logits
-    gains = log_losses(default, truth) - log_losses(mixed, truth)
-    gain = float(weights @ gains)
-    error = float(np.sqrt((weights**2) @ (gains - gain) ** 2))
-    better = gain > _DOUBT * error and weights @ (mixed.argmax(axis=1) == truth) >= right[0]
-    if not better:
-        shares, mixed = np.eye(len(candidates))[0], default
-    power = fitted_power(mixed, truth, weights)
-    used = [i for i in range(len(candidates)) if shares[i] > 0]
-    P = sum(shares[i] * candidates[i].distributions(rival) for i in used)
-    plain = candidates[0].distributions(None)
-    # a node that only other settings reach is not reached, and one that only the default does is as it says
-    heard = plain.any(axis=1, keepdims=True)
-    P = np.where(heard & ~np.asarray(P).any(axis=1, keepdims=True), plain, np.where(heard, P, 0))
-    P = np.where(heard, softmax(power * logits_of(P)), 0).astype(plain.dtype)
-    reports = [one.solution for i in used if (one := candidates[i]).solution is not None]
-    report = max(reports or [_solved(candidates[0])], key=lambda solution: len(solution.failures()))
-    choice = Choice(
-        tuple(one.name for one in candidates),
-        accuracy=tuple(right.tolist()),
-        loss=tuple(losses.tolist()),
-        weights=tuple(shares.tolist()),
-        power=power,
-        reason=_reason(candidates, right, gain, error, better=better, compared=rival is not None),
-    )
-    return replace(report, scores=P, solver="auto"), choice
-
-
-def _solved(candidate: _Candidate) -> Solution:
-    assert candidate.solution is not None  # the first one is always propagated
-    return candidate.solution
-
-
-def _reason(
-    candidates: list[_Candidate], right: Floats, gain: float, error: float, *, better: bool, compared: bool
-) -> str:
-    """Return a sentence: what was chosen, by how much, and whether nearest neighbours were asked."""
-    says = f"{gain:.3f} +- {error:.3f} nats a label"
-    if better:
-        text = f"a mixture is better than {candidates[0].name}, by {says} of those left out"
-    else:
-        text = f"{candidates[0].name} stays: a mixture gains {says} of those left out, which could be chance"
-    if not compared:
-        return f"{text}; not compared with nearest neighbours, for no points were given"
-    below = " (so the default may be below it)" if not better and right[-1] > right[0] else ""
-    return (
-        f"{text}; the nearest labelled point is right in {right[-1]:.0%} of them, the default in {right[0]:.0%}{below}"
-    )

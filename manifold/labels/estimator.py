@@ -36,8 +36,8 @@ class LabelPropagation(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
         Neighbours of each point in the graph, and of a new point among the fitted ones. "auto" is 10; with
         ``method="auto"`` the labels choose among 5, 10 and 20.
     method : str or Method
-        Of propagation: a name in `manifold.labels.METHODS`, or settings. "auto" leaves labels out to choose the graph
-        and alpha, compares them with the nearest labelled point, and calibrates: see `choice_`.
+        Of propagation: a name in `manifold.labels.METHODS`, or settings. "auto" leaves labels out to mix graphs and
+        methods with the nearest labelled point, and calibrates: see `choice_`.
     alpha : float in [0, 1), optional
         How far labels diffuse; that of `manifold.Diffusion` by default, for methods that diffuse.
     metric : {"euclidean", "cosine", "inner_product", "precomputed"}

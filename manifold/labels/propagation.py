@@ -50,7 +50,7 @@ def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "
 
     S with what forms and orders it (32 bytes an entry, and the entry twice), the block of conjugate gradients (6 blocks
     of up to 32 columns), and scores, distributions and what computes them (4 columns a class); in float64 but for
-    "lgc". "auto" keeps the scores of each alpha and each of `n_graphs`, and has 4 blocks of 64 columns in float64.
+    "lgc". "auto" keeps two scores and one for each alpha on each of `n_graphs`, and has 8 blocks of 64 columns.
 
     Reference: guide *scale*, "How much memory, before you start".
 
@@ -60,8 +60,8 @@ def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "
     """
     chosen = get_method(method)
     entry, n = graph.dtype.itemsize if isinstance(chosen, LocalGlobalConsistency) else 8, graph.n_nodes
-    more = n * (entry * n_columns * n_graphs * (1 + len(chosen.alphas)) + 2048) if isinstance(chosen, Auto) else 0
-    return (32 + 2 * entry) * int(graph.affinity.nnz) + entry * n * (6 * min(n_columns, 32) + 4 * n_columns) + more
+    more = n * (8 * n_columns * n_graphs * (2 + len(chosen.alphas)) + 4096) if isinstance(chosen, Auto) else 0
+    return (32 + 2 * entry) * graph.n_entries + entry * n * (6 * min(n_columns, 32) + 4 * n_columns) + more
 
 
 @np.errstate(under="ignore")  # far from labels scores and shares of classes are of any size down to nothing
@@ -101,8 +101,8 @@ def propagate(
         `manifold.discovery.new_classes` finds them first.
     method : str or Method
         A name in `manifold.labels.METHODS`, which means the defaults of its class, or the settings of one. "auto" is
-        "lgc" with fewer than three labels a class; with more it tries alphas, graphs and nearest neighbours on labels
-        that are left out, calibrates its probabilities, and says what it did in `Propagation.choice`.
+        "lgc" with fewer than three labels a class; with more it mixes "lgc" and "harmonic" on each graph with nearest
+        neighbours, as labels that are left out ask for it, calibrates, and says what it did in `Propagation.choice`.
     filter : Filter, optional
         h; by default ``Diffusion(0.95)``, beside which "auto" tries others. "harmonic" and "poisson" have a system
         of their own, and take none.

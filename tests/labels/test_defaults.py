@@ -11,6 +11,7 @@ import manifold as mf
 from manifold import datasets
 from manifold.labels import METHODS, pseudo_labels
 from manifold.labels._methods import get_method
+from manifold.labels.candidates import label_graphs
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,9 @@ def digits():
 @pytest.mark.parametrize("name", METHODS)
 def test_a_name_means_the_defaults_of_its_class_at_every_door(name, digits):
     X, few, y = digits
-    graph = mf.build_graph(X, metric="euclidean", edges="sum")
-    told = mf.propagate(graph, few, method=name)
+    graphs, points = label_graphs(X, method=name)
+    assert (graphs["k = 10"].affinity != mf.build_graph(X, metric="euclidean", edges="sum").affinity).nnz == 0
+    told = mf.propagate(graphs, few, method=name, points=points)
     for method in (name, METHODS[name]()):
         model = mf.LabelPropagation(method=method).fit(X, few)
         pseudo = pseudo_labels(X, few, method=method).propagation

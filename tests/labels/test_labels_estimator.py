@@ -51,7 +51,8 @@ def test_fitted_points_are_those_of_propagate(digits):
     X, few, y, _, _ = digits
     model = mf.LabelPropagation(n_neighbors=8, metric="cosine", alpha=0.9, priors="uniform").fit(X, few)
     graph = mf.build_graph(X, 8, edges="sum")
-    result = mf.propagate(graph, few, filter=mf.Diffusion(0.9), priors="uniform")
+    points = mf.neighbors.point_set(X, "cosine")
+    result = mf.propagate(graph, few, filter=mf.Diffusion(0.9), priors="uniform", points=points)
     np.testing.assert_array_equal(model.graph_.affinity.toarray(), graph.affinity.toarray())
     np.testing.assert_array_equal(model.transduction_, result.labels)
     np.testing.assert_array_equal(model.label_distributions_, result.distributions)
