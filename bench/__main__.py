@@ -25,12 +25,14 @@ BENCHES = (
     "grid",
     "choices",
     "shown",
+    "relevance",
     "pipeline",
     "discovery",
     "explorer",
     "service",
     "stores",
     "distributed",
+    "faults",
     "gpu",
 )
 
