@@ -167,6 +167,8 @@ def _meet(table, id):  # type: ignore[no-untyped-def]
 def _look(rows, q, X, norms, largest, id, scores, ids, closed, sums):  # type: ignore[no-untyped-def]
     """Compare a point with query q, and keep it where it is one of the best; return its place, or their number."""
     i, size = np.uint64(id), scores.shape[1]
+    if i >= np.uint64(X.shape[0]):  # of cells, or lists, that were mapped and not looked through
+        return size
     norm, off = norms[i], 2 * (rows.shape[1] + 8) * _UNIT
     most = np.float64(_rough(rows, q, X, i, norm, largest))
     most += off * (1 if largest != 0 else -most)

@@ -19,7 +19,7 @@ from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.labels.result import Propagation
 from manifold.labels.targets import names_of
-from manifold.neighbors import PointSet, exact_search
+from manifold.neighbors import PointSet, described_points, exact_search, stored_points
 from manifold.storage import Stored, decode_names, encode_names
 
 
@@ -112,7 +112,7 @@ class Fitted:
             arrays["feature_names"], parameters["feature_names"] = encode_names(self.feature_names)
         if self.near is not None:
             kernel = self.near.kernel
-            held, columns = self.near.points.described()
+            held, columns = described_points(self.near.points)
             arrays, parameters = {**arrays, **held, "scales": self.near.scales}, {**parameters, **columns}
             parameters["kernel"] = [kernel.kind, kernel.gamma, kernel.metric, self.near.n_neighbors]
         return arrays, parameters
@@ -125,7 +125,7 @@ class Fitted:
         n, near, names = graph.n_nodes, None, None
         if "features" in arrays:
             kind, gamma, metric, k = parameters["kernel"]
-            points, scales = PointSet.from_stored(stored, metric), np.asarray(arrays["scales"])
+            points, scales = stored_points(stored, metric), np.asarray(arrays["scales"])
             if scales.shape != (n,) or scales.dtype != np.float64 or not (np.isfinite(scales) & (scales > 0)).all():
                 raise ValueError(f"scales must be a positive number for each of {n} nodes")
             near = Near(points, Affinity(kind, gamma, metric), scales, check_count(k, "n_neighbors"))

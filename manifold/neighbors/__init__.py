@@ -12,6 +12,8 @@ from manifold.neighbors._find import find_neighbors, warn_of_awkward_points
 from manifold.neighbors._inverted_file import InvertedFile
 from manifold.neighbors._methods import METHODS, Method, choose_method, memory_forecast
 from manifold.neighbors._nn_descent import NNDescent
+from manifold.neighbors._saved_cells import described_cells, stored_cells
+from manifold.neighbors._saved_points import described_points, stored_points
 from manifold.neighbors._update import with_points, without_points
 from manifold.neighbors.cells import Cells, Entrance
 from manifold.neighbors.points import PointSet, point_set
@@ -33,6 +35,8 @@ __all__ = [
     "SeedSearch",
     "choose_method",
     "choose_seed_search",
+    "described_cells",
+    "described_points",
     "exact_search",
     "find_neighbors",
     "from_distances",
@@ -41,6 +45,8 @@ __all__ = [
     "from_sklearn",
     "memory_forecast",
     "point_set",
+    "stored_cells",
+    "stored_points",
     "warn_of_awkward_points",
     "with_points",
     "without_points",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,7 +32,6 @@ from manifold.neighbors._recall import LOW, Sample
 from manifold.neighbors._shortlists import plain_rows
 from manifold.neighbors.points import PointSet
 from manifold.neighbors.seed_search import SeedSearch
-from manifold.storage import Stored
 
 if TYPE_CHECKING:
     from manifold.backends import compiled_cells
@@ -41,7 +41,6 @@ _STEP = 16  # queries that are answered at once by the thread that asks
 _TOGETHER = 128  # queries that a thread takes at a time
 _RANGE = 4096  # points whose distances to centres a thread takes at a time
 _OUTGROWN = 2  # cells are made anew when so many times the points are there, or gone
-_ARRAYS = ("cell_centres", "cell_order", "cell_starts", "cell_away")
 
 
 class Found(NamedTuple):
@@ -190,7 +189,7 @@ class Cells:
             order=_plain(self.order),
             away=_plain(self.away),
             starts=_plain(self.starts),
-            radii=_plain(_radii(self.away, self.starts)),
+            radii=_plain(self.radii),
             margin=float(self.margin),
         )
 
@@ -221,6 +220,14 @@ class Cells:
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         return replace(self, order=order, starts=starts, away=away, margin=margin)
 
+    @cached_property
+    def radii(self) -> Floats:
+        """The largest distance (c,) of a point from its centre, 0 of an empty cell."""
+        filled, radii = np.flatnonzero(np.diff(self.starts)), np.zeros(len(self.centres))
+        if filled.size:
+            radii[filled] = np.maximum.reduceat(self.away, self.starts[filled])
+        return radii
+
     def outgrown(self) -> bool:
         """Whether so many have come, or gone, that cells should be made anew."""
         return not self.made_of / _OUTGROWN <= self.order.size <= self.made_of * _OUTGROWN
@@ -234,47 +241,6 @@ class Cells:
         return (
             f"{told}; of the {f['k']} nearest of {f['sample']} held-out items {f['recall']:.2%} were found, "
             f"{f['proved']:.3g} proved to be the nearest, by {f['compared']:,} comparisons"
-        )
-
-    def described(self) -> tuple[dict[str, AnyArray], Facts]:
-        """Return arrays and parameters, from which `from_stored` makes the same cells for the same points.
-
-        >>> points = PointSet(np.eye(3, dtype=np.float32), "cosine")
-        >>> sorted(Cells.made(points, 1, settings=SeedSearch()).described()[0])
-        ['cell_away', 'cell_centres', 'cell_order', 'cell_starts']
-        """
-        arrays: dict[str, AnyArray] = dict(
-            zip(_ARRAYS, (self.centres, self.order, self.starts, self.away), strict=True)
-        )
-        return arrays, {"cells": {"margin": self.margin, "made_of": self.made_of, "facts": dict(self.facts)}}
-
-    @classmethod
-    def from_stored(cls, stored: Stored, settings: SeedSearch, points: PointSet) -> Cells:
-        """Return the cells that `described` took apart; raise ValueError for what it would not have made."""
-        centres, order, starts, away = (np.asarray(stored.arrays[name]) for name in _ARRAYS)
-        n, d = points.X.shape
-        shapes = centres.shape[1:] == (d,) and order.shape == away.shape == (n,) and starts.shape == (len(centres) + 1,)
-        kinds = [part.dtype.str[1:] for part in (centres, order, starts, away)]
-        if not shapes or kinds != ["f4", "i4", "i8", "f4"]:
-            raise ValueError(f"cells are of {order.shape} points and {centres.shape} centres, and should be of {n, d}")
-        if stored.verified:
-            met = np.bincount(order[(order >= 0) & (order < n)], minlength=n)
-            falls = (np.diff(starts) < 0).any() or starts[0] != 0 or starts[-1] != n
-            if falls or not (met == 1).all() or not np.isfinite(centres).all() or not (away >= 0).all():
-                raise ValueError("cells must hold each point once, with finite centres and distances to them")
-        known = stored.parameters["cells"]
-        if not isinstance(known, dict) or not isinstance(known["facts"], dict):
-            raise ValueError(f"what is known of the cells is {known!r}, and should be names and values")
-        return cls(
-            settings=settings,
-            centres=centres,
-            order=order,
-            starts=starts,
-            away=away,
-            centre=_centre(points),
-            margin=float(known["margin"]),
-            made_of=int(known["made_of"]),
-            facts=known["facts"],
         )
 
 
@@ -369,26 +335,22 @@ def _placed(points: PointSet, partition: Partition, *, settings: SeedSearch) -> 
         order=order,
         starts=starts,
         away=away,
-        centre=_centre(points),
+        centre=centre_or_none(points),
         margin=margin,
         made_of=n,
         facts={"sample": 0},
     )
     rows, cells, cell = compiled_cells.Points(*points.plain), made._read(), _plain(partition.cell)
     in_threads(lambda i, j: compiled_cells.distances(rows, cells, cell, away, i, j), n, step=_RANGE)
-    return made
+    return replace(made)  # whose radii are those of the distances by now
 
 
-def _radii(away: NDArray[np.float32], starts: Ints) -> Floats:
-    """Return the largest distance in each cell, 0 of an empty one."""
-    filled = np.flatnonzero(np.diff(starts))
-    radii = np.zeros(starts.size - 1)
-    if filled.size:
-        radii[filled] = np.maximum.reduceat(away, starts[filled])
-    return radii
+def centre_or_none(points: PointSet) -> NDArray[np.float32]:
+    """Return what rows are less where their cells are made, of size 0 where nothing.
 
-
-def _centre(points: PointSet) -> NDArray[np.float32]:
+    >>> centre_or_none(PointSet(np.eye(2, dtype=np.float32), "cosine")).size
+    0
+    """
     return np.empty(0, np.float32) if points.centre is None else np.asarray(points.centre)
 
 

@@ -22,7 +22,6 @@ from manifold.neighbors._base import METRICS
 from manifold.neighbors._room import Room, appended
 from manifold.neighbors._stored_rows import STORED, centre_of, stored_as
 from manifold.neighbors.sources import open_features
-from manifold.storage import Stored
 
 Floats = NDArray[np.float32]
 
@@ -178,20 +177,21 @@ class PointSet:
         """
         X = np.asarray(self.X).view(np.uint16 if self.X.dtype == np.float16 else self.X.dtype)
         X.flags.writeable = False
-        return X, self._divisors, self.largest
+        return X, self.divisors, self.largest
 
     @cached_property
-    def _divisors(self) -> Floats:
+    def divisors(self) -> Floats:
+        """What rows are divided by (n,): their norms, or 1, also of the zero vector.
+
+        >>> point_set([[3.0, 4.0], [0.0, 0.0]]).divisors.tolist()
+        [5.0, 1.0]
+        """
         return np.where((self.norms > 0) & (self.metric == "cosine"), self.norms, 1).astype(np.float32)
-
-    @cached_property
-    def _extreme(self) -> Mask:
-        return (self.norms > 0) & ((self.norms < _TINY) | (self.norms > 1 / _TINY))
 
     @cached_property
     def has_extremes(self) -> bool:
         """Whether a norm is so small or large that rows are divided by it in float64."""
-        return self.metric == "cosine" and bool(self._extreme.any())
+        return self.metric == "cosine" and bool(_extreme(self.norms).any())
 
     def asked(self, Q: object, name: str = "Q") -> tuple[PointSet, bool]:
         """Return queries of these points, read as the points were, and whether one 1-D query was given.
@@ -232,34 +232,6 @@ class PointSet:
         if single or not points.X.shape[0]:
             what = "is one point, not rows of points" if single else "holds no points"
             raise ValueError(f"{name} {what}: it must have 2 dimensions (points, features)")
-        return points
-
-    def described(self) -> tuple[dict[str, AnyArray], dict[str, object]]:
-        """Return arrays and parameters, from which `from_stored` makes the same points.
-
-        >>> [list(part) for part in point_set([[1e9], [1e9 + 0.25]], "euclidean").described()]
-        [['features', 'offset'], []]
-        """
-        arrays: dict[str, AnyArray] = {"features": self.X}
-        if self.offset is not None:
-            arrays["offset"] = self.offset
-        return arrays, {} if self.names is None else {"columns": list(self.names)}
-
-    @classmethod
-    def from_stored(cls, stored: Stored, metric: str) -> PointSet:
-        """Return the points that `described` took apart; raise ValueError for what it would not have made."""
-        X, columns = np.asarray(stored.arrays["features"]), stored.parameters.get("columns")
-        if X.ndim != 2 or X.dtype not in STORED:
-            raise ValueError(f"features are {X.dtype} {X.shape}, and should be rows of {', '.join(map(str, STORED))}")
-        points = cls(read_features(X, compact=True).rows if stored.verified and len(X) else X, metric)
-        if columns is not None:
-            if not (isinstance(columns, list) and len(columns) == X.shape[1]):
-                raise ValueError(f"columns must be a name for each of {X.shape[1]} features, got {columns!r}")
-            points.names = tuple(str(column) for column in columns)
-        if "offset" in stored.arrays:
-            points.offset = np.asarray(stored.arrays["offset"])
-            if points.offset.shape != X.shape[1:] or points.offset.dtype != np.float64:
-                raise ValueError(f"offset must be one number for each of {X.shape[1]} features")
         return points
 
     def with_rows(self, X: Floats) -> PointSet:
@@ -330,7 +302,8 @@ class PointSet:
         X: AnyArray = self.X[which]
         if self.metric != "cosine":
             return X.astype(np.float32, copy=False)
-        norms, extreme = self.norms[which], self._extreme[which]
+        norms = self.norms[which]
+        extreme = _extreme(norms)
         # row by row the same bits, whatever rows are asked for together
         with np.errstate(under="ignore"):
             unit: AnyArray = X / np.where((norms > 0) & ~extreme, norms, 1.0).astype(np.float32)[..., None]
@@ -393,6 +366,10 @@ class PointSet:
         if too_large or 0 < largest < _LEAST:
             how = f"{'over' if too_large else 'under'}flow float32 under metric={self.metric!r}"
             raise ValueError(f"features of norm {max(here, there):.1e} {how}: rescale them")
+
+
+def _extreme(norms: NDArray[np.float64]) -> Mask:
+    return (norms > 0) & ((norms < _TINY) | (norms > 1 / _TINY))
 
 
 def slices(n: int, step: int) -> Iterator[slice]:

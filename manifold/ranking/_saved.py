@@ -21,7 +21,17 @@ from manifold.graph import Graph
 from manifold.graph.affinity import Affinity
 from manifold.index import DiffusionIndex, LazyColumns, PooledColumns, StoredColumns, of_images, of_nodes
 from manifold.index.stored import described
-from manifold.neighbors import METHODS, Cells, Neighbors, PointSet, SeedSearch
+from manifold.neighbors import (
+    METHODS,
+    Cells,
+    Neighbors,
+    PointSet,
+    SeedSearch,
+    described_cells,
+    described_points,
+    stored_cells,
+    stored_points,
+)
 from manifold.ranking._adaptation import Adaptation, NeighborReach
 from manifold.ranking._calibration import Calibration
 from manifold.ranking._collection import INTEGERS, MISSING, TEXTS, Ids
@@ -49,14 +59,14 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
     if fitted.pooling is not None:
         arrays |= {"images": fitted.pooling.owners, "weights": fitted.pooling.weights}
     if features and fitted.points is not None:
-        held, columns = fitted.points.described()
+        held, columns = described_points(fitted.points)
         arrays, parameters = {**arrays, **held}, {**parameters, **columns}
         if fitted.neighbors is not None:  # with which the collection can change
             lists = fitted.neighbors
             arrays |= {"near_ids": lists.indices, "near_similarities": lists.similarities}
             parameters["neighbors"] = [lists.method, lists.n_repaired, dict(lists.facts)]
         if fitted.cells is not None:
-            held, known = fitted.cells.described()
+            held, known = described_cells(fitted.cells)
             arrays, parameters = {**arrays, **held}, {**parameters, **known}
             parameters["seed_search"] = to_json(fitted.cells.settings, _KNOWN)
     if fitted.scales is not None:
@@ -211,7 +221,7 @@ def _names(array: AnyArray, how: object, *, n: int, where: str) -> AnyArray:
 def _points(stored: Stored, metric: str, n: int) -> PointSet | None:
     if "features" not in stored.arrays:
         return None
-    points = PointSet.from_stored(stored, metric)
+    points = stored_points(stored, metric)
     if len(points.X) != n:
         raise ValueError(f"features are of {len(points.X)} points, and should be of {n}")
     return points
@@ -239,7 +249,7 @@ def _cells(stored: Stored, points: PointSet | None) -> Cells | None:
     settings = from_json(stored.parameters["seed_search"], _KNOWN)
     if not isinstance(settings, SeedSearch):
         raise ValueError(f"seed_search is {settings!r}, and should be SeedSearch")
-    return Cells.from_stored(stored, settings, points)
+    return stored_cells(stored, settings, points)
 
 
 def _pooling(stored: Stored, settings: SearchSettings, points: PointSet | None) -> Pooling | None:

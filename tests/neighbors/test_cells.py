@@ -20,10 +20,12 @@ from manifold.neighbors import (
     PointSet,
     SeedSearch,
     choose_seed_search,
+    described_cells,
     exact_search,
     find_neighbors,
     listed,
     seed_search,
+    stored_cells,
 )
 from manifold.storage import load_arrays, save_arrays
 
@@ -181,11 +183,11 @@ def test_no_proof_is_wrong_among_ties_and_copies(data, n, d, metric):
 
 def test_cells_are_saved_and_damage_is_refused(points, tmp_path):
     cells = cells_of(points, SeedSearch(n_probes=2))
-    arrays, parameters = cells.described()
+    arrays, parameters = described_cells(cells)
     stored = load_arrays(save_arrays(tmp_path / "cells", kind="test", arrays=arrays, parameters=parameters))
-    again = Cells.from_stored(stored, cells.settings, points)
+    again = stored_cells(stored, cells.settings, points)
     assert str(again) == str(cells)
-    for name in ("centres", "order", "starts", "away", "centre"):
+    for name in ("centres", "order", "starts", "away", "centre", "radii"):
         np.testing.assert_array_equal(getattr(again, name), getattr(cells, name))
     twice = np.array(cells.order)
     twice[0] = twice[1]
@@ -193,7 +195,7 @@ def test_cells_are_saved_and_damage_is_refused(points, tmp_path):
     for name, value in [*broken, ("cell_centres", cells.centres.astype(np.float64))]:
         path = save_arrays(tmp_path / name, kind="test", arrays={**arrays, name: value}, parameters=parameters)
         with pytest.raises(ValueError, match="cells"):
-            Cells.from_stored(load_arrays(path), cells.settings, points)
+            stored_cells(load_arrays(path), cells.settings, points)
 
 
 def test_what_is_not_served_is_refused_by_name(rng):
