@@ -1,13 +1,15 @@
 """Whether labels that check themselves choose well: "auto" beside the default it starts from, each method, and 1-NN.
 
-Fourteen sets of up to 800 points in 50 dimensions (by PCA), as they are and uneven (class j keeps a share of .75^j of
-its points, spread over as many classes as there are, and 12 at least), 1, 5 and 10 labels of each class, 20 draws. All
-label the same draws on the same graphs; figures are means over draws of the accuracy on points without a label.
+Fourteen sets of up to 800 points in 50 dimensions (by PCA), as they are and uneven (of up to 1,600, class j keeps a
+share of .75^j of its points, spread over as many classes as there are, and 12 at least), 1, 5 and 10 labels of each
+class, 20 draws. All label the same draws on the same graphs; figures are means over draws of the accuracy on points
+without a label.
 
 choice       default: "lgc", k = 10, alpha = 0.95. best: the best, in hindsight, of every graph, alpha and method alone.
-             even: "auto" told that classes are even. ece: the expected calibration error (15 bins) of "auto", of the
-             default, and of logistic regression of the features (C = 1, z-scored). kept: the share of draws in which
-             the default stayed.
+             even: "auto" told that classes are even, where the largest is at most 1.5 times the smallest. ece: the
+             expected calibration error (15 bins) of "auto", of the default, and of logistic regression of the features
+             (C = 1, z-scored); by chance: that of "auto" if its probabilities were true, for bins hold few points.
+             share: how much of "auto" is the default.
 suspects     5 draws of 20 % of 20 labels a class flipped: AUC of `discovery.support`, of lgc with clamp=False, and of
              cross-validated logistic regression; accuracy with all labels as they are, weighted by support, and without
              the least 20 %.
@@ -31,12 +33,13 @@ from bench.sets import images, texts
 from bench.sets._collection import features
 from manifold.discovery import support
 from manifold.errors import DatasetNotFoundError
-from manifold.labels import METHODS, Auto, calibration_error, propagate, select
+from manifold.labels import METHODS, calibration_error, propagate, select
 from manifold.labels._rival import NearestLabelled
 from manifold.labels.candidates import label_graphs
 
 _LARGEST, _LEAST, _DIMENSIONS = 800, 12, 50
-_ALPHAS = (0.95, *Auto().alphas)
+_ALPHAS = (0.95, 0.5, 0.8, 0.99)
+_EVEN = 1.5  # times the smallest class: where a user could say that classes are even
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +79,8 @@ def run(*, quick: bool) -> list[Row]:
 
 def _choice(data: _Set, count: int, draws: int) -> Row:
     found: dict[str, list[float]] = {}
-    errors: dict[str, list[float]] = {"auto": [], "default": [], "logistic": []}
-    kept = []
+    errors: dict[str, list[float]] = {"auto": [], "by chance": [], "default": [], "logistic": []}
+    sizes, share = np.bincount(data.y), []
     for seed in range(draws):
         labels = data.draw(count, seed)
         free = labels < 0
@@ -87,7 +90,7 @@ def _choice(data: _Set, count: int, draws: int) -> Row:
 
         auto = propagate(data.graphs, labels, points=data.points)
         note("auto", auto.labels)
-        kept.append(auto.choice is None or auto.choice.weights[0] == 1)
+        share.append(auto.choice.weights[0])
         first = next(iter(data.graphs.values()))
         for width, graph in data.graphs.items():
             for alpha in _ALPHAS:
@@ -97,12 +100,13 @@ def _choice(data: _Set, count: int, draws: int) -> Row:
                     note("default", plain.labels)
                     errors["default"].append(_error(plain.distributions, data.y, free))
         note("1-NN", NearestLabelled(data.points, labels, data.y.max() + 1).everywhere().argmax(axis=1))
-        if count == 1:  # with more labels it is "auto"
+        if sizes.max() <= _EVEN * sizes.min():
             note("even", propagate(data.graphs, labels, points=data.points, classes="even").labels)
         for name in METHODS:
             if name not in ("auto", "lgc", "poisson_mbo"):  # whose explicit steps take as long as all others
                 note(name, propagate(first, labels, method=name).labels)
         errors["auto"].append(_error(auto.distributions, data.y, free))
+        errors["by chance"].append(_error(auto.distributions, _drawn_from(auto.distributions, seed), free))
         errors["logistic"].append(_logistic(data, labels))
     mean = {name: float(np.mean(values)) for name, values in found.items()}
     single = {name: value for name, value in mean.items() if name not in ("auto", "even", "default")}
@@ -116,13 +120,18 @@ def _choice(data: _Set, count: int, draws: int) -> Row:
         **{name: mean[name] for name in ("auto", "default", "1-NN", "even") if name in mean},
         "best": mean[best],
         "which": best,
-        "kept": float(np.mean(kept)),
+        "share": float(np.mean(share)),
         **{f"ece {name}": float(np.mean(values)) for name, values in errors.items()},
     }
 
 
 def _error(distributions: Any, y: Any, free: Any) -> float:
     return calibration_error(distributions[free], y[free])
+
+
+def _drawn_from(distributions: Any, seed: int) -> Any:
+    below = np.cumsum(distributions, axis=1) < np.random.default_rng(seed).random((len(distributions), 1))
+    return np.minimum(below.sum(axis=1), distributions.shape[1] - 1)
 
 
 def _regression() -> Any:
@@ -209,7 +218,7 @@ def _summary(rows: list[Row]) -> Row:
         return np.array([float(row[name]) for row in some])
 
     more = [row for row in rows if row["labels"] != "1 a class"]
-    told = [row for row in rows if row["labels"] == "1 a class" and not str(row["data"]).endswith("uneven")]
+    told = [row for row in rows if row["labels"] == "1 a class" and "even" in row]
     gain, above = column("auto", rows) - column("default", rows), column("auto", more) - column("1-NN", more)
     return {
         "what": "summary",
@@ -224,6 +233,7 @@ def _summary(rows: list[Row]) -> Row:
         "worst to 1-NN": float(above.min()),
         "even, worst gap": float((column("even", told) - column("best", told)).min()),
         "largest ece": float(column("ece auto", more).max()),
+        "over chance": float((column("ece auto", more) - column("ece by chance", more)).max()),
     }
 
 
@@ -237,12 +247,16 @@ def _sets(*, quick: bool) -> Iterator[_Set]:
             print(f"{name} is left out: {error}")
             continue
         y = np.unique(y, return_inverse=True)[1]
-        rows = np.sort(np.random.default_rng(0).permutation(len(y))[:_LARGEST])
-        X, y = np.ascontiguousarray(X[rows], dtype=np.float32), np.unique(y[rows], return_inverse=True)[1]
-        yield _set(name, X, y, metric)
-        kept = _uneven(y)
-        if kept.size < y.size:
-            yield _set(f"{name}, uneven", X[kept], y[kept], metric)
+        order = np.random.default_rng(0).permutation(len(y))
+        for kind, most in (("", _LARGEST), (", uneven", 2 * _LARGEST)):
+            rows = np.sort(order[:most])
+            if kind:
+                kept = _uneven(np.unique(y[rows], return_inverse=True)[1])
+                if kept.size == rows.size:
+                    continue
+                rows = rows[kept]
+            classes = np.unique(y[rows], return_inverse=True)[1]
+            yield _set(name + kind, np.ascontiguousarray(X[rows], dtype=np.float32), classes, metric)
 
 
 def _set(name: str, X: Any, y: Any, metric: str) -> _Set:
