@@ -54,8 +54,15 @@ class DaskRanks:
             )
             for rank, worker in enumerate(workers)
         ]
-        self._actors = [held.result(timeout=timeout) for held in self._held]
+        self._actors = [self._actor(rank) for rank in range(self.size)]
         self._watched([actor.meet(self._actors, workers) for actor in self._actors], None)
+
+    def _actor(self, rank: int) -> Array:
+        try:
+            return self._held[rank].result(timeout=self.timeout)
+        except Exception as error:  # of a worker that ends or stalls dask says it in many ways
+            reason = f"worker {self.workers[rank]} has not begun a rank within {self.timeout:g} s"
+            raise gone(self.client) if self.client.status != "running" else WorkerLostError(reason) from error
 
     def run(self, task: Task, parts: Sequence[Array], *, listen: Callable[[Array], None] | None = None) -> list[Array]:
         """Call the task on every rank at once, each with its part."""
