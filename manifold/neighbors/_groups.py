@@ -24,7 +24,7 @@ from manifold.neighbors._shortlists import Shortlists
 from manifold.storage.stages import unit_arrays
 
 _BLOCK = 1 << 17  # rows that are assigned together, about
-_WEIGHED = 8  # points a cell by which groups are made about equal
+_WEIGHED = 2  # points a cell by which groups are made about equal
 
 
 @dataclass(frozen=True, eq=False)

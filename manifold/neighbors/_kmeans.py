@@ -24,7 +24,8 @@ TRAINED = 1 << 24  # numbers of points that a k-means of one level sees, at most
 _TRAINING = 32  # points a cell that k-means sees
 _ITERATIONS = 4
 _FLAT = 1024  # cells of one level, at most
-_ROWS = 2048  # that look together: products then have a hundred rows or more
+_LARGE = 4  # times the root of the number of cells: as many large ones, then, as cells of the large ones that are near
+_ROWS = 8192  # that look together: products then have a hundred rows or more
 
 
 class KMeans:
@@ -62,7 +63,8 @@ class KMeans:
     def _in_two_levels(self, rng: np.random.Generator) -> Array:
         """Return centres of the parts of large cells, and keep whose parts they are; as many as there are points."""
         n = self.points.X.shape[0]
-        large = KMeans(self.points, round(self.n_cells**0.5), backend=self.backend, rng=rng)
+        n_large = min(round(_LARGE * self.n_cells**0.5), self.n_cells // 2)
+        large = KMeans(self.points, n_large, backend=self.backend, rng=rng)
         chosen = np.sort(rng.choice(n, min(n, _TRAINING * self.n_cells), replace=False))
         own = large.nearest(chosen, 1)[:, 0]
         sizes = np.bincount(own, minlength=large.n_cells)
@@ -112,7 +114,8 @@ class KMeans:
     @property
     def step(self) -> int:
         """Rows that look for their cells together: products of the same rows, cut the same way, have the same bits."""
-        return _ROWS if len(self.supers) else max(1, GATHER // 4 // max(self.points.X.shape[1], self.n_cells))
+        d = self.points.X.shape[1]
+        return max(1, min(_ROWS, GATHER // d) if len(self.supers) else GATHER // 4 // max(d, self.n_cells))
 
     def nearest(self, ids: Ints | None, n_probes: int) -> Cells:
         """Return the cells (m, p) whose centres are nearest to some points, or to all, nearest first."""
