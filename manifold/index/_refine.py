@@ -50,6 +50,7 @@ def refine(
     slack: float = 0.0,
     scale: Floats | None = None,
     left_out: LeftOut | None = None,
+    start: Floats | None = None,
 ) -> Shortlist:
     """Return the k best nodes, solved on until nothing left out exceeds (1 + slack) times the last of them.
 
@@ -64,6 +65,8 @@ def refine(
     slack : float
     scale, left_out
         As for `StoredColumns.shortlist`.
+    start : (n,) float, optional
+        Scores to go on from, and to be looked at first; by default what the columns of the seeds add up to.
 
     Returns
     -------
@@ -88,17 +91,19 @@ def refine(
     """
     if isinstance(columns, LazyColumns):  # which has no constants of all columns, and a solve of its own
         return columns.proved(nodes, weights, k=k, slack=slack, scale=scale, left_out=left_out)
-    query = _Query(columns, nodes, weights, scale=scale, left_out=left_out)
-    steps, goal = query.steps(), query.goal(k)
+    query = _Query(columns, nodes, weights, scale=scale, left_out=left_out, start=start)
+    steps, goal = query.steps(), query.length
+    if start is None:
+        goal = query.goal(k)
+        query.go_on(steps, goal)
     for _ in range(_MOST_LOOKS):
-        steps.advance(_MOST_STEPS, length=goal)
-        query.add(steps.taken(), length=steps.length)
         found = query.cut(k)
         if found.outside <= found.lower * (1 + slack) or query.exhausted:
             break
         goal = min(goal, query.length) * _share(found)
         if steps.spent or query.length > 2 * steps.length:  # single precision does not follow the residual further
             steps = query.steps()
+        query.go_on(steps, goal)
     return found
 
 
@@ -126,11 +131,13 @@ class _Query:
         *,
         scale: Floats | None,
         left_out: LeftOut | None,
+        start: Floats | None = None,
     ) -> None:
         self.columns, self.of, self.system = columns, columns.residual_bound, columns.system
         self.scale, self.left_out = scale, LeftOut() if left_out is None else left_out
-        allowed, order = self.left_out.allowed, self.of.order
-        self.allowed = allowed if allowed is None or order is None else allowed[order]
+        self.listed: Ints | slice = slice(None)  # what may be, where that is not everything
+        if self.left_out.allowed is not None:
+            self.listed = self.system.places(np.flatnonzero(self.left_out.allowed))
         ((self.w, self.a),) = columns.filter.resolvents or ()
         graph = columns.graph
         of_component = np.zeros(graph.n_components, dtype=bool)
@@ -139,9 +146,13 @@ class _Query:
         self.seeds, which = np.unique(self.system.places(nodes), return_inverse=True)
         self.b = np.bincount(which, self.w * weights)
         self.largest_b = float((self.b * self.of.inverse[self.seeds]).max(initial=0))
-        self.x = self.of.inside(columns.estimate(nodes, weights))
-        held = np.unique(self.system.places(columns.held(nodes)[0]))
-        self._judge(self.of.S[held].T @ self.x[held])
+        self.x = self.of.inside(columns.estimate(nodes, weights) if start is None else start.astype(np.float64))
+        if start is None:
+            held = np.unique(self.system.places(columns.held(nodes)[0]))
+            self._judge(self.of.S[held].T @ self.x[held])
+        else:
+            self.x *= self.reached  # elsewhere scores are 0 for certain
+            self._judge(self.of.S @ self.x)
 
     def add(self, e: Floats, *, length: float) -> None:
         """Correct the scores by e, and their residual, of about some length then: afresh where rounding would show."""
@@ -183,29 +194,35 @@ class _Query:
         """Return conjugate gradients from the true residual."""
         return Steps(self.of.single, self.r, self.length)
 
+    def go_on(self, steps: Steps, goal: float) -> None:
+        """Take steps until the residual is about as short as a goal, and correct the scores by them."""
+        steps.advance(_MOST_STEPS, length=goal)
+        self.add(steps.taken(), length=steps.length)
+
     def goal(self, k: int) -> float:
         """Return a length of the residual at which a look is likely to decide: a bound small beside the k-th score."""
-        listed = self.x if self.allowed is None else self.x[self.allowed]
-        found = listed[listed > 0]
+        found = self.x[self.listed]
+        found = found[found > 0]
         kth = float(np.partition(found, found.size - k)[found.size - k]) if 0 < k <= found.size else 0.0
         return _LOOK * kth / self.of.typical if self.of.typical else 0.0  # 0: all that is known is exact
 
     def cut(self, k: int) -> Shortlist:
         """Rule out what the bound for all nodes rules out, and the rest by its own columns."""
-        walked, bound = self.x + self.r, self._bound()
+        at = self.listed
+        walked, bound = self.x[at] + self.r[at], self._bound(at)
         lower, upper = walked - bound, np.maximum(walked + bound, 0)
         if self.scale is not None:
-            scale = self.of.inside(self.scale)
+            scale = self.of.inside(self.scale)[at]
             lower, upper = lower * scale, upper * scale
         if self.left_out.nodes is not None:
             out = self.system.places(self.left_out.nodes)
+            out = out if isinstance(at, slice) else np.flatnonzero(np.isin(at, out))
             lower[out] = upper[out] = -1
-        if self.allowed is not None:
-            lower[~self.allowed] = upper[~self.allowed] = -1
         certain = lower[lower > 0]
         kth = np.partition(certain, certain.size - k)[certain.size - k] if 0 < k <= certain.size else -1.0
         near = np.flatnonzero(upper >= max(kth, 0))
-        nodes = near if self.of.order is None else self.of.order[near].astype(np.int64)
+        nodes = near if isinstance(at, slice) else at[near]
+        nodes = nodes if self.of.order is None else self.of.order[nodes].astype(np.int64)
         by_id = np.argsort(nodes)
         near, nodes = near[by_id], nodes[by_id]
         of_near = np.maximum(lower[near], 0), upper[near]
@@ -213,13 +230,13 @@ class _Query:
         bounds = Intervals(nodes, *of_near, unseen=float(upper.max(initial=0)))
         return bounds.settled(k, self._by_own_columns, scale=self.scale)
 
-    def _bound(self) -> Floats:
-        """Return bounds (n,) on |F - x - r|; what rounding hides of r is at most some v, and K v <= v."""
+    def _bound(self, at: Ints | slice) -> Floats:
+        """Return bounds on |F - x - r| at some places; what rounding hides of r is at most some v, and K v <= v."""
         of: ResidualBound = self.of
-        bound: Floats = of.stored * (self.length * (1 + SLACK))
-        bound += of.others * (self.weighted * (1 + SLACK))
-        bound += of.v * (self.hidden * (1 + SLACK) / self.w)
-        bound *= self.reached
+        bound: Floats = of.stored[at] * (self.length * (1 + SLACK))
+        bound += of.others[at] * (self.weighted * (1 + SLACK))
+        bound += of.v[at] * (self.hidden * (1 + SLACK) / self.w)
+        bound *= self.reached[at]
         return bound
 
     def _by_own_columns(self, nodes: Ints) -> tuple[Floats, Floats]:

@@ -16,8 +16,7 @@ from manifold._typing import AnyArray, Floats, Mask
 from manifold.backends import Array, Backend
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.index import LeftOut, of_images, of_nodes, refine
-from manifold.ranking._base import proved_slack
+from manifold.index import of_images, of_nodes
 from manifold.ranking._local import best_of_each, filled
 from manifold.ranking._select import (
     Baseline,
@@ -30,6 +29,7 @@ from manifold.ranking._select import (
     non_negative,
     score_bounds,
 )
+from manifold.ranking._stored import Answer, StoredLists
 from manifold.ranking.pooling import Pooling
 from manifold.solvers import (
     ConjugateGradient,
@@ -45,12 +45,11 @@ from manifold.solvers.conjugate_gradient import PreparedConjugateGradient
 from manifold.solvers.local import is_local
 from manifold.solvers.proved import ProvedLists
 
-Answer = tuple[Rows, Floats, Floats, Solution]
 Seeding = Callable[[int, Rows], sparse.csc_array]  # a query and the nodes of its subgraph, ascending -> Y (m, 1)
 
 _BLOCK = 64
 _PLAIN = 1e-3  # relative residual, in the precision of the graph, where nothing is to be proved
-_ALONE = 4  # queries at once, up to which each is solved on by itself
+_COARSE = 1e-4  # the same where lists are proved by their candidates' own columns
 REFINEMENTS = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)  # relative residuals, in float64, each from the answer before
 
 
@@ -139,7 +138,7 @@ class Ranker:
             queries = np.arange(start, min(start + _BLOCK, q))
             block = seeds if q <= _BLOCK else seeds[:, queries]  # to cut a query out takes as long as to list it
             if self._looks_up(task):
-                *answer, solution = self._look_up(block, queries, task)
+                *answer, solution = self._stored(block, queries, task).look_up(task.k)
             elif lists is not None and not task.signed:
                 *answer, solution = self._list(lists, block, queries, task)
                 rows[queries], scores[queries], slack[queries] = answer
@@ -223,36 +222,13 @@ class Ranker:
             return selection.overall(task.k, queries, baseline=task.baseline, own=own)
         return selection.overall_of(task.nodes, task.k, queries, baseline=task.baseline, own=own)
 
-    def _look_up(self, block: sparse.csc_array, queries: Rows, task: Task) -> Answer:
-        """Answer from the stored columns; a list they do not fill has infinite slack and -1 in its place."""
-        index, q = self.prepared, queries.size
+    def _stored(self, block: sparse.csc_array, queries: Rows, task: Task) -> StoredLists:
+        """Return queries as they are looked up in stored columns."""
+        index = self.prepared
         assert of_nodes(index) or of_images(index)  # `_looks_up` has asked
-        rows, scores = np.full((q, task.k), -1, dtype=np.int64), np.zeros((q, task.k))
-        slack, bound, n_listed = np.full(q, np.inf), np.empty(q), task.n_listed(queries)
-        if of_nodes(index):
-            index.renew(block.indices.astype(np.int64))
-        for j in range(q):
-            part = slice(block.indptr[j], block.indptr[j + 1])
-            nodes, weights = block.indices[part].astype(np.int64), block.data[part].astype(np.float64)
-            k, scale = int(n_listed[j]), self._scale
-            left_out = LeftOut(None if task.own is None else task.own[queries[j] : queries[j] + 1], task.allowed)
-            if of_images(index):
-                found = index.shortlist(nodes, weights, k, left_out=left_out)
-            elif of_nodes(index):
-                found = index.shortlist(nodes, weights, k, scale=scale, left_out=left_out)
-                wanted = np.inf if task.slack is None else task.slack
-                undecided = found.outside > found.lower * (1 + wanted)
-                # where little of what is stored is allowed, several queries are solved for together
-                if undecided if found.rows.size == k else task.allowed is not None and q <= _ALONE:
-                    found = refine(index, nodes, weights, k=k, slack=wanted, scale=scale, left_out=left_out)
-            bound[j] = weights @ sum(index.held(nodes)[2:])
-            rows[j, : found.rows.size], scores[j, : found.rows.size] = found.rows, found.scores
-            if found.rows.size == k:
-                slack[j] = proved_slack(np.array([found.lower]), np.array([found.outside]))[0]
-        status = tuple(Status.CONVERGED if s == 0 else Status.APPROXIMATE for s in slack)
-        nothing = np.zeros(q, dtype=np.int64)
-        report = Solution(np.empty(0), status, nothing, np.full(q, np.nan), error_bound=bound, solver="index")
-        return rows, scores, slack, report
+        own = None if task.own is None else task.own[queries]
+        wanted = np.inf if task.slack is None else task.slack
+        return StoredLists(index, block, task.n_listed(queries), wanted, own, task.allowed, self._scale)
 
     @cached_property
     def _lists(self) -> ProvedLists | None:
@@ -311,6 +287,11 @@ class Ranker:
         rows, _, slack = answer
         wanted, short = np.inf if task.slack is None else task.slack, (rows >= 0).sum(axis=1) < task.n_listed(queries)
         todo = np.flatnonzero((slack > wanted) | (self._looks_up(task) & short))
+        if todo.size and self._looks_up(task) and (stored := self._stored(block, queries, task)).at_once:
+            coarse = replace(self._plain, settings=ConjugateGradient(rtol=_COARSE))
+            solved = coarse.solve(block[:, todo], x0=self._start(solution, block, todo))
+            stored.settle(answer, todo, self.backend.to_host(solved.scores))
+            solution, todo = updated_report(solution, solved, todo), todo[slack[todo] > wanted]
         x0 = self._start(solution, block, todo) if todo.size else None
         rtols = (_PLAIN, *REFINEMENTS) if task.slack is None and task.allowed is not None else REFINEMENTS
         return self._go_on(solution, answer, block, queries=queries, task=task, todo=todo, x0=x0, rtols=rtols)

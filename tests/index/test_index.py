@@ -171,7 +171,7 @@ def test_what_a_residual_says_of_scores_holds_for_any_scores(name, alpha, width,
     places = query.system.places(everyone)
     for length in (np.inf, 0.0, np.inf, np.inf):  # the residual is updated, then computed afresh
         off = (query.x + query.r)[places] - exact
-        assert (np.abs(off) <= query._bound()[places] * (1 + 1e-9) + 1e-14).all()
+        assert (np.abs(off) <= query._bound(places) * (1 + 1e-9) + 1e-14).all()
         lower, upper = query._by_own_columns(everyone)
         assert (lower <= exact * (1 + 1e-9) + 1e-14).all()
         assert (exact <= upper * (1 + 1e-9) + 1e-14).all()
@@ -197,6 +197,11 @@ def test_a_refinement_is_exact(alpha, width, dtype):
         f[nodes[0]] = -1
         assert found.outside <= found.lower
         assert set(found.rows) == set(np.argsort(-f)[:50])
+        allowed, off = rng.random(1500) < 0.05, rng.choice([0.0, 1e-4, 0.1]) * rng.standard_normal(1500)
+        start = (np.maximum(f, 0) + off).astype(np.float32)  # of some other solve, and as exact
+        some = _refine.refine(columns, nodes, y[nodes], k=9, left_out=LeftOut(nodes[:1], allowed), start=start)
+        assert some.outside <= some.lower
+        assert set(some.rows) == set(np.argsort(np.where(allowed, -f, np.inf))[:9])
 
 
 def test_columns_built_on_a_device_are_refined_on_the_host():
