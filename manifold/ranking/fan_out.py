@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from manifold._arrays import as_array
 from manifold._typing import AnyArray
+from manifold.backends import Array
 from manifold.errors import CorruptFileError
 from manifold.ranking._base import Ranking
 from manifold.solvers import Solution, merge_reports
@@ -112,7 +113,7 @@ def _opened(path: str, digest: str) -> ManifoldSearch:
 
 def _joined(parts: list[Ranking]) -> Ranking:
     """Return the rankings of several batches as one."""
-    joined = {}
+    joined: dict[str, Array] = {}
     for field in fields(Ranking):
         values = [getattr(part, field.name) for part in parts]
         if isinstance(values[0], Solution):
