@@ -33,18 +33,22 @@ BENCHES = (
     "stores",
     "distributed",
     "faults",
+    "scale",
     "gpu",
 )
+BY_HAND = ("scale",)  # hours, by size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *BENCHES], help=f"of {', '.join(BENCHES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="smallest sizes, for correctness; writes no record")
+    parser.add_argument("--n", type=int, help="how many points, of scale")
     args = parser.parse_args()
-    for name in args.names or BENCHES:
+    for name in args.names or [name for name in BENCHES if args.quick or name not in BY_HAND]:
         module = import_module(f"bench.{name}")
-        rows = module.run(quick=args.quick)
+        size = {"n": args.n} if name == "scale" else {}
+        rows = module.run(quick=args.quick, **size)
         print(f"\n{name}: {(module.__doc__ or '').splitlines()[0]}\n{table(rows)}")
         if rows:  # none where the machine lacks what is measured
             record(name, rows, quick=args.quick)
