@@ -70,6 +70,7 @@ class RankBackend(ScipyBackend):
         self._superbands = np.concatenate(pieces)  # of the rows that all ranks send of a sum
         self._sends: dict[int, Ints] = {}
         self._places: dict[int, slice] = {}
+        self._whole = np.empty((0, 0))  # of the last product, whose memory the next one takes
         self.sent = 0  # bytes, since this backend was made
 
     def place(self, rows: sparse.csr_array) -> sparse.csr_array:
@@ -118,14 +119,19 @@ class RankBackend(ScipyBackend):
         >>> RankBackend(Alone(), even_cuts(1, 1)).spmm(sparse.csr_array([[2.0]]), np.array([[1.0]]), b=1.0).tolist()
         [[3.0]]
         """
-        whole = block
-        if self._others:
-            whole = np.empty((matrix.shape[1], block.shape[1]), dtype=block.dtype)
-            arrived = self._swap({rank: block[ids] for rank, ids in self._sends.items()}, self._places.keys())
-            whole[: len(block)] = block
-            for rank, place in self._places.items():
-                whole[place] = arrived[rank]
+        whole = block if not self._others else self._completed(matrix.shape[1], block)
         return _numba.spmm(matrix, whole, a=a, b=b, c=c, other=other, dots=dots, out=out, total=self._total)
+
+    def _completed(self, n_rows: int, block: AnyArray) -> AnyArray:
+        """Return own rows of a block, and below them those of the halo."""
+        arrived = self._swap({rank: block[ids] for rank, ids in self._sends.items()}, self._places.keys())
+        shape = (n_rows, block.shape[1])
+        if self._whole.shape != shape or self._whole.dtype != block.dtype:
+            self._whole = np.empty(shape, dtype=block.dtype)
+        self._whole[: len(block)] = block
+        for rank, place in self._places.items():
+            self._whole[place] = arrived[rank]
+        return self._whole
 
     def axpy(self, y: AnyArray, x: AnyArray, factors: AnyArray | float) -> Floats:
         """Add ``factors x`` to y, and return the squared lengths of its whole columns."""

@@ -68,7 +68,8 @@ class RankActor:
             self._box = {key: array for key, array in self._box.items() if key[0] >= run}
         self._news = []
         # compiled loops have one version for arrays that may be written to, and would be compiled again for others
-        return task(self, tuple(np.array(x) if isinstance(x, np.ndarray) else x for x in part))
+        fixed = [isinstance(x, np.ndarray) and not x.flags.writeable for x in part]
+        return task(self, tuple(x.copy() if copied else x for x, copied in zip(part, fixed, strict=True)))
 
     def swap(self, parts: Mapping[int, AnyArray], sources: Collection[int]) -> dict[int, AnyArray]:
         """See `manifold.backends.ranks.Exchange`."""

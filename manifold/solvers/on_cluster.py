@@ -82,9 +82,9 @@ class OnCluster(Solver):
 
 
 class _Caller(ScipyBackend):
-    """Where blocks are cut and put together: wide ones, for a message costs a millisecond however long it is."""
+    """Where blocks are cut and put together: wider ones, for a message costs a millisecond however long it is."""
 
-    column_block = 64
+    column_block = 32
 
 
 class _Whole(NormalizedAffinity):
