@@ -19,6 +19,7 @@ from manifold._progress import shown
 from manifold._resources import at_most, require_memory
 from manifold._typing import Facts, RandomState
 from manifold.backends import Backend
+from manifold.graph._beside import beside, lists_of
 from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight
 from manifold.graph._given import graph_from_affinity
 from manifold.graph._graph import Graph
@@ -38,6 +39,8 @@ __all__ = [
     "followed_graph",
     "graph_from_affinity",
     "graph_from_neighbors",
+    "is_made_of",
+    "lists_of",
     "memory_forecast",
     "one_sided_weight",
     "soft_mutual_graph",
@@ -137,7 +140,7 @@ def build_graph(
     check_edges(edges, bridge, one_sided)
     gamma = default_gamma(metric) if gamma is None else gamma
     Affinity(affinity, gamma, metric)  # a wrong kernel is refused before the search, not after it
-    lists = None if folder is None else Path(folder).with_name(f"{Path(folder).name}.lists")
+    lists = None if folder is None else beside(Path(folder))
     neighbors = find_neighbors(
         X,
         n_neighbors,
@@ -306,3 +309,20 @@ def followed_graph(
     if followed is not None:
         return followed
     return soft_mutual_graph(neighbors, affinity=affinity, edges=edges, bridge=bridge, one_sided=b)
+
+
+def is_made_of(
+    graph: Graph, neighbors: Neighbors, *, affinity: Affinity, edges: str, bridge: int, one_sided: float
+) -> bool:
+    """Return whether a graph is what `soft_mutual_graph` makes of lists by such a rule, as far as both say how.
+
+    Reference: guide *notation*, "How the parts meet".
+
+    >>> lists = Neighbors([[1], [0], [0]], [[1.0], [1.0], [0.5]], metric="cosine", method="by hand")
+    >>> made = soft_mutual_graph(lists, affinity=Affinity(gamma=1.0))
+    >>> [is_made_of(made, lists, affinity=Affinity(gamma=g), edges="mutual", bridge=1, one_sided=0.0) for g in (1, 2)]
+    [True, False]
+    """
+    b = one_sided if edges == "mutual" else 0.0
+    told = _facts(neighbors, affinity, edges=edges, bridge=bridge, one_sided=b, n_clipped=0)
+    return all(graph.facts.get(name) == told[name] for name in ("metric", "n_neighbors", "affinity", "edges"))

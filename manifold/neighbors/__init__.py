@@ -12,6 +12,7 @@ from manifold.neighbors._find import find_neighbors, warn_of_awkward_points
 from manifold.neighbors._inverted_file import InvertedFile
 from manifold.neighbors._methods import METHODS, Method, choose_method, memory_forecast
 from manifold.neighbors._nn_descent import NNDescent
+from manifold.neighbors._on_disk import open_lists
 from manifold.neighbors._saved_cells import described_cells, stored_cells
 from manifold.neighbors._saved_points import described_points, stored_points
 from manifold.neighbors._update import with_points, without_points
@@ -44,6 +45,7 @@ __all__ = [
     "from_precomputed",
     "from_sklearn",
     "memory_forecast",
+    "open_lists",
     "point_set",
     "stored_cells",
     "stored_points",

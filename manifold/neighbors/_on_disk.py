@@ -82,7 +82,7 @@ def search_on_disk(
             _run(stages, search, n_groups, executor=executor, progress=progress)
             _save(stages, search, folder, mark)
     shutil.rmtree(build, ignore_errors=True)
-    return _load(folder, mark)
+    return open_lists(folder, mark=mark)
 
 
 def _run(
@@ -150,10 +150,11 @@ def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
     save_arrays(folder, kind=_KIND, arrays={**joined, "centres": plan["centres"]}, parameters=parameters)
 
 
-def _load(folder: Path, mark: str) -> Neighbors:
+def open_lists(folder: str | os.PathLike[str], *, mark: str | None = None) -> Neighbors:
+    """Return the lists that a search has left in a folder, mapped; raise ValueError where their mark is another."""
     stored = load_arrays(folder, kind=_KIND, verify="lazy")
     told, arrays = stored.parameters, stored.arrays
-    if told["fingerprint"] != mark:
+    if mark not in (None, told["fingerprint"]):
         raise ValueError(f"folder={str(folder)!r} holds neighbours of other points or settings: choose another folder")
     return Neighbors._trusted(
         arrays["indices"],

@@ -16,6 +16,7 @@ import numpy as np
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, Ints
 from manifold.backends import on_host
+from manifold.graph import is_made_of
 from manifold.index import DiffusionIndex, StoredColumns, of_images, of_nodes, updated_columns
 from manifold.neighbors import Cells, Neighbors, PointSet, warn_of_awkward_points, with_points, without_points
 from manifold.ranking._collection import Ids
@@ -167,6 +168,15 @@ def _changeable(fitted: Fitted) -> tuple[PointSet, Neighbors]:
     if fitted.points is None or fitted.neighbors is None:
         missing = "without X" if fitted.points is None else "with graph=, whose neighbours are not known"
         raise ValueError(f"this search was fitted {missing}: only fit(X) makes a collection that can change")
+    s = fitted.settings
+    nearest = without_reserve(fitted.neighbors, s).first(s.n_neighbors)
+    if not is_made_of(
+        fitted.graph, nearest, affinity=s.affinity, edges=s.edges, bridge=s.bridge, one_sided=fitted.one_sided
+    ):
+        raise ValueError(
+            f"this search was fitted with graph=, which another rule has made of the lists than that of {s.affinity}, "
+            f"edges={s.edges!r}: a change would make it by this one; fit by the settings of the graph"
+        )
     return fitted.points, fitted.neighbors
 
 

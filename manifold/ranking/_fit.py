@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manifold._progress import Progress
-from manifold._typing import Ints
+from manifold._typing import Floats, Ints
 from manifold.backends import Backend
-from manifold.graph import Change, Graph, followed_graph, one_sided_weight, soft_mutual_graph
+from manifold.graph import Change, Graph, followed_graph, lists_of, one_sided_weight, soft_mutual_graph
 from manifold.neighbors import Cells, Neighbors, PointSet, find_neighbors
 from manifold.ranking._adaptation import NeighborReach, spread_of
 from manifold.ranking._collection import Ids
@@ -71,18 +71,7 @@ def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: P
             raise ValueError("neighbors and tune are for a graph that the fit makes: leave out graph")
         if n != graph.n_nodes:
             raise ValueError(f"X has {n} rows but the graph has {graph.n_nodes} nodes")
-        pooling = region_pooling(settings, given.points, given.images, backend=given.backend)
-        fitted = Fitted(
-            settings=settings,
-            ids=names,
-            graph=graph,
-            backend=given.backend,
-            home=given.home,
-            points=given.points,
-            spread=_spread(settings, given.points),
-            pooling=pooling,
-            cells=seed_cells(settings, given.points, None),
-        )
+        fitted = _of_graph(settings, graph, names, given)
     else:
         if neighbors is not None:
             check_neighbors(neighbors, given.points, settings)
@@ -92,6 +81,42 @@ def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: P
     _ = fitted.ranker  # what the solver refuses is refused here
     _LOG.debug("fit of %d nodes took %.3f s of the processor: %s", n, time.process_time() - start, fitted.graph)
     return fitted
+
+
+def _of_graph(settings: SearchSettings, graph: Graph, names: Ids, given: Collection) -> Fitted:
+    """Return the state of a graph made elsewhere, with the lists that lie beside it, if the points are known."""
+    points, adaptation = given.points, settings.adaptation
+    lists = None if points is None else lists_of(graph)
+    if lists is not None and lists.metric != settings.affinity.metric:
+        lists = None  # near by another metric than queries are
+    fitted = Fitted(
+        settings=settings,
+        ids=names,
+        graph=graph,
+        backend=given.backend,
+        home=given.home,
+        points=points,
+        spread=_spread(settings, points),
+        pooling=region_pooling(settings, points, given.images, backend=given.backend),
+        cells=seed_cells(settings, points, lists),
+    )
+    if lists is None or lists.n_neighbors < settings.n_neighbors:
+        return fitted
+    check_neighbors(lists, points, settings)
+    nearest = lists.first(min(settings.n_neighbors, lists.n_neighbors))
+    one_sided = 0.0 if adaptation is None else adaptation.one_sided
+    return replace(
+        fitted,
+        neighbors=lists,
+        one_sided=one_sided_weight(nearest) if one_sided is None else one_sided,
+        scales=_scales(settings, nearest),
+        reach=NeighborReach.of(without_reserve(lists, settings), settings.n_neighbors),
+    )
+
+
+def _scales(settings: SearchSettings, nearest: Neighbors) -> Floats | None:
+    """Return the scale of each node, where the kernel has one."""
+    return None if settings.affinity.kind == "power" else settings.affinity.scales(nearest.similarities)
 
 
 def _found(settings: SearchSettings, given: Collection, progress: Progress | bool | None) -> Neighbors:
@@ -156,7 +181,7 @@ def of_lists(
         points=given.points,
         neighbors=neighbors,
         one_sided=one_sided,
-        scales=settings.affinity.scales(nearest.similarities),
+        scales=_scales(settings, nearest),
         reach=NeighborReach.of(lists, settings.n_neighbors),
         spread=_spread(settings, given.points),
         tuning=tuning,

@@ -11,7 +11,7 @@ import pytest
 
 import manifold as mf
 from manifold.errors import ManifoldWarning
-from manifold.graph import _on_disk
+from manifold.graph import _on_disk, lists_of
 from manifold.graph._on_disk import MakeRows, graph_on_disk
 from manifold.graph._symmetric import Rule
 from manifold.graph.affinity import Affinity
@@ -97,3 +97,11 @@ def test_another_graph_is_not_taken_for_this_one(tmp_path):
     for other in ({"rule": ("sum", 0, 0.0)}, {"lists": saved(tmp_path, seed=72)[1]}):
         with pytest.raises(ValueError, match="of other lists or settings"):
             built(**{"lists": lists, "folder": tmp_path / "graph", **other})
+
+
+def test_the_lists_of_a_graph_lie_beside_it(rng):
+    X = rng.normal(size=(300, 6)).astype(np.float32)
+    built = mf.build_graph(X, 5, folder="graph", method=InvertedFile(n_cells=8))
+    for graph in (built, mf.load("graph"), mf.load("graph", verify="lazy")):
+        assert np.array_equal(lists_of(graph).indices, find_neighbors(X, 5, method=InvertedFile(n_cells=8)).indices)
+    assert lists_of(mf.build_graph(X, 5)) is None
