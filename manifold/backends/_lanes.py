@@ -176,15 +176,34 @@ def larger(typing: Node, x: Node, y: Node) -> Node:
 
 @_operation
 def exceeds(typing: Node, x: Node, bound: Node) -> Node:
-    """Return whether any |x| is larger than a number; what is NaN is not."""
+    """Return whether any |x| is larger than `bound`, lanes or one number; what is NaN is not."""
 
     def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
-        size, width = _call(builder, "fabs", values[0]), values[0].type.count
-        larger = builder.fcmp_ordered(">", size, _splat(builder, _as(builder, values[1], size.type.element), width))
+        size, width, most = _call(builder, "fabs", values[0]), values[0].type.count, values[1]
+        if not isinstance(bound, Lanes):
+            most = _splat(builder, _as(builder, most, size.type.element), width)
+        larger = builder.fcmp_ordered(">", size, most)
         whole = ir.IntType(width)
         return builder.icmp_unsigned("!=", builder.bitcast(larger, whole), ir.Constant(whole, 0))
 
     return types.boolean(x, bound), generate
+
+
+@_operation
+def prefetch(typing: Node, array: Node, at: Node) -> Node:
+    """Ask for the memory of entry `at`, which is read soon; nothing is read, even where there is no such entry."""
+    _check(array)
+
+    def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
+        kind = ir.IntType(8)
+        pointer = _pointer(context, builder, array, values[0], at=values[1], vector=kind)
+        into = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        # to be read, of the nearest cache, of data
+        asked = [pointer, *(ir.Constant(_I32, number) for number in (0, 3, 1))]
+        builder.call(_function(builder.module, into, "llvm.prefetch.p0"), asked)
+        return context.get_dummy_value()
+
+    return types.void(array, at), generate
 
 
 @_operation

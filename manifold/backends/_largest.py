@@ -26,10 +26,8 @@ class Largest(NamedTuple):
     widest: Floats  # (q,) the largest v of those found
 
 
-def largest_of_columns(
-    x: Floats, v: Floats, nodes: Ints, *, k: int, near: AnyArray, factors: Floats, least: Floats
-) -> Largest:
-    """Return the k largest entries ``factors x`` of each column, cut at 0, among the nodes of its own label.
+def largest_of_columns(x: Floats, v: Floats, nodes: Ints, *, k: int, near: AnyArray, least: Floats) -> Largest:
+    """Return the k largest entries of each column, cut at 0, among the nodes of its own label.
 
     Parameters
     ----------
@@ -40,7 +38,6 @@ def largest_of_columns(
         Their names; those of the columns first.
     near : (m,) int
         Their labels.
-    factors : (q,) float64
     least : (q,) float64
         Entries below `least` are passed over where k others are above.
 
@@ -49,18 +46,18 @@ def largest_of_columns(
     >>> x = np.zeros(48)
     >>> x[::16] = 0.5, 0.1, 0.3
     >>> found = largest_of_columns(
-    ...     x, np.ones(3), np.array([7, 8, 4]), k=2, near=np.zeros(3), factors=np.ones(1), least=np.zeros(1)
+    ...     x, np.ones(3), np.array([7, 8, 4]), k=2, near=np.zeros(3), least=np.zeros(1)
     ... )
     >>> found.ids.tolist(), found.values.tolist(), found.beyond.tolist()
     ([[4, 7]], [[0.3, 0.5]], [0.1])
     """
-    q, limits = factors.size, np.zeros(LANES)
+    q, limits = least.size, np.zeros(LANES)
     places, values, facts = np.zeros((q, k), np.int64), np.zeros((q, k)), np.zeros((2, q))
     n_found, n_labelled = np.zeros(q, np.int64), np.full(q, nodes.size)
     if (near != near[0]).any():
         n_labelled = np.array([np.count_nonzero(near == own) for own in near[:q]])
-    limits[:q] = np.minimum(factors / np.maximum(least, 1 / _LARGE), _LARGE)
-    _cut(x, v, near, limits, factors, least, n_labelled, places, values, n_found, facts)
+    limits[:q] = 1 / np.maximum(least, 1 / _LARGE)
+    _cut(x, v, near, limits, least, n_labelled, places, values, n_found, facts)
     ids = nodes[places]
     for c in np.flatnonzero(n_found < k):
         ids[c, n_found[c] :] = np.setdiff1d(np.arange(k), ids[c, : n_found[c]])[: k - n_found[c]]
@@ -70,7 +67,7 @@ def largest_of_columns(
 
 
 @compiled
-def _cut(x, v, near, limits, factors, least, n_labelled, places, values, n_found, facts):  # type: ignore[no-untyped-def]
+def _cut(x, v, near, limits, least, n_labelled, places, values, n_found, facts):  # type: ignore[no-untyped-def]
     q, k = places.shape
     every, m = np.arange(v.size), 0
     some, limit = np.empty_like(every), load(limits, 0, LANES, LANES, False)
@@ -81,10 +78,10 @@ def _cut(x, v, near, limits, factors, least, n_labelled, places, values, n_found
             m += 1
     for c in range(q):
         passed_over = least[c]
-        at, entries = _above(x, some[:m], near, c, factors[c], passed_over)
+        at, entries = _above(x, some[:m], near, c, passed_over)
         if at.size <= k and at.size < n_labelled[c]:  # too many were passed over
             passed_over = 0.0
-            at, entries = _above(x, every, near, c, factors[c], -np.inf)
+            at, entries = _above(x, every, near, c, -np.inf)
         n_found[c] = min(k, at.size)
         beyond = _pick(entries, at, places[c], values[c])
         facts[0, c] = max(passed_over, beyond) if at.size > k else 0.0
@@ -93,11 +90,11 @@ def _cut(x, v, near, limits, factors, least, n_labelled, places, values, n_found
 
 
 @compiled
-def _above(x, places, near, c, factor, least):  # type: ignore[no-untyped-def]
+def _above(x, places, near, c, least):  # type: ignore[no-untyped-def]
     """Return the places of the label of column c whose entries are not below `least`, and those entries, cut at 0."""
     at, entries, m = np.empty(places.size, np.int64), np.empty(places.size), 0
     for i in places:
-        entry = x[LANES * i + c] * factor
+        entry = x[LANES * i + c]
         if entry >= least and near[i] == near[c]:
             at[m], entries[m] = i, max(entry, 0.0)
             m += 1

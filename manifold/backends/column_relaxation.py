@@ -17,7 +17,7 @@ from scipy import sparse
 
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends._compiled import compiled
-from manifold.backends._lanes import add, exceeds, fma, larger, load, store, widened, zeros
+from manifold.backends._lanes import add, exceeds, fma, larger, load, prefetch, store, widened, zeros
 from manifold.backends._largest import LANES, Largest, largest_of_columns
 
 WIDTH = LANES
@@ -25,6 +25,9 @@ _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; double
 _MET, _KEPT, _WORK = range(3)  # of `_Patch.counts`: nodes, entries, entries passed over
 _FAR = 2.0**30
 _UNIT = 2.0**-53
+# thresholds fall from sweep to sweep, so that those of the first sweeps pass over what is small beside the rest
+_COARSE, _FALL = 512.0, 0.4
+_AHEAD, _LINE = 6, 16  # places by which a row is asked for before it is read, which takes as long as to pass it thrice
 
 
 class Entries(NamedTuple):
@@ -33,6 +36,7 @@ class Entries(NamedTuple):
     start: Ints  # (n + 1,)
     ids: NDArray[np.int32]  # (e,)
     exact: Floats  # (e,)
+    rough: AnyArray  # (e,) the same as residuals are held: in float32, or float64 where roots are too far apart
     v: Floats  # (n,)
     order: Ints  # (n,) the node of the graph at each place: what is asked for and answered has its name
     rank: Ints  # (n,) and where it is
@@ -54,7 +58,9 @@ class Entries(NamedTuple):
         at = np.arange(start[-1]) + np.repeat(affinity.indptr[order] - start[:-1], lengths)
         ids, v = rank[affinity.indices[at]].astype(np.int32), roots[order]
         exact = a * affinity.data[at].astype(np.float64) / np.repeat(v, lengths) / v[ids]
-        return cls(start, ids, exact, v, order, rank)
+        # products of roots that are too far apart leave float32
+        precision = np.float32 if n and v.max() < _FAR * v.min() else np.float64
+        return cls(start, ids, exact, exact.astype(precision), v, order, rank)
 
     @property
     def longest(self) -> int:
@@ -76,8 +82,7 @@ class _Patch(NamedTuple):
     x: Floats  # (16 m,)
     r: AnyArray
     ids: NDArray[np.int32]  # (e,) places of neighbours
-    exact: Floats  # (e,) entries of a S
-    rough: AnyArray  # (e,) in the precision of r
+    rough: AnyArray  # (e,) entries of a S in the precision of r
     counts: Ints
 
 
@@ -103,14 +108,11 @@ class ColumnRelaxation:
     """
 
     def __init__(self, entries: Entries, *, a: float, w: float) -> None:
-        self.entries, self.w = entries, float(w)
-        self.scale: Floats = np.ones(0)
+        self.entries, self.w, self.q = entries, float(w), 0
         # more than is best for the slowest error in the long run: these end early, by the largest residual, and soon
-        beyond = 1 - (1 - a) * (1 - a / 4)
+        beyond = 1 - (1 - a) * (1 - 0.35 * a)
         self.omega = 2 / (1 + float(np.sqrt(1 - beyond * beyond)))
-        n, v = entries.v.size, entries.v
-        # products of roots that are too far apart leave float32
-        precision = np.float32 if n and v.max() < _FAR * v.min() else np.float64
+        n, precision = entries.v.size, entries.rough.dtype
         self.rounding = float(2 * entries.longest + 8) * _UNIT
         self.patch = _Patch(
             place=np.full(n, -1, np.int32),
@@ -121,7 +123,6 @@ class ColumnRelaxation:
             x=np.empty(WIDTH * _NODES),
             r=np.empty(WIDTH * _NODES, precision),
             ids=np.empty(_EDGES, np.int32),
-            exact=np.empty(_EDGES),
             rough=np.empty(_EDGES, precision),
             counts=np.zeros(3, np.int64),
         )
@@ -131,26 +132,16 @@ class ColumnRelaxation:
 
         Nodes are distinct.
         """
-        self.scale = np.ones(nodes.size)
+        self.q = nodes.size
         _start(self.patch, self.entries.v, self.entries.rank[nodes], self.w)
 
-    def weigh(self, factors: Floats) -> None:
-        """Hold columns to thresholds of their own: `relax` compares residuals times powers of two near `factors`.
-
-        Such a scaling is exact, and all that is answered is free of it.
-        """
-        powers = np.ones(WIDTH)
-        powers[: self.q] = np.exp2(np.rint(np.log2(factors)))
-        self.scale = self.scale * powers[: self.q]
-        _weigh(self.patch, powers)
-
-    def relax(self, eps: float, *, budget: float = np.inf) -> bool:
+    def relax(self, eps: float | Floats, *, budget: float = np.inf) -> bool:
         """Relax until |r_i| <= eps v_i for every node and column; go on from where the last call ended.
 
         Parameters
         ----------
-        eps : float
-            > 0.
+        eps : float, or (q,)
+            > 0; of each column.
         budget : float
             Entries that may be passed over since `start`, over which it ends early.
 
@@ -160,8 +151,11 @@ class ColumnRelaxation:
             Whether it ended by `eps`, not by the budget. The r it looks at is off by 1e-7 of what it was when it was
             last computed afresh, by `judge`: go on from there to be more exact.
         """
+        each, most = np.ones(WIDTH), float(np.max(eps))
+        each[: self.q] = eps / most
+        limits = each.astype(self.patch.r.dtype)
         while True:
-            code = _relax(self.entries, self.patch, self.omega, float(eps), float(budget))
+            code = _relax(self.entries, self.patch, self.omega, limits, most, float(budget))
             if code <= 1:
                 return bool(code == 0)
             self._grow(nodes=code == 2)
@@ -178,11 +172,11 @@ class ColumnRelaxation:
             Where x is not finite: the matrix and the roots are then not those of one graph.
         """
         most, b = np.zeros((2, WIDTH)), np.zeros((WIDTH, WIDTH))
-        np.fill_diagonal(b[: self.q], self.w * self.scale)
+        np.fill_diagonal(b[: self.q], self.w)
         _judge(self.entries, self.patch, b.ravel(), most[0], most[1])
         if not np.isfinite(most).all():
             raise ValueError("columns grew without bound: degrees are not the row sums of the affinity")
-        residual, largest = most[:, : self.q] / self.scale
+        residual, largest = most[:, : self.q]
         return np.asarray(residual + self.rounding * (self.w / self.v[: self.q] + 2 * largest))
 
     def largest(self, k: int, *, least: Floats, labels: AnyArray) -> Largest:
@@ -199,7 +193,7 @@ class ColumnRelaxation:
             Of all nodes: the connected component.
         """
         x, nodes = self.patch.x[: WIDTH * self.v.size], self.nodes
-        return largest_of_columns(x, self.v, nodes, k=k, near=labels[nodes], factors=1 / self.scale, least=least)
+        return largest_of_columns(x, self.v, nodes, k=k, near=labels[nodes], least=least)
 
     @property
     def nodes(self) -> Ints:
@@ -214,12 +208,7 @@ class ColumnRelaxation:
     @property
     def x(self) -> Floats:
         """x (q, m) of `nodes`, 0 elsewhere."""
-        return self.patch.x[: WIDTH * self.v.size].reshape(-1, WIDTH)[:, : self.q].T / self.scale[:, None]
-
-    @property
-    def q(self) -> int:
-        """Number of columns."""
-        return self.scale.size
+        return self.patch.x[: WIDTH * self.v.size].reshape(-1, WIDTH)[:, : self.q].T
 
     @property
     def edges(self) -> int:
@@ -228,7 +217,7 @@ class ColumnRelaxation:
 
     def _grow(self, *, nodes: bool) -> None:
         """Double the places for nodes, or those for entries."""
-        longer = {"nodes", "v", "start", "stop", "x", "r"} if nodes else {"ids", "exact", "rough"}
+        longer = {"nodes", "v", "start", "stop", "x", "r"} if nodes else {"ids", "rough"}
         parts = self.patch._asdict().items()
         self.patch = self.patch._replace(
             **{name: np.concatenate([part, np.empty_like(part)]) for name, part in parts if name in longer}
@@ -251,25 +240,17 @@ def _start(patch, roots, nodes, w):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _weigh(patch, powers):  # type: ignore[no-untyped-def]
-    for i in range(patch.counts[_MET]):
-        for c in range(WIDTH):
-            patch.x[WIDTH * i + c] *= powers[c]
-            patch.r[WIDTH * i + c] *= powers[c]
-
-
-@compiled
-def _relax(entries, patch, omega, eps, budget):  # type: ignore[no-untyped-def]
+def _relax(entries, patch, omega, limits, eps, budget):  # type: ignore[no-untyped-def]
     """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
     place, nodes, v, start, stop = patch.place, patch.nodes, patch.v, patch.start, patch.stop
-    x, r, ids, exact, rough = patch.x, patch.r, patch.ids, patch.exact, patch.rough
+    x, r, ids, rough, limit = patch.x, patch.r, patch.ids, patch.rough, load(limits, 0, WIDTH, WIDTH, False)
     met, kept, work = patch.counts[_MET], patch.counts[_KEPT], patch.counts[_WORK]
-    code, going = 0, True
+    code, going, coarser = 0, True, _COARSE
     while going and code == 0:
-        going, i = False, 0
+        going, i, coarser = coarser > 1, 0, max(coarser * _FALL, 1.0)
         while i < met:
             here = load(r, WIDTH * i, WIDTH, WIDTH, False)
-            if not exceeds(here, eps * v[i]):
+            if not exceeds(here, fma(coarser * eps * v[i], limit, zeros(here))):
                 i += 1
                 continue
             if work > budget:
@@ -277,6 +258,11 @@ def _relax(entries, patch, omega, eps, budget):  # type: ignore[no-untyped-def]
                 break
             going = True
             if start[i] < 0:
+                if i + _AHEAD < met and start[i + _AHEAD] < 0:
+                    at = entries.start[nodes[i + _AHEAD]]
+                    for ahead in (at, at + _LINE):
+                        prefetch(entries.ids, ahead)
+                        prefetch(entries.rough, ahead)
                 first, last = entries.start[nodes[i]], entries.start[nodes[i] + 1]
                 if met + last - first > nodes.size:
                     code = 2
@@ -295,7 +281,7 @@ def _relax(entries, patch, omega, eps, budget):  # type: ignore[no-untyped-def]
                         start[j] = stop[j] = -1
                         store(x, WIDTH * j, WIDTH, False, zeros(widened(here)))
                         store(r, WIDTH * j, WIDTH, False, zeros(here))
-                    ids[kept], exact[kept], rough[kept] = j, entries.exact[e], entries.exact[e]
+                    ids[kept], rough[kept] = j, entries.rough[e]
                     kept += 1
             # without neighbours a node is solved at once
             share = omega if stop[i] > start[i] else 1.0
@@ -313,15 +299,21 @@ def _relax(entries, patch, omega, eps, budget):  # type: ignore[no-untyped-def]
 
 @compiled
 def _judge(entries, patch, b, residual, largest):  # type: ignore[no-untyped-def]
-    x, v, met, ids, exact = patch.x, patch.v, patch.counts[_MET], patch.ids, patch.exact
+    x, v, met, ids = patch.x, patch.v, patch.counts[_MET], patch.ids
     most = most_x = zeros(load(x, 0, WIDTH, WIDTH, False))
     for i in range(met):
         here = load(x, WIDTH * i, WIDTH, WIDTH, False)
         total = fma(-1.0, here, load(b, WIDTH * i, WIDTH, WIDTH, False) if i < WIDTH else zeros(here))
         first, last = entries.start[patch.nodes[i]], entries.start[patch.nodes[i] + 1]
+        if i + _AHEAD < met:
+            at = entries.start[patch.nodes[i + _AHEAD]]
+            for ahead in (at, at + _LINE // 2, at + _LINE):
+                prefetch(entries.exact, ahead)
         if patch.start[i] >= 0:
-            for e in range(np.uint64(patch.start[i]), np.uint64(patch.stop[i])):
-                total = fma(exact[e], load(x, WIDTH * np.int64(ids[e]), WIDTH, WIDTH, False), total)
+            kept = np.uint64(patch.start[i])
+            for e in range(np.uint64(first), np.uint64(last)):
+                total = fma(entries.exact[e], load(x, WIDTH * np.int64(ids[kept]), WIDTH, WIDTH, False), total)
+                kept += np.uint64(1)
         else:  # x is 0 there, but not around it
             for e in range(first, last):
                 j = np.int64(patch.place[entries.ids[e]])

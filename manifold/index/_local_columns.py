@@ -33,7 +33,7 @@ _SHARE = (
 )  # of the least entry that is kept: an error that leaves all but a hundredth of certified lists certified
 _FIRST = 1 / 64  # of w (1 - a) / degree: the first threshold, at which the least entry is learnt
 _STEP = 2.0**-14  # at most this much of the last threshold
-_AIMED = 0.7  # of what is small enough: columns are held to theirs within half a power of two, and need not go on
+_AIMED = 0.85  # of what is small enough: the least entry that is kept grows, or falls, a little on the way
 _MOST = 100  # passes over the graph, times 1 / sqrt(1 - a): more than rounding leaves to gain
 _TINY = 1e-300
 _SLACK = 1 + 1e-12  # more than the rounding of bounds
@@ -154,8 +154,7 @@ class LocalColumns:
         gap = 1 - self.a * (1 + 4 * work.rounding)  # S v <= v but for rounding
         inverse = _SLACK / gap if gap > 0 else np.inf
         roots, least = self.roots[nodes], np.zeros(nodes.size)
-        work.weigh(roots.max() / roots)  # what a node sends is in proportion to its v
-        eps = _FIRST * self.w * (1 - self.a) / float(roots.max() ** 2)
+        eps = _FIRST * self.w * (1 - self.a) * roots / roots.max() ** 3  # what a node sends is in proportion to its v
         while True:
             ended = not work.relax(eps, budget=self.budget)
             bound = work.judge() * inverse
@@ -165,10 +164,12 @@ class LocalColumns:
             enough = np.maximum(self.share * kth, self.rtol * self.w)
             missed = (found.n_found < np.minimum(self.k, sizes)) | (unseen > np.maximum(kth, self.rtol * self.w))
             short = np.where(missed, _STEP, np.clip(_AIMED * enough / np.maximum(error, _TINY), _STEP, 1))
-            if ended or short.min() >= _AIMED or eps <= work.rounding * self.w / roots.max():
+            if ended or short.min() >= _AIMED or eps.max() <= work.rounding * self.w / roots.max():
                 break
-            work.weigh(short.min() / short)
-            eps, least = eps * min(float(short.min()), 0.5), np.where(found.n_found == self.k, kth / 2, 0.0)
+            eps, least = (
+                eps * short * min(0.5 / float(short.min()), 1.0),
+                np.where(found.n_found == self.k, kth / 2, 0.0),
+            )
         # all that a column reaches is stored: all else is 0, exactly
         whole = (found.n_found == sizes) | (self.k == self.graph.n_nodes)
         error = np.where(found.n_labelled < np.minimum(self.k, sizes), np.maximum(error, unseen), error)
