@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from manifold._typing import Floats, Ints, Mask
-from manifold.solvers._node_order import reordered
+from manifold.solvers._formed import reordered
 from manifold.solvers._relaxed import Relaxed
 
 if TYPE_CHECKING:

@@ -15,10 +15,8 @@ from scipy import sparse
 from manifold._typing import AnyArray, DType, Floats
 from manifold.backends import Array, Backend, rounding_unit
 from manifold.graph import Graph
-from manifold.solvers._node_order import inverse, reordered
+from manifold.solvers._formed import inverse, normalized, reordered
 from manifold.storage.checkpoint import fingerprint
-
-_OCTAVES = 1000  # of degrees on either side of 1, within which products of their roots are safe
 
 
 class NormalizedAffinity:
@@ -179,32 +177,3 @@ class NormalizedAffinity:
         (False, True)
         """
         return fingerprint(self.host.indptr, self.host.indices, self.host.data)
-
-
-def normalized(
-    W: sparse.csr_array, degrees: Floats, dtype: DType, *, of_rows: Floats | None = None
-) -> sparse.csr_array:
-    """Return W with each entry over the roots of the degrees of its row and its column; `of_rows` of some rows alone.
-
-    >>> normalized(sparse.csr_array([[0.0, 2.0]]), np.array([4.0, 2.0]), np.dtype("float32"), of_rows=np.ones(1)).data
-    array([1.4142135], dtype=float32)
-    """
-    inverse = np.zeros(degrees.size)
-    np.divide(1, np.sqrt(degrees), out=inverse, where=degrees > 0)
-    inverse_rows = inverse
-    if of_rows is not None:
-        inverse_rows = np.divide(1, np.sqrt(of_rows), out=np.zeros(of_rows.size), where=of_rows > 0)
-    exponents = np.frexp(degrees[degrees > 0])[1]
-    with np.errstate(under="ignore"):
-        if abs(exponents).max(initial=0) < _OCTAVES:
-            factors = inverse[W.indices]
-            factors *= np.repeat(inverse_rows, np.diff(W.indptr))
-            factors *= W.data
-        else:  # the product of two inverses may leave the range of float64: mantissas and exponents each by themselves
-            mantissa, exponent = np.frexp(inverse)
-            mantissa_rows, exponent_rows = np.frexp(inverse_rows)
-            rows = np.repeat(np.arange(W.shape[0]), np.diff(W.indptr))
-            weights, octaves = np.frexp(W.data.astype(np.float64, copy=False))
-            factors = mantissa[W.indices] * mantissa_rows[rows] * weights
-            factors = np.ldexp(factors, octaves + exponent[W.indices] + exponent_rows[rows])
-    return sparse.csr_array((factors.astype(dtype, copy=False), W.indices, W.indptr), shape=W.shape)

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from manifold._typing import Floats, Ints
 from manifold.filters import Filter
-from manifold.solvers._node_order import inverse
+from manifold.solvers._formed import inverse
 from manifold.solvers.base import require_poles
 from manifold.solvers.system import NormalizedAffinity
 

@@ -17,8 +17,8 @@ from manifold.backends.ranks import RankBackend
 from manifold.distributed.protocol import Rank
 from manifold.errors import CorruptFileError
 from manifold.graph import Graph
-from manifold.solvers._node_order import inverse
-from manifold.solvers._normalized import NormalizedAffinity, normalized
+from manifold.solvers._formed import inverse, normalized
+from manifold.solvers._normalized import NormalizedAffinity
 from manifold.solvers.system import Seeds
 
 _ROWS = 1 << 16  # cut at a time: what is sorted and gathered meanwhile stays small

@@ -16,7 +16,7 @@ from manifold.distributed import cluster_of
 from manifold.errors import WorkerLostError, warn
 from manifold.filters import Filter
 from manifold.graph import Graph
-from manifold.solvers._node_order import inverse
+from manifold.solvers._formed import inverse
 from manifold.solvers._normalized import NormalizedAffinity
 from manifold.solvers.base import Callback, Prepared, Solution, Solver, require_one_pole
 from manifold.solvers.chebyshev import Chebyshev
