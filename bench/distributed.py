@@ -1,7 +1,7 @@
-"""Solves on 1, 2 and 3 processes of this machine: what a step costs, sends and holds, and what more would cost.
+"""Solves by 1, 2 and 3 processes of this machine: what a step costs, sends and holds, and what more would cost.
 
 The graph of the points of `bench pipeline` with `edges="sum"` (k = 10, cells); conjugate gradients at alpha = 0.95. A
-step is the difference of solves of 13 and of 3 iterations: `cpu_ms` of all processes, `ms` of the clock, `kib` that a
+step is the difference of solves of 8 and of 2 iterations: `cpu_ms` of all processes, `ms` of the clock, `kib` that a
 process sends on average, and all of it over the formula of halo and sums; `halo` rows of others over n. `one` is one
 process of one thread. `own_mib` is the peak of memory of a process that no file backs, beside that of the single one.
 `equal` says that scores, iterations and bounds are those of one process, to the bit. The last rows are the cost model,
@@ -33,8 +33,8 @@ from manifold.distributed import Rank
 from manifold.solvers import ConjugateGradient, OnCluster
 from manifold.storage.checkpoint import fingerprint
 
-SIZES, PROCESSES, WIDTHS = (200_000, 1_000_000), (1, 2, 3), (1, 16, 64)
-FEW, MORE = 3, 13
+SIZES, PROCESSES, WIDTHS = (200_000, 1_000_000), (2, 3), (1, 16, 64)
+FEW, MORE = 2, 8
 _TOLERANCE = 1e-12  # which no solve of so few steps reaches
 _MACHINES = ((10**8, 16), (10**8, 64), (10**9, 64), (10**9, 256))  # points, processes
 _CONSTANTS = ("ns_entry", "ns_entry_column", "ns_row_column", "ns_byte", "ms_message")
@@ -112,7 +112,7 @@ def _cpu(client: Any) -> float:
 def _steps(
     graph: mf.Graph, q: int, solver: Callable[[int], Any], *, cpu: Callable[[], float], ranks: Any = None
 ) -> Row:
-    """Measure a step: a tenth of what ten of them add."""
+    """Measure a step: a part of what some of them add."""
     rng = np.random.default_rng(q)
     Y, taken = np.zeros((graph.n_nodes, q), np.float32), []
     Y[rng.integers(0, graph.n_nodes, 50 * q), np.arange(50 * q) % q] = 1
@@ -168,35 +168,41 @@ def _parts(n: float, entries: float, *, processes: int, q: int, halo: float) -> 
     own, bands = n / processes, n / processes / 2048
     sums = bands if n < 2**21 else bands / 1024  # of a superband one row is sent
     sent = q * (4 * halo * own + 2 * 8 * sums * (processes - 1))
-    return [entries / processes, entries / processes * q, own * q, sent, 3 * (processes - 1)]
+    return [entries / processes, entries / processes * q, own * q, sent, 3 * (processes - 1) * -(-q // 32)]
 
 
 def _model(rows: list[Row]) -> Iterator[Row]:
     """Fit the constants at the smaller size; predict the larger, and what no machine here has."""
-    small, large = ([row for row in rows if row["n"] == n] for n in SIZES)
+    each = [*rows, *(_alone_as(row) for row in rows if row["processes"] == PROCESSES[0])]
+    small, large = ([row for row in each if row["n"] == n] for n in SIZES)
     parts = np.array([_parts_of(row) for row in small])
     measured = np.array([row["cpu_ms"] / row["processes"] for row in small])
     constants, _ = optimize.nnls(parts / measured[:, None], np.ones(measured.size))  # errors count as shares
     units = dict(zip(_CONSTANTS, (constants * [1e6, 1e6, 1e6, 1e6, 1]).tolist(), strict=True))
     for row in large:
         said, held = float(constants @ _parts_of(row)), row["cpu_ms"] / row["processes"]
-        each = {"model": "measured", "n": row["n"], "processes": row["processes"], "q": row["q"], "cpu_ms": held}
-        yield each | {"said_ms": said, "ratio": said / held} | units
+        known = {"model": "measured", "n": row["n"], "processes": row["processes"], "q": row["q"], "cpu_ms": held}
+        yield known | {"said_ms": said, "ratio": said / held} | units
     density = large[0]["entries"] / large[0]["n"]
     for n, processes in _MACHINES:
         own, halo = n / processes, 1.6  # rows of others over own ones, as of 64 parts of a graph of ten million
-        each = constants * _parts(n, density * n, processes=processes, q=16, halo=halo)
+        step = constants * _parts(n, density * n, processes=processes, q=16, halo=halo)
         yield {
             "model": "arithmetic",
             "n": n,
             "processes": processes,
             "q": 16,
-            "kernels_ms": float(each[:3].sum()),
-            "bytes_ms": float(each[3]),
-            "messages_ms": float(each[4]),
+            "kernels_ms": float(step[:3].sum()),
+            "bytes_ms": float(step[3]),
+            "messages_ms": float(step[4]),
             "wire_ms": 4 * 16 * halo * own / 1.25e6,  # of 10 Gb/s
             "gib": own * (8 * density + 4 * 16 * (5 + halo) + 8) / 2**30,
         }
+
+
+def _alone_as(row: Row) -> Row:
+    """Return the row of one process."""
+    return row | {"processes": 1, "cpu_ms": row["one_cpu_ms"], "halo": 0.0}
 
 
 def _parts_of(row: Row) -> Any:
