@@ -188,7 +188,7 @@ def test_open_addresses_are_refused():
 def test_certified_lists_are_those_of_one_process(client, X, tmp_path):
     search = mf.ManifoldSearch(n_neighbors=10, alpha=0.9, solver="local", preset="plain-diffusion").fit(X[100:4000])
     one, path = search.search(X[:100], 20, slack=0), search.save(tmp_path / "search")
-    many = search_on(client.get_executor(), path, X[:100], k=20, slack=0, batch=13)
+    many = search_on(client.get_executor(), path, X[:100], k=20, slack=0, batch=50)
     assert many.certified.sum() > 50
     for name in ("ids", "scores", "slack"):
         assert np.array_equal(getattr(one, name), getattr(many, name))
