@@ -1,6 +1,7 @@
-"""Compiled: what lists of neighbours say of each other, and a graph of which some rows have changed.
+"""Compiled: what lists of neighbours say of each other, which they may enter, and a graph of which some have changed.
 
-In: lists (n, k), -1 where they end; W, and new entries of some rows. Out: counts; the arrays of another W.
+In: lists (n, k), -1 where they end; scores and what they have to reach; W, and new entries of some rows. Out: counts;
+pairs; the arrays of another W.
 """
 
 from __future__ import annotations
@@ -26,6 +27,28 @@ def returned(ids):  # type: ignore[no-untyped-def]
                 if ids[j, f] < 0:
                     break
     return total
+
+
+@compiled
+def above(scores, least, more, rows, columns):  # type: ignore[no-untyped-def]
+    """Write the places (i, j) of scores of ``least[j] + more[i]`` or more, while there is room; return how many.
+
+    Most strips of a row hold none: they are passed over by comparisons alone.
+    """
+    n, strip, width = 0, 64, scores.shape[1]
+    for i in range(scores.shape[0]):
+        for start in range(0, width, strip):
+            stop, hits = min(start + strip, width), 0
+            for j in range(start, stop):
+                hits += scores[i, j] - more[i] >= least[j]
+            if hits == 0:
+                continue
+            for j in range(start, stop):
+                if scores[i, j] - more[i] >= least[j]:
+                    if n < rows.size:
+                        rows[n], columns[n] = i, j
+                    n += 1
+    return n
 
 
 @compiled

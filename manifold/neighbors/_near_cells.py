@@ -12,16 +12,16 @@ import numpy as np
 
 from manifold._typing import Ints
 from manifold.backends import get_backend
-from manifold.backends.threads import in_threads
 from manifold.neighbors._base import Neighbors
 from manifold.neighbors._doubt import doubt
 from manifold.neighbors._exact import SPARE
+from manifold.neighbors._near_lists import similarities_of, with_near_lists
 from manifold.neighbors._nearest_cells import nearest_cells
 from manifold.neighbors.cells import Cells
 from manifold.neighbors.points import GATHER, Floats, PointSet, slices
 
 _SAMPLE = 256  # rows whose lists say how many cells hold them
-_REACHED = 0.99  # share of what is listed that the cells which are looked at hold
+_REACHED = 0.97  # share of what is listed that the cells which are looked at hold
 _MOST = 64  # cells, at most
 _HOST = get_backend("scipy")
 _RANKED = 1024  # rows that are ranked at a time
@@ -55,7 +55,9 @@ def enough_cells(neighbors: Neighbors, points: PointSet, cells: Cells) -> int:
 
 
 @np.errstate(under="ignore")
-def met_in_cells(points: PointSet, cells: Cells, rows: Ints, *, k: int, n_cells: int, last: Floats) -> Met:
+def met_in_cells(
+    points: PointSet, cells: Cells, rows: Ints, *, k: int, n_cells: int, last: Floats, lists: Neighbors
+) -> Met:
     """Compare rows with the members of the cells around them, and return their k best and whose lists they may enter.
 
     Parameters
@@ -65,64 +67,72 @@ def met_in_cells(points: PointSet, cells: Cells, rows: Ints, *, k: int, n_cells:
     last : (n,) float32
         What a point has to exceed to enter the list of each; inf where it shall not.
 
+    lists : Neighbors
+        Of the points that were there: those listed for whom a row meets in cells are compared with it, too.
+
     Notes
     -----
     Cost: 2 m p t d operations for p cells of t members. Lists may hold fewer than k: -1 and ``-inf`` pad.
     """
-    from manifold.backends.compiled_lists import gather, top_k
+    from manifold.backends.compiled_lists import NOBODY, gather, offer_rows
 
     p, m = min(n_cells, len(cells.centres)), rows.size
-    around = nearest_cells(points, cells.centres, rows, n_cells=p)
-    visits = np.argsort(around.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(around.ravel(), minlength=len(cells.centres)))
-    width = k + SPARE
-    scores, found = np.full((m, p, width), -np.inf, np.float32), np.zeros((m, p, width), np.int64)
+    visits = nearest_cells(points, cells.centres, rows, n_cells=p).ravel()
+    order = np.argsort(visits, kind="stable")
+    ends = np.cumsum(np.bincount(visits, minlength=len(cells.centres)))
+    scores, found = np.full((m, k + SPARE), -np.inf, np.float32), np.full((m, k + SPARE), NOBODY, np.int32)
     (X, divisors, _), none, asked = points.plain, np.empty(0, np.float32), points.rows(rows)
-    margin = 2 * doubt(points, asked)
-    own = points.norms[rows] ** 2 if points.metric == "euclidean" else np.zeros(m)
+    own = points.norms[rows] ** 2 if points.metric == "euclidean" else 0.0
+    more = (own - 2 * doubt(points, asked)).astype(np.float32)  # what a score may lack of a similarity, and rounding
     pairs: list[tuple[Ints, Ints]] = []
     for c in np.flatnonzero(np.diff(ends, prepend=0)):
-        who, slot = np.divmod(visits[ends[c - 1] if c else 0 : ends[c]], p)
-        members = cells.order[cells.starts[c] : cells.starts[c + 1]].astype(np.int64)
-        theirs, place = np.empty((members.size, asked.shape[1]), np.float32), min(width, members.size)
+        who = order[ends[c - 1] if c else 0 : ends[c]] // p
+        members = cells.order[cells.starts[c] : cells.starts[c + 1]]
+        theirs = np.empty((members.size, asked.shape[1]), np.float32)
         gather(X, divisors, none, members, theirs)
         for part in slices(who.size, max(1, GATHER // max(1, members.size))):
             i = who[part]
             products = points.propose(asked[i], members, _HOST, rows=theirs)
-            products[rows[i][:, None] == members] = -np.inf
-            near, best = top_k(products, place)
-            scores[i, slot[part], :place], found[i, slot[part], :place] = best, members[near]
-            least = (last[members] + (own - margin)[i][:, None]).astype(np.float32)
-            j, at = np.nonzero(products >= least)
-            pairs.append((members[at], i[j]))
-    ids, similarities = _ranked(points, rows, scores.reshape(m, -1), found.reshape(m, -1), k=k)
-    return Met(ids, similarities, _entering(points, rows, asked, pairs, last))
+            at = np.minimum(np.searchsorted(members, rows[i]), members.size - 1)  # ids ascend within a cell
+            mine = np.flatnonzero(members[at] == rows[i]) if members.size else at[:0]
+            products[mine, at[mine]] = -np.inf
+            # places are called by ids behind all that ask, so that nobody is taken for who asks
+            offer_rows(products, np.zeros_like(products[0]), members + m, i, scores, found, 0, i.size)
+            j, e = _above(products, last[members], more[i])
+            pairs.append((members[e].astype(np.int64), i[j]))
+    ids, similarities = _ranked(points, rows, scores, found.astype(np.int64) - m, k=k)
+    ids, similarities, more = with_near_lists(points, rows, lists, ids=ids, similarities=similarities)
+    better = more[2] > last[more[0]]
+    entering = _entering(points, rows, asked, pairs, last)
+    both = (np.concatenate([one, other[better]]) for one, other in zip(entering, more, strict=True))
+    return Met(ids, similarities, (next(both), next(both), next(both)))
+
+
+def _above(products: Floats, least: Floats, more: Floats) -> tuple[Ints, Ints]:
+    """Return the places of products that are as large as the least of their column, but for what their row may lack."""
+    from manifold.backends.compiled_edges import above
+
+    room = max(1024, products.size // 16)
+    while True:
+        i, j = np.empty(room, np.int64), np.empty(room, np.int64)
+        n = above(products, least, more, i, j)
+        if n <= room:
+            return i[:n], j[:n]
+        room = n
 
 
 def _ranked(points: PointSet, rows: Ints, scores: Floats, found: Ints, *, k: int) -> tuple[Ints, Floats]:
     """Return the best k of what was met, by (-similarity, id)."""
-    from manifold.backends.compiled_lists import top_k
-
     ids, similarities = np.full((rows.size, k), -1, np.int64), np.full((rows.size, k), -np.inf, np.float32)
     for part in slices(rows.size, _RANKED):
-        order, best = top_k(scores[part], min(k + SPARE, scores.shape[1]))
-        candidates = np.take_along_axis(found[part], order, axis=1)
-        values = _similarities(points, points.rows(rows[part]), candidates)
-        values[np.isneginf(best)] = -np.inf  # nobody was met
-        order = np.lexsort((candidates, -values), axis=1)[:, :k]
-        near = np.take_along_axis(candidates, order, axis=1), np.take_along_axis(values, order, axis=1)
-        ids[part, : order.shape[1]], similarities[part, : order.shape[1]] = near
+        met = np.isfinite(scores[part])
+        values = similarities_of(points, points.rows(rows[part]), np.where(met, found[part], -1))
+        values[~met] = -np.inf
+        order = np.lexsort((found[part], -values), axis=1)[:, :k]
+        ids[part] = np.take_along_axis(found[part], order, axis=1)
+        similarities[part] = np.take_along_axis(values, order, axis=1)
     ids[np.isneginf(similarities)] = -1
     return ids, similarities
-
-
-def _similarities(points: PointSet, queries: Floats, ids: Ints) -> Floats:
-    """Return the similarities (m, c) of points to queries, each by the sum that every search takes."""
-    from manifold.backends.compiled_lists import compare
-
-    out = np.empty(ids.shape, np.float32)
-    in_threads(lambda i, j: compare(queries, *points.plain, ids, out, i, j), len(ids), step=_RANKED)
-    return out
 
 
 def _entering(
@@ -132,6 +142,6 @@ def _entering(
     i, who = (np.concatenate([np.empty(0, np.int64), *parts]) for parts in zip(*pairs, strict=True))
     values = np.empty(i.size, np.float32)
     for part in slices(i.size, max(1, GATHER // points.X.shape[1])):
-        values[part] = _similarities(points, asked[who[part]], i[part, None])[:, 0]
+        values[part] = similarities_of(points, asked[who[part]], i[part, None])[:, 0]
     enters = values > last[i]
     return i[enters], rows[who[enters]], values[enters]

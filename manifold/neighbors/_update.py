@@ -123,7 +123,7 @@ def with_points(
     else:
         last = np.append(_last(neighbors), np.full(n_all - n, np.inf, np.float32))
         at_least, found_of = enough_cells(neighbors, points, cells), min(width, n_all - 1)
-        met = met_in_cells(points, cells, np.arange(n, n_all), k=found_of, n_cells=at_least, last=last)
+        met = met_in_cells(points, cells, np.arange(n, n_all), k=found_of, n_cells=at_least, last=last, lists=neighbors)
         ids[n:, :found_of], similarities[n:, :found_of] = met.ids, met.similarities
         i, e = np.nonzero(met.ids >= n)  # one of two new points may look at a cell of which the other does not think
         back = met.ids[i, e], n + i, met.similarities[i, e]
@@ -159,7 +159,8 @@ def _completed(after: Followed, points: PointSet, *, k: int, backend: Backend, c
     ids, similarities = _widened(neighbors, n, max(neighbors.n_neighbors, width))
     if cells is not None:
         n_cells = enough_cells(neighbors, points, cells)
-        met = met_in_cells(points, cells, short, k=width, n_cells=n_cells, last=np.full(n, np.inf, np.float32))
+        never = np.full(n, np.inf, np.float32)
+        met = met_in_cells(points, cells, short, k=width, n_cells=n_cells, last=never, lists=neighbors)
         both = np.hstack([ids[short], met.ids]), np.hstack([similarities[short], met.similarities])
         ids[short], similarities[short] = (part[:, : ids.shape[1]] for part in sort_rows(*both, drop_self=False))
         again = short[ids[short, least - 1] < 0]  # near cells with few members
@@ -169,7 +170,9 @@ def _completed(after: Followed, points: PointSet, *, k: int, backend: Backend, c
         found = exact_search(points, points, k=width, drop_self=True, rows=again, backend=backend)
         ids[again], similarities[again] = -1, -np.inf
         ids[again, :width], similarities[again, :width] = found
-    return Followed(neighbors._with_lists(ids, similarities), np.union1d(after.touched, short))
+    touched = np.zeros(n, dtype=bool)
+    touched[after.touched] = touched[short] = True
+    return Followed(neighbors._with_lists(ids, similarities), np.flatnonzero(touched))
 
 
 def _widened(neighbors: Neighbors, n: int, width: int) -> tuple[NDArray[np.int32], Floats]:

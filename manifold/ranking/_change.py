@@ -160,7 +160,9 @@ def _with(fitted: Fitted, before: _Parts, X: object, ids: object, *, images: obj
         before.neighbors, together, k=fitted.settings.width, backend=fitted.backend, cells=after.nearby
     )
     rows = np.append(before.rows, np.full(m, -1))
-    return replace(after, neighbors=lists, rows=rows, touched=np.union1d(before.touched, touched))
+    changed = np.zeros(n + m, dtype=bool)
+    changed[before.touched] = changed[touched] = True
+    return replace(after, neighbors=lists, rows=rows, touched=np.flatnonzero(changed))
 
 
 def _changeable(fitted: Fitted) -> tuple[PointSet, Neighbors]:

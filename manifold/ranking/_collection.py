@@ -123,11 +123,12 @@ class Ids:
         if not self._goes_with(more.values, more.kind):
             raise TypeError(f"ids must be {self.kind}, got dtype {more.values.dtype}: name new items as the others are")
         kind = self.kind if self.kind == more.kind else MIXED
-        taken = np.flatnonzero(self.look_up(more.values)[1] >= 0) if m else np.empty(0, dtype=np.int64)
+        asked = more.values if ids is not None else more.values[:0]  # those that follow are nobody's
+        taken = np.flatnonzero(self.look_up(asked)[1] >= 0)
         if taken.size:
             first = more.values[taken[:1]].tolist()[0]
             raise ValueError(f"{taken.size} ids are in the collection already, first {first!r}")
-        return Ids(joined(self.values, more.values), len(self) + m, following=self.following, kind=kind)
+        return Ids.trusted(joined(self.values, more.values), following=max(self.following, more.following), kind=kind)
 
     def only(self, rows: Ints | list[int]) -> Ids:
         """Return the ids of some rows.
