@@ -149,7 +149,8 @@ def test_progress_counts_points_of_all_stages(X, monkeypatch):
 
 def test_nothing_of_the_size_of_the_features_is_allocated(rng, monkeypatch):
     """200,000 points of 128 numbers: what is held at once is a fraction of them."""
-    monkeypatch.undo()
+    monkeypatch.setattr(_groups, "_BLOCK", 1 << 17)
+    monkeypatch.setattr(_kmeans, "GATHER", 1 << 22)
     X = np.lib.format.open_memmap("X.npy", "w+", np.float32, (200_000, 128))
     for start in range(0, len(X), 20_000):
         X[start : start + 20_000] = rng.integers(-9, 9, size=(20_000, 128), dtype=np.int8)
