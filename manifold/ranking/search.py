@@ -160,8 +160,8 @@ class ManifoldSearch(Facade):
 
         Parameters
         ----------
-        X : (n, d) array-like, path of a file or PointSet, optional
-            Features, mapped where they lie if they are a map or a path; may be left out where neighbours or a graph are given, and then only `rerank` and `similar` work.
+        X : (n, d) array-like, path of a file (mapped) or PointSet, optional
+            Features; may be left out where neighbours or a graph are given: then only `rerank` and `similar` work.
         ids : (n,) integers, strings or UUIDs, optional
             Distinct names of the items, of one kind or integers beside UUIDs; 0..n-1 by default. Integers may be of any
             size, and negative but for -1, which marks a missing item as "" and None do.
@@ -216,9 +216,9 @@ class ManifoldSearch(Facade):
         -----
         The search is then that of a `fit` to all items, in the order of their rows: the same graph and the same
         answers to the bit, where neighbours were searched for exactly. What an approximate method found stays, and what
-        joins is searched for in the cells around it, if there are some. A setting that was tuned is kept. Columns of an index hold, see
-        `manifold.index.updated_columns`: those of touched nodes are solved, and some of the others, whose bounds have
-        become wide, when a query first starts from them.
+        joins is searched for in the cells around it, if there are some. A setting that was tuned is kept. Columns of an
+        index hold, see `manifold.index.updated_columns`: those of touched nodes are solved, and some of the others,
+        whose bounds have become wide, when a query first starts from them.
 
         Cost: two products of X with the collection, or the cells around it, and one copy of lists, graph and, at first,
         features, into memory even where they were mapped from a file: add many at a time.
