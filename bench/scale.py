@@ -36,6 +36,7 @@ SIZES = (200_000, 1_000_000, 2_000_000, 10_000_000)
 CHANGED_TO = 1_000_000
 QUERIES, JUDGED, KNOWN, ALPHA = 200, 40, 1_000, 0.9
 _SIDE, _TOGETHER = 11, 1 << 17  # pixels of a window; windows that are cut together
+_STEP = 14_017_931  # some .618 of all windows
 _FEW = 20_000  # rows up to which nothing real is looked for
 
 
@@ -89,6 +90,8 @@ def features(folder: Path, n: int) -> Row:
         X[at : at + inside], classes[at : at + size] = rows[:inside], of[:size]
         held[at + inside - n : at + size - n] = rows[inside:size] if size > inside else held[:0]
         at += size
+        if at == total:
+            break
     np.save(folder / "queries.npy", held)
     np.save(folder / "classes.npy", classes[:n])
     return {}
@@ -99,7 +102,6 @@ def _windows(total: int) -> Iterator[tuple[Any, Any]]:
     import manifold as mf
     from manifold.errors import DatasetNotFoundError
 
-    rng = np.random.default_rng(20)
     try:
         data = None if total < _FEW else mf.datasets.load("fashion_mnist")
     except DatasetNotFoundError:
@@ -109,13 +111,14 @@ def _windows(total: int) -> Iterator[tuple[Any, Any]]:
         scale = 127 / np.abs(Y).max()
         yield np.rint(Y[:, : _SIDE**2] * scale).astype(np.int8), (surface % 10).astype(np.uint8)
         return
-    images, labels = np.asarray(data.features).reshape(-1, 28, 28), np.asarray(data.labels)
-    each = (28 - _SIDE + 1) ** 2
-    places = rng.permutation(len(images) * each)
-    for start in range(0, places.size, _TOGETHER):
-        image, place = np.divmod(places[start : start + _TOGETHER], each)
-        y, x = np.divmod(place, 28 - _SIDE + 1)
-        views = np.lib.stride_tricks.sliding_window_view(images, (_SIDE, _SIDE), axis=(1, 2))
+    images, labels = np.asarray(data.features, np.uint8).reshape(-1, 28, 28), np.asarray(data.labels)
+    views = np.lib.stride_tricks.sliding_window_view(images, (_SIDE, _SIDE), axis=(1, 2))
+    each = views.shape[1] * views.shape[2]
+    every = len(images) * each
+    assert np.gcd(_STEP, every) == 1  # so that the multiples of one are all the others, each once, in no order
+    for start in range(0, every, _TOGETHER):
+        image, place = np.divmod(np.arange(start, min(every, start + _TOGETHER)) * _STEP % every, each)
+        y, x = np.divmod(place, views.shape[2])
         rows = views[image, y, x].reshape(image.size, -1).astype(np.float32)
         rows = np.rint((rows - rows.mean(axis=1, keepdims=True)) / 2).astype(np.int8)
         kept = np.abs(rows).max(axis=1) >= 8
@@ -145,8 +148,9 @@ def search(folder: Path, n: int) -> Row:
     import manifold as mf
 
     kept = mf.load(folder / "graph", verify="lazy")
-    made = mf.ManifoldSearch(solver="local", alpha=ALPHA, preset="plain-diffusion")
-    made.fit(np.load(folder / "features.npy", mmap_mode="r"), graph=kept).save(folder / "search")
+    enough = mf.neighbors.SeedSearch(recall=0.97)
+    made = mf.ManifoldSearch(solver="local", alpha=ALPHA, preset="plain-diffusion", seed_search=enough)
+    made.fit(folder / "features.npy", graph=kept).save(folder / "search")
     return {}
 
 
@@ -176,7 +180,7 @@ def queries(folder: Path, n: int) -> Row:
         taken.append(1e3 * told[0])
         certified.append(bool((ranking.slack <= 0).all()))
     points = mf.neighbors.point_set(Q[:JUDGED], "cosine")
-    found = made.fitted_.nearest(points, 5)[0]
+    found = made.fitted_.entering(points, 5)[0]
     exact = _nearest(np.load(folder / "features.npy", mmap_mode="r"), Q[:JUDGED], 5)
     seeds = float(np.mean([np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)]))
     p50, p95 = np.percentile(taken, (50, 95))

@@ -168,7 +168,7 @@ class Graph:
         Cell by cell of the search that found the neighbours, where there are cells, else in reverse Cuthill-McKee
         order: products with S are computed in it.
         """
-        self._look_at_nodes()
+        self._look_through()  # who asks for it passes over all of W
         if self._known.order is None and self.n_nodes >= _order.ORDERED_FROM:
             found = order_of_walk(self.affinity)
             if found is not None:
@@ -241,8 +241,7 @@ class Graph:
         >>> graph_from_affinity([[0, 4], [4, 0]]).scale(0.5).tolist()
         [0.5, 0.5]
         """
-        factors: Floats = np.where(self.degrees > 0, self.degrees, 1.0) ** -exponent
-        return factors
+        return np.asarray(np.where(self.degrees > 0, self.degrees, 1.0) ** -exponent)
 
     def astype(self, dtype: DTypeLike) -> Graph:
         """Return the graph in another precision: ``float64`` for reference solves, ``float32`` for speed.
@@ -364,31 +363,31 @@ class Graph:
         self._look_at_nodes()
         if self._unread is not None:
             with believed(self._unread):
-                check_reach(self._affinity)
+                check_reach(self._affinity, self._known.order)
             self._unread = None  # last, so that no other thread takes W before it was looked through
 
     def _look_at_nodes(self) -> None:
-        """Raise CorruptFileError for degrees, components or an order that lead out of an array, or are no numbers."""
+        """Raise CorruptFileError for degrees or components that lead out of an array, or are no numbers."""
         if self._unread_nodes is not None:
             with believed(self._unread_nodes):
                 check_nodes(self.n_nodes, self._known)
             self._unread_nodes = None
 
     def summary(self) -> dict[str, object]:
-        """Return what ``repr`` shows, as numbers, and how the graph was made.
+        """Return what ``repr`` shows, as numbers, and how it was made.
 
         >>> from manifold.graph import graph_from_affinity
         >>> graph_from_affinity([[0, 2], [2, 0]]).summary()["n_edges"]
         1
         """
-        degrees = np.diff(self.affinity.indptr)
+        degrees, n = np.diff(self.affinity.indptr), self.n_nodes
         return {
-            "n_nodes": self.n_nodes,
+            "n_nodes": n,
             "n_edges": self.n_edges,
             "n_components": self.n_components,
             "n_isolated": int(self.isolated.size),
-            "degree_min": int(degrees.min()) if self.n_nodes else 0,
-            "degree_median": int(np.median(degrees)) if self.n_nodes else 0,
+            "degree_min": int(degrees.min()) if n else 0,
+            "degree_median": int(np.median(degrees)) if n else 0,
             "degree_max": int(degrees.max(initial=0)),
             "bytes": self.nbytes,
             **self.facts,

@@ -112,11 +112,13 @@ def believed(folder: str) -> Iterator[None]:
         raise CorruptFileError(f"{folder} holds no valid graph: {error}") from None
 
 
-def check_reach(W: sparse.csr_array) -> None:
-    """Raise ValueError where W could lead out of an array: one pass, without a copy.
+def check_reach(W: sparse.csr_array, order: Labels | None = None) -> None:
+    """Raise ValueError where W, or an order of its nodes, could lead out of an array: one pass, without a copy.
 
     >>> check_reach(sparse.csr_array([[0, 1], [1, 0]]))
     """
+    if order is not None and not is_order(order):
+        raise ValueError("order must hold each node once")
     check_indices(W)
     if not W.has_canonical_format:  # what adds two matrices relies on it
         raise ValueError("indices are out of order, or stored twice")
@@ -127,10 +129,8 @@ def check_nodes(n: int, known: Known) -> None:
 
     >>> check_nodes(2, Known(np.ones(2), np.zeros(2, dtype=np.int32)))
     """
-    degrees, components, order = known
+    degrees, components, _ = known
     if components is not None and n and not 0 <= components.min() <= components.max() < n:
         raise ValueError(f"components must lie in 0..{n - 1}")
     if degrees is not None and n and not 0 <= degrees.min() <= degrees.max() < np.inf:
         raise ValueError("degrees must be finite and non-negative")
-    if order is not None and not is_order(order):
-        raise ValueError("order must hold each node once")
