@@ -89,12 +89,25 @@ class Layout(NamedTuple):
         return found
 
 
-def to_places(ids: NDArray[np.int32], everyone: Ints) -> NDArray[np.int32]:
+def gathered(n: int, *ids: AnyArray) -> Ints:
+    """Return the different ones of ids below n, ascending, `NOBODY` left out.
+
+    >>> gathered(9, np.array([[7, NOBODY], [2, 7]])).tolist()
+    [2, 7]
+    """
+    seen = np.zeros(n, bool)  # a byte a point: sooner than a sort of lists, of which most name the same points
+    for some in ids:
+        seen[some[some != NOBODY]] = True
+    return np.flatnonzero(seen)
+
+
+def to_places(n: int, ids: NDArray[np.int32], everyone: Ints) -> NDArray[np.int32]:
     """Return the places of ids among those that ascend, `NOBODY` for who is not there."""
-    if not everyone.size:
-        return ids
-    places = np.minimum(np.searchsorted(everyone, ids), everyone.size - 1)
-    return np.where(everyone[places] == ids, places, NOBODY).astype(np.int32)
+    table, there = np.full(n, NOBODY, np.int32), ids != NOBODY
+    table[everyone] = np.arange(everyone.size, dtype=np.int32)
+    places = np.full(ids.shape, NOBODY, np.int32)
+    places[there] = table[ids[there]]
+    return places
 
 
 def to_ids(places: NDArray[np.int32], everyone: Ints) -> NDArray[np.int32]:

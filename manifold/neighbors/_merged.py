@@ -20,7 +20,7 @@ from manifold._typing import Ints
 from manifold.backends import get_backend
 from manifold.neighbors._exact import exact_search
 from manifold.neighbors._inverted_file import SPARE, WIDTH
-from manifold.neighbors._layout import Layout, Made, Search, to_ids, to_places
+from manifold.neighbors._layout import Layout, Made, Search, gathered, to_ids, to_places
 from manifold.neighbors._shortlists import NOBODY, Shortlists, join_lists
 from manifold.storage.stages import unit_arrays
 
@@ -41,10 +41,10 @@ class Rank:
         for part in parts:
             more = np.array(part["scores"]), np.array(part["ids"])
             join_lists(best, ids, np.searchsorted(rows, part["rows"]), more=more)
-        everyone = np.union1d(rows, ids[ids != NOBODY])
+        everyone = gathered(layout.n, rows, ids)
         at = np.searchsorted(everyone, rows)
         lists = Shortlists(self.search.points(everyone), m, backend=get_backend("scipy"))
-        lists.scores[at], lists.ids[at] = best, to_places(ids, everyone)
+        lists.scores[at], lists.ids[at] = best, to_places(layout.n, ids, everyone)
         lists.rank(self.search.k, at.astype(np.int32))
         return _of_group(rows, lists, at, everyone)
 
@@ -62,11 +62,10 @@ class Expand:
         layout, k = Layout.of(folder), self.search.k
         unit = unit_arrays(folder, self.before, self.group)
         rows, ids = np.array(unit["rows"], np.int64), np.array(unit["ids"])
-        near = np.union1d(rows, ids[ids != NOBODY])
+        near = gathered(layout.n, rows, ids)
         groups = layout.group_of(layout.probes(folder, near)[:, 0])
         second = layout.lists(folder, self.before, near, groups=groups)
-        seen = second[:, : min(WIDTH, k)]
-        everyone = np.union1d(near, seen[seen != NOBODY])
+        everyone = gathered(layout.n, near, second[:, :WIDTH])
         lists = Shortlists(
             self.search.points(everyone),
             k,
@@ -74,7 +73,7 @@ class Expand:
             probes=layout.probes(folder, everyone),
         )
         at = np.searchsorted(everyone, rows)
-        lists.ids[np.searchsorted(everyone, near)] = to_places(second, everyone)
+        lists.ids[np.searchsorted(everyone, near)] = to_places(layout.n, second, everyone)
         lists.scores[at] = unit["similarities"]
         lists.expand(WIDTH, at.astype(np.int32))
         return _of_group(rows, lists, at, everyone)
