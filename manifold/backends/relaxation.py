@@ -4,7 +4,9 @@ In: W or S in CSR, v = sqrt(degree), some nodes and their b. Out: nodes that wer
 
 A `Relaxation` is the workspace of one thread: of the size of the graph it holds one number a node, all else is of the
 size of what a solve touches, and is laid down in the order in which it is met, so that it stays in the nearest caches.
-Kernels let the interpreter go. First in, first out: the answer depends on nothing but the system and the thresholds.
+Kernels let the interpreter go. Nodes are passed over in the order in which they were met, again and again, and relaxed
+where their residual is too large: the answer depends on nothing but the system and the thresholds. A queue would pass
+over no others, but what it asks of each entry takes as long as the entry itself.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from manifold.backends._compiled import compiled
 from manifold.errors import CorruptFileError
 
 _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; doubled where they run out
-MET, _KEPT, _HEAD, _TAIL, WORK = range(5)  # of `Patch.counts`: nodes, edges, ends of the queue, edges relaxed
+MET, _KEPT, WORK = range(3)  # of `Patch.counts`: nodes, edges, edges relaxed
 _UNIT = 2.0**-53
 
 
@@ -35,7 +37,7 @@ class Matrix(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """What a solve has met: nodes by the place at which they were met first, rows that were opened, and a queue."""
+    """What a solve has met: nodes by the place at which they were met first, and the rows that were opened."""
 
     place: NDArray[np.int32]  # (n,) of each node of the graph; -1: not met
     nodes: Ints  # (m,) the node at each place
@@ -45,8 +47,6 @@ class Patch(NamedTuple):
     v: Floats
     start: Ints  # (m,) where the row of a node begins; -1: its row was not opened, and its x is 0
     stop: Ints
-    queued: NDArray[np.bool_]
-    ring: NDArray[np.int32]  # (m,) places, first in, first out; m is a power of two
     ids: NDArray[np.int32]  # (e,) places of neighbours
     values: Floats  # (e,) entries of S
     counts: Ints
@@ -109,11 +109,9 @@ class Relaxation:
             v=np.empty(_NODES),
             start=np.empty(_NODES, np.int64),
             stop=np.empty(_NODES, np.int64),
-            queued=np.empty(_NODES, np.bool_),
-            ring=np.empty(_NODES, np.int32),
             ids=np.empty(_EDGES, np.int32),
             values=np.empty(_EDGES),
-            counts=np.zeros(5, np.int64),
+            counts=np.zeros(3, np.int64),
         )
 
     def start(self, nodes: AnyArray, values: AnyArray) -> None:
@@ -222,26 +220,18 @@ class Relaxation:
         return int(self.patch.counts[WORK])
 
     def grow(self, *, nodes: bool, edges: bool) -> None:
-        """Double the places for nodes, or those for edges; the queue begins at the first place of its ring.
+        """Double the places for nodes, or those for edges.
 
         Raises CorruptFileError where neither is what was short: a row leads out of the matrix.
         """
         if not (nodes or edges):
             raise CorruptFileError("a row of the graph names a node that there is not: load it with verify='full'")
-        old = self.patch
-        head, tail = old.counts[_HEAD], old.counts[_TAIL]
-        waiting = old.ring[np.arange(head, tail) & (old.ring.size - 1)]
         longer = {"ids", "values"} if edges else set()
-        longer |= {"nodes", "b", "x", "r", "v", "start", "stop", "queued", "ring"} if nodes else set()
-        self.patch = old._replace(
-            **{
-                name: np.concatenate([part, np.empty_like(part)])
-                for name, part in old._asdict().items()
-                if name in longer
-            }
+        longer |= {"nodes", "b", "x", "r", "v", "start", "stop"} if nodes else set()
+        parts = self.patch._asdict().items()
+        self.patch = self.patch._replace(
+            **{name: np.concatenate([part, np.empty_like(part)]) for name, part in parts if name in longer}
         )
-        self.patch.ring[: waiting.size] = waiting
-        old.counts[[_HEAD, _TAIL]] = 0, waiting.size
 
 
 @compiled
@@ -264,7 +254,6 @@ def begin(matrix, patch, nodes, values):  # type: ignore[no-untyped-def]
             patch.place[node], patch.nodes[i], patch.v[i] = i, node, matrix.roots[node]
             patch.b[i] = patch.x[i] = patch.r[i] = 0.0
             patch.start[i] = patch.stop[i] = -1
-            patch.queued[i] = False
         patch.b[i] += values[e]
         patch.r[i] += values[e]
 
@@ -297,7 +286,6 @@ def _open(matrix, patch, i):  # type: ignore[no-untyped-def]
             place[node], nodes[j], v[j] = j, node, roots[node]
             patch.b[j] = patch.x[j] = patch.r[j] = 0.0
             patch.start[j] = patch.stop[j] = -1
-            patch.queued[j] = False
         value = np.float64(matrix.data[e])
         patch.ids[at] = j
         patch.values[at] = value if matrix.is_normalized else value / (own * v[j])
@@ -323,47 +311,29 @@ def _resume(matrix, patch, nodes, x, begun):  # type: ignore[no-untyped-def]
 @compiled
 def relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-untyped-def]
     """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
-    x, r, v, queued, ring = patch.x, patch.r, patch.v, patch.queued, patch.ring
-    start, stop, ids, values = patch.start, patch.stop, patch.ids, patch.values
-    mask = ring.size - 1
-    head, tail, work = patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[WORK]
-    for i in range(patch.counts[MET]):
-        if not queued[i] and abs(r[i]) > (outer if start[i] < 0 else inner) * v[i]:
-            queued[i] = True
-            ring[tail & mask] = i
-            tail += 1
-    code = 0
-    while head < tail:
-        if work > budget:
-            code = 1
-            break
-        i = ring[head & mask]
-        if start[i] < 0 and abs(r[i]) > outer * v[i]:
-            code = _open(matrix, patch, i)
+    x, r, v, start, stop = patch.x, patch.r, patch.v, patch.start, patch.stop
+    ids, values, work = patch.ids, patch.values, patch.counts[WORK]
+    code, going = 0, True
+    while going and code == 0:
+        going, i = False, 0
+        while i < patch.counts[MET]:  # those that are met on the way as well
+            here = r[i]
+            if abs(here) <= (outer if start[i] < 0 else inner) * v[i]:
+                i += 1
+                continue
+            code = 1 if work > budget else _open(matrix, patch, i) if start[i] < 0 else 0
             if code > 0:
                 break
-        head += 1
-        queued[i] = False
-        if start[i] < 0 or abs(r[i]) <= inner * v[i]:  # it has fallen since it was queued
-            continue
-        first, last = start[i], stop[i]
-        step = r[i] * omega if first < last else r[i]  # without neighbours it is solved at once
-        x[i] += step
-        r[i] -= step
-        step *= a
-        for e in range(first, last):
-            j = ids[e]
-            r[j] += step * values[e]
-            if not queued[j] and abs(r[j]) > (outer if start[j] < 0 else inner) * v[j]:
-                queued[j] = True
-                ring[tail & mask] = j
-                tail += 1
-        work += last - first
-        if abs(r[i]) > inner * v[i]:  # beyond: with omega > 1 some of it comes back, of the other sign
-            queued[i] = True
-            ring[tail & mask] = i
-            tail += 1
-    patch.counts[_HEAD], patch.counts[_TAIL], patch.counts[WORK] = head, tail, work
+            going, first, last = True, start[i], stop[i]
+            step = here * omega if first < last else here  # without neighbours it is solved at once
+            x[i] += step
+            r[i] = here - step  # with omega > 1 some of it comes back, of the other sign
+            step *= a
+            for e in range(np.uint64(first), np.uint64(last)):  # unsigned: no place is counted from the end
+                r[np.uint64(ids[e])] += step * values[e]
+            work += last - first
+            i += 1
+    patch.counts[WORK] = work
     return code
 
 

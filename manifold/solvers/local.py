@@ -1,7 +1,7 @@
 """Local solves: residuals relaxed around the seeds, so that an answer costs what it touches, not what the graph holds.
 
 In: a graph, seeds that are zero but for a few nodes. Out: F = h(S) Y; or, at the cost of what the walk fills, lists of
-the best k that are proved (`PreparedLocal.lists`). Iteration: x_i += w r_i, r_j += a S_ij w r_i, first in, first out.
+the best k that are proved (`PreparedLocal.lists`). Iteration: x_i += w r_i, r_j += a S_ij w r_i, by sweeps.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Local(Solver):
     """Accelerated relaxation of residuals around the seeds (local SOR).
 
     Keeps x and r = b - (I - a S) x, both zero but where the walk has come, and relaxes the nodes with
-    |r_i| > eps sqrt(degree_i), first in, first out: x_i += w r_i, and r_j += a S_ij w r_i for its neighbours, with
-    w = 2 / (1 + sqrt(1 - a^2)). In float64, whatever the precision of the graph.
+    |r_i| > eps sqrt(degree_i), in the order in which they were met: x_i += w r_i, and r_j += a S_ij w r_i for its
+    neighbours, with w = 2 / (1 + sqrt(1 - a^2)). In float64, whatever the precision of the graph.
 
     Reference: Bai et al. (2024).
 
