@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import manifold as mf
+from manifold.errors import CorruptFileError
 from manifold.neighbors import InvertedFile, PointSet
+from manifold.storage import _manifest
+from manifold.storage._files import write
 
 pytestmark = pytest.mark.filterwarnings("ignore:about .* of the .* nearest:manifold.errors.ManifoldWarning")
 PLAIN = {"preset": "plain-diffusion", "alpha": 0.9, "solver": "local", "seed_search": "cells"}
@@ -91,3 +97,53 @@ def test_lists_of_another_graph_are_refused(graph, rng):
     Path("other.lists").rename("graph.lists")
     with pytest.raises(ValueError, match="holds lists of another graph"):
         mf.ManifoldSearch(**PLAIN).fit("X.npy", graph=graph)
+
+
+def files_of(folder):
+    return {path.name.partition(".")[0]: path for path in Path(folder).glob("*.npy")}
+
+
+@pytest.mark.parametrize("stop", [0, 3, 9])
+def test_a_disk_that_is_full_loses_nothing(graph, rng, monkeypatch, stop):
+    """The save of before is whole, and so is the search that could not be saved: it is saved there again."""
+    search = mf.ManifoldSearch(**PLAIN).fit("X.npy", graph=graph)
+    queries, more = curve(rng, 5), curve(rng, 20)
+    before = search.search(queries, k=5).ids.tolist()
+    search.save("search")
+    changed = mf.load("search", verify="lazy")
+    changed.add(more)
+    expected, written = changed.search(queries, k=5).ids.tolist(), []
+
+    def full(path, parts):
+        written.append(path)
+        if len(written) > stop:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_manifest, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            changed.save("search")
+    assert mf.load("search").search(queries, k=5).ids.tolist() == before
+    assert changed.search(queries, k=5).ids.tolist() == expected
+    assert mf.load(changed.save("search")).search(queries, k=5).ids.tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["features", "norms", "divisors", "near_ids", "cell_order", "cell_starts", "indices"])
+def test_an_array_of_another_build_is_refused_by_name_or_leads_nowhere(graph, rng, name):
+    """Read whole, it fails its checksum; mapped and not looked through, it leads no query out of an array."""
+    mf.ManifoldSearch(**PLAIN).fit("X.npy", graph=graph).save("search")
+    path, query = files_of("search")[name], curve(rng, 1)[0]
+    held = path.read_bytes()
+    other = np.frombuffer(held[128:], np.uint8).copy()
+    other[3::4] ^= 0x5A  # numbers of any size and sign
+    path.write_bytes(held[:128] + other.tobytes())
+    with pytest.raises(CorruptFileError, match=f"{name!r}.*checksum"):
+        mf.load("search")
+    with np.errstate(all="ignore"), warnings.catch_warnings(), suppress(CorruptFileError):
+        warnings.simplefilter("ignore")
+        assert mf.load("search", verify="lazy").search(query, k=5).ids.max() < 1200
+    path.write_bytes(held[:-4])
+    for verify in ("full", "lazy"):
+        with pytest.raises(CorruptFileError, match=f"{name!r}.*was cut or replaced"):
+            mf.load("search", verify=verify)
