@@ -26,7 +26,7 @@ _MET, _KEPT, _WORK = range(3)  # of `_Patch.counts`: nodes, entries, entries pas
 _FAR = 2.0**30
 _UNIT = 2.0**-53
 # thresholds fall from sweep to sweep, so that those of the first sweeps pass over what is small beside the rest
-_COARSE, _FALL = 512.0, 0.4
+_COARSE, _FALL = 205.0, 0.4
 _AHEAD, _LINE = 6, 16  # places by which a row is asked for before it is read, which takes as long as to pass it thrice
 
 
@@ -153,9 +153,9 @@ class ColumnRelaxation:
         """
         each, most = np.ones(WIDTH), float(np.max(eps))
         each[: self.q] = eps / most
-        limits = each.astype(self.patch.r.dtype)
+        limits, sweep = each.astype(self.patch.r.dtype), np.array([0.0, 0.0, _COARSE])
         while True:
-            code = _relax(self.entries, self.patch, self.omega, limits, most, float(budget))
+            code = _relax(self.entries, self.patch, self.omega, limits, most, float(budget), sweep)
             if code <= 1:
                 return bool(code == 0)
             self._grow(nodes=code == 2)
@@ -240,14 +240,17 @@ def _start(patch, roots, nodes, w):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _relax(entries, patch, omega, limits, eps, budget):  # type: ignore[no-untyped-def]
-    """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
+def _relax(entries, patch, omega, limits, eps, budget, sweep):  # type: ignore[no-untyped-def]
+    """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out.
+
+    A sweep is its next place, whether anything was relaxed, and by how much thresholds are coarser: once there are more
+    places it goes on from there, so that an answer does not depend on how many there were.
+    """
     place, nodes, v, start, stop = patch.place, patch.nodes, patch.v, patch.start, patch.stop
     x, r, ids, rough, limit = patch.x, patch.r, patch.ids, patch.rough, load(limits, 0, WIDTH, WIDTH, False)
     met, kept, work = patch.counts[_MET], patch.counts[_KEPT], patch.counts[_WORK]
-    code, going, coarser = 0, True, _COARSE
-    while going and code == 0:
-        going, i, coarser = coarser > 1, 0, max(coarser * _FALL, 1.0)
+    code, i, going, coarser = 0, np.int64(sweep[0]), sweep[1] > 0, sweep[2]
+    while True:
         while i < met:
             here = load(r, WIDTH * i, WIDTH, WIDTH, False)
             if not exceeds(here, fma(coarser * eps * v[i], limit, zeros(here))):
@@ -259,16 +262,10 @@ def _relax(entries, patch, omega, limits, eps, budget):  # type: ignore[no-untyp
             going = True
             if start[i] < 0:
                 if i + _AHEAD < met and start[i + _AHEAD] < 0:
-                    at = entries.start[nodes[i + _AHEAD]]
-                    for ahead in (at, at + _LINE):
-                        prefetch(entries.ids, ahead)
-                        prefetch(entries.rough, ahead)
+                    _ask(entries, nodes[i + _AHEAD])
                 first, last = entries.start[nodes[i]], entries.start[nodes[i] + 1]
-                if met + last - first > nodes.size:
-                    code = 2
-                    break
-                if kept + last - first > ids.size:
-                    code = 3
+                code = 2 if met + last - first > nodes.size else 3 if kept + last - first > ids.size else 0
+                if code > 0:
                     break
                 start[i], stop[i] = kept, kept + last - first
                 for e in range(first, last):
@@ -293,8 +290,21 @@ def _relax(entries, patch, omega, limits, eps, budget):  # type: ignore[no-untyp
                 store(r, at, WIDTH, False, fma(rough[e], step, load(r, at, WIDTH, WIDTH, False)))
             work += stop[i] - start[i] + 1
             i += 1
+        if code > 0 or (not going and coarser == 1):
+            break
+        i, going, coarser = 0, False, max(coarser * _FALL, 1.0)
+    sweep[0], sweep[1], sweep[2] = i, going, coarser
     patch.counts[_MET], patch.counts[_KEPT], patch.counts[_WORK] = met, kept, work
     return code
+
+
+@compiled
+def _ask(entries, node):  # type: ignore[no-untyped-def]
+    """Ask for the first entries of a row."""
+    at = entries.start[node]
+    for ahead in (at, at + _LINE):
+        prefetch(entries.ids, ahead)
+        prefetch(entries.rough, ahead)
 
 
 @compiled
