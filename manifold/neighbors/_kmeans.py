@@ -114,7 +114,7 @@ class KMeans:
     @property
     def step(self) -> int:
         """Rows that look for their cells together: products of the same rows, cut the same way, have the same bits."""
-        d = self.points.X.shape[1]
+        d = int(self.points.X.shape[1])
         return max(1, min(_ROWS, GATHER // d) if len(self.supers) else GATHER // 4 // max(d, self.n_cells))
 
     def nearest(self, ids: Ints | None, n_probes: int) -> Cells:
