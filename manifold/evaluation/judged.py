@@ -118,9 +118,9 @@ def tune_judged(
     purpose : {"item", "topic"}, optional
         Whose preset is kept where no candidate surely gains over it; by default that of ``ManifoldSearch()``.
     candidates : sequence of parameters of `manifold.ManifoldSearch`, optional
-        What to try; by default the default, both purposes, nearest neighbours as they are, and three graphs for
-        classes: of 20 and 50 mutual neighbours, and of 10 that one side lists. What needs more items than there are is
-        left out.
+        What to try; by default the default, both purposes, nearest neighbours as they are, and five graphs for
+        classes: of 20 and 50 mutual neighbours, of 10 that one side lists, and of 7 that count .3 then, to diffuse far
+        or near. What needs more items than there are is left out.
     metric : {"cosine", "inner_product", "euclidean"}
     confidence : float in (0, 1)
         That the intervals of all candidates hold together. At .5, where nothing gains, one collection in four changes,
