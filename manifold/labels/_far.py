@@ -10,6 +10,7 @@ term: it is right relative to itself, however small, down to the end of float64.
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 from scipy import sparse
@@ -25,6 +26,7 @@ _MAX_HOPS = 64
 _RTOL = 1e-3  # of the largest score of a node: what walks not yet counted may add
 _MAX_SWEEPS = 20_000
 _LOOK = 16  # sweeps between two looks at whether they suffice
+_MANY = 8192  # far nodes from which on loading the compiler pays
 
 
 def heard(scores: AnyArray, *, signed: bool = False) -> Mask:
@@ -82,7 +84,8 @@ def solved_on(
     scores = scores.copy()
     if solvable:
         far = _with_halo(far, ~heard(scores - scores.dtype.type(_CLEAR) * bound, signed=signed), graph)
-        solved = _sweeps(scores, seeds, graph, far=far, pole=poles[0], signed=signed)
+        many = far.size >= _MANY and not signed and find_spec("numba") is not None
+        solved = (_many if many else _sweeps)(scores, seeds, graph, far=far, pole=poles[0], signed=signed)
         scores[far] = _in_range(solved, scores.dtype)
     else:
         scores[far] = 0
@@ -108,6 +111,44 @@ def _with_halo(far: Ints, unclear: Mask, graph: Graph) -> Ints:
             break
         far, inside = found, wider
     return far
+
+
+def _many(
+    scores: AnyArray,
+    seeds: sparse.csc_array | AnyArray,
+    graph: Graph,
+    *,
+    far: Ints,
+    pole: tuple[float, float],
+    signed: bool,
+) -> Floats:
+    """Return x_U of many nodes: sweeps that use what they have found go as far as the graph reaches at once."""
+    from manifold.backends.far_sweeps import by_distance, left_over, sweep  # loads the compiler
+
+    (w, a), W = pole, graph.affinity
+    is_far = np.zeros(graph.n_nodes, dtype=bool)
+    is_far[far] = True
+    nodes = by_distance(W.indptr, W.indices, is_far)
+    roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1))
+    u = np.where(is_far[:, None], 0.0, np.maximum(scores, 0) / roots[:, None])
+    given = seeds if isinstance(seeds, np.ndarray) else seeds.tocsr()
+    rows = given[nodes] if isinstance(given, np.ndarray) else given[nodes].toarray()
+    held = np.flatnonzero(rows.any(axis=1))
+    own = np.full(nodes.size, -1)
+    own[held] = np.arange(held.size)
+    b = w * rows[held].astype(np.float64) / roots[nodes[held], None]
+    rates = a / np.where(graph.degrees > 0, graph.degrees, np.inf)[nodes]
+    before, tops = np.zeros(nodes.size), np.zeros(nodes.size)
+    del rows
+    for _ in range(_MAX_SWEEPS):
+        added = np.zeros(nodes.size)
+        for backwards in (False, True):
+            sweep((W.indptr, W.indices, W.data), rates, b, own, u, nodes, backwards, added, tops)
+        if left_over(added, before, tops, _RTOL / _CLEAR) <= _RTOL:
+            break
+        before = added
+    x: Floats = u[far] * roots[far, None]
+    return x
 
 
 @np.errstate(under="ignore")

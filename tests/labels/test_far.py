@@ -8,7 +8,7 @@ from scipy import sparse
 
 import manifold as mf
 from manifold.errors import ConvergenceWarning, ManifoldWarning
-from manifold.labels import certainty, sinkhorn
+from manifold.labels import _far, certainty, sinkhorn
 from manifold.solvers import Chebyshev, ConjugateGradient, PowerIteration
 
 
@@ -23,6 +23,14 @@ def at_the_ends(n):
     return labels
 
 
+@pytest.fixture(params=["few", "many"])
+def sweeps(request, monkeypatch):
+    """Far nodes by the sweeps of few, and by those of many."""
+    if request.param == "many":
+        pytest.importorskip("numba")
+        monkeypatch.setattr(_far, "_MANY", 1)
+
+
 def dense_shares(graph, labels, alpha=0.95):
     """Rows of (I - alpha S)^-1 Y in rows of sum 1, by a factor that keeps each entry right relative to itself."""
     root = graph.degrees**-0.5
@@ -31,6 +39,7 @@ def dense_shares(graph, labels, alpha=0.95):
     return F / F.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.usefixtures("sweeps")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("method", ["lgc", "resolvent_mbo"])
 @pytest.mark.parametrize("n", [300, 1000])
@@ -40,6 +49,7 @@ def test_every_point_of_a_path_gets_the_label_that_is_nearer(n, method, dtype):
     assert result.reached.all()
 
 
+@pytest.mark.usefixtures("sweeps")
 @pytest.mark.parametrize("solver", [ConjugateGradient(1e-3), PowerIteration(), Chebyshev(), "direct", "auto"], ids=str)
 def test_shares_far_from_labels_are_those_of_the_dense_solve(solver):
     graph, labels = path(300), at_the_ends(300)
@@ -49,6 +59,7 @@ def test_shares_far_from_labels_are_those_of_the_dense_solve(solver):
     assert (result.labels == dense_shares(graph, labels).argmax(axis=1)).all()
 
 
+@pytest.mark.usefixtures("sweeps")
 def test_a_curve_of_neighbours_has_the_labels_of_the_exact_solve():
     t = np.linspace(0, 1, 800)
     X = np.stack([np.cos(6 * np.pi * t) * t, np.sin(6 * np.pi * t) * t], axis=1)
@@ -58,6 +69,7 @@ def test_a_curve_of_neighbours_has_the_labels_of_the_exact_solve():
     np.testing.assert_array_equal(result.labels, dense_shares(graph, labels).argmax(axis=1))
 
 
+@pytest.mark.usefixtures("sweeps")
 def test_points_that_are_heard_keep_their_scores_to_the_bit():
     graph = path(300)
     labels = at_the_ends(300)
@@ -71,6 +83,7 @@ def test_points_that_are_heard_keep_their_scores_to_the_bit():
     assert result.solution.status == plain.status
 
 
+@pytest.mark.usefixtures("sweeps")
 @pytest.mark.parametrize("kind", ["classes", "values", "multilabel"])
 def test_where_nothing_is_left_of_any_label_the_marker_says_so(kind):
     """At alpha = 0.01 a score falls to a 200th from node to node: below float64 after some 135 of them."""

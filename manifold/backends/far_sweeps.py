@@ -1,0 +1,82 @@
+"""Compiled: scores of nodes far from all labels, by Gauss-Seidel sweeps from the near ones to the far ones and back.
+
+In: W, and u = D^-1/2 x with those of the other nodes known. Out: u of the far ones, u_i = b_i + a / d_i sum_j W_ij u_j.
+Each is a sum of products that are not negative, and grows from sweep to sweep: right relative to itself, however small.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifold.backends._compiled import compiled
+
+
+@compiled
+def by_distance(indptr, indices, is_far):  # type: ignore[no-untyped-def]
+    """Return the far nodes in the order in which walks from the others meet them; behind them whom none meets."""
+    n, met, head = is_far.size, 0, 0
+    nodes, waiting = np.empty(n, np.int32), is_far.copy()
+    for i in range(n):
+        if not is_far[i]:
+            nodes[met] = i
+            met += 1
+    first = met
+    while head < met:
+        i = nodes[head]
+        head += 1
+        for e in range(indptr[i], indptr[i + 1]):
+            j = indices[e]
+            if waiting[j]:
+                waiting[j] = False
+                nodes[met] = j
+                met += 1
+    for i in range(n):
+        if waiting[i]:
+            nodes[met] = i
+            met += 1
+    return nodes[first:].copy()
+
+
+@compiled
+def sweep(W, rates, b, own, u, nodes, backwards, added, tops):  # type: ignore[no-untyped-def]
+    """Renew u at the nodes, in their order or against it; add the largest of what a node has gained to `added`.
+
+    Parameters
+    ----------
+    b, own : (s, q) and (m,)
+        What comes from a node's own label, and which row of `b` that is, or -1.
+    added, tops : (m,)
+        `tops` becomes the largest u of each node.
+    """
+    (indptr, indices, data), (m, q) = W, (nodes.size, u.shape[1])
+    row = np.empty(q)
+    for t in range(m):
+        p = m - 1 - t if backwards else t
+        i = nodes[p]
+        row[:] = 0.0
+        for e in range(indptr[i], indptr[i + 1]):
+            j, weight = indices[e], np.float64(data[e])
+            for c in range(q):
+                row[c] += weight * u[j, c]
+        gain = top = 0.0
+        for c in range(q):
+            new = rates[p] * row[c] + (b[own[p], c] if own[p] >= 0 else 0.0)
+            gain, top = max(gain, new - u[i, c]), max(top, new)
+            u[i, c] = new
+        added[p] += gain
+        tops[p] = top
+
+
+@compiled
+def left_over(added, before, tops, least):  # type: ignore[no-untyped-def]
+    """Return what sweeps that were not made may add to a node, as a share of its largest, by the pace of the last two.
+
+    The pace is the slowest among nodes that have gained more than a share `least`.
+    """
+    pace = share = 0.0
+    for p in range(added.size):
+        if tops[p] > 0:
+            share = max(share, added[p] / tops[p])
+            if added[p] > least * tops[p]:
+                pace = max(pace, added[p] / before[p] if before[p] > 0 else np.inf)
+    return share * pace / (1 - pace) if pace < 1 else np.inf
