@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _FIRST = 1 / 64  # of the largest seed, over its root of degree and 1 / (1 - a): the first threshold
 LEAST_EDGES = 1 << 16  # edges that any query may relax, on however small a graph
 _LOOKED_AT = 256  # nodes of the largest v that may bound all that are not touched
-_MOST_MET = 1 / 2  # of all that can be reached: beyond, passes over the whole graph cost less
+_MOST_MET = 1 / 2  # of the graph, reached or not: beyond, passes over all of it cost less
 _TIE = 2.0**-33  # slack from which on scores count as equal: 1e-10
 
 
@@ -262,7 +262,7 @@ class Query:
             residual=of.rtol * self.size,
             budget=float(of.budget),
             inverse=float(relaxed.inverse),
-            most_met=_MOST_MET * self.n_reached if fills else np.inf,
+            most_met=_MOST_MET * self.system.n_nodes if fills else np.inf,
         )
         while code := prove(solve.matrix, solve.patch, solve.a, solve.omega, self.asked, aim, state):
             solve.grow(nodes=code == 2, edges=code == 3)
