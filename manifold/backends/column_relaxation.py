@@ -249,7 +249,7 @@ def _relax(entries, patch, omega, limits, eps, budget, sweep):  # type: ignore[n
     place, nodes, v, start, stop = patch.place, patch.nodes, patch.v, patch.start, patch.stop
     x, r, ids, rough, limit = patch.x, patch.r, patch.ids, patch.rough, load(limits, 0, WIDTH, WIDTH, False)
     met, kept, work = patch.counts[_MET], patch.counts[_KEPT], patch.counts[_WORK]
-    code, i, going, coarser = 0, np.int64(sweep[0]), sweep[1] > 0, sweep[2]
+    code, i, going, coarser = 0, int(sweep[0]), sweep[1] > 0, sweep[2]
     while True:
         while i < met:
             here = load(r, WIDTH * i, WIDTH, WIDTH, False)

@@ -6,8 +6,9 @@ Of many points in machine code, which reads rows where they lie: to the bits of 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from manifold._typing import Floats, Ints
+from manifold._typing import Ints
 from manifold.backends.threads import in_threads
 from manifold.neighbors._shortlists import plain_rows
 from manifold.neighbors.points import PointSet
@@ -16,7 +17,7 @@ _MANY = 1 << 22  # numbers of the points, from which on machine code is loaded b
 _STEP = 16  # queries that a thread takes at a time
 
 
-def similarities_to(queries: PointSet, points: PointSet, rows: Ints, *, own: Ints | None = None) -> Floats:
+def similarities_to(queries: PointSet, points: PointSet, rows: Ints, *, own: Ints | None = None) -> NDArray[np.float32]:
     """Return the similarities (q, k) of the items at `rows` to the queries, or to those of them named by `own`.
 
     Where a row is -1 nothing is compared, and -inf stands.
