@@ -59,6 +59,7 @@ COMPILED = {
     "backends/compiled_cells.py",
     "backends/compiled_edges.py",
     "backends/compiled_lists.py",
+    "backends/far_sweeps.py",
     "backends/filled.py",
     "backends/hough_votes.py",
     "backends/match_lists.py",
@@ -67,6 +68,7 @@ COMPILED = {
     "backends/proved_query.py",
     "backends/relaxation.py",
     "backends/spatial_inliers.py",
+    "backends/symmetric_lists.py",
 }
 # an optional or heavy package -> the one file, or room, that imports it
 ONLY = {
