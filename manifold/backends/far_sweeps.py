@@ -12,57 +12,54 @@ from manifold.backends._compiled import compiled
 
 
 @compiled
-def by_distance(indptr, indices, is_far):  # type: ignore[no-untyped-def]
-    """Return the far nodes in the order in which walks from the others meet them; behind them whom none meets."""
+def distances(indptr, indices, is_far):  # type: ignore[no-untyped-def]
+    """Return how many edges each node is away from the others, 0 for these; as many as there are nodes: no way."""
     n, met, head = is_far.size, 0, 0
-    nodes, waiting = np.empty(n, np.int32), is_far.copy()
+    waiting, away = np.empty(n, np.int32), np.full(n, n, np.int32)
     for i in range(n):
         if not is_far[i]:
-            nodes[met] = i
+            away[i] = 0
+            waiting[met] = i
             met += 1
-    first = met
     while head < met:
-        i = nodes[head]
+        i = waiting[head]
         head += 1
         for e in range(indptr[i], indptr[i + 1]):
             j = indices[e]
-            if waiting[j]:
-                waiting[j] = False
-                nodes[met] = j
+            if away[j] == n:
+                away[j] = away[i] + 1
+                waiting[met] = j
                 met += 1
-    for i in range(n):
-        if waiting[i]:
-            nodes[met] = i
-            met += 1
-    return nodes[first:].copy()
+    return away
 
 
 @compiled
-def sweep(W, rates, b, own, u, nodes, backwards, added, tops):  # type: ignore[no-untyped-def]
-    """Renew u at the nodes, in their order or against it; add the largest of what a node has gained to `added`.
+def sweep(rows, rates, b, own, u, backwards, added, tops):  # type: ignore[no-untyped-def]
+    """Renew u of the first m nodes, in their order or against it; add the largest of what one has gained to `added`.
 
     Parameters
     ----------
+    rows, rates : CSR (m, n) and (m,)
+        Of W, and a over its degrees.
     b, own : (s, q) and (m,)
         What comes from a node's own label, and which row of `b` that is, or -1.
     added, tops : (m,)
         `tops` becomes the largest u of each node.
     """
-    (indptr, indices, data), (m, q) = W, (nodes.size, u.shape[1])
+    (indptr, indices, data), (m, q) = rows, (own.size, u.shape[1])
     row = np.empty(q)
     for t in range(m):
         p = m - 1 - t if backwards else t
-        i = nodes[p]
         row[:] = 0.0
-        for e in range(indptr[i], indptr[i + 1]):
+        for e in range(indptr[p], indptr[p + 1]):
             j, weight = indices[e], np.float64(data[e])
             for c in range(q):
                 row[c] += weight * u[j, c]
         gain = top = 0.0
         for c in range(q):
             new = rates[p] * row[c] + (b[own[p], c] if own[p] >= 0 else 0.0)
-            gain, top = max(gain, new - u[i, c]), max(top, new)
-            u[i, c] = new
+            gain, top = max(gain, new - u[p, c]), max(top, new)
+            u[p, c] = new
         added[p] += gain
         tops[p] = top
 

@@ -123,31 +123,44 @@ def _many(
     signed: bool,
 ) -> Floats:
     """Return x_U of many nodes: sweeps that use what they have found go as far as the graph reaches at once."""
-    from manifold.backends.far_sweeps import by_distance, left_over, sweep  # loads the compiler
+    from manifold.backends.far_sweeps import distances, left_over, sweep  # loads the compiler
 
-    (w, a), W = pole, graph.affinity
+    (w, a), W, m = pole, graph.affinity, far.size
     is_far = np.zeros(graph.n_nodes, dtype=bool)
     is_far[far] = True
-    nodes = by_distance(W.indptr, W.indices, is_far)
-    roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1))
-    u = np.where(is_far[:, None], 0.0, np.maximum(scores, 0) / roots[:, None])
-    given = seeds if isinstance(seeds, np.ndarray) else seeds.tocsr()
-    rows = given[nodes] if isinstance(given, np.ndarray) else given[nodes].toarray()
-    held = np.flatnonzero(rows.any(axis=1))
-    own = np.full(nodes.size, -1)
+    away = distances(W.indptr, W.indices, is_far)
+    place = np.arange(graph.n_nodes, dtype=np.int32)
+    if graph.order is not None:
+        place[graph.order] = np.arange(graph.n_nodes)
+    by_distance = np.lexsort((place[far], away[far]))  # those of one distance as they stand in memory elsewhere
+    nodes = far[by_distance]
+    rows = W[nodes]
+    beside = np.unique(rows.indices)
+    beside = beside[~is_far[beside]]
+    beside = beside[np.argsort(place[beside])]
+    every = np.concatenate([nodes, beside])
+    place[every] = np.arange(every.size)
+    roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1))[every]
+    u = np.zeros((every.size, scores.shape[1]))
+    u[m:] = np.maximum(scores[beside], 0) / roots[m:, None]
+    given = seeds[nodes] if isinstance(seeds, np.ndarray) else seeds.tocsr()[nodes].toarray()
+    held = np.flatnonzero(given.any(axis=1))
+    own = np.full(m, -1)
     own[held] = np.arange(held.size)
-    b = w * rows[held].astype(np.float64) / roots[nodes[held], None]
+    b = w * given[held].astype(np.float64) / roots[held, None]
     rates = a / np.where(graph.degrees > 0, graph.degrees, np.inf)[nodes]
-    before, tops = np.zeros(nodes.size), np.zeros(nodes.size)
-    del rows
+    entries = rows.indptr, place[rows.indices], rows.data
+    before, tops = np.zeros(m), np.zeros(m)
+    del rows, given
     for _ in range(_MAX_SWEEPS):
-        added = np.zeros(nodes.size)
+        added = np.zeros(m)
         for backwards in (False, True):
-            sweep((W.indptr, W.indices, W.data), rates, b, own, u, nodes, backwards, added, tops)
+            sweep(entries, rates, b, own, u, backwards, added, tops)
         if left_over(added, before, tops, _RTOL / _CLEAR) <= _RTOL:
             break
         before = added
-    x: Floats = u[far] * roots[far, None]
+    x = np.empty((m, scores.shape[1]))
+    x[by_distance] = u[:m] * roots[:m, None]
     return x
 
 
