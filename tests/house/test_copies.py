@@ -149,6 +149,7 @@ CASES: dict[str, Case] = {
     "graph": Case(graph, lambda made: (made.affinity, made.degrees, made.components, dict(made.facts), repr(made))),
     "graph, float32": Case(partial(graph, "float32"), lambda made: (made.affinity, made.degrees, made.components)),
     "affinity": Case(lambda: mf.graph.Affinity("power", 3.0, "cosine")),
+    "change": Case(lambda: mf.graph.Change(mf.find_neighbors(points(), 4), np.arange(60), np.array([3]))),
     "backend": Case(get_backend, lambda made: made.name),
     "snapshot": Case(lambda: solvers.Snapshot(np.arange(2), 3, np.ones(2)), told),
     "status": Case(lambda: solvers.Status.MAX_ITER),
