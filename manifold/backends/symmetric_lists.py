@@ -111,7 +111,7 @@ def merge(lists, listed, rule, bridge, share, out):  # type: ignore[no-untyped-d
                 value = kept * value + shared * max(a, c)
             if value > 0:
                 indices[at], data[at] = j, value
-                total += value
+                total += float(value)
                 at += 1
         indptr[i + 1], sums[i] = at, total
     return at
