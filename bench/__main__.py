@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *BENCHES], help=f"of {', '.join(BENCHES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="smallest sizes, for correctness; writes no record")
-    parser.add_argument("--n", type=int, help="how many points, of scale")
+    parser.add_argument("--n", type=int, nargs="+", help="how many points, of scale")
     args = parser.parse_args()
     for name in args.names or [name for name in BENCHES if args.quick or name not in BY_HAND]:
         module = import_module(f"bench.{name}")

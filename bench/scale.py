@@ -1,12 +1,12 @@
 """Ten million points on one small machine: every stage in a process of its own, its CPU seconds, memory and answers.
 
-Run by hand, ``python -m bench scale --n 1_000_000`` for one size. Features: windows of 11 x 11 pixels of Fashion-MNIST,
-their mean removed, int8 (n, 121), in a file; curved surfaces where the set is not installed. Stages: the graph of 10
-mutual neighbours with one bridge, built out of core within 4 GiB; opening it; a local search at alpha 0.9 fitted to
-it and saved; opening that and asking once; 200 queries alone, top 10, certified (CPU ms of the whole query; `seeds`:
-recall@5 of the nearest that it entered through); labels of 10 classes, 1,000 a class, by h(S) Y at alpha 0.9 on the
-graph of summed directions of the same lists (`right`: of all others); up to a million points, a fit in memory, 10,000
-rows or a hundredth of all added to it (`share` of the fit), and 100 removed.
+Run by hand, ``python -m bench scale --n 1_000_000`` for some sizes. Features: windows of 11 x 11 pixels of the images
+of Fashion-MNIST, their mean removed, int8 (n, 121), in a file; curved surfaces where it is not installed. Stages: the
+graph of 10 mutual neighbours with one bridge, built out of core within 4 GiB; opening it; a local search at alpha 0.9
+fitted to it and saved; opening that and asking once; 200 queries alone, top 10, certified (CPU ms of the whole query;
+`seeds`: recall@5 of the nearest that it entered through); labels of 10 classes, 1,000 a class, by h(S) Y at alpha 0.9
+on the graph of summed directions of the same lists (`right`: of all others); up to a million points, a fit in memory,
+10,000 rows or a hundredth of all added to it (`share` of the fit), and 100 removed.
 `anon_mib` and `rss_mib`: peaks of the process, its own memory and with maps of files. `growth`: the exponent p of
 CPU seconds ~ n^p since the size before. A stage that is done is not done again: what it found lies in
 ``MANIFOLD_BENCH_CACHE``/scale-<n>, and a build that was stopped goes on.
@@ -40,11 +40,11 @@ _STEP = 14_017_931  # some .618 of all windows
 _FEW = 20_000  # rows up to which nothing real is looked for
 
 
-def run(*, quick: bool, n: int | None = None) -> list[Row]:
+def run(*, quick: bool, n: Sequence[int] | None = None) -> list[Row]:
     if not quick and CACHE in os.environ:
-        return _rows(SIZES if n is None else (n,), Path(os.environ[CACHE]), in_own_process=True)
+        return _rows(n or SIZES, Path(os.environ[CACHE]), in_own_process=True)
     with tempfile.TemporaryDirectory() as root:
-        return _rows((5_000,) if quick else SIZES if n is None else (n,), Path(root), in_own_process=not quick)
+        return _rows((5_000,) if quick else n or SIZES, Path(root), in_own_process=not quick)
 
 
 def _rows(sizes: Sequence[int], root: Path, *, in_own_process: bool) -> list[Row]:
