@@ -29,7 +29,7 @@ from manifold.solvers.system import NormalizedAffinity
 _TOLERANCE = 1e-7  # of K_ii, which is at least 1 - alpha
 _NOISE = 1e-4  # of what a label sends to itself: what is left is the tolerance of the solve
 _LOOSE = 1e-3  # rtol of functions of which one number is used
-_BLOCK = 64  # nodes at a time: two blocks of so many columns are held
+_BLOCK = 32  # nodes at a time: as many columns a solve has at once
 MOST = 128  # labels that are left out, of more a sample
 
 
@@ -58,7 +58,7 @@ def diagonals(graph: Graph, nodes: Ints, alphas: Sequence[float], *, backend: Ba
     Notes
     -----
     In float64, to 1e-7 relative, whatever the dtype of the graph: it is subtracted from a number near it. Cost: for
-    alpha = 0.99 some 60 products of S with m columns, of which 64 are held at a time.
+    alpha = 0.99 some 60 products of S with m columns, of which 32 are held at a time.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "
 
     S with what forms and orders it (32 bytes an entry, and the entry twice), the block of conjugate gradients (6 blocks
     of up to 32 columns), and scores, distributions and what computes them (4 columns a class); in float64 but for
-    "lgc". "auto" keeps two scores and one for each alpha on each of `n_graphs`, and has 8 blocks of 64 columns.
+    "lgc". "auto" keeps two scores and one for each alpha on each of `n_graphs`, and has 8 blocks of 32 columns.
 
     Reference: guide *scale*, "How much memory, before you start".
 
@@ -60,7 +60,7 @@ def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "
     """
     chosen = get_method(method)
     entry, n = graph.dtype.itemsize if isinstance(chosen, LocalGlobalConsistency) else 8, graph.n_nodes
-    more = n * (8 * n_columns * n_graphs * (2 + len(chosen.alphas)) + 4096) if isinstance(chosen, Auto) else 0
+    more = n * (8 * n_columns * n_graphs * (2 + len(chosen.alphas)) + 2048) if isinstance(chosen, Auto) else 0
     return (32 + 2 * entry) * graph.n_entries + entry * n * (6 * min(n_columns, 32) + 4 * n_columns) + more
 
 
