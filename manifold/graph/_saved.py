@@ -41,8 +41,9 @@ def read_arrays(stored: Stored) -> tuple[sparse.csr_array, Known]:
     if indices.dtype.kind != "i" or indptr.dtype.kind != "i" or data.dtype not in (np.float32, np.float64):
         raise ValueError(f"{', '.join(CSR)} have the dtypes {data.dtype}, {indices.dtype} and {indptr.dtype}")
     n = indptr.size - 1
-    # SciPy takes int32 arrays as they are, and looks at the ends of indptr only
-    W = sparse.csr_array((data, indices, indptr), shape=(n, n))
+    W = sparse.csr_array((n, n), dtype=data.dtype)
+    W.data, W.indices, W.indptr = data, indices, indptr  # its constructor would look through those of int64
+    W.check_format(full_check=False)  # at the ends of indptr only
     if W.nnz != indices.size:
         raise ValueError(f"indptr ends with {W.nnz}, and there are {indices.size} entries")
     degrees = _of_nodes(stored, "degrees", np.float64, n)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import manifold as mf
+from manifold import _weights
 from manifold.errors import ManifoldWarning
 from manifold.graph import _on_disk, lists_of
 from manifold.graph._on_disk import MakeRows, graph_on_disk
@@ -79,6 +80,21 @@ def test_it_goes_on_where_it_was_stopped_whatever_has_become_of_its_files(tmp_pa
     with pytest.warns(ManifoldWarning, match="unit 1 of stage 'rows'"):
         graph = built(lists, tmp_path / "graph")
     assert_same(graph, mf.graph_from_neighbors(found))
+
+
+def test_wide_indices_are_mapped_as_narrow_ones_are(tmp_path, monkeypatch):
+    found, lists = saved(tmp_path)
+    expected = mf.graph_from_neighbors(found)
+    monkeypatch.setattr(_weights, "MOST_SMALL", expected.n_entries - 1)
+    graph = built(lists, tmp_path / "graph")
+    for name in ("indices", "indptr"):
+        below = getattr(graph.affinity, name)
+        assert below.dtype == np.int64
+        while not isinstance(below, np.memmap):
+            assert below.base is not None, "a copy"
+            below = below.base
+    assert_same(graph, expected)
+    assert_same(mf.load(tmp_path / "graph"), expected)
 
 
 def test_another_process_does_the_same(tmp_path, monkeypatch):
