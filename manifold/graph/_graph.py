@@ -149,17 +149,19 @@ class Graph:
     def degrees(self) -> Floats:
         """Row sums (n,) of W, in float64."""
         self._look_at_nodes()
-        if self._known.degrees is None:
-            self._learn(degrees=row_sums(self.affinity))
-        return self._known.degrees
+        degrees = self._known.degrees
+        if degrees is None:
+            degrees = self._learn("degrees", row_sums(self.affinity))
+        return degrees
 
     @property
     def components(self) -> Labels:
         """Label (n,) of the connected component of each node; an isolated node is its own."""
         self._look_at_nodes()
-        if self._known.components is None:
-            self._learn(components=component_labels(self.affinity))
-        return self._known.components
+        components = self._known.components
+        if components is None:
+            components = self._learn("components", component_labels(self.affinity))
+        return components
 
     @property
     def order(self) -> Labels | None:
@@ -170,15 +172,13 @@ class Graph:
         """
         self._look_through()  # who asks for it passes over all of W
         if self._known.order is None and self.n_nodes >= _order.ORDERED_FROM:
-            found = order_of_walk(self.affinity)
-            if found is not None:
-                self._learn(order=found)
+            self._learn("order", order_of_walk(self.affinity))
         return self._known.order
 
-    def _learn(self, **found: AnyArray) -> None:
-        for array in found.values():
-            array.flags.writeable = False
-        self._known = self._known._replace(**found)
+    def _learn(self, name: str, found: AnyArray) -> AnyArray:
+        found.flags.writeable = False
+        self._known = self._known._replace(**{name: found})
+        return found
 
     @property
     def facts(self) -> Facts:

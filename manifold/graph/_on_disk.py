@@ -192,7 +192,7 @@ def _joined(stages: Stages, work: Work, *, facts: Facts) -> Graph:
     indptr: Ints = np.zeros(work.n + 1, kind)
     degrees: Floats = np.empty(work.n)
     data, indices = (
-        np.lib.format.open_memmap(stages.folder / f"{name}.npy", "w+", dtype, (nnz,))  # type: ignore[no-untyped-call]
+        np.lib.format.open_memmap(stages.folder / f"{name}.npy", "w+", dtype, (nnz,))
         for name, dtype in (("data", np.float32), ("indices", kind))
     )
     at = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ from manifold.neighbors import Neighbors
 
 BLOCK = 1 << 16  # rows: what is written to in no order stays in the nearer caches
 _BLOCKS_FROM = 8192  # points
-Weights = NDArray[np.float32]
+Weights: TypeAlias = NDArray[np.float32]
+Listings: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32], Weights]  # sources, targets, values
 
 
 class Bins(NamedTuple):
@@ -76,7 +77,7 @@ class Rule:
         scatter(ids, weights, first, self.bridges, width, starts[:-1].copy(), sources, targets, values)
         return Bins(starts, sources, targets, values)
 
-    def rows(self, ids: NDArray[np.int32], weights: Weights, *, first: int, bins: Iterable[tuple[Ints, ...]]) -> Rows:
+    def rows(self, ids: NDArray[np.int32], weights: Weights, *, first: int, bins: Iterable[Listings]) -> Rows:
         """Return the rows of W of a block, from its lists and what leads to it: (sources, targets, values), in order.
 
         >>> ids, weights = np.array([[1], [0]], np.int32), np.ones((2, 1), np.float32)
@@ -166,7 +167,7 @@ def symmetric_blocks(
     return _stacked(rows, n), sums, sum(clipped)
 
 
-def bins_to(block: int, bins: Sequence[Bins]) -> list[tuple[Ints, ...]]:
+def bins_to(block: int, bins: Sequence[Bins]) -> list[Listings]:
     """Return what leads to a block, of all blocks in order.
 
     >>> one = Rule("sum", 0, 0.0).bins(np.array([[1], [0]], np.int32), np.ones((2, 1), np.float32), first=0, width=1,
@@ -195,5 +196,5 @@ def _stacked(rows: list[Rows], n: int) -> sparse.csr_array:
     return sparse.csr_array((data, indices, np.cumsum(sizes, dtype=kind)), shape=(n, n))
 
 
-_NO_BINS = Bins(np.empty(0, np.int64), *np.empty((2, 0), np.int32), np.empty(0, np.float32))
+_NO_BINS = Bins(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
 _NO_ROWS = Rows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0))

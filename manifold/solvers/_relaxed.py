@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from manifold._typing import Floats, Ints
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.filters import Filter
 from manifold.solvers._formed import inverse
 from manifold.solvers.base import require_poles
@@ -167,7 +167,7 @@ def as_one(filter: Filter) -> tuple[float, float, bool] | None:
     return w * len(poles), a, len(poles) == 2
 
 
-def _relabelled(A: sparse.csr_array, order: Ints) -> sparse.csr_array:
+def _relabelled(A: sparse.csr_array, order: AnyArray) -> sparse.csr_array:
     """Return a matrix with rows in an order and columns called by it, the entries of a row as they were."""
     rows = A[order]
     return sparse.csr_array((rows.data, inverse(order)[rows.indices], rows.indptr), shape=A.shape)
