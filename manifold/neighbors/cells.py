@@ -171,7 +171,8 @@ class Cells:
             if s.way == "walk" and s.breadth is None and breadth < _BREADTH:
                 breadth *= 2
             elif s.n_probes is None and n_probes < c:
-                n_probes *= 2
+                power = n_probes & (n_probes - 1) == 0
+                n_probes = max(2, n_probes * 3 // 2) if power else n_probes * 4 // 3  # 1, 2, 3, 4, 6, 8, 12, ...
             else:
                 return
 

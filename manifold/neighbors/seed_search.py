@@ -31,8 +31,8 @@ class SeedSearch:
     n_cells : int, optional
         By default the cells that the points were put into when neighbours were searched for, else sqrt(n).
     n_probes : int, optional
-        Cells that are scanned, at most. By default the least power of two that reaches `recall`, or all of them where
-        to prove everything takes less than twice as many comparisons.
+        Cells that are scanned, at most. By default the least of 1, 2, 3, 4, 6, 8, 12, ... that reaches `recall`, or all
+        of them where to prove everything takes less than twice as many comparisons.
     breadth : int, optional
         Points that a walk keeps and goes on from.
 
