@@ -121,15 +121,15 @@ def _look(matrix, patch, terms, columns, answers, c, high, low):  # type: ignore
     outside = max(upper[k], high * terms.weights[seen])
     for e in range(columns.starts[c], columns.starts[c + 1]):
         node = columns.candidates[e]
-        i, v = np.int64(patch.place[node]), matrix.roots[node]
-        score = max(patch.x[i] + patch.r[i], 0.0) if i >= 0 else 0.0
+        at, v = np.int64(patch.place[node]), matrix.roots[node]
+        score = max(patch.x[at] + patch.r[at], 0.0) if at >= 0 else 0.0
         # of k others it is proved that they are larger; or of all others but k - 1 that they are smaller
         is_out = score * (1 + _SLOP) + high * v < lower[k - 1]
         is_in = score * (1 - _SLOP) - low * v > outside
         answers.proved[e] = OUTSIDE if is_out else INSIDE if is_in else OPEN
         answers.scores[e] = score
         before = 0
-        for j in range(m if score == best[k - 1] else 0):  # of equal ones, those of smaller names come first
+        for j in range(m if 0 < score == best[k - 1] else 0):  # of equal ones, those of smaller names come first
             other = patch.x[j] + patch.r[j]
             same = other == score and terms.names[patch.nodes[j]] < terms.names[node]
             before += patch.nodes[j] != own and (other > score or same)
