@@ -383,7 +383,7 @@ def test_tuned_search_explains_itself():
     search = mf.ManifoldSearch(tune=True).fit(X)
     said = search.explain()
     assert f"{search.tuning_.setting.filter}" in said
-    assert "40 settings: cohesion 0." in said
+    assert "42 settings: cohesion 0." in said
     assert "of 50 held-out items" in said
     assert "Ranking.kept" in said
     assert search.n_neighbors == search.tuning_.setting.n_neighbors
