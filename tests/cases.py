@@ -190,6 +190,14 @@ GRAPHS: dict[str, Callable[[], np.ndarray]] = {
 }
 
 
+def all_graphs(rng: np.random.Generator, n: int) -> sparse.csr_array:
+    """Every graph of the table, again and again until n nodes, in any order: components that no cut respects."""
+    few = [sparse.csr_array(make()) for make in GRAPHS.values()]
+    W = sparse.block_diag(few * -(-n // sum(part.shape[0] for part in few)), format="csr")
+    order = rng.permutation(W.shape[0])
+    return sparse.csr_array(W[order][:, order])
+
+
 def make_graph(name: str, dtype: np.dtype = DTYPES["float64"]) -> Graph:
     return graph_from_affinity(GRAPHS[name]()).astype(dtype)
 

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from cases import all_graphs
 
 import manifold as mf
 from manifold import datasets
@@ -22,7 +23,7 @@ from manifold.solvers import ConjugateGradient, OnCluster, on_cluster
 pytest.importorskip("distributed", reason="the extra 'distributed' is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of workers that were killed
 
-N, SOON = 20_000, 15  # seconds, of a machine that is busy
+N, MEMORY, SOON = 50_000, "232 MiB", 15  # seconds, of a machine that is busy
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +62,19 @@ def client(processes):
 
 @pytest.fixture(scope="module")
 def X():
-    """Windows of real images: 9 of 6 by 6 pixels of each digit, and some of them with noise."""
-    images = datasets.digits().features.reshape(-1, 8, 8)
-    windows = np.concatenate([images[:, i : i + 6, j : j + 6].reshape(-1, 36) for i in range(3) for j in range(3)])
-    more = windows[: N - len(windows)]
-    return np.concatenate([windows, more + 0.1 * np.random.default_rng(3).random(more.shape)]).astype(np.float32)
+    """Windows of real images: 9 of 6 by 6 pixels of each digit, turned four ways."""
+    images = np.concatenate([np.rot90(datasets.digits().features.reshape(-1, 8, 8), turn, (1, 2)) for turn in range(4)])
+    windows = [images[:, i : i + 6, j : j + 6].reshape(-1, 36) for i in range(3) for j in range(3)]
+    return np.concatenate(windows)[:N].astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def graph(X, tmp_path_factory):
-    made = mf.build_graph(X, 10, edges="sum", method="inverted_file", random_state=1)
-    return mf.load(made.save(tmp_path_factory.mktemp("cluster") / "graph"))
+def graph(client, X, tmp_path_factory):
+    """Built by three processes."""
+    folder = tmp_path_factory.mktemp("cluster")
+    np.save(folder / "X.npy", X)
+    made = {"edges": "sum", "method": "inverted_file", "random_state": 1, "executor": client.get_executor()}
+    return mf.build_graph(folder / "X.npy", 10, folder=folder / "graph", memory=MEMORY, **made)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,26 @@ def steps(client):
     """How far each rank is in its run."""
     found = client.run(lambda dask_worker: [actor._step for actor in dask_worker.state.actors.values()])
     return [step for worker in sorted(found) for step in found[worker]]
+
+
+def test_three_processes_build_as_one(graph, X):
+    one = mf.build_graph(X, 10, edges="sum", method="inverted_file", random_state=1)
+    assert (one.facts["n_cells"], one.facts["recall"]) == (graph.facts["n_cells"], graph.facts["recall"])
+    for name in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(one.affinity, name), getattr(graph.affinity, name))
+    assert np.array_equal(one.degrees, graph.degrees)
+
+
+def test_awkward_graphs_on_processes(client, tmp_path):
+    """All graphs of the tables in one: isolated nodes, components across shards."""
+    with np.errstate(all="ignore"):
+        graph = mf.graph_from_affinity(all_graphs(np.random.default_rng(9), 9000))
+    graph, seeds = mf.load(graph.save(tmp_path / "graph")), np.random.default_rng(2).random((graph.n_nodes, 3))
+    for cluster in (FirstTwo(client), client):
+        for solver in ("cg", "chebyshev"):
+            assert_equal(
+                mf.diffuse(graph, seeds, solver=solver), mf.diffuse(graph, seeds, solver=solver, cluster=cluster)
+            )
 
 
 def test_two_processes_have_the_bits_of_one(client, graph, Y):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import DTYPES, GRAPHS
+from cases import DTYPES, GRAPHS, all_graphs
 from scipy import sparse
 from thread_ranks import ThreadRanks
 
@@ -39,12 +39,7 @@ def far_and_near(rng):
 
 
 def awkward(rng):
-    """Every awkward graph of the tables, again and again, in any order: components that no cut respects."""
-    few = [sparse.csr_array(make()) for make in GRAPHS.values()]
-    size = sum(W.shape[0] for W in few)
-    W = sparse.block_diag(few * -(-N // size), format="csr")
-    order = rng.permutation(W.shape[0])
-    return sparse.csr_array(W[order][:, order])
+    return all_graphs(rng, N)
 
 
 def path(rng):
