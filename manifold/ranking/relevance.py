@@ -123,7 +123,8 @@ def _judged(fitted: Fitted, found: Ranking, relevant: Sequence[ArrayLike]) -> Ma
             f"queries must be {_JUDGED} at least, with judgements of each, got {len(found)} and {len(relevant)}"
         )
     try:
-        wanted = [fitted.ids.present(one, name="relevant") if len(one) else [] for one in relevant]
+        none = np.empty(0, dtype=np.int64)
+        wanted = [fitted.ids.present(one, name="relevant") if np.size(one) else none for one in relevant]
     except (TypeError, ValueError) as error:
         raise type(error)(f"relevant names ids of this search: {error}") from None
     return np.array([np.isin(*pair) for pair in zip(fitted.ids.present(found.ids), wanted, strict=True)])
