@@ -92,7 +92,7 @@ def met_in_cells(
         gather(X, divisors, none, members, theirs)
         for part in slices(who.size, max(1, GATHER // max(1, members.size))):
             i = who[part]
-            products = points.propose(asked[i], members, _HOST, rows=theirs)
+            products = points.propose(asked[i], members.astype(np.int64), _HOST, rows=theirs)
             at = np.minimum(np.searchsorted(members, rows[i]), members.size - 1)  # ids ascend within a cell
             mine = np.flatnonzero(members[at] == rows[i]) if members.size else at[:0]
             products[mine, at[mine]] = -np.inf
@@ -101,11 +101,11 @@ def met_in_cells(
             j, e = _above(products, last[members], more[i])
             pairs.append((members[e].astype(np.int64), i[j]))
     ids, similarities = _ranked(points, rows, scores, found.astype(np.int64) - m, k=k)
-    ids, similarities, more = with_near_lists(points, rows, lists, ids=ids, similarities=similarities)
-    better = more[2] > last[more[0]]
+    ids, similarities, listed = with_near_lists(points, rows, lists, ids=ids, similarities=similarities)
+    better = listed[2] > last[listed[0]]
     entering = _entering(points, rows, asked, pairs, last)
-    both = (np.concatenate([one, other[better]]) for one, other in zip(entering, more, strict=True))
-    return Met(ids, similarities, (next(both), next(both), next(both)))
+    i, who, values = (np.concatenate([entering[at], listed[at][better]]) for at in range(3))
+    return Met(ids, similarities, (i, who, values))
 
 
 def _above(products: Floats, least: Floats, more: Floats) -> tuple[Ints, Ints]:

@@ -127,7 +127,7 @@ def with_points(
         ids[n:, :found_of], similarities[n:, :found_of] = met.ids, met.similarities
         i, e = np.nonzero(met.ids >= n)  # one of two new points may look at a cell of which the other does not think
         back = met.ids[i, e], n + i, met.similarities[i, e]
-        rows, entering, values = (np.concatenate(parts) for parts in zip(met.entering, back, strict=True))
+        rows, entering, values = (np.concatenate([one, other]) for one, other in zip(met.entering, back, strict=True))
     order = np.lexsort((entering, -values, rows))
     rows, entering, values = rows[order], entering[order], values[order]
     starts = np.flatnonzero(np.diff(rows, prepend=-1))  # they ascend

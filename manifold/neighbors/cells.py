@@ -209,7 +209,7 @@ class Cells:
         now = np.full(self.order.size, -1, np.int32)
         now[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
         cell = np.repeat(np.arange(len(self.centres), dtype=np.int32), np.diff(self.starts))
-        stay, new = now[self.order] >= 0, np.flatnonzero(rows < 0).astype(np.int32)
+        stay, new = now[self.order] >= 0, np.flatnonzero(rows < 0)
         cell, order, away, margin = cell[stay], now[self.order][stay], self.away[stay], self.margin
         sizes = np.bincount(cell, minlength=len(self.centres))
         if new.size:

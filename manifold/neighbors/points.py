@@ -316,7 +316,7 @@ class PointSet:
         rows = self.rows(which)
         return rows if self.centre is None else rows - self.centre
 
-    def propose(self, queries: Array, tile: slice, backend: Backend, *, rows: Array = None) -> Array:
+    def propose(self, queries: Array, tile: slice | Ints, backend: Backend, *, rows: Array = None) -> Array:
         """Return scores (b, t) on the backend that order the points as the similarity does, up to rounding."""
         queries = backend.asarray(queries)
         if rows is None and self.metric == "cosine" and not self.has_extremes and len(queries) < self.X.shape[1]:

@@ -21,7 +21,7 @@ from manifold.ranking._allowed import Allowed
 from manifold.ranking._base import Ranking
 from manifold.ranking._inputs import good_queries
 from manifold.ranking._linked import Linked, with_edges, with_nodes, without_edges, without_nodes
-from manifold.ranking._ranker import Answer
+from manifold.ranking._stored import Answer
 from manifold.ranking.pagerank import named_graph, named_seeds, seeds_of_each, walked
 
 _CHANGE = Lock()  # one change begins where another has ended

@@ -23,7 +23,8 @@ from manifold.filters import Diffusion
 from manifold.graph import Graph, graph_from_affinity
 from manifold.ranking._base import Ranking
 from manifold.ranking._collection import Ids
-from manifold.ranking._ranker import Answer, Ranker, Task
+from manifold.ranking._ranker import Ranker, Task
+from manifold.ranking._stored import Answer
 from manifold.solvers import ConjugateGradient, Local, report_failures
 
 _RTOL = 1e-2  # of the order within a list; which nodes are in it is proved
