@@ -23,7 +23,7 @@ def beside(folder: Path) -> Path:
 def lists_of(graph: Graph) -> Neighbors | None:
     """Return the lists that a graph of a folder was made of, mapped, where `build_graph` has left them beside it.
 
-    Reference: guide *scale*, "Collections that do not fit".
+    Reference: guide *scale*, "More than memory holds".
 
     Raises
     ------

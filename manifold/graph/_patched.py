@@ -27,7 +27,10 @@ _STEP = 1 << 15  # rows that a thread takes at a time
 
 
 class Change(NamedTuple):
-    """Lists of before, which row of them each of now was, ascending, then -1; and rows whose list is another (t,)."""
+    """Lists of before, which row of them each of now was, ascending, then -1; and rows whose list is another (t,).
+
+    Reference: guide *scale*, "A collection that changes".
+    """
 
     before: Neighbors
     rows: Ints

@@ -151,7 +151,10 @@ def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
 
 
 def open_lists(folder: str | os.PathLike[str], *, mark: str | None = None) -> Neighbors:
-    """Return the lists that a search has left in a folder, mapped; raise ValueError where their mark is another."""
+    """Return the lists that a search has left in a folder, mapped; raise ValueError where their mark is another.
+
+    Reference: guide *scale*, "More than memory holds".
+    """
     stored = load_arrays(folder, kind=_KIND, verify="lazy")
     told, arrays = stored.parameters, stored.arrays
     if mark not in (None, told["fingerprint"]):

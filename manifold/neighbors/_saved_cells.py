@@ -19,6 +19,8 @@ _ARRAYS = {"centres": "f4", "order": "i4", "starts": "i8", "away": "f4"}
 def described_cells(cells: Cells) -> tuple[dict[str, AnyArray], Facts]:
     """Return arrays and parameters, from which `stored_cells` makes the same cells for the same points.
 
+    Reference: guide *scale*, "Serve it".
+
     >>> points = PointSet(np.eye(3, dtype=np.float32), "cosine")
     >>> sorted(described_cells(Cells.made(points, 1, settings=SeedSearch()))[0])
     ['cell_away', 'cell_centres', 'cell_order', 'cell_radii', 'cell_starts']
@@ -29,6 +31,8 @@ def described_cells(cells: Cells) -> tuple[dict[str, AnyArray], Facts]:
 
 def stored_cells(stored: Stored, settings: SeedSearch, points: PointSet) -> Cells:
     """Return the cells that `described_cells` took apart; raise ValueError for what it would not have made.
+
+    Reference: guide *scale*, "Serve it".
 
     Of cells that are mapped the members are not looked through: who is no point is passed over when it is met.
 
