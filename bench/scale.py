@@ -180,9 +180,9 @@ def queries(folder: Path, n: int) -> Row:
         taken.append(1e3 * told[0])
         certified.append(bool((ranking.slack <= 0).all()))
     points = mf.neighbors.point_set(Q[:JUDGED], "cosine")
-    found = made.fitted_.entering(points, 5)[0]
-    exact = _nearest(np.load(folder / "features.npy", mmap_mode="r"), Q[:JUDGED], 5)
-    seeds = float(np.mean([np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)]))
+    found = made.fitted_.entering(points, 5)[1]
+    fifth = _fifth(np.load(folder / "features.npy", mmap_mode="r"), Q[:JUDGED])
+    seeds = float((found >= fifth[:, None] - 1e-6).mean())  # copies of a window are as near as each other
     p50, p95 = np.percentile(taken, (50, 95))
     return {"cpu_s": sum(taken) / 1e3, "ms_p50": p50, "ms_p95": p95, "certified": np.mean(certified), "seeds": seeds}
 
@@ -247,17 +247,16 @@ def _cpu() -> Iterator[list[float]]:
     told.append(time.process_time() - start)
 
 
-def _nearest(X: Any, Q: Any, k: int) -> Any:
-    """Return the k nearest rows of each query by cosine, by a look at all."""
-    ids, best = np.empty((len(Q), 0), np.int64), np.empty((len(Q), 0))
+def _fifth(X: Any, Q: Any) -> Any:
+    """Return the cosine of each query and the fifth nearest row, by a look at all."""
+    Q = Q.astype(np.float32)
+    Q /= np.linalg.norm(Q, axis=1, keepdims=True)
+    best = np.full((len(Q), 5), -1.0, np.float32)
     for start in range(0, len(X), 1 << 16):
         rows = X[start : start + (1 << 16)].astype(np.float32)
-        scores = Q.astype(np.float32) @ (rows / np.linalg.norm(rows, axis=1, keepdims=True)).T
-        ids = np.concatenate([ids, np.broadcast_to(start + np.arange(len(rows)), scores.shape)], axis=1)
-        best = np.concatenate([best, scores], axis=1)
-        top = np.argpartition(-best, k, axis=1)[:, :k]
-        ids, best = np.take_along_axis(ids, top, axis=1), np.take_along_axis(best, top, axis=1)
-    return ids
+        scores = Q @ (rows / np.linalg.norm(rows, axis=1, keepdims=True)).T
+        best = np.partition(np.concatenate([best, scores], axis=1), -5, axis=1)[:, -5:]
+    return best.min(axis=1)
 
 
 def _measured(stage: str, folder: Path, n: int) -> Row:
