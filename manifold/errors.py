@@ -65,13 +65,14 @@ class BackendError(_GuidedError, RuntimeError):
     guide = "manifold/guide/solvers.md, 'No GPU'"
 
 
-class MemoryBudgetError(_GuidedError, MemoryError):
+class MemoryBudgetError(MemoryError, _GuidedError):  # in this order its `__new__`, which picklers call, is its own
     """A forecast exceeds the memory that is available; raised before anything is allocated.
 
     Reference: guide *scale*, "It does not fit".
     """
 
     guide = "manifold/guide/scale.md, 'It does not fit'"
+    __init__ = _GuidedError.__init__
 
 
 class WorkerLostError(_GuidedError, RuntimeError):

@@ -13,6 +13,12 @@ class Rank(Exchange, Protocol):
     """What a task finds where it runs: an exchange with the other ranks, and what earlier tasks have kept.
 
     Reference: guide *cluster*, "What a worker does".
+
+    Examples
+    --------
+    >>> from manifold.backends.exchange import Alone
+    >>> Alone().n_ranks, Alone().swap({}, [])  # what a rank adds to this is `kept` and `report`
+    (1, {})
     """
 
     kept: dict[object, Array]
@@ -28,6 +34,15 @@ class Ranks(Protocol):
     """Processes that are ready.
 
     Reference: guide *cluster*, "What a worker does".
+
+    Examples
+    --------
+    >>> class Here:  # this process
+    ...     size, kept = 1, {}
+    ...     def run(self, task, parts, *, listen=None): return [task(self, part) for part in parts]
+    >>> ranks: Ranks = Here()
+    >>> ranks.run(lambda rank, part: part + 1, [41])
+    [42]
     """
 
     size: int
@@ -46,6 +61,16 @@ class Cluster(Protocol):
     """Where ranks come from.
 
     Reference: guide *cluster*, "What a worker does".
+
+    Examples
+    --------
+    >>> class Here:  # this process, as a cluster of one
+    ...     size, kept = 1, {}
+    ...     def ranks(self): return self
+    ...     def run(self, task, parts, *, listen=None): return [task(self, part) for part in parts]
+    >>> cluster: Cluster = Here()
+    >>> cluster.ranks().size
+    1
     """
 
     def ranks(self) -> Ranks:

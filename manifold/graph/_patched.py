@@ -30,6 +30,10 @@ class Change(NamedTuple):
     """Lists of before, which row of them each of now was, ascending, then -1; and rows whose list is another (t,).
 
     Reference: guide *scale*, "A collection that changes".
+
+    >>> lists = Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand")
+    >>> Change(lists, rows=np.array([0, 1, -1]), touched=np.array([2])).touched.tolist()
+    [2]
     """
 
     before: Neighbors

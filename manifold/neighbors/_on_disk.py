@@ -154,6 +154,14 @@ def open_lists(folder: str | os.PathLike[str], *, mark: str | None = None) -> Ne
     """Return the lists that a search has left in a folder, mapped; raise ValueError where their mark is another.
 
     Reference: guide *scale*, "More than memory holds".
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from manifold.neighbors import find_neighbors
+    >>> X = np.random.default_rng(0).normal(size=(500, 3))
+    >>> with TemporaryDirectory() as folder:
+    ...     made = find_neighbors(X, 5, method="inverted_file", folder=f"{folder}/lists")
+    ...     open_lists(f"{folder}/lists").indices.shape
+    (500, 5)
     """
     stored = load_arrays(folder, kind=_KIND, verify="lazy")
     told, arrays = stored.parameters, stored.arrays

@@ -60,6 +60,16 @@ class OnCluster(Solver):
     other processes that own rows have edges to, at 4 q bytes each, and to every other process 2 (CG) or no (Chebyshev)
     sums, of 8 q bytes for each 2,048 own rows. Memory of a process: its rows of S, at 8 bytes an entry and twice that
     while they are cut, and 5 blocks of its rows.
+
+    Examples
+    --------
+    >>> class Here:
+    ...     def ranks(self): return self
+    >>> solver = OnCluster(ConjugateGradient(), Here())
+    >>> from manifold import diffuse, graph_from_affinity
+    >>> scores = diffuse(graph_from_affinity([[0, 1], [1, 0]]), [1.0, 0.0], solver=solver).scores  # by the caller
+    >>> [round(float(score), 3) for score in scores]
+    [0.513, 0.487]
     """
 
     solver: Solver

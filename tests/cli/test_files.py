@@ -22,6 +22,7 @@ from manifold.cli import main
 from manifold.cli._files import read_features, read_names
 from manifold.cli._labels import marker_of, read_labels
 from manifold.errors import ManifoldWarning
+from manifold.neighbors import point_set
 
 RNG = np.random.default_rng(4021)
 X = RNG.standard_normal((60, 5)).astype(np.float32)
@@ -368,7 +369,7 @@ def propagated(capsys, *args):
 @pytest.fixture(scope="module")
 def right():
     graph = build_graph(X, 5, edges="sum", metric="euclidean")
-    return propagate(graph, Y, on_failure="ignore").labels
+    return propagate(graph, Y, on_failure="ignore", points=point_set(X, "euclidean")).labels
 
 
 @pytest.mark.parametrize("form", ["%.18e", "%d", "%.1f", "%+.3e"])
