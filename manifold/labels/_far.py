@@ -84,8 +84,10 @@ def solved_on(
     scores = scores.copy()
     if solvable:
         far = _with_halo(far, ~heard(scores - scores.dtype.type(_CLEAR) * bound, signed=signed), graph)
-        many = far.size >= _MANY and not signed and find_spec("numba") is not None
-        solved = (_many if many else _sweeps)(scores, seeds, graph, far=far, pole=poles[0], signed=signed)
+        if far.size >= _MANY and not signed and find_spec("numba") is not None:
+            solved = _many(scores, seeds, graph, far=far, pole=poles[0])
+        else:
+            solved = _sweeps(scores, seeds, graph, far=far, pole=poles[0], signed=signed)
         scores[far] = _in_range(solved, scores.dtype)
     else:
         scores[far] = 0
@@ -114,13 +116,7 @@ def _with_halo(far: Ints, unclear: Mask, graph: Graph) -> Ints:
 
 
 def _many(
-    scores: AnyArray,
-    seeds: sparse.csc_array | AnyArray,
-    graph: Graph,
-    *,
-    far: Ints,
-    pole: tuple[float, float],
-    signed: bool,
+    scores: AnyArray, seeds: sparse.csc_array | AnyArray, graph: Graph, *, far: Ints, pole: tuple[float, float]
 ) -> Floats:
     """Return x_U of many nodes: sweeps that use what they have found go as far as the graph reaches at once."""
     from manifold.backends.far_sweeps import distances, left_over, sweep  # loads the compiler

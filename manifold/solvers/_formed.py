@@ -49,7 +49,7 @@ def normalized(
     inverse = _inverse_roots(degrees)
     inverse_rows = inverse if of_rows is None else _inverse_roots(of_rows)
     with np.errstate(under="ignore"):
-        if _is_plain(degrees):
+        if is_plain(degrees):
             factors = inverse[W.indices]
             factors *= np.repeat(inverse_rows, np.diff(W.indptr))
             factors *= W.data
@@ -63,8 +63,14 @@ def normalized(
     return sparse.csr_array((factors.astype(dtype, copy=False), W.indices, W.indptr), shape=W.shape)
 
 
-def _is_plain(degrees: Floats) -> bool:
-    return bool(abs(np.frexp(degrees[degrees > 0])[1]).max(initial=0) < _OCTAVES)
+def is_plain(degrees: Floats) -> bool:
+    """Return whether products of the roots of degrees are safe in float64, and so are those of their inverses.
+
+    >>> is_plain(np.array([0.0, 1e-9, 1e9])), is_plain(np.array([1e-305, 1.0]))
+    (True, False)
+    """
+    ends = degrees.min(where=degrees > 0, initial=1.0), degrees.max(initial=1.0)
+    return bool(np.abs(np.frexp(ends)[1]).max() < _OCTAVES)
 
 
 def _inverse_roots(degrees: Floats) -> Floats:

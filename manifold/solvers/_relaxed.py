@@ -16,14 +16,12 @@ from scipy import sparse
 
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.filters import Filter
-from manifold.solvers._formed import inverse
+from manifold.solvers._formed import inverse, is_plain
 from manifold.solvers.base import require_poles
 from manifold.solvers.system import NormalizedAffinity
 
 if TYPE_CHECKING:
     from manifold.backends.relaxation import Relaxation
-
-_OCTAVES = 1000  # of degrees on either side of 1, within which products of their roots are safe
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +67,7 @@ class Relaxed:
     @cached_property
     def is_normalized(self) -> bool:
         """Whether `matrix` holds S rather than W: where degrees are so far apart that their products leave float64."""
-        octaves = np.frexp([self.roots.min(initial=1.0), self.roots.max(initial=1.0)])[1]
-        return bool(2 * np.abs(octaves).max() >= _OCTAVES)
+        return not is_plain(self.system.graph.degrees)
 
     @cached_property
     def matrix(self) -> sparse.csr_array:

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, Ints
-from manifold.backends import Array, rounding_unit
+from manifold.backends import Array
 from manifold.backends.ranks import RankBackend
 from manifold.distributed.protocol import Rank
 from manifold.errors import CorruptFileError
@@ -29,15 +29,10 @@ class Shard(NormalizedAffinity):
 
     def __init__(self, graph: Graph, backend: RankBackend) -> None:
         self.graph, self.backend, self.n_nodes, self.dtype = graph, backend, graph.n_nodes, graph.dtype
-        self.order = self.position = self._gather = self._scatter = None  # rows come in the order of S
-        order, degrees = graph.order, graph.degrees
-        ids = np.arange(graph.n_nodes, dtype=np.int32) if order is None else order
-        own = degrees[ids[backend.first : backend.last]]
+        self.order = self.position = None  # rows come in the order of S
+        ids = np.arange(graph.n_nodes, dtype=np.int32) if graph.order is None else graph.order
+        self.degrees = graph.degrees[ids[backend.first : backend.last]]
         self.matrix = backend.place(_cut(graph, backend, ids))
-        self.weights = np.where(own > 0, np.sqrt(own), 1.0)[:, None]
-        self.largest_weight = float(np.sqrt(degrees.max(initial=1.0)))
-        longest = np.diff(graph.affinity.indptr).max(initial=0)
-        self.rounding = float(2 * longest + 8) * rounding_unit(self.dtype)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,6 @@ class _Whole(NormalizedAffinity):
         self.graph, self.backend, self.n_nodes, self.dtype = graph, _Caller(), graph.n_nodes, graph.dtype
         self.order = graph.order
         self.position = None if self.order is None else inverse(self.order)
-        self._gather, self._scatter = self.order, self.position
 
 
 @dataclass(frozen=True, eq=False)
