@@ -159,17 +159,13 @@ def build_graph(
         )
     kernel = Affinity(affinity, gamma, metric)
     b = one_sided_weight(neighbors) if one_sided is None else one_sided
-
-    def facts(n_clipped: int) -> Facts:
-        return _facts(neighbors, kernel, edges=edges, bridge=bridge, one_sided=b, n_clipped=n_clipped)
-
     with shown(progress, "edges") as report:
         return graph_on_disk(
             lists,
             folder,
             kernel=kernel,
             rule=Rule(edges, bridge, b),
-            facts=facts,
+            facts=partial(_facts, neighbors, kernel, edges=edges, bridge=bridge, one_sided=b),
             executor=executor,
             progress=report,
         )
@@ -233,14 +229,14 @@ def graph_from_neighbors(
     require_memory(forecast(k), purpose=f"a graph of {n} nodes", cure=at_most("n_neighbors", k, forecast))
     b = one_sided_weight(neighbors) if one_sided is None else one_sided
     W, degrees, n_clipped = symmetric(neighbors, kernel, Rule(edges, bridge, b))
-    facts = _facts(neighbors, kernel, edges=edges, bridge=bridge, one_sided=b, n_clipped=n_clipped)
+    facts = _facts(neighbors, kernel, n_clipped, edges=edges, bridge=bridge, one_sided=b)
     cells = neighbors.partition
     order = None if cells is None else order_of_cells(W.indptr, cells.cell)
     return Graph._trusted(W, facts=facts, degrees=degrees, order=order)
 
 
 def _facts(
-    neighbors: Neighbors, kernel: Affinity, *, edges: str, bridge: int, one_sided: float, n_clipped: int
+    neighbors: Neighbors, kernel: Affinity, n_clipped: int = 0, *, edges: str, bridge: int, one_sided: float
 ) -> Facts:
     b = one_sided
     return {
@@ -295,12 +291,11 @@ def followed_graph(
     array([0.  , 0.75, 0.  ], dtype=float32)
     """
     b = one_sided if edges == "mutual" else 0.0
-    facts = partial(_facts, neighbors, affinity, edges=edges, bridge=bridge, one_sided=b)
     followed = patched(
         graph,
         neighbors,
         change,
-        facts=lambda n_clipped: facts(n_clipped=n_clipped),
+        facts=partial(_facts, neighbors, affinity, edges=edges, bridge=bridge, one_sided=b),
         kernel=affinity,
         edges=edges,
         bridge=bridge,
@@ -324,5 +319,5 @@ def is_made_of(
     [True, False]
     """
     b = one_sided if edges == "mutual" else 0.0
-    told = _facts(neighbors, affinity, edges=edges, bridge=bridge, one_sided=b, n_clipped=0)
+    told = _facts(neighbors, affinity, edges=edges, bridge=bridge, one_sided=b)
     return all(graph.facts.get(name) == told[name] for name in ("metric", "n_neighbors", "affinity", "edges"))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from manifold._progress import Progress
-from manifold._typing import Floats, Ints
+from manifold._typing import Ints
 from manifold.backends import Backend
 from manifold.graph import Change, Graph, followed_graph, lists_of, one_sided_weight, soft_mutual_graph
 from manifold.neighbors import Cells, Neighbors, PointSet, find_neighbors
@@ -85,11 +85,15 @@ def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: P
 
 def _of_graph(settings: SearchSettings, graph: Graph, names: Ids, given: Collection) -> Fitted:
     """Return the state of a graph made elsewhere, with the lists that lie beside it, if the points are known."""
-    points, adaptation = given.points, settings.adaptation
+    points = given.points
     lists = None if points is None else lists_of(graph)
     if lists is not None and lists.metric != settings.affinity.metric:
         lists = None  # near by another metric than queries are
-    fitted = Fitted(
+    cells = seed_cells(settings, points, lists)
+    if lists is not None and lists.n_neighbors >= settings.n_neighbors:
+        check_neighbors(lists, points, settings)
+        return of_lists(settings, lists, names, given=given, cells=cells)
+    return Fitted(
         settings=settings,
         ids=names,
         graph=graph,
@@ -98,25 +102,8 @@ def _of_graph(settings: SearchSettings, graph: Graph, names: Ids, given: Collect
         points=points,
         spread=_spread(settings, points),
         pooling=region_pooling(settings, points, given.images, backend=given.backend),
-        cells=seed_cells(settings, points, lists),
+        cells=cells,
     )
-    if lists is None or lists.n_neighbors < settings.n_neighbors:
-        return fitted
-    check_neighbors(lists, points, settings)
-    nearest = lists.first(min(settings.n_neighbors, lists.n_neighbors))
-    one_sided = 0.0 if adaptation is None else adaptation.one_sided
-    return replace(
-        fitted,
-        neighbors=lists,
-        one_sided=one_sided_weight(nearest) if one_sided is None else one_sided,
-        scales=_scales(settings, nearest),
-        reach=NeighborReach.of(without_reserve(lists, settings), settings.n_neighbors),
-    )
-
-
-def _scales(settings: SearchSettings, nearest: Neighbors) -> Floats | None:
-    """Return the scale of each node, where the kernel has one."""
-    return None if settings.affinity.kind == "power" else settings.affinity.scales(nearest.similarities)
 
 
 def _found(settings: SearchSettings, given: Collection, progress: Progress | bool | None) -> Neighbors:
@@ -162,7 +149,7 @@ def of_lists(
     cells: Cells | None = None,
     before: tuple[Fitted, Ints, Ints] | None = None,
 ) -> Fitted:
-    """Return the state that lists of neighbours make; its solver is prepared when it is first asked for.
+    """Return the state that lists of neighbours make, or a `given` graph and its lists; no solver is prepared yet.
 
     Of a state `before` whose rows these were, ascending, then -1, and of which some lists are touched, the graph
     follows where only those have changed it.
@@ -171,17 +158,17 @@ def of_lists(
     nearest, adaptation = lists.first(settings.n_neighbors), settings.adaptation
     one_sided = 0.0 if adaptation is None else adaptation.one_sided
     one_sided = one_sided_weight(nearest) if one_sided is None else one_sided
-    graph = _graph(settings, nearest, one_sided, before)
+    made = given.graph
     return Fitted(
         settings=settings,
         ids=ids,
-        graph=graph,
+        graph=_graph(settings, nearest, one_sided, before) if made is None else made,
         backend=given.backend,
         home=given.home,
         points=given.points,
         neighbors=neighbors,
         one_sided=one_sided,
-        scales=_scales(settings, nearest),
+        scales=None if settings.affinity.kind == "power" else settings.affinity.scales(nearest.similarities),
         reach=NeighborReach.of(lists, settings.n_neighbors),
         spread=_spread(settings, given.points),
         tuning=tuning,

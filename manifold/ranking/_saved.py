@@ -83,8 +83,12 @@ def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = T
         random_state=int(seed) if isinstance(seed, int | np.integer) else None,
     )
     parameters |= {"settings": to_json(plain, _KNOWN), "solver_given": given}
-    found: Facts = {"one_sided": float(fitted.one_sided), "tuning": fitted.tuning, "spread": fitted.spread}
-    found = {**found, "calibration": fitted.calibration}
+    found: Facts = {
+        "one_sided": float(fitted.one_sided),
+        "tuning": fitted.tuning,
+        "spread": fitted.spread,
+        "calibration": fitted.calibration,
+    }
     parameters["fitted"] = to_json(found, _KNOWN)
     kind = "search" if fitted.pooling is None else "regional_search"
     return save_arrays(path, kind=kind, arrays=arrays, parameters=parameters)
