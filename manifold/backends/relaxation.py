@@ -22,7 +22,8 @@ from manifold.backends._compiled import compiled
 from manifold.errors import CorruptFileError
 
 _NODES, _EDGES = 1 << 12, 1 << 15  # places that a workspace begins with; doubled where they run out
-MET, _KEPT, WORK = range(3)  # of `Patch.counts`: nodes, edges, edges relaxed
+# of `Patch.counts`: nodes, edges, edges relaxed; where a sweep that ran out of places goes on, and whether it relaxed
+MET, _KEPT, WORK, _NEXT, _GOING = range(5)
 _UNIT = 2.0**-53
 
 
@@ -111,7 +112,7 @@ class Relaxation:
             stop=np.empty(_NODES, np.int64),
             ids=np.empty(_EDGES, np.int32),
             values=np.empty(_EDGES),
-            counts=np.zeros(3, np.int64),
+            counts=np.zeros(5, np.int64),
         )
 
     def start(self, nodes: AnyArray, values: AnyArray) -> None:
@@ -310,12 +311,15 @@ def _resume(matrix, patch, nodes, x, begun):  # type: ignore[no-untyped-def]
 
 @compiled
 def relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-untyped-def]
-    """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out."""
+    """Return 0 where every |r| is below its threshold, 1 at the end of the budget, 2 or 3 where places run out.
+
+    Once there are more places, the next call goes on where this one was: an answer does not depend on how many there
+    were, and so not on what the workspace solved before.
+    """
     x, r, v, start, stop = patch.x, patch.r, patch.v, patch.start, patch.stop
     ids, values, work = patch.ids, patch.values, patch.counts[WORK]
-    code, going = 0, True
-    while going and code == 0:
-        going, i = False, 0
+    code, i, going = 0, patch.counts[_NEXT], patch.counts[_GOING] > 0
+    while True:
         while i < patch.counts[MET]:  # those that are met on the way as well
             here = r[i]
             if abs(here) <= (outer if start[i] < 0 else inner) * v[i]:
@@ -333,7 +337,11 @@ def relax(matrix, patch, a, omega, inner, outer, budget):  # type: ignore[no-unt
                 r[np.uint64(ids[e])] += step * values[e]
             work += last - first
             i += 1
+        if code > 0 or not going:
+            break
+        i, going = 0, False
     patch.counts[WORK] = work
+    patch.counts[_NEXT], patch.counts[_GOING] = (i, going) if code > 1 else (0, 0)
     return code
 
 

@@ -5,6 +5,7 @@ import pytest
 from cases import rooted_graph
 from scipy import sparse
 
+from manifold.backends import relaxation
 from manifold.backends.filled import Rows, descend, walked
 from manifold.backends.relaxation import Relaxation
 
@@ -83,6 +84,23 @@ def test_what_is_met_beyond_the_first_places_finds_room():
     x = spread(solve, solve.x, n)
     np.testing.assert_allclose(x[0], 4 / 3, rtol=1e-6)  # hub: 1 / (1 - a^2); spokes: a / sqrt(n - 1) of it
     np.testing.assert_allclose(x[1:], 2 / 3 / np.sqrt(n - 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("seeds", [[0], [7, 8, 9]])
+def test_an_answer_does_not_depend_on_what_the_workspace_has_solved_before(seeds, monkeypatch):
+    """Places run out in the middle of a sweep, many times, or never: it goes on where it was."""
+    W, v, _ = rooted_graph(300, seed=11)
+    found = []
+    for places in (4, 1 << 12):
+        monkeypatch.setattr(relaxation, "_NODES", places)
+        monkeypatch.setattr(relaxation, "_EDGES", places)
+        solve = Relaxation(W, v, a=0.95)
+        for _ in range(2):  # the second time there is room
+            solve.start(np.array(seeds), np.full(len(seeds), 0.5))
+            for eps in (1e-2, 1e-5, 1e-9):
+                solve.relax(eps)
+            found.append((solve.edges, solve.nodes.tolist(), solve.x.tobytes(), solve.r.tobytes()))
+    assert found == [found[0]] * 4
 
 
 def test_what_rounding_hides_is_counted():
