@@ -15,7 +15,7 @@ import numpy as np
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.labels._base import rows_to_one
 from manifold.labels._rival import NearestLabelled
-from manifold.labels.calibration import fitted_power, log_losses, logits_of, softmax
+from manifold.labels.calibration import fitted_bias, fitted_power, log_losses, logits_of, softmax
 from manifold.labels.choice import Choice
 from manifold.solvers import Solution
 
@@ -91,12 +91,14 @@ def mixed(
     used = [i for i in range(len(candidates)) if shares[i] > 0]
     together = logits_of(np.asarray(sum(shares[i] * softmax(candidates[i].logits) for i in used)))
     power = fitted_power(together, truth, weights)
+    bias = fitted_bias(power * together, truth, weights)
+    together = power * together + bias
     P = np.asarray(sum(shares[i] * candidates[i].distributions(rival) for i in used))
     plain = candidates[0].distributions(None)
     # a node that only other settings reach is not reached, and one that only the default does is as it says
     heard = plain.any(axis=1, keepdims=True)
     P = np.where(heard & ~P.any(axis=1, keepdims=True), plain, np.where(heard, P, 0))
-    P = np.where(heard, softmax(power * logits_of(P)), 0).astype(plain.dtype)
+    P = np.where(heard, softmax(power * logits_of(P) + bias.astype(P.dtype)), 0).astype(plain.dtype)
     reports = [one.solution for i in {0, *used} if (one := candidates[i]).solution is not None]
     report = max(reports, key=lambda solution: len(solution.failures()))
     choice = Choice(

@@ -2,7 +2,8 @@
 
 p_i = sum_s w_s p_i^(s),    w the shares under which the labels left out are likeliest      (`_mixture`)
 
-Each p^(s) is calibrated by a power first, and so is their mean. With too few labels to tell, the default is what it is.
+Each p^(s) is calibrated by a power first, and their mean by a power and a bias of each class. With too few labels to
+tell, the default is what it is.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Auto:
     further propagation: it is K minus its diagonal. The prior is worth a quarter of a label for each,
     and half of one for the first.
 
-    Reference: Yao et al. (2018), for the mixture; Guo et al. (2017), for the power; guide *labels*.
+    Reference: Yao et al. (2018), for the mixture; Guo et al. (2017), for the power; Alexandari et al. (2020), for the
+    bias; guide *labels*.
 
     Parameters
     ----------
@@ -55,7 +57,8 @@ class Auto:
     Notes
     -----
     Labels count by how many points their class seems to have. Probabilities are raised to the power under which the
-    labels left out are likeliest. What was taken and why is `Propagation.choice`.
+    labels left out are likeliest, and classes that these are given too often get less. What was taken and why is
+    `Propagation.choice`.
     Cost: for each graph two solves with a column a class, some 40 products with a column a label, of at most 128
     labels, and a harmonic function with a column a label, to a thousandth.
 

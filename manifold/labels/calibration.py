@@ -1,6 +1,6 @@
 """Probabilities that mean what they say: a power of them, fitted where the truth is known, and how far off they are.
 
-q_ij  proportional to  p_ij^beta,    beta the argmin of the mean of -log q_i,truth     (Guo et al., ICML 2017)
+q_ij  proportional to  p_ij^beta exp(b_j),    beta and b where -log q_i,truth is least     (Guo et al., ICML 2017)
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from manifold._typing import AnyArray, Floats, Ints
 LEAST = 1e-6  # a probability below it is taken for it: nothing is known to be impossible
 _DOUBTED = 0.25  # of a label
 _POWERS = np.geomspace(0.05, 200, 60)
+_PRECISION = 8.0  # of the prior of a bias: it is of a third of a nat
+_ROUNDS = 100
 
 
 @np.errstate(under="ignore")
@@ -35,6 +37,44 @@ def fitted_power(logits: Floats, truth: Ints, weights: Floats) -> float:
         total = np.log(np.exp(beta * z).sum(axis=1))
         losses.append(float(weights @ (total - beta * known) + more * (total - beta * any_class).sum()))
     return float(_POWERS[int(np.argmin(losses))])
+
+
+@np.errstate(under="ignore")
+def fitted_bias(logits: Floats, truth: Ints, weights: Floats) -> Floats:
+    """Return the b (c,) under which softmax(logits + b) makes the truth likeliest, and a normal prior of variance 1/8.
+
+        b_j = (labels of class j - sum_i p_ij) / 8,    p = softmax(logits + b), labels counted by weight
+
+    So a class that is given away too often gets less. Zeros where a class has no label: nothing says how much it should.
+
+    Reference: Alexandari et al. (2020), section 3, for the bias; Böhning (1992), for the step.
+
+    Parameters
+    ----------
+    logits : (m, c)
+    truth : (m,)
+    weights : (m,)
+        Of sum 1.
+
+    Notes
+    -----
+    A step by the inverse of m / 2 + 8, which no curvature exceeds, leaves at most m / (m + 16) of the distance: of 128
+    labels 8e-6 after 100 steps.
+
+    Examples
+    --------
+    >>> b = fitted_bias(np.zeros((4, 2)), np.array([0, 0, 0, 1]), np.full(4, 0.25))
+    >>> b.round(3).tolist(), (8 * b + 4 * softmax(b[None])[0]).round(3).tolist()  # 3 labels and 1
+    ([0.1, -0.1], [3.0, 1.0])
+    """
+    m, c = logits.shape
+    bias, counted = np.zeros(c), m * np.bincount(truth, weights, minlength=c)
+    if not counted.all():
+        return bias
+    for _ in range(_ROUNDS):
+        said = m * (weights @ softmax(logits + bias))
+        bias += (counted - said - _PRECISION * bias) / (m / 2 + _PRECISION)
+    return bias
 
 
 @np.errstate(under="ignore")

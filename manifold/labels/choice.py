@@ -24,8 +24,8 @@ class Choice:
     weights : tuple of float
         The share of each in what was taken, of sum 1.
     power : float
-        The probabilities of what was taken were raised to it, after those of each candidate to its own; 1 where nothing
-        could be left out.
+        The probabilities of what was taken were raised to it, after those of each candidate to its own, and before the
+        bias of each class; 1 where nothing could be left out.
     reason : str
 
     Examples
