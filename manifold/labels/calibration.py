@@ -45,7 +45,7 @@ def fitted_bias(logits: Floats, truth: Ints, weights: Floats) -> Floats:
 
         b_j = (labels of class j - sum_i p_ij) / 8,    p = softmax(logits + b), labels counted by weight
 
-    So a class that is given away too often gets less. Zeros where a class has no label: nothing says how much it should.
+    So a class that is given away too often gets less. Zeros where a class has no label: nothing tells how often it is.
 
     Reference: Alexandari et al. (2020), section 3, for the bias; Böhning (1992), for the step.
 

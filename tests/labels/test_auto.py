@@ -135,7 +135,7 @@ def test_a_few_labels_that_are_all_right_do_not_ask_for_certainty():
 
 
 def test_a_fitted_bias_gives_classes_what_was_kept_from_them():
-    """Logits that are short of a known bias get it back, up to a constant; without labels of a class nothing is moved."""
+    """Logits that are short of a known bias get it back, up to a constant; a class without labels moves nothing."""
     rng, bias = np.random.default_rng(7), np.array([0.8, 0.0, -0.8])
     logits = rng.normal(size=(4000, 3))
     truth = np.array([rng.choice(3, p=row / row.sum()) for row in np.exp(logits + bias)])
