@@ -23,7 +23,7 @@ from manifold.solvers import Solution, Status
 Rows = Ints
 Lists = tuple[Rows, Floats, Floats]
 Baseline = Callable[[Rows], Rows]  # queries (m,) -> their nearest rows (m, k), -1 pads
-_ROWS = 2048  # nodes whose upper bounds are formed at a time
+_ROWS = 512  # nodes whose upper bounds are formed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,20 +177,25 @@ class ErrorBounds:
 
     def _largest_upper(self, weights: Floats, backend: Backend) -> Floats:
         """Return max (q,) over the nodes that are reached and not taken out of score + error x weight."""
-        xp, error, flags = backend.xp, backend.asarray(self.error), backend.asarray(self.reached.flags)
-        most = xp.zeros_like(error)
+        xp, flags = backend.xp, None if self.reached.flags.all() else backend.asarray(self.reached.flags)
+        known = backend.asarray(np.isfinite(self.error))
+        error = backend.asarray(np.where(np.isfinite(self.error), self.error, 0.0))  # infinity less infinity is nothing
+        most = xp.full_like(error, -np.inf)
         for start in range(0, self.scores.shape[0], _ROWS):  # in cache: one pass over the scores, not four
             part = slice(start, start + _ROWS)
-            scores, errors = self.scores[part], error * backend.asarray(weights[part, None])
-            counts = (scores >= 0) & flags[backend.asarray(self.reached.components[part])]
-            most = xp.maximum(most, xp.where(counts, scores + errors, 0.0).max(axis=0))
+            upper = error * backend.asarray(weights[part, None])
+            upper += self.scores[part]
+            if flags is not None:
+                upper = xp.where(flags[backend.asarray(self.reached.components[part])], upper, -np.inf)
+            most = xp.maximum(most, upper.max(axis=0))
+        most = xp.where(most >= 0, xp.where(known, most, np.inf), 0.0)
         return backend.to_host(most).astype(np.float64)
 
 
 def _take_out(values: Array, rows: Rows, backend: Backend) -> None:
-    """Set the entries (n, q) at the rows (q, m) of each query to -1; a row of -1 is none."""
+    """Set the entries (n, q) at the rows (q, m) of each query to -inf; a row of -1 is none."""
     queries, places = np.nonzero(rows >= 0)
-    values[backend.asarray(rows[queries, places]), backend.asarray(queries)] = -1
+    values[backend.asarray(rows[queries, places]), backend.asarray(queries)] = -np.inf
 
 
 def _at(values: Array, rows: Rows, backend: Backend) -> Floats:

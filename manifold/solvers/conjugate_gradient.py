@@ -215,8 +215,10 @@ class _ColumnSolve:
         backend, xp, S = self.system.backend, self.system.backend.xp, self.system
         which, n_real = self._filled(which), which.size
         at = backend.asarray(which)
-        # taken with `take`: fancy indexing of columns would leave them in Fortran order, which the product copies
-        x, r = xp.take(self.x, at, axis=1), xp.take(self._residual, at, axis=1)
+        x, r = self.x, self._residual
+        if not n_real == which.size == x.shape[1]:  # all columns are worked on where they are, without a copy
+            # taken with `take`: fancy indexing of columns would leave them in Fortran order, which the product copies
+            x, r = xp.take(x, at, axis=1), xp.take(r, at, axis=1)
         target, n_iter = self.target[at], self.n_iter[at]
         rho = backend.column_dots(r, r)
         p, Ap, curvature = r.copy(), xp.empty_like(r), xp.empty_like(rho)
@@ -242,7 +244,9 @@ class _ColumnSolve:
                 callback(Snapshot(columns[which[:n_real]], iteration, backend.to_host(length)[:n_real]))
             left = self._filled(going)
             if 2 * left.size <= which.size:  # half of the block is done: go on with the other half alone
-                self.x[:, at], self.n_iter[at] = x, n_iter
+                self.n_iter[at] = n_iter
+                if x is not self.x:
+                    self.x[:, at] = x
                 if not going.size:
                     return
                 which, n_real, kept = which[left], going.size, backend.asarray(left)
