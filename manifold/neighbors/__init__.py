@@ -17,6 +17,7 @@ from manifold.neighbors._saved_cells import described_cells, stored_cells
 from manifold.neighbors._saved_points import described_points, stored_points
 from manifold.neighbors._update import with_points, without_points
 from manifold.neighbors.cells import Cells, Entrance
+from manifold.neighbors.compact import compact_points
 from manifold.neighbors.points import PointSet, point_set
 from manifold.neighbors.seed_search import SeedSearch, choose_seed_search
 
@@ -36,6 +37,7 @@ __all__ = [
     "SeedSearch",
     "choose_method",
     "choose_seed_search",
+    "compact_points",
     "described_cells",
     "described_points",
     "exact_search",

@@ -15,10 +15,12 @@ from manifold._typing import Ints, RandomState
 from manifold.backends import Backend, backend_for, on_host
 from manifold.errors import warn
 from manifold.neighbors._adapters import from_precomputed
+from manifold.neighbors._all_pairs import Exact
 from manifold.neighbors._base import METRICS, Neighbors
 from manifold.neighbors._inverted_file import InvertedFile
 from manifold.neighbors._methods import Method, check_method, get_method
 from manifold.neighbors._on_disk import on_disk_rows, search_on_disk
+from manifold.neighbors.compact import decided, n_candidates
 from manifold.neighbors.points import PointSet, point_set
 
 _ROUNDED = 2.0**-12  # what rounding takes from the cosine of copies, at most, and more
@@ -46,7 +48,7 @@ def find_neighbors(
     X : (n, d) array-like of numbers, PointSet, path of a file, or (n, n) similarities for ``metric="precomputed"``
         Never written to; an array or map of float32, float16, int8 or uint8 is read in place. That of a device is
         checked, and kept, on the host, and searched on its device. Points of `point_set` are neither checked nor
-        measured again.
+        measured again; of those of `compact_points` approximate methods read the bytes.
     n_neighbors : int
         k neighbours *other than self*, which is removed by id. Cut to n - 1, with a warning.
     method : str or Method
@@ -118,14 +120,19 @@ def find_neighbors(
         warn_of_awkward_points(points, found)
         return found
     settings, why = get_method(method, n=n, d=d, k=k, metric=metric, on_host=arrays.owns(points.X[:0]))
+    twice = points.compact is not None and not isinstance(settings, Exact)
+    wide = n_candidates(k, n - 1) if twice and k else k
     forecast = partial(settings.memory_forecast, n, d)
     fewer = at_most("n_neighbors", k, forecast)
-    require_memory(forecast(k), purpose=f"finding {k} neighbours of {n} points", cure=fewer)
+    require_memory(forecast(wide), purpose=f"finding {k} neighbours of {n} points", cure=fewer)
     if k == 0:
         nobody = np.empty((n, 0), np.int32), np.empty((n, 0), np.float32)
         return Neighbors._trusted(*nobody, metric=metric, method="exact")
     with shown(progress, "neighbours") as report:
-        found = settings.search(points, k, backend=arrays, random_state=random_state, progress=report)
+        asked = points.proposing if twice else points
+        found = settings.search(asked, wide, backend=arrays, random_state=random_state, progress=report)
+    if twice:
+        found = decided(points, found, k, backend=arrays, random_state=random_state)
     if method == "auto" and found.method != "exact":
         facts = {**found.facts, "chosen": why}
         found = found._with_lists(found.indices, found.similarities, facts=facts, partition=found.partition)

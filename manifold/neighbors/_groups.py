@@ -41,6 +41,9 @@ class MakePlan:
         n = points.X.shape[0]
         plan = Plan.made(points, search.k, settings=search.settings, backend=backend, random_state=search.seed)
         means, sample = plan.means, plan.sample
+        if search.deciding is not None:  # recall is of what is compared in the end
+            rng = np.random.default_rng(search.seed)
+            sample = Sample.draw(search.deciders(), search.width, rng=rng, backend=backend)
         some = np.arange(0, n, max(1, n // (_WEIGHED * means.n_cells)))
         sizes = np.bincount(means.nearest(some, 1)[:, 0], minlength=means.n_cells)
         shares = np.arange(1, self.n_groups) * some.size / self.n_groups

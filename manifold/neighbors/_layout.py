@@ -33,10 +33,24 @@ class Search:
     k: int
     settings: InvertedFile
     seed: int
+    deciding: Source | None = None  # rows by which candidates of `source` are compared again
+    n_kept: int = 0  # how many of them stay
+
+    @property
+    def width(self) -> int:
+        """Neighbours in a list, in the end."""
+        return self.k if self.deciding is None else self.n_kept
+
+    def deciders(self, which: slice | Ints = slice(None)) -> PointSet:
+        """Return some of the points, gathered, as they are compared in the end; or all, left where they are."""
+        return self.points(which) if self.deciding is None else self._of(self.deciding, which)
 
     def points(self, which: slice | Ints = slice(None)) -> PointSet:
         """Return some of the points, gathered; or all, left where they are."""
-        X = self.source.open()
+        return self._of(self.source, which)
+
+    def _of(self, source: Source, which: slice | Ints) -> PointSet:
+        X = source.open()
         if not (isinstance(which, slice) and which == slice(None)):
             X = np.asarray(X[which])
         return PointSet._trusted(X, self.metric, centre=self.centre)

@@ -2,6 +2,7 @@
 
     rank      a group -> the union of the partial lists of its members, by their similarities
     expand    a group -> its lists, refined by the neighbours of neighbours
+    decide    a group -> the best of its lists, by the rows that decide
     collect   a block of rows -> their lists, in the order of the source
     repair    rows that met too few -> their lists, by a look at all points
 
@@ -77,6 +78,30 @@ class Expand:
         lists.scores[at] = unit["similarities"]
         lists.expand(WIDTH, at.astype(np.int32))
         return _of_group(rows, lists, at, everyone)
+
+
+@dataclass(frozen=True, eq=False)
+class Decide:
+    """The best of the lists of a group, compared by the rows that decide; those that met too few look at all before."""
+
+    search: Search
+    group: int
+    before: str
+
+    @np.errstate(under="ignore")
+    def __call__(self, folder: Path) -> Made:
+        layout, search = Layout.of(folder), self.search
+        unit = unit_arrays(folder, self.before, self.group)
+        rows, ids = np.array(unit["rows"], np.int64), np.array(unit["ids"])
+        short = np.flatnonzero(ids[:, -1] == NOBODY)
+        if short.size:
+            ids[short] = Repair(search, rows[short])(folder)["ids"]
+        everyone = gathered(layout.n, rows, ids)
+        at = np.searchsorted(everyone, rows)
+        lists = Shortlists(search.deciders(everyone), search.k, backend=get_backend("scipy"))
+        lists.ids[at] = to_places(layout.n, ids, everyone)
+        lists.rank(search.width, at.astype(np.int32))
+        return {**_of_group(rows, lists, at, everyone), "repaired": rows[short]}
 
 
 @dataclass(frozen=True, eq=False)

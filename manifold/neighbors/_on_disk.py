@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ from manifold.neighbors._base import Neighbors, Partition
 from manifold.neighbors._groups import Assign, Compare, MakePlan, read_sample
 from manifold.neighbors._inverted_file import InvertedFile, form_of
 from manifold.neighbors._layout import Layout, Search
-from manifold.neighbors._merged import Collect, Expand, Rank, Repair
+from manifold.neighbors._merged import Collect, Decide, Expand, Rank, Repair
 from manifold.neighbors._shortlists import NOBODY
+from manifold.neighbors.compact import n_candidates, rescored
 from manifold.neighbors.points import PointSet
-from manifold.neighbors.sources import Held, open_features, source_of, write_features
+from manifold.neighbors.sources import Held, Mapped, open_features, source_of, write_features
 from manifold.storage import load_arrays, save_arrays
 from manifold.storage.checkpoint import fingerprint
 from manifold.storage.stages import Stages, Task, open_stages
@@ -39,8 +41,17 @@ _GATHERED = 8  # rows that a group gathers for each of its members, at most; 3 t
 _WORKSPACE = 200 << 20  # bytes of products, tiles and compiled code, whatever a group holds
 _EACH = 24  # bytes a point that the plan looks at: norms, and the numbers of its cells
 _GROUP = 1 << 18  # points of a group, at most: larger ones save nothing
+_FILES = ("features", "bytes")  # of points that were in memory
 _LOOKED = 4096  # rows by which points are known again
-_WEIGHTS = {"plan": 2, "assign": 12, "compare": 40, "rank": 6, "expand": 14, "collect": 1}  # shares of the time, about
+_WEIGHTS = {
+    "plan": 2,
+    "assign": 12,
+    "compare": 40,
+    "rank": 6,
+    "expand": 14,
+    "decide": 6,
+    "collect": 1,
+}  # shares of the time, about
 
 
 def on_disk_rows(X: object, folder: str | os.PathLike[str]) -> object:
@@ -68,21 +79,32 @@ def search_on_disk(
     if points.metric == "inner_product":
         raise ValueError("metric='inner_product' cannot be searched on disk: an inverted file needs a distance")
     folder, seed = Path(folder), _seed(random_state)
-    looked = np.ascontiguousarray(points.X[:: -(-len(points.X) // _LOOKED)])
-    mark = fingerprint(points.X.shape, points.X.dtype.str, looked, points.metric, k, settings, seed)
+    forms = [points] if points.compact is None else [points, points.compact]
+    looked = [np.ascontiguousarray(form.X[:: -(-len(form.X) // _LOOKED)]) for form in forms]
+    mark = fingerprint(points.X.shape, points.X.dtype.str, *looked, points.metric, k, settings, seed)
     build = folder.with_name(f"{folder.name}.build")
     if not os.path.lexists(folder):
-        n_groups = _groups(points, k, memory)
         points.check_range(points)
-        source = source_of(points.X)
-        if isinstance(source, Held) and executor is not None:  # workers map what would be copied to each with each task
-            source = source_of(write_features([points.X], folder.with_name(f"{folder.name}.features.npy")))
-        search = Search(source, points.metric, points.centre, k, settings, seed)
+        sources = [source_of(form.X) for form in forms]
+        if executor is not None:  # workers map what would be copied to each with each task
+            sources = [_written(source, folder, name) for source, name in zip(sources, _FILES, strict=False)]
+        wide = k if points.compact is None else n_candidates(k, len(points.X) - 1)
+        n_groups = _groups(points.proposing, wide, memory)
+        search = Search(sources[-1], points.metric, points.centre, wide, settings, seed)
+        if points.compact is not None:
+            search = replace(search, deciding=sources[0], n_kept=k)
         with open_stages(build, fingerprint=mark) as stages:
             _run(stages, search, n_groups, executor=executor, progress=progress)
             _save(stages, search, folder, mark)
     shutil.rmtree(build, ignore_errors=True)
     return open_lists(folder, mark=mark)
+
+
+def _written(source: Mapped | Held, folder: Path, name: str) -> Mapped | Held:
+    """Return rows that were in memory as a map of a file beside the folder, and others as they are."""
+    if not isinstance(source, Held):
+        return source
+    return source_of(write_features([source.array], folder.with_name(f"{folder.name}.{name}.npy")))
 
 
 def _run(
@@ -91,6 +113,7 @@ def _run(
     """Do all stages, each once what it reads is there; what nobody reads any more goes."""
     n, rounds = len(search.source.open()), search.settings.n_refinements
     total, done = sum(_WEIGHTS.values()) + (rounds - 1) * _WEIGHTS["expand"], 0
+    total -= _WEIGHTS["decide"] if search.deciding is None else 0
 
     def run(stage: str, tasks: Sequence[Task]) -> None:
         nonlocal done
@@ -111,13 +134,17 @@ def _run(
         run(stage, [Expand(search, g, before) for g in groups])
         stages.drop(before)
         before = stage
+    if search.deciding is not None:
+        run("decide", [Decide(search, g, before) for g in groups])
+        stages.drop(before)
+        before = "decide"
     run("collect", [Collect(b, before) for b in range(layout.n_blocks)])
 
 
 def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
     """Join the blocks, search anew for whom they are short, and save all as one folder."""
     layout, plan = Layout.of(stages.folder), stages.arrays("plan", 0)
-    shapes = {"indices": (layout.n, search.k), "similarities": (layout.n, search.k), "cell": (layout.n,)}
+    shapes = {"indices": (layout.n, search.width), "similarities": (layout.n, search.width), "cell": (layout.n,)}
     # scratch on disk: what is joined is of the size of the collection
     joined = {
         name: np.lib.format.open_memmap(
@@ -133,6 +160,9 @@ def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
             joined[name][own] = made[part]
         short.append(first + np.flatnonzero(made["ids"][:, -1] == NOBODY))
     rows = np.concatenate(short)
+    n_repaired = int(rows.size)
+    if search.deciding is not None:
+        n_repaired = sum(stages.arrays("decide", g)["repaired"].size for g in range(layout.n_groups))
     if rows.size:
         stages.run("repair", [Repair(search, rows)])
         mended = stages.arrays("repair", 0)
@@ -140,11 +170,12 @@ def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
     recall = read_sample(plan).recall(
         joined["similarities"], cure=f"raise n_probes={layout.n_probes}, or recall= of the settings"
     )
-    facts = {"n_cells": layout.n_cells, "n_probes": layout.n_probes, "recall": recall, **form_of(search.points())}
+    facts = {"n_cells": layout.n_cells, "n_probes": layout.n_probes, "recall": recall}
+    facts |= form_of(search.points()) if search.deciding is None else rescored(search.deciders(), search.points())
     parameters = {
         "fingerprint": mark,
         "metric": search.metric,
-        "n_repaired": int(rows.size),
+        "n_repaired": n_repaired,
         "facts": facts,
     }
     save_arrays(folder, kind=_KIND, arrays={**joined, "centres": plan["centres"]}, parameters=parameters)

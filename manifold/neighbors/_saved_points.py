@@ -5,6 +5,8 @@ In: a `PointSet`. Out: arrays and parameters; and back.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from manifold._checks import read_features
@@ -13,6 +15,7 @@ from manifold.neighbors._stored_rows import STORED
 from manifold.neighbors.points import PointSet
 from manifold.storage import Stored
 
+_COMPACT = "compact_"  # arrays of the bytes that propose
 _KNOWN = {"norms": np.float64, "divisors": np.float32}
 
 
@@ -31,6 +34,10 @@ def described_points(points: PointSet) -> tuple[dict[str, AnyArray], dict[str, o
     if points.centre is not None:
         arrays["centre"] = points.centre
     known: dict[str, object] = {"points": {"longest": points.longest, "has_extremes": points.has_extremes}}
+    if points.compact is not None:
+        held, told = described_points(points.compact)
+        arrays |= {_COMPACT + name: values for name, values in held.items()}
+        known["compact"] = told["points"]
     return arrays, known if points.names is None else {**known, "columns": list(points.names)}
 
 
@@ -62,6 +69,12 @@ def stored_points(stored: Stored, metric: str) -> PointSet:
             if name == "offset" or not stored.verified:
                 vars(points)[name] = of_all
     _take_known(points, stored)
+    if _COMPACT + "features" in stored.arrays:
+        held = {name.removeprefix(_COMPACT): made for name, made in stored.arrays.items() if name.startswith(_COMPACT)}
+        inner = replace(stored, arrays=held, parameters={"points": stored.parameters.get("compact")})
+        points.compact = stored_points(inner, metric)
+        if points.compact.X.dtype != np.int8 or points.compact.X.shape != X.shape:
+            raise ValueError(f"bytes are {points.compact}, and should be those of the {len(X)} features")
     return points
 
 

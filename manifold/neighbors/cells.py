@@ -30,6 +30,8 @@ from manifold.neighbors._kmeans import KMeans
 from manifold.neighbors._nearest_cells import nearest_cells
 from manifold.neighbors._recall import LOW, Sample
 from manifold.neighbors._shortlists import plain_rows
+from manifold.neighbors.compact import n_candidates
+from manifold.neighbors.listed import similarities_to
 from manifold.neighbors.points import PointSet
 from manifold.neighbors.seed_search import SeedSearch
 
@@ -123,7 +125,7 @@ class Cells:
                 f"seed_search={settings.way!r} needs a distance: the largest inner products are with long points, "
                 "wherever they are; use seed_search='exact'"
             )
-        if not plain_rows(points):
+        if not plain_rows(points.proposing):
             raise ValueError(
                 f"seed_search={settings.way!r} reads rows in place: X must be C-contiguous, of norms within 1e±30; "
                 "use np.ascontiguousarray(X), or seed_search='exact'"
@@ -134,7 +136,7 @@ class Cells:
         rng = np.random.default_rng(0 if random_state is None else random_state)
         partition = None if neighbors is None else neighbors.partition
         if partition is None or settings.n_cells is not None or partition.cell.size != n:
-            means = KMeans(points, settings.n_cells or max(1, round(n**0.5)), backend=backend, rng=rng)
+            means = KMeans(points.proposing, settings.n_cells or max(1, round(n**0.5)), backend=backend, rng=rng)
             partition = Partition(np.asarray(means.centres), means.nearest(None, 1)[:, 0])
         cells = _placed(points, partition, settings=settings)
         sample = Sample.draw(points, min(k, n - 1), rng=rng, backend=backend)
@@ -213,7 +215,7 @@ class Cells:
         cell, order, away, margin = cell[stay], now[self.order][stay], self.away[stay], self.margin
         sizes = np.bincount(cell, minlength=len(self.centres))
         if new.size:
-            joining = Partition(self.centres, nearest_cells(points, self.centres, new, n_cells=1)[:, 0])
+            joining = Partition(self.centres, nearest_cells(points.proposing, self.centres, new, n_cells=1)[:, 0])
             joined = _placed(points.only(new), joining, settings=self.settings)
             ends = np.repeat(np.cumsum(sizes), np.diff(joined.starts))  # behind the others of the cell: ids ascend
             order, away = np.insert(order, ends, new[joined.order]), np.insert(away, ends, joined.away)
@@ -256,7 +258,7 @@ class Entrance:
 
         self.cells, self.points, self.neighbors = cells, points, neighbors
         lists = np.empty((0, 0), np.int32) if neighbors is None else neighbors.indices
-        self._rows = compiled_cells.Points(*points.plain)
+        self._rows = compiled_cells.Points(*points.proposing.plain)
         self._cells = cells._read()
         self._lists = _plain(lists)
 
@@ -292,8 +294,22 @@ class Entrance:
         Notes
         -----
         Cost: a pass over the c centres, and the points compared; what a thread works in is of the size of c and of a
-        walk, never of n. Each query is answered by itself, whatever its company.
+        walk, never of n. Each query is answered by itself, whatever its company. Of points in two forms nothing is
+        proved: what the bytes propose, some more than k, is compared again.
         """
+        if self.points.compact is not None:
+            most = len(self.points.X) - (queries is self.points)
+            found = self._searched(queries, n_candidates(k, most), rows=rows, n_probes=n_probes, breadth=breadth)
+            similarities = similarities_to(queries, self.points, found.ids, own=rows)
+            order = np.lexsort((found.ids, -similarities), axis=1)[:, :k]
+            ids, best = np.take_along_axis(found.ids, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+            return Found(ids, best, np.zeros_like(found.proved), found.compared)
+        return self._searched(queries, k, rows=rows, n_probes=n_probes, breadth=breadth)
+
+    def _searched(
+        self, queries: PointSet, k: int, *, rows: Ints | None, n_probes: int | None, breadth: int | None
+    ) -> Found:
+        """Search among the points that propose."""
         from manifold.backends import compiled_cells
 
         self.points.check_range(queries)
@@ -322,6 +338,7 @@ def _placed(points: PointSet, partition: Partition, *, settings: SeedSearch) -> 
     """Return points in their cells, with their distances to the centres."""
     from manifold.backends import compiled_cells
 
+    points = points.proposing
     centres, n = np.ascontiguousarray(partition.centres), points.X.shape[0]
     order = np.argsort(partition.cell, kind="stable").astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(np.bincount(partition.cell, minlength=len(centres)))]).astype(np.int64)

@@ -20,7 +20,7 @@ from manifold._typing import AnyArray, Ints, Mask
 from manifold.backends import Array, Backend, get_backend
 from manifold.neighbors._base import METRICS
 from manifold.neighbors._room import Room, appended
-from manifold.neighbors._stored_rows import STORED, centre_of, stored_as
+from manifold.neighbors._stored_rows import STORED, bytes_by_row, centre_of, stored_as
 from manifold.neighbors.sources import open_features
 
 Floats = NDArray[np.float32]
@@ -91,6 +91,8 @@ class PointSet:
         Columns of the frame that the points came in; `asked` puts frames in their order.
     offset : (d,) or None
         What was taken from points far from the origin before they were rounded to float32; distances do not know it.
+    compact : PointSet or None
+        The same points in a smaller form, in which candidates are found: see `compact_points`.
 
     Raises
     ------
@@ -104,6 +106,7 @@ class PointSet:
     """
 
     room: Room | None = None  # behind the rows, once some have joined
+    compact: PointSet | None = None
 
     def __init__(self, X: AnyArray, metric: str) -> None:
         if not isinstance(X, np.ndarray) or X.dtype not in STORED or X.ndim != 2:
@@ -143,6 +146,16 @@ class PointSet:
         if self.metric != "euclidean" or not self.X.shape[0]:
             return None
         return centre_of(self.X, most=GATHER // 4)  # in float64, and once more while it is worked on
+
+    @property
+    def proposing(self) -> PointSet:
+        """What candidates are found in: the compact form, or these points where there is none.
+
+        >>> points = point_set([[0.0]])
+        >>> points.proposing is points
+        True
+        """
+        return self if self.compact is None else self.compact
 
     @property
     def largest(self) -> np.float32:
@@ -234,7 +247,7 @@ class PointSet:
             raise ValueError(f"{name} {what}: it must have 2 dimensions (points, features)")
         return points
 
-    def with_rows(self, X: Floats) -> PointSet:
+    def with_rows(self, X: AnyArray) -> PointSet:
         """Return the points and others after them; of norms that are known only those of the others are computed.
 
         Raises
@@ -261,7 +274,9 @@ class PointSet:
         if "norms" in vars(self) and self.X.shape[0]:  # an empty set has no centre that others could be measured from
             norms = np.concatenate([self.norms, PointSet._trusted(X, self.metric, centre=centre).norms])
         rows, room = appended(self.room, self.X, X)
-        return self._like(PointSet._trusted(rows, self.metric, norms=norms, centre=centre), room)
+        together = self._like(PointSet._trusted(rows, self.metric, norms=norms, centre=centre), room)
+        together.compact = None if self.compact is None else self.compact.with_rows(bytes_by_row(X))
+        return together
 
     def only(self, rows: Ints) -> PointSet:
         """Return a copy of some of the points, with the norms that are known; distances stay from the same centre.
@@ -272,7 +287,9 @@ class PointSet:
         [2.0]
         """
         norms = self.norms[rows] if "norms" in vars(self) else None
-        return self._like(PointSet._trusted(self.X[rows], self.metric, norms=norms, centre=vars(self).get("centre")))
+        some = self._like(PointSet._trusted(self.X[rows], self.metric, norms=norms, centre=vars(self).get("centre")))
+        some.compact = None if self.compact is None else self.compact.only(rows)
+        return some
 
     def _like(self, points: PointSet, room: Room | None = None) -> PointSet:
         points.names, points.offset, points.room = self.names, self.offset, room
