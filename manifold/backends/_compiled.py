@@ -6,6 +6,8 @@ In: a kernel. Out: the same, compiled. `number` reads an entry of rows that are 
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import TypeAlias
 
 import numba
@@ -15,18 +17,25 @@ from numba.extending import overload
 from manifold.backends._base import Array
 
 Kernel: TypeAlias = Callable[..., Array]  # typed when it is compiled
+_SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).digest()
 
 
-def compiled(kernel: Kernel) -> Kernel:
+def compiled(kernel: Kernel, *, reorders: bool = False) -> Kernel:
     """Return a kernel that lets the interpreter go, kept on disk where there is a folder to write to.
+
+    With `reorders` its sums may be added up in any order.
 
     >>> compiled(lambda x: 2 * x)(21)
     42
     """
     try:
-        return numba.njit(nogil=True, cache=True)(kernel)
-    except RuntimeError:  # no folder to write to
-        return numba.njit(nogil=True)(kernel)
+        made = numba.njit(nogil=True, cache=True, fastmath=reorders)(kernel)
+        # Numba looks at the file of a kernel alone, and would keep what the kernels of other files were when it was
+        # compiled: code is of use only to the sources of this whole folder
+        made._cache._cache_file._source_stamp = made._cache._cache_file._source_stamp, _SOURCES
+    except (RuntimeError, AttributeError):  # no folder to write to; or a Numba that does not say what it keeps
+        return numba.njit(nogil=True, fastmath=reorders)(kernel)
+    return made
 
 
 def number(entry: Array) -> Array:

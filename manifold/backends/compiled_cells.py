@@ -9,14 +9,14 @@ kept is the fixed-order sum (`compiled_lists`), of points that a sum in float32 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from manifold._typing import AnyArray, Floats
-from manifold.backends._compiled import Kernel, compiled, number
+from manifold.backends._compiled import compiled, number
 from manifold.backends._row_dots import LANES
 from manifold.backends.compiled_lists import NOBODY, similarity
 
@@ -67,12 +67,8 @@ class Cells(NamedTuple):
     margin: float
 
 
-def _summed(kernel: Kernel) -> Kernel:
-    """Compile sums whose order is free, so that they fill registers: for proposals, and bounds with room for that."""
-    try:
-        return numba.njit(nogil=True, cache=True, fastmath=True)(kernel)
-    except RuntimeError:  # no folder to write to
-        return numba.njit(nogil=True, fastmath=True)(kernel)
+# sums whose order is free, so that they fill registers: for proposals, and bounds with room for that
+_summed = partial(compiled, reorders=True)
 
 
 @_summed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,21 @@ class Plain(ScipyBackend):
 
 
 # ---- kernels
+
+
+def test_what_is_kept_of_a_kernel_is_of_no_use_once_another_file_of_kernels_has_changed(tmp_path, monkeypatch):
+    """A kernel holds the code of those it calls, wherever they stand."""
+    _compiled = pytest.importorskip("manifold.backends._compiled")
+    source = tmp_path / "kernels.py"
+    lines = ("from manifold.backends._compiled import compiled", "@compiled", "def twice(x):", "    return 2 * x", "")
+    source.write_text("\n".join(lines))
+    found = []
+    for sources in (b"one", b"one", b"another"):
+        monkeypatch.setattr(_compiled, "_SOURCES", sources)
+        twice = runpy.run_path(str(source))["twice"]
+        assert twice(21) == 42
+        found.append(sum(twice.stats.cache_hits.values()))
+    assert found == [0, 1, 0]
 
 
 @pytest.mark.parametrize("q", WIDTHS)
