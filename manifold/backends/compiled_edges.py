@@ -61,9 +61,12 @@ def _kept(p, j, changed, place, number):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def spliced_sizes(old, new, rows, number, changed, place, sizes, first, last):  # type: ignore[no-untyped-def]
+def spliced_sizes(old, new, rows, number, changed, place, all_stay, sizes, first, last):  # type: ignore[no-untyped-def]
     """Write how many entries (m,) each row has: those of before that stay, and the new ones. See `splice`."""
     for p in range(first, last):
+        if all_stay and place[p] < 0:
+            sizes[p] = old.indptr[p + 1] - old.indptr[p]
+            continue
         total = 0
         if rows[p] >= 0:
             for e in range(old.indptr[rows[p]], old.indptr[rows[p] + 1]):
@@ -74,7 +77,7 @@ def spliced_sizes(old, new, rows, number, changed, place, sizes, first, last):  
 
 
 @compiled
-def splice(old, new, rows, number, changed, place, out, first, last):  # type: ignore[no-untyped-def]
+def splice(old, new, rows, number, changed, place, all_stay, out, first, last):  # type: ignore[no-untyped-def]
     """Write rows first..last-1 of W: of what was there that which stays, renumbered, and the new entries, by column.
 
     Parameters
@@ -89,9 +92,16 @@ def splice(old, new, rows, number, changed, place, out, first, last):  # type: i
         Rows of which every entry, and its mirror image, is new.
     place : (m,) int32
         Which row of `new` holds the new entries of each, or -1.
+    all_stay : bool
+        Whether every row of before has the number that it had: most rows are then taken over without a look.
     """
     for p in range(first, last):
         at = out.indptr[p]
+        if all_stay and place[p] < 0:
+            for e in range(old.indptr[p], old.indptr[p + 1]):
+                out.indices[at], out.data[at] = old.indices[e], old.data[e]
+                at += 1
+            continue
         e = end = f = stop = 0
         if place[p] >= 0:
             f, stop = new.indptr[place[p]], new.indptr[place[p] + 1]

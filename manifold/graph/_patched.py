@@ -145,7 +145,7 @@ def _spliced(
     changed[change.touched], place[around] = True, np.arange(around.size)
     old, some = (_Csr(x.data, x.indices, x.indptr.astype(np.int64)) for x in (W, new))
     sizes = np.empty(m, np.int64)
-    given = old, some, rows, number, changed, place
+    given = old, some, rows, number, changed, place, bool((rows >= 0).sum() == W.shape[0])
     in_threads(lambda i, j: spliced_sizes(*given, sizes, i, j), m, step=_STEP)
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     out = _Csr(np.empty(indptr[-1], np.float32), np.empty(indptr[-1], np.int32), indptr)

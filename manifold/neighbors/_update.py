@@ -116,7 +116,7 @@ def with_points(
     """
     points.check_range(points)
     n, n_all = neighbors.n_nodes, points.X.shape[0]
-    width = max(neighbors.n_neighbors, min(k + _RESERVE, n_all - 1))
+    width = max(neighbors.n_neighbors, min(k, n_all - 1))
     ids, similarities = _widened(neighbors, n_all, width)
     if cells is None or not n:
         rows, entering, values = _entering(neighbors, points, backend)
@@ -129,7 +129,9 @@ def with_points(
         back = met.ids[i, e], n + i, met.similarities[i, e]
         rows, entering, values = (np.concatenate([one, other]) for one, other in zip(met.entering, back, strict=True))
     order = np.lexsort((entering, -values, rows))
-    rows, entering, values = rows[order], entering[order], values[order]
+    rows, entering = rows[order], entering[order]
+    once = (np.diff(rows, prepend=-1) != 0) | (np.diff(entering, prepend=-1) != 0)  # some pairs are met in two ways
+    rows, entering, values = rows[once], entering[once], values[order[once]]
     starts = np.flatnonzero(np.diff(rows, prepend=-1))  # they ascend
     touched, counts = rows[starts], np.diff(starts, append=rows.size)
     place = np.arange(rows.size) - np.repeat(starts, counts)
