@@ -34,8 +34,31 @@ def distances(indptr, indices, is_far):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def sweep(rows, rates, b, own, u, backwards, added, tops):  # type: ignore[no-untyped-def]
-    """Renew u of the first m nodes, in their order or against it; add the largest of what one has gained to `added`.
+def residuals(rows, seeds, x, roots, pole, nodes, r):  # type: ignore[no-untyped-def]
+    """Write w Y - (I - a S) x of some nodes into `r` (n, q); return the largest |r_i| / v_i (q,), v = sqrt(degree)."""
+    (indptr, indices, data), (starts, columns, values), (w, a) = rows, seeds, pole
+    q = x.shape[1]
+    row, largest = np.empty(q), np.zeros(q)
+    for i in nodes:
+        row[:] = 0.0
+        for e in range(indptr[i], indptr[i + 1]):
+            j = indices[e]
+            weight = np.float64(data[e]) / roots[j]
+            for c in range(q):
+                row[c] += weight * x[j, c]
+        for c in range(q):
+            row[c] = a / roots[i] * row[c] - x[i, c]
+        for e in range(starts[i], starts[i + 1]):
+            row[columns[e]] += w * values[e]
+        for c in range(q):
+            r[i, c] = row[c]
+            largest[c] = max(largest[c], abs(row[c]) / roots[i])
+    return largest
+
+
+@compiled
+def sweep(rows, rates, b, own, u, backwards, waits, owed, least):  # type: ignore[no-untyped-def]
+    """Renew u of those of the first m nodes that wait, in their order or against it; return how many did.
 
     Parameters
     ----------
@@ -43,13 +66,18 @@ def sweep(rows, rates, b, own, u, backwards, added, tops):  # type: ignore[no-un
         Of W, and a over its degrees.
     b, own : (s, q) and (m,)
         What comes from a node's own label, and which row of `b` that is, or -1.
-    added, tops : (m,)
-        `tops` becomes the largest u of each node.
+    waits, owed, least : (m,) bool, (m,) and float
+        What a node has gained since its neighbours were told: once it is more than `least` of its largest u, they wait.
+        So where none does, all that a node could gain is at most that share of its largest.
     """
     (indptr, indices, data), (m, q) = rows, (own.size, u.shape[1])
-    row = np.empty(q)
+    row, renewed = np.empty(q), 0
     for t in range(m):
         p = m - 1 - t if backwards else t
+        if not waits[p]:
+            continue
+        waits[p] = False
+        renewed += 1
         row[:] = 0.0
         for e in range(indptr[p], indptr[p + 1]):
             j, weight = indices[e], np.float64(data[e])
@@ -60,20 +88,10 @@ def sweep(rows, rates, b, own, u, backwards, added, tops):  # type: ignore[no-un
             new = rates[p] * row[c] + (b[own[p], c] if own[p] >= 0 else 0.0)
             gain, top = max(gain, new - u[p, c]), max(top, new)
             u[p, c] = new
-        added[p] += gain
-        tops[p] = top
-
-
-@compiled
-def left_over(added, before, tops, least):  # type: ignore[no-untyped-def]
-    """Return what sweeps that were not made may add to a node, as a share of its largest, by the pace of the last two.
-
-    The pace is the slowest among nodes that have gained more than a share `least`.
-    """
-    pace = share = 0.0
-    for p in range(added.size):
-        if tops[p] > 0:
-            share = max(share, added[p] / tops[p])
-            if added[p] > least * tops[p]:
-                pace = max(pace, added[p] / before[p] if before[p] > 0 else np.inf)
-    return share * pace / (1 - pace) if pace < 1 else np.inf
+        owed[p] += gain
+        if owed[p] > least * top:
+            owed[p] = 0.0
+            for e in range(indptr[p], indptr[p + 1]):
+                if indices[e] < m:
+                    waits[indices[e]] = True
+    return renewed

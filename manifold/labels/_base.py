@@ -94,10 +94,20 @@ class Problem:
 
     def diffuse(self, seeds: Seeds, *, x0: AnyArray | None = None) -> Solution:
         """Return h(S) seeds, with scores on the host, 0 in rows where nothing arrives; S is prepared once."""
-        solution = self._prepared.solve(seeds, x0=x0, callback=self.callback)
-        solution = replace(solution, scores=self.backend.to_host(solution.scores))
-        reached = self.in_labelled_component
-        return solved_on(solution, seeds, self.graph, filter=self.filter, reached=reached, signed=self.signed)
+
+        def solve(columns: Seeds, start: AnyArray | None = None) -> Solution:
+            solution = self._prepared.solve(columns, x0=start, callback=self.callback)
+            return replace(solution, scores=self.backend.to_host(solution.scores))
+
+        return solved_on(
+            solve(seeds, x0),
+            seeds,
+            self.graph,
+            filter=self.filter,
+            again=lambda residual: solve(residual).scores,
+            reached=self.in_labelled_component,
+            signed=self.signed,
+        )
 
 
 def rows_to_one(scores: AnyArray) -> AnyArray:

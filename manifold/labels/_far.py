@@ -1,16 +1,16 @@
-"""Points far from all labels: scores that a solve leaves within its error are solved on for, by themselves.
+"""Points far from all labels: scores that a solve leaves within its error are solved on for.
 
-    x_U = w y_U + a S_UU x_U + a S_UD x_D             U the far nodes, D the others, whose scores x_D stand
+    |x_i - F_i| <= v_i max_j (|r_j| / v_j) / (1 - a)        r = w Y - (I - a S) x, v = sqrt(degree)
 
 A solve stops by the length of all of a column, so that a node whose score is a billionth of the largest has noise, or
-nothing where the iterations did not come that far. Here each score is a sum of products that are not negative, term by
-term: it is right relative to itself, however small, down to the end of float64.
+nothing where the iterations did not come that far. Where that is much of a graph, the residual is solved for in turn;
+few nodes are left to themselves (`_swept`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 from scipy import sparse
@@ -18,15 +18,14 @@ from scipy import sparse
 from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.filters import Filter
 from manifold.graph import Graph
+from manifold.labels._swept import FarSystem, in_range, swept
 from manifold.solvers import Solution, Status
 
 _NOISE = 0.1  # of the bound: errors on neighbourhood graphs are some hundredths of it
-_CLEAR = 100  # bounds: a score above them is right to a hundredth at least
-_MAX_HOPS = 64
-_RTOL = 1e-3  # of the largest score of a node: what walks not yet counted may add
-_MAX_SWEEPS = 20_000
-_LOOK = 16  # sweeps between two looks at whether they suffice
-_MANY = 8192  # far nodes from which on loading the compiler pays
+_CLEAR = 10  # errors: a score above them is right to a tenth at least, on neighbourhood graphs to a hundredth
+_MUCH = 4  # a quarter of all nodes takes as long to sweep as another solve
+_ROUNDS = 2  # of refinement: float64 holds no more
+_TOGETHER = 1 << 16  # rows that are looked at in one piece
 
 
 def heard(scores: AnyArray, *, signed: bool = False) -> Mask:
@@ -41,166 +40,100 @@ def heard(scores: AnyArray, *, signed: bool = False) -> Mask:
 
 
 def solved_on(
-    solution: Solution, seeds: sparse.csc_array | AnyArray, graph: Graph, *, filter: Filter, reached: Mask, signed: bool
+    solution: Solution,
+    seeds: sparse.csc_array | AnyArray,
+    graph: Graph,
+    *,
+    filter: Filter,
+    again: Callable[[AnyArray], AnyArray],
+    reached: Mask,
+    signed: bool,
 ) -> Solution:
     """Return a solution in which nodes that a label reaches have scores of their own, and 0 where none is left of it.
 
     Parameters
     ----------
     solution : Solution
-        Scores (n, q) on the host; nodes with one above a tenth of its bound stay as they are, to the bit, but for a
-        halo around the others.
+        Scores (n, q) on the host. They stay as they are where every node has one above a tenth of its bound.
     seeds : (n, q)
         What it is the solution for: not negative, or `signed`, where the first column is not.
     filter : Filter
         Solved on for where it is one resolvent w / (1 - a x) with a > 0; of others, nodes without a positive score
         have what is below 0 taken out.
+    again : callable
+        Columns (n, q) -> h(S) of them, by the solver that found the scores.
     reached : (n,) bool
         The nodes of components that hold a label.
 
     Notes
     -----
-    Cost: a product with the rows of far nodes a sweep; sweeps until what is left is a thousandth of every node's
-    largest score, some 7 / (1 - a) and more, the farther the nodes.
+    Nodes with a score ten times its error stay as they are, to the bit. Where the others are more than a quarter of
+    all, a solve for the residual is added in float64, at most twice. What is left is swept, see `swept`; where that
+    did not end, columns are `MAX_ITER` instead of `CONVERGED`.
+
+    Cost: a product, one or two solves where many nodes are far, and products with the rows that still change.
 
     Examples
     --------
     >>> from manifold import Diffusion, diffuse, graph_from_affinity
     >>> path, seeds = graph_from_affinity(np.eye(90, k=1) + np.eye(90, k=-1)), np.eye(90)[:, [0]]
+    >>> def again(columns): return diffuse(path, columns, filter=Diffusion(0.5), solver="cg").scores
+    >>> asked = {"filter": Diffusion(0.5), "again": again, "reached": np.ones(90, bool), "signed": False}
     >>> solution = diffuse(path, seeds, filter=Diffusion(0.5), solver="cg")
-    >>> whole = solved_on(solution, seeds, path, filter=Diffusion(0.5), reached=np.ones(90, bool), signed=False)
+    >>> whole = solved_on(solution, seeds, path, **asked)
     >>> float(solution.scores[40, 0]), f"{whole.scores[40, 0]:.1e}"
     (0.0, '1.1e-23')
     """
     scores = solution.scores
     converged = np.array([status is Status.CONVERGED for status in solution.status])
-    bound = np.where(converged & np.isfinite(solution.error_bound), solution.error_bound, 0).astype(scores.dtype)
+    bound = np.where(converged & np.isfinite(solution.error_bound), solution.error_bound, 0)
     poles = filter.resolvents or ()
     solvable = len(poles) == 1 and poles[0][1] > 0
-    noise = bound * scores.dtype.type(_NOISE if solvable else 0)
-    far = np.flatnonzero(reached & ~heard(scores - noise, signed=signed))
-    if not far.size:
+    noise = (bound * (_NOISE if solvable else 0)).astype(scores.dtype)
+    lost = reached & ~heard(scores - noise, signed=signed)
+    if not lost.any():
         return solution
-    scores = scores.copy()
-    if solvable:
-        far = _with_halo(far, ~heard(scores - scores.dtype.type(_CLEAR) * bound, signed=signed), graph)
-        if far.size >= _MANY and not signed and find_spec("numba") is not None:
-            solved = _many(scores, seeds, graph, far=far, pole=poles[0])
-        else:
-            solved = _sweeps(scores, seeds, graph, far=far, pole=poles[0], signed=signed)
-        scores[far] = _in_range(solved, scores.dtype)
-    else:
-        scores[far] = 0
-    return replace(solution, scores=scores)
+    if not solvable:
+        return replace(solution, scores=np.where(lost[:, None], scores.dtype.type(0), scores))
+    system = FarSystem(graph, sparse.csr_array(seeds), pole=poles[0], signed=signed)
+    made = scores.copy()
+    far, error, x = _refined(made, system, bound=bound, reached=reached, again=again)
+    x_far, settled = swept(x, system, far=far, error=error)
+    made[far] = in_range(x_far, scores.dtype)
+    status = tuple(Status.MAX_ITER if one is Status.CONVERGED and not settled else one for one in solution.status)
+    return replace(solution, scores=made, status=status)
 
 
-def _with_halo(far: Ints, unclear: Mask, graph: Graph) -> Ints:
-    """Return the far nodes and, hop by hop, those around them whose scores are not clear of the error either.
+def _refined(
+    scores: AnyArray, system: FarSystem, *, bound: Floats, reached: Mask, again: Callable[[AnyArray], AnyArray]
+) -> tuple[Ints, Floats, AnyArray]:
+    """Write scores that are solved on for; return the nodes that are left, and what is known of all, to an error.
 
-    What flows in from the edge decides the shares of all that lies behind it: along a path it must be clear. Where
-    nodes have many neighbours a hop meets too many; there errors are a small part of their bound.
+    The errors (q,) are those beside v; x (n, q) is `scores`, or in float64 where a solve was added.
     """
-    most = 2 * far.size + _MAX_HOPS
-    inside = np.zeros(graph.n_nodes, dtype=bool)
-    inside[far] = True
-    for _ in range(_MAX_HOPS):
-        rows = graph.affinity[far]
-        wider = inside.copy()
-        wider[rows.indices] = True
-        wider &= unclear | inside
-        found = np.flatnonzero(wider)
-        if found.size == far.size or found.size > most:
+    x: AnyArray = scores
+    renewed = np.empty(0, dtype=np.int64)
+    for solves in range(_ROUNDS + 1):
+        residual, error = system.residual(x)
+        far = _unclear(x, error, bound, system=system, reached=reached)
+        known = np.setdiff1d(renewed, far, assume_unique=True)
+        for start in range(0, known.size, _TOGETHER):
+            some = known[start : start + _TOGETHER]
+            scores[some] = in_range(x[some], scores.dtype)
+        if far.size * _MUCH <= reached.size or solves == _ROUNDS:
             break
-        far, inside = found, wider
-    return far
+        correction = again(residual)
+        correction /= correction.dtype.type(system.pole[0])
+        x = np.add(x, correction, dtype=np.float64)
+        renewed, bound = far, np.where(bound > 0, np.inf, 0)
+    return far, error, x
 
 
-def _many(
-    scores: AnyArray, seeds: sparse.csc_array | AnyArray, graph: Graph, *, far: Ints, pole: tuple[float, float]
-) -> Floats:
-    """Return x_U of many nodes: sweeps that use what they have found go as far as the graph reaches at once."""
-    from manifold.backends.far_sweeps import distances, left_over, sweep  # loads the compiler
-
-    (w, a), W, m = pole, graph.affinity, far.size
-    is_far = np.zeros(graph.n_nodes, dtype=bool)
-    is_far[far] = True
-    away = distances(W.indptr, W.indices, is_far)
-    place = np.arange(graph.n_nodes, dtype=np.int32)
-    if graph.order is not None:
-        place[graph.order] = np.arange(graph.n_nodes)
-    by_distance = np.lexsort((place[far], away[far]))  # those of one distance as they stand in memory elsewhere
-    nodes = far[by_distance]
-    rows = W[nodes]
-    beside = np.unique(rows.indices)
-    beside = beside[~is_far[beside]]
-    beside = beside[np.argsort(place[beside])]
-    every = np.concatenate([nodes, beside])
-    place[every] = np.arange(every.size)
-    roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1))[every]
-    u = np.zeros((every.size, scores.shape[1]))
-    u[m:] = np.maximum(scores[beside], 0) / roots[m:, None]
-    given = seeds[nodes] if isinstance(seeds, np.ndarray) else seeds.tocsr()[nodes].toarray()
-    held = np.flatnonzero(given.any(axis=1))
-    own = np.full(m, -1)
-    own[held] = np.arange(held.size)
-    b = w * given[held].astype(np.float64) / roots[held, None]
-    rates = a / np.where(graph.degrees > 0, graph.degrees, np.inf)[nodes]
-    entries = rows.indptr, place[rows.indices], rows.data
-    before, tops = np.zeros(m), np.zeros(m)
-    del rows, given
-    for _ in range(_MAX_SWEEPS):
-        added = np.zeros(m)
-        for backwards in (False, True):
-            sweep(entries, rates, b, own, u, backwards, added, tops)
-        if left_over(added, before, tops, _RTOL / _CLEAR) <= _RTOL:
-            break
-        before = added
-    x = np.empty((m, scores.shape[1]))
-    x[by_distance] = u[:m] * roots[:m, None]
-    return x
-
-
-@np.errstate(under="ignore")
-def _sweeps(
-    scores: AnyArray,
-    seeds: sparse.csc_array | AnyArray,
-    graph: Graph,
-    *,
-    far: Ints,
-    pole: tuple[float, float],
-    signed: bool,
-) -> Floats:
-    """Return x_U as the sum of its walks, until what the longer ones may add is small beside each node's largest."""
-    w, a = pole
-    others = np.ones(graph.n_nodes, dtype=bool)
-    others[far] = False
-    roots = np.sqrt(np.where(graph.degrees > 0, graph.degrees, 1))
-    rows = graph.affinity[far].astype(np.float64)
-    rows.data /= np.repeat(roots[far], np.diff(rows.indptr))
-    rows.data *= a / roots[rows.indices]
-    known = np.where(others[:, None], scores if signed else np.maximum(scores, 0), 0)
-    own = seeds[far] if isinstance(seeds, np.ndarray) else seeds.tocsr()[far].toarray()
-    step = np.asarray(rows @ known + w * own, dtype=np.float64)
-    within = rows[:, far]
-    del rows, known
-    total, weights = step.copy(), roots[far][:, None]  # S v <= v for v = sqrt(degree), which bounds what is left out
-    for sweep in range(1, _MAX_SWEEPS):
-        step = within @ step
-        total += step
-        if sweep % _LOOK == 0:
-            left = a / (1 - a) * float((abs(step) / weights).max()) * weights[:, 0]
-            if (left <= _RTOL * (total[:, 0] if signed else total.max(axis=1))).all():
-                break
-    return total
-
-
-@np.errstate(under="ignore")
-def _in_range(scores: Floats, dtype: np.dtype[np.floating]) -> AnyArray:
-    """Return rows below the range of a dtype scaled to its end, within any error bound: their shares count."""
-    limits = np.finfo(dtype)
-    least = float(limits.tiny / limits.eps)
-    largest = abs(scores).max(axis=1, keepdims=True)
-    lost = largest < np.finfo(np.float64).tiny  # shares of such numbers are rounding
-    small = ~lost & (largest < least)
-    scale = np.where(small, least / np.where(small, largest, 1), ~lost)
-    return (scores * scale).astype(dtype)
+def _unclear(x: AnyArray, error: Floats, bound: Floats, *, system: FarSystem, reached: Mask) -> Ints:
+    """Return the nodes that a label reaches, and whose scores are all within ten times their error."""
+    found = reached.copy()
+    for start in range(0, reached.size, _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        limit = np.minimum(bound, system.roots[part, None] * error)  # 0 in columns that did not converge
+        found[part] &= ~heard(x[part] - _CLEAR * limit, signed=system.signed)
+    return np.flatnonzero(found)

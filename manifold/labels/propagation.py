@@ -49,19 +49,19 @@ def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "
     """Return the bytes, at most, that propagating `n_columns` classes takes beside the graph.
 
     S with what forms and orders it (32 bytes an entry, and the entry twice), the block of conjugate gradients (6 blocks
-    of up to 32 columns), and scores, distributions and what computes them (4 columns a class); in float64 but for
+    of up to 32 columns), and scores, distributions and what computes them (6 columns a class); in float64 but for
     "lgc". "auto" keeps two scores and one for each alpha on each of `n_graphs`, and has 8 blocks of 32 columns.
 
     Reference: guide *scale*, "How much memory, before you start".
 
     >>> from manifold import graph_from_affinity
     >>> propagation_memory(graph_from_affinity([[0, 1], [1, 0]]), 10, method="lgc")
-    880
+    1040
     """
     chosen = get_method(method)
     entry, n = graph.dtype.itemsize if isinstance(chosen, LocalGlobalConsistency) else 8, graph.n_nodes
     more = n * (8 * n_columns * n_graphs * (2 + len(chosen.alphas)) + 2048) if isinstance(chosen, Auto) else 0
-    return (32 + 2 * entry) * graph.n_entries + entry * n * (6 * min(n_columns, 32) + 4 * n_columns) + more
+    return (32 + 2 * entry) * graph.n_entries + entry * n * (6 * min(n_columns, 32) + 6 * n_columns) + more
 
 
 @np.errstate(under="ignore")  # far from labels scores and shares of classes are of any size down to nothing

@@ -8,7 +8,7 @@ from scipy import sparse
 
 import manifold as mf
 from manifold.errors import ConvergenceWarning, ManifoldWarning
-from manifold.labels import _far, certainty, sinkhorn
+from manifold.labels import _far, _swept, certainty, sinkhorn
 from manifold.solvers import Chebyshev, ConjugateGradient, PowerIteration
 
 
@@ -28,7 +28,7 @@ def sweeps(request, monkeypatch):
     """Far nodes by the sweeps of few, and by those of many."""
     if request.param == "many":
         pytest.importorskip("numba")
-        monkeypatch.setattr(_far, "_MANY", 1)
+        monkeypatch.setattr(_swept, "_MANY", 1)
 
 
 def dense_shares(graph, labels, alpha=0.95):
@@ -81,6 +81,48 @@ def test_points_that_are_heard_keep_their_scores_to_the_bit():
     np.testing.assert_array_equal(result.scores[near], plain.scores[near])
     assert (abs(result.scores - plain.scores) <= plain.error_bound).all()
     assert result.solution.status == plain.status
+
+
+def cloud(n=700):
+    """Neighbours in a plane, and two labels."""
+    X, labels = np.random.default_rng(5).normal(size=(n, 2)), np.full(n, -1)
+    labels[[3, 8]] = 0, 1
+    return mf.build_graph(X, 6, metric="euclidean", edges="sum"), labels
+
+
+@pytest.mark.usefixtures("sweeps")
+@pytest.mark.parametrize("much", [1, 1e9], ids=["swept", "solved for"])
+def test_where_much_is_far_shares_are_those_of_the_dense_solve(monkeypatch, much):
+    graph, labels = cloud()
+    monkeypatch.setattr(_far, "_MUCH", much)
+    asked = {"method": "lgc", "solver": ConjugateGradient(rtol=0.01), "normalize_seeds": False, "clamp": False}
+    found = mf.propagate(graph, labels, **asked)
+    np.testing.assert_allclose(found.distributions, dense_shares(graph, labels), atol=0.02)
+
+
+@pytest.mark.parametrize("together", [64, 1 << 16])
+@pytest.mark.usefixtures("sweeps")
+def test_the_error_beside_a_residual_holds(monkeypatch, together):
+    """Of scores that are anything: a bound on the distance to the answer, and the residual itself."""
+    monkeypatch.setattr(_swept, "_TOGETHER", together)
+    graph, labels = cloud()
+    rng, root = np.random.default_rng(7), np.sqrt(graph.degrees)
+    A = np.eye(700) - 0.9 * graph.affinity.toarray() / np.outer(root, root)
+    Y, x = np.equal.outer(labels, [0, 1]) * 3.0, rng.random((700, 2)).astype(np.float32)
+    system = _swept.FarSystem(graph, sparse.csr_array(Y), pole=(0.2, 0.9), signed=False)
+    r, error = system.residual(x)
+    np.testing.assert_allclose(r, 0.2 * Y - A @ x, atol=1e-6)
+    distance = abs(x - np.linalg.solve(A, 0.2 * Y)) / root[:, None]
+    assert (distance.max(axis=0) <= error).all()
+    assert (error <= 20 * distance.max(axis=0)).all()
+
+
+@pytest.mark.usefixtures("sweeps")
+def test_sweeps_that_do_not_suffice_are_said(monkeypatch):
+    monkeypatch.setattr(_swept, "_MAX_SWEEPS", 1 if _swept._MANY == 1 else 120)  # powers of S, which take an edge each
+    with pytest.warns(ConvergenceWarning, match="MAX_ITER"):
+        result = mf.propagate(path(300), at_the_ends(300), method="lgc", filter=mf.Diffusion(0.9))
+    assert {status.name for status in result.solution.status} == {"MAX_ITER"}
 
 
 @pytest.mark.usefixtures("sweeps")

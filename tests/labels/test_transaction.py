@@ -30,6 +30,7 @@ from manifold.labels import (
     _far,
     _fitted,
     _methods,
+    _swept,
     auto,
     balance,
     candidates,
@@ -42,7 +43,7 @@ from manifold.solvers import SOLVERS, ConjugateGradient
 from manifold.storage.settings import to_json
 
 ROOM = [_base, _facade, _far, _fitted, _methods, auto, balance, candidates, estimator, propagation, result, targets]
-ROOM += [_averages]
+ROOM += [_averages, _swept]
 
 
 @pytest.fixture(scope="module")
