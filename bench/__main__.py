@@ -11,6 +11,7 @@ BENCHES = (
     "imports",
     "graph",
     "certificates",
+    "proofs",
     "columns",
     "local",
     "pagerank",

@@ -41,7 +41,8 @@ class Found(NamedTuple):
         Nodes by descending score, equal ones by ascending id; fewer than k where fewer are reached.
     scores : (m,) float64
     lower, outside : float
-        No node of `rows` has an exact score below `lower`, no other one above `outside`.
+        No node of `rows` has an exact score below `lower`, no other one above `outside`; of a list that is certain it
+        may be above where it has the same edges as the last of the list: such nodes have the same score.
     decided : bool
         Whether `outside` <= (1 + slack) `lower`, or what is between them is a tie that rounding cannot tell apart.
     n_edges, n_touched : int
