@@ -60,7 +60,7 @@ class Auto:
     labels left out are likeliest, and classes that these are given too often get less. What was taken and why is
     `Propagation.choice`.
     Cost: for each graph two solves with a column a class, some 40 products with a column a label, of at most 128
-    labels, and a harmonic function with a column a label, to a thousandth.
+    labels, and a harmonic function with a column a label, to a hundredth.
 
     Examples
     --------
