@@ -41,6 +41,18 @@ def check_count(value: object, name: str, *, minimum: int = 1) -> int:
     return count
 
 
+def check_can(value: object, *methods: str, name: str, a: str) -> None:
+    """Raise TypeError for what has not the methods of a kind of object, or is a class of it; `a` says which kind.
+
+    >>> check_can({}, "keys", name="settings", a="a mapping")
+    """
+    if isinstance(value, type):
+        raise TypeError(f"{name} must be {a}, got the class {value.__name__}: call it, {value.__name__}(...)")
+    missing = [method for method in methods if not hasattr(value, method)]
+    if missing:
+        raise TypeError(f"{name} must be {a}, got {type(value).__name__}, which has no {missing[0]!r}")
+
+
 def check_stopping(rtol: float, max_iter: object = None) -> None:
     """Raise for a relative tolerance outside (0, 1), or a limit of iterations that is no positive integer.
 

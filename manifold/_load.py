@@ -12,6 +12,7 @@ from manifold.storage import load_arrays
 # kind -> room and class; the class has a method `_from_stored(stored)` that raises for what it would not have saved
 KINDS = {
     "graph": ("manifold.graph", "Graph"),
+    "neighbors": ("manifold.neighbors", "Neighbors"),
     "spectrum": ("manifold.solvers.spectrum", "Spectrum"),
     "index": ("manifold.index", "StoredColumns"),
     "lazy_index": ("manifold.index", "LazyColumns"),
@@ -29,7 +30,7 @@ KINDS = {
 
 
 def load(path: str | PathLike[str], *, verify: str = "full") -> Any:
-    """Load what was saved: a graph, a spectrum, an index, a search, a propagation or its model, by its ``save(path)``.
+    """Load what was saved: lists, a graph, a spectrum, an index, a search, a propagation or its model.
 
     Reference: guide *scale*, "Keep what was expensive".
 
@@ -42,6 +43,7 @@ def load(path: str | PathLike[str], *, verify: str = "full") -> Any:
         grow with a graph or with the columns of an index, and their arrays stay where they are on disk. They are
         looked through when they are first used, a graph whole and an index by the columns that are asked for, so far
         that no product can crash; that W is symmetric, and that bytes are those that were saved, is then believed.
+        Lists of neighbours are looked through in any case.
         See `manifold.storage.load_arrays`.
 
     Returns

@@ -108,6 +108,11 @@ def _graph():
     return mf.build_graph(X[:60], 4)
 
 
+def _neighbors():
+    X, _ = datasets.digits()
+    return mf.find_neighbors(X[:60], 4, method="inverted_file")
+
+
 def _spectrum():
     return mf.solvers.FastSpectralRanking(rank=3).prepare(_graph(), mf.Diffusion(), get_backend()).spectrum
 
@@ -178,6 +183,7 @@ def _vocabulary():
 
 MADE = {
     "graph": _graph,
+    "neighbors": _neighbors,
     "spectrum": _spectrum,
     "index": lambda: mf.DiffusionIndex(n_entries=6).build(_graph()),
     "lazy_index": _lazy,
@@ -199,6 +205,7 @@ NODES, WEIGHTS = np.array([3, 17]), np.array([1.0, 0.5])
 
 USES = {
     "graph": lambda graph: mf.diffuse(graph, np.eye(60)[:, :2], on_failure="ignore").scores,
+    "neighbors": lambda lists: mf.graph_from_neighbors(lists).affinity.data,
     "spectrum": lambda spectrum: spectrum.add(spectrum.project(np.eye(60, 2)), np.zeros((60, 2))),
     "index": lambda index: [index.shortlist(NODES, WEIGHTS, 5).scores, refine(index, NODES, WEIGHTS, k=5).scores],
     "lazy_index": lambda index: index.shortlist(NODES, WEIGHTS, 5).scores,

@@ -29,6 +29,7 @@ from manifold.graph._patched import Change, patched
 from manifold.graph._symmetric import Rule, blocks_forecast, in_blocks, symmetric
 from manifold.graph.affinity import Affinity, default_gamma
 from manifold.neighbors import Neighbors, Progress, find_neighbors, from_distances, from_faiss, from_sklearn
+from manifold.storage import is_saved
 
 __all__ = [
     "EDGE_RULES",
@@ -140,7 +141,10 @@ def build_graph(
     check_edges(edges, bridge, one_sided)
     gamma = default_gamma(metric) if gamma is None else gamma
     Affinity(affinity, gamma, metric)  # a wrong kernel is refused before the search, not after it
-    lists = None if folder is None else beside(Path(folder))
+    lists = None
+    if folder is not None:
+        is_saved(folder, kind="graph")  # what is in the way is said before the search, not after it
+        lists = beside(Path(folder))
     neighbors = find_neighbors(
         X,
         n_neighbors,

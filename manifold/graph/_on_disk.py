@@ -29,7 +29,7 @@ from manifold.graph._graph import Graph
 from manifold.graph._order import order_of_cells
 from manifold.graph._symmetric import Bins, Rule, bins_to
 from manifold.graph.affinity import Affinity
-from manifold.storage import load_arrays, save_arrays
+from manifold.storage import is_saved, load_arrays, save_arrays
 from manifold.storage.checkpoint import fingerprint
 from manifold.storage.stages import Stages, Task, open_stages, unit_arrays
 
@@ -155,7 +155,7 @@ def graph_on_disk(
     work = Work(Path(lists).resolve(), n, max(1, min(_MOST_ROWS, LISTINGS // max(1, k))), kernel, rule)
     mark = fingerprint(stored.digest, kernel, rule)
     build = folder.with_name(f"{folder.name}.edges")
-    if not os.path.lexists(folder):
+    if not is_saved(folder, kind="graph"):
         with open_stages(build, fingerprint=mark) as stages:
             _run(stages, work, executor=executor, progress=progress)
             clipped = sum(int(stages.arrays("bins", b)["clipped"]) for b in range(work.n_blocks))

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,12 +24,15 @@ from scipy import sparse
 
 from manifold._arrays import as_array, as_integers, as_numbers
 from manifold._checks import check_count
-from manifold._typing import Facts
+from manifold._typing import AnyArray, Facts
+from manifold.neighbors._promises import check_ids, check_rows, check_stored
+from manifold.storage import Stored, save_arrays
 
 if TYPE_CHECKING:
     import pandas
 
 METRICS = ("cosine", "inner_product", "euclidean")
+KIND = "neighbors"  # of a saved folder
 _SHOWN = 8  # rows and neighbours that a notebook shows
 
 Number = TypeVar("Number", np.int32, np.float32)
@@ -92,25 +97,11 @@ class Neighbors:
             raise ValueError(
                 f"indices and similarities must share one shape (n, k), got {given.shape} and {similarities.shape}"
             )
-        n = given.shape[0]
-        if given.size and not (given.min() >= -1 and given.max() < n):
-            raise ValueError(f"indices must lie in -1..{n - 1}, got {given.min()}..{given.max()}")
+        check_ids(given, given.shape[0])
         indices = np.array(given, dtype=np.int32)
-        missing = indices < 0
-        similarities[missing] = -np.inf
-        own = np.flatnonzero((indices == np.arange(n)[:, None]).any(axis=1))
-        if own.size:
-            raise ValueError(f"indices row {own[0]} names the point itself: remove self by id")
-        together = np.sort(indices, axis=1)
-        twice = ((together[:, 1:] == together[:, :-1]) & (together[:, 1:] >= 0)).any(axis=1)
-        if twice.any():
-            raise ValueError(f"indices row {np.flatnonzero(twice)[0]} names a neighbour twice")
-        if np.isnan(similarities).any() or not np.isfinite(similarities[~missing]).all():
-            raise ValueError("similarities hold NaN or infinity beside a valid id")
-        if (similarities[:, 1:] > similarities[:, :-1]).any():
-            raise ValueError("similarities must descend within each row (-1 last)")
-        if self.metric not in (*METRICS, "precomputed"):
-            raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {self.metric!r}")
+        similarities[indices < 0] = -np.inf
+        check_rows(indices, similarities)
+        _check_metric(self.metric)
         object.__setattr__(self, "indices", _read_only(indices))
         object.__setattr__(self, "similarities", _read_only(similarities))
 
@@ -132,6 +123,44 @@ class Neighbors:
         vars(made).update(method=method, n_repaired=n_repaired, facts={} if facts is None else facts)
         vars(made).update(partition=partition)
         return made
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Save the lists as a folder, in place of an older save or not at all; `manifold.load` gives them back.
+
+        Reference: NumPy file format (NEP 1); guide *scale*, "Keep what was expensive".
+
+        Raises
+        ------
+        TypeError, FileExistsError, OSError
+            See `manifold.storage.save_arrays`; facts are texts and numbers.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand").save(f"{folder}/pair").name
+        'pair'
+        """
+        arrays: dict[str, AnyArray] = {"indices": self.indices, "similarities": self.similarities}
+        if self.partition is not None:
+            arrays |= self.partition._asdict()
+        told = {name: getattr(self, name) for name in ("metric", "method", "n_repaired")} | {"facts": dict(self.facts)}
+        return save_arrays(path, kind=KIND, arrays=arrays, parameters=told)
+
+    @classmethod
+    def _from_stored(cls, stored: Stored) -> Neighbors:
+        """Take the arrays as they are, once they were looked through: kernels believe what lists promise."""
+        told, found = stored.parameters, stored.arrays
+        metric, facts = told["metric"], told["facts"]
+        check_stored(found)
+        _check_metric(metric)
+        method = told.get("method", "inverted_file")  # folders of searches on disk once left it out
+        if not isinstance(facts, dict) or not isinstance(method, str):
+            raise ValueError(f"method must be a text and facts a mapping, got {method!r} and {facts!r}")
+        partition = Partition(found["centres"], found["cell"]) if "cell" in found else None
+        repaired = check_count(told["n_repaired"], "n_repaired", minimum=0)
+        known = {"metric": metric, "method": method, "n_repaired": repaired, "facts": facts, "partition": partition}
+        return cls._trusted(found["indices"], found["similarities"], **known)
 
     def __reduce__(self) -> tuple[object, ...]:  # a pickle forgets that arrays are read-only
         known = {"metric": self.metric, "method": self.method, "n_repaired": self.n_repaired, "facts": self.facts}
@@ -234,8 +263,7 @@ class Neighbors:
         >>> found.with_similarities(masked, metric="cosine").indices.tolist()
         [[2, -1], [2, -1], [1, 0]]
         """
-        if metric not in (*METRICS, "precomputed"):
-            raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
+        _check_metric(metric)
         values = _single(similarities)
         if values.shape != self.indices.shape:
             raise ValueError(f"similarities must be one a pair, {self.indices.shape}, got {values.shape}")
@@ -285,6 +313,11 @@ class Neighbors:
         listed = self.indices >= 0
         rows = np.repeat(np.arange(self.n_nodes), listed.sum(axis=1))
         return pandas.DataFrame({"id": rows, "neighbor": self.indices[listed], "similarity": self.similarities[listed]})
+
+
+def _check_metric(metric: object) -> None:
+    if metric not in (*METRICS, "precomputed"):
+        raise ValueError(f"metric must be one of {(*METRICS, 'precomputed')}, got {metric!r}")
 
 
 def _read_only(array: NDArray[Number]) -> NDArray[Number]:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._progress import Progress
 from manifold._resources import available_memory, format_bytes
 from manifold._typing import RandomState
 from manifold.errors import MemoryBudgetError
-from manifold.neighbors._base import Neighbors, Partition
+from manifold.neighbors._base import KIND, Neighbors
 from manifold.neighbors._groups import Assign, Compare, MakePlan, read_sample
 from manifold.neighbors._inverted_file import InvertedFile, form_of
 from manifold.neighbors._layout import Layout, Search
@@ -31,12 +31,11 @@ from manifold.neighbors._shortlists import NOBODY
 from manifold.neighbors.compact import n_candidates, rescored
 from manifold.neighbors.points import PointSet
 from manifold.neighbors.sources import Held, Mapped, open_features, source_of, write_features
-from manifold.storage import load_arrays, save_arrays
+from manifold.storage import is_saved, load_arrays, save_arrays
 from manifold.storage.checkpoint import fingerprint
 from manifold.storage.stages import Stages, Task, open_stages
 
 _LOG = logging.getLogger(__name__)
-_KIND = "neighbors"
 _GATHERED = 8  # rows that a group gathers for each of its members, at most; 3 to 4 are usual
 _WORKSPACE = 200 << 20  # bytes of products, tiles and compiled code, whatever a group holds
 _EACH = 24  # bytes a point that the plan looks at: norms, and the numbers of its cells
@@ -56,6 +55,7 @@ _WEIGHTS = {
 
 def on_disk_rows(X: object, folder: str | os.PathLike[str]) -> object:
     """Return the rows of a file, or of batches, mapped: written beside the folder where they cannot be as they are."""
+    is_saved(folder, kind=KIND)  # what is in the way is said before batches are written
     copy = Path(folder).with_name(f"{Path(folder).name}.features.npy")
     if isinstance(X, str | os.PathLike):
         return open_features(X, copy=copy)
@@ -78,12 +78,16 @@ def search_on_disk(
         raise ValueError(f"method={settings!r} cannot search on disk: with folder= use InvertedFile(...)")
     if points.metric == "inner_product":
         raise ValueError("metric='inner_product' cannot be searched on disk: an inverted file needs a distance")
+    if len(points.X) < 2:
+        raise ValueError("X holds one point, which has no neighbours to search for on disk: leave folder= out")
+    if executor is not None:
+        check_can(executor, "submit", name="executor", a="a concurrent.futures.Executor")
     folder, seed = Path(folder), _seed(random_state)
     forms = [points] if points.compact is None else [points, points.compact]
     looked = [np.ascontiguousarray(form.X[:: -(-len(form.X) // _LOOKED)]) for form in forms]
     mark = fingerprint(points.X.shape, points.X.dtype.str, *looked, points.metric, k, settings, seed)
     build = folder.with_name(f"{folder.name}.build")
-    if not os.path.lexists(folder):
+    if not is_saved(folder, kind=KIND):
         points.check_range(points)
         sources = [source_of(form.X) for form in forms]
         if executor is not None:  # workers map what would be copied to each with each task
@@ -175,14 +179,15 @@ def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
     parameters = {
         "fingerprint": mark,
         "metric": search.metric,
+        "method": "inverted_file",
         "n_repaired": n_repaired,
         "facts": facts,
     }
-    save_arrays(folder, kind=_KIND, arrays={**joined, "centres": plan["centres"]}, parameters=parameters)
+    save_arrays(folder, kind=KIND, arrays={**joined, "centres": plan["centres"]}, parameters=parameters)
 
 
 def open_lists(folder: str | os.PathLike[str], *, mark: str | None = None) -> Neighbors:
-    """Return the lists that a search has left in a folder, mapped; raise ValueError where their mark is another.
+    """Return the lists that a folder holds, mapped and looked through; raise ValueError where their mark is another.
 
     Reference: guide *scale*, "More than memory holds".
 
@@ -194,19 +199,10 @@ def open_lists(folder: str | os.PathLike[str], *, mark: str | None = None) -> Ne
     ...     open_lists(f"{folder}/lists").indices.shape
     (500, 5)
     """
-    stored = load_arrays(folder, kind=_KIND, verify="lazy")
-    told, arrays = stored.parameters, stored.arrays
-    if mark not in (None, told["fingerprint"]):
+    stored = load_arrays(folder, kind=KIND, verify="lazy")
+    if mark not in (None, stored.parameters.get("fingerprint")):
         raise ValueError(f"folder={str(folder)!r} holds neighbours of other points or settings: choose another folder")
-    return Neighbors._trusted(
-        arrays["indices"],
-        arrays["similarities"],
-        metric=told["metric"],
-        method="inverted_file",
-        n_repaired=told["n_repaired"],
-        facts=told["facts"],
-        partition=Partition(arrays["centres"], arrays["cell"]),
-    )
+    return Neighbors._from_stored(stored)
 
 
 def _groups(points: PointSet, k: int, memory: int | None) -> int:

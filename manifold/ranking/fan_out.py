@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from manifold._arrays import as_array
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._typing import AnyArray
 from manifold.backends import Array
 from manifold.errors import CorruptFileError
@@ -80,6 +80,7 @@ def search_on(
     ...     search_on(pool, path, [[1.0, 0.0], [0.0, 1.0]], k=1, batch=1).ids.ravel().tolist()
     [0, 2]
     """
+    check_can(executor, "map", name="executor", a="a concurrent.futures.Executor")
     batch = check_count(batch, "batch")
     queries = as_array(Q, "Q")
     asked = _Asked(fspath(path), load_arrays(path, verify="lazy").digest, k, slack)

@@ -48,6 +48,7 @@ __all__ = [
     "encode_names",
     "export_file",
     "import_file",
+    "is_saved",
     "load_arrays",
     "save_arrays",
     "write_atomically",
@@ -138,6 +139,42 @@ def save_arrays(path: str | os.PathLike[str], *, kind: str, arrays: Mapping[str,
             raise
         _sweep(folder, _ours(folder) if locked else replaced)
     return folder
+
+
+def is_saved(path: str | os.PathLike[str], *, kind: str) -> bool:
+    """Return whether a folder holds a save of a kind; False where one could be made, before the work for it is done.
+
+    Reference: NumPy file format (NEP 1); guide *scale*, "Keep what was expensive".
+
+    Raises
+    ------
+    FileExistsError
+        Where something else than a save of this kind is in the way.
+    ValueError
+        For a path that names no folder; a CorruptFileError for a manifest that is damaged.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     is_saved(folder, kind="graph")
+    False
+    """
+    folder = Path(path)
+    if not folder.name:
+        raise ValueError(f"folder must name a folder, got {os.fspath(path)!r}: 'graph', say")
+    if not os.path.lexists(folder):
+        return False
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file: choose another path, or remove it")
+    try:
+        held = read_manifest(folder)["kind"]
+    except FileNotFoundError:
+        _named_or_refuse(folder)
+        return False
+    if held != kind:
+        raise FileExistsError(f"{folder} is in the way (it holds a {held!r}): choose another path, or remove it")
+    return True
 
 
 def load_arrays(

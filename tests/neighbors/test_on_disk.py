@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -137,7 +137,41 @@ def test_what_it_does_not_serve(X):
         find_neighbors(X, 5, memory="1 MiB", folder="lists")
     with pytest.raises(ValueError, match="memory must be such as '4 GiB'"):
         find_neighbors(X, 5, memory="much", folder="lists")
+    with pytest.raises(ValueError, match="X holds one point"):
+        find_neighbors(X[:1], 5, folder="lists")
+    with pytest.raises(TypeError, match=r"executor must be a concurrent\.futures\.Executor, got int"):
+        find_neighbors(X, 5, folder="lists", executor=4)
+    with pytest.raises(TypeError, match=r"got the class ThreadPoolExecutor: call it"):
+        find_neighbors(X, 5, folder="lists", executor=ThreadPoolExecutor)
+    with pytest.raises(ValueError, match="folder must name a folder, got ''"):
+        find_neighbors(X, 5, folder="")
     assert not Path("lists").exists()
+
+
+def test_what_is_in_the_way_is_said_before_the_search(X):
+    unread = (pytest.fail("was read") for _ in range(1))
+    Path("file").write_text("mine")
+    Path("mine").mkdir()
+    Path("mine/notes").write_text("mine")
+    mf.build_graph(X[:20], 3).save("graph")
+    for door, folder, message in [
+        (mf.build_graph, "file", "file is a file"),
+        (mf.build_graph, "mine", "mine is in the way .it holds other files"),
+        (find_neighbors, "graph", "graph is in the way .it holds a 'graph'"),
+    ]:
+        with pytest.raises(FileExistsError, match=message):
+            door(unread, 5, folder=folder)
+    Path("empty").mkdir()  # as `tempfile.mkdtemp` leaves it
+    assert mf.build_graph(X[:100], 5, folder="empty").n_nodes == 100
+    assert sorted(path.name for path in Path().iterdir()) == ["empty", "empty.lists", "file", "graph", "mine"]
+
+
+def test_lists_that_lie_on_disk_are_loaded_by_the_one_door(X):
+    found = search(X, folder="lists")
+    for verify in ("full", "lazy"):
+        opened = mf.load("lists", verify=verify)
+        assert_same(opened, found)
+        assert repr(opened) == repr(found)
 
 
 def test_progress_counts_points_of_all_stages(X, monkeypatch):
