@@ -59,8 +59,8 @@ class Relaxed:
     @cached_property
     def roots(self) -> Floats:
         """v = sqrt(degree), 1 for isolated nodes."""
-        degrees = self.system.graph.degrees
-        of_nodes = np.where(degrees > 0, np.sqrt(degrees), 1.0)
+        of_nodes = np.sqrt(self.system.graph.degrees)
+        of_nodes[of_nodes == 0] = 1
         in_order = of_nodes if self.system.order is None else of_nodes[self.system.order]
         return np.tile(in_order, 2) if self.doubled else in_order
 

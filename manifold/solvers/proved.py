@@ -99,7 +99,7 @@ class ProvedLists:
         S = relaxed.system
         v = relaxed.roots[: S.n_nodes]
         self.factors = np.ones_like(v) if scale is None else (scale if S.order is None else scale[S.order])
-        self.order, self.weights = _largest(v * self.factors, np.arange(v.size))
+        self.order, self.weights = _largest(v if scale is None else v * self.factors)
         self.budget = max(max_passes * relaxed.matrix.nnz, LEAST_EDGES)
         self.allowed: Mask | None = None  # (n,) of the nodes that may be listed, in the order of S
         self.sizes: Ints | None = None  # how many of them each component has
@@ -119,7 +119,8 @@ class ProvedLists:
         some.allowed = allowed if S.order is None else allowed[S.order]
         nodes = np.flatnonzero(some.allowed)
         some.sizes = np.bincount(S.components[nodes], minlength=S.graph.n_components)
-        some.order, some.weights = _largest(self.relaxed.roots[nodes] * self.factors[nodes], nodes)
+        top, some.weights = _largest(self.relaxed.roots[nodes] * self.factors[nodes])
+        some.order = nodes[top]
         return some
 
     @cached_property
@@ -193,14 +194,17 @@ class ProvedLists:
             return found if of is None or found.decided else query.filled(of, solve, k, slack=slack or 0.0)
 
 
-def _largest(weights: Floats, nodes: Ints) -> tuple[Ints, Floats]:
-    """Return the nodes of the largest weights, descending, and these; 0 behind them where those are all there are."""
+def _largest(weights: Floats) -> tuple[Ints, Floats]:
+    """Return where the largest weights are, descending, and these; 0 behind them where those are all there are."""
     few = min(_LOOKED_AT, weights.size)
-    top = np.argpartition(-weights, few - 1)[:few] if few else np.empty(0, dtype=np.intp)
+    blocks = weights[: weights.size // few * few].reshape(few, -1) if few else weights[None]
+    # each block holds one that is as large as the least of their maxima: as many as are asked for
+    top = np.flatnonzero(weights >= blocks.max(axis=1, initial=0).min())
+    top = top[np.argpartition(-weights[top], few - 1)[:few]] if few else top
     # of equal ones those of small ids, so that the list is one of many only in its length
     top = top[np.lexsort((top, -weights[top]))]
     end = top[-1:] if few == weights.size else top[:0]
-    return nodes[np.append(top, end)], np.append(weights[top], np.zeros(end.size))
+    return np.append(top, end), np.append(weights[top], np.zeros(end.size))
 
 
 def _read_only(array: AnyArray) -> AnyArray:
