@@ -285,12 +285,22 @@ def evidence_of(lists: Neighbors, reach: NeighborReach) -> str:
     >>> evidence_of(lists, NeighborReach.of(lists, 1))
     ' (67% are; hubness 0.0)'
     """
-    listed = lists.indices >= 0
-    back = is_reciprocal(lists.indices.astype(np.int64), lists.similarities, reach.edge).sum() / max(listed.sum(), 1)
-    away = np.bincount(lists.indices[listed], minlength=lists.n_nodes).astype(np.float64)
+    back = returned_share(lists, reach)
+    away = np.bincount(lists.indices[lists.indices >= 0], minlength=lists.n_nodes).astype(np.float64)
     away -= away.mean()
     spread = away.std()
     return f" ({back:.0%} are; hubness {(away**3).mean() / spread**3 if spread else 0.0:.1f})"
+
+
+def returned_share(lists: Neighbors, reach: NeighborReach) -> float:
+    """Return which share of what is listed lists back.
+
+    >>> lists = Neighbors([[1], [0], [0]], [[0.5], [0.5], [0.25]], "cosine", "by hand")
+    >>> round(returned_share(lists, NeighborReach.of(lists, 1)), 2)
+    0.67
+    """
+    back = is_reciprocal(lists.indices.astype(np.int64), lists.similarities, reach.edge)
+    return float(back.sum() / max((lists.indices >= 0).sum(), 1))
 
 
 def _places(rows: Rows, near: Rows, missing: int) -> tuple[Rows, NDArray[np.bool_]]:

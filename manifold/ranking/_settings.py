@@ -267,19 +267,22 @@ class Setting:
         return self.n_neighbors, self.gamma, self.one_sided
 
 
-def grid() -> list[Setting]:
+def grid(*, wide: bool = False) -> list[Setting]:
     """Return the settings that `tune` tries, the default first: five graphs, two k_q and four filters.
+
+    The wide ones are of 20 neighbours, all of them mutual: two graphs.
 
     The degree exponent is that of the default: cohesion alone favours lists of hubs, which are near to many points, and
     would choose 0 where that loses.
 
-    >>> len(grid())
-    40
+    >>> len(grid()), len(grid(wide=True))
+    (40, 16)
     """
     filters: tuple[Filter, ...] = (Diffusion(0.99), RegularizedDiffusion(0.99), Diffusion(0.95), Diffusion(0.9))
-    graphs = [(7, 6.0), (5, 6.0), (10, 6.0), (15, 6.0), (7, 3.0)]
+    graphs = [(20, 6.0), (20, 3.0)] if wide else [(7, 6.0), (5, 6.0), (10, 6.0), (15, 6.0), (7, 3.0)]
+    one_sided = 0.0 if wide else None
     return [
-        Setting(n_neighbors=k, gamma=gamma, n_seeds=n_seeds, filter=filter)
+        Setting(n_neighbors=k, gamma=gamma, one_sided=one_sided, n_seeds=n_seeds, filter=filter)
         for (k, gamma), n_seeds, filter in product(graphs, (20, 5), filters)
     ]
 

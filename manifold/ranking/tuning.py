@@ -18,16 +18,20 @@ from manifold._typing import Facts, Floats, Ints
 from manifold.backends import Backend, get_backend
 from manifold.graph.affinity import Affinity
 from manifold.neighbors import Neighbors, PointSet, exact_search, find_neighbors, point_set
+from manifold.ranking._adaptation import NeighborReach, returned_share
 from manifold.ranking._held_out import HeldOut
 from manifold.ranking._settings import Setting, grid
 
-WIDTH = 30  # neighbours searched for: without the held-out points a list still holds 2 k for the largest k
+WIDTH = 40  # neighbours searched for: without the held-out points a list still holds 2 k for the largest k
 _HELD_OUT, _SHARE, _FEWEST = 1000, 6, 240  # points held out at most; one of so many; below which nothing is held out
 _ASKED = 512  # queries of a log that ask
 _STANDARD_ERRORS = 3.0
 # how much edges and seeds count that one side lists: by the neighbours, or more where held-out items clearly say so; at
 # two standard errors they say so on five of 15 sets of classes, and are wrong on one
 _WEIGHTS = (None, 0.3, 1.0)
+# a list longer than a class begins to hold strangers, who do not list it back: on seven of 16 sets of classes lists of
+# 40 are returned as often as lists of 7, or less (1.02 times at most), on the others 1.09 times as often at least
+_LENGTHS, _GROWS = (7, 10, 14, 20, 28, WIDTH), 1.05
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,12 +107,13 @@ def tune(
     Parameters
     ----------
     X : (n, d) array-like, or Neighbors
-        The collection, or its neighbours: three times as many as the largest k to be tried, and 30 at least.
+        The collection, or its neighbours: three times as many as the largest k to be tried, and 40 at least.
     queries : (q, d) array-like, optional
         What was asked of the collection, without judgements: they ask in place of held-out points, which are found as
         items are and not as queries. Of more than 512, those at even steps. X must be features then.
     settings : sequence of Setting, optional
-        What to try, in the order of preference; by default `grid()`, of one weight of what one side lists.
+        What to try, in the order of preference; by default `grid()`, of one weight of what one side lists, or of 20
+        mutual neighbours, if lists as long as that are still returned.
     metric, affinity, method, backend
         See `manifold.build_graph`.
     random_state : int
@@ -130,7 +135,9 @@ def tune(
     The first setting in the order of preference is chosen whose cohesion falls short of the best by no more than three
     standard errors of the difference, over the queries: the rule of Breiman et al., made
     stricter, since the queries share the points that judge them. What one side lists is weighed before: all settings of
-    the grid have the weight that the same rule chooses of three.
+    the grid have the weight that the same rule chooses of three. Where the share of listings that are returned grows
+    with the lists, from 7 to 40 by a twentieth and beyond chance, classes seem larger than those, and the graph is of
+    20 neighbours: cohesion does not see that it is better, for it asks of a few neighbours of a point.
     Cost: one search for neighbours; for each graph and k_q one Lanczos basis, which serves every filter.
 
     Examples
@@ -144,7 +151,7 @@ def tune(
     tried = grid() if settings is None else list(dict.fromkeys(settings))
     if not tried:
         raise ValueError("settings must hold a Setting at least: leave it out for the grid")
-    width, asked = max(WIDTH, 3 * max(setting.n_neighbors for setting in tried)), None
+    width, asked, wide = max(WIDTH, 3 * max(setting.n_neighbors for setting in tried)), None, ""
     if isinstance(X, Neighbors):
         neighbors, points = X, None
     else:
@@ -162,7 +169,9 @@ def tune(
     held = HeldOut.draw(neighbors, min(_HELD_OUT, n // _SHARE), random_state, asked=asked)
     found: dict[Setting, Floats] = {}
     kernel, where = Affinity(affinity, metric=neighbors.metric), get_backend(backend)
-    weighted = [Setting(one_sided=weight) for weight in _WEIGHTS] if settings is None else []
+    if settings is None and (wide := _wide(neighbors)):
+        tried = grid(wide=True)
+    weighted = [Setting(one_sided=weight) for weight in _WEIGHTS] if settings is None and not wide else []
     n_all = len({*tried, *weighted})
     with shown(progress, "settings") as report:
 
@@ -179,7 +188,28 @@ def tune(
             tried += [setting for setting in weighted if setting not in tried]
         cohesion = judge(tried)
     setting, reason, table = _choose(tried, cohesion)
-    return Tuning(setting, table, reason, held.near.shape[0], time.perf_counter() - start)
+    return Tuning(setting, table, reason + wide, held.near.shape[0], time.perf_counter() - start)
+
+
+def _wide(neighbors: Neighbors) -> str:
+    """Return why the graph should be wide, or nothing: the longer the lists, the more of what they hold lists back.
+
+    Of two lists of k among n points one holds the other by chance in a share k / n, which is taken out.
+
+    >>> ring = np.arange(240)
+    >>> lists = np.stack([(ring + step) % 240 for d in range(1, 21) for step in (d, -d)], axis=1)
+    >>> _wide(Neighbors(lists, np.tile(-np.repeat(np.arange(20.0), 2), (240, 1)), "euclidean", "by hand"))
+    ''
+    """
+    if neighbors.n_neighbors < WIDTH:
+        return ""
+    lists = [neighbors.first(k) for k in _LENGTHS]
+    shares = np.array([returned_share(some, NeighborReach.of(some, some.n_neighbors)) for some in lists])
+    chance = np.array(_LENGTHS) / max(neighbors.n_nodes, WIDTH + 1)
+    beyond = (shares - chance) / (1 - chance)
+    if (np.diff(beyond) < 0).any() or beyond[-1] <= _GROWS * beyond[0]:
+        return ""
+    return f"; wide, as {shares[-1]:.0%} of {WIDTH} neighbours are returned, and {shares[0]:.0%} of {_LENGTHS[0]}"
 
 
 def _asked(queries: ArrayLike, points: object) -> tuple[Ints, NDArray[np.float32]]:

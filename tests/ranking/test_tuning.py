@@ -15,6 +15,7 @@ from manifold.ranking import Adaptation, Setting, query_seeds, tune
 from manifold.ranking._adaptation import Asked, NeighborReach, reciprocal_seeds, spread_of
 from manifold.ranking._held_out import LENGTHS, HeldOut
 from manifold.ranking._settings import grid
+from manifold.ranking.tuning import WIDTH, _wide
 
 PLAIN = Setting(n_neighbors=40, gamma=1.0, one_sided=1.0, filter=mf.Diffusion(0.1), degree_exponent=0.0)
 
@@ -190,6 +191,19 @@ def test_the_first_setting_stays_unless_another_is_clearly_better():
     assert tune(X, settings=near).setting == near[0]
     assert tune(X, settings=near[::-1]).setting == near[1]
     assert tune(X, settings=[PLAIN, near[0]]).setting == near[0]
+
+
+@pytest.mark.parametrize(("size", "d"), [(12, 8), (30, 16), (150, 8), (150, 40)])
+def test_the_graph_is_wide_where_classes_are_larger_than_lists(size, d):
+    rng = np.random.default_rng(7)
+    y = np.repeat(np.arange(600 // size), size)
+    X = (3 * rng.normal(size=(600 // size, d))[y] + rng.normal(size=(600, d))).astype(np.float32)
+    lists = find_neighbors(X, WIDTH)
+    why, large = _wide(lists), size > WIDTH
+    assert bool(why) == large
+    assert not large or f"of {WIDTH} neighbours are returned" in why
+    assert _wide(lists.first(WIDTH - 1)) == ""  # of shorter lists nobody knows
+    assert _wide(find_neighbors(rng.normal(size=(WIDTH + 1, d)), WIDTH)) == ""  # all are returned: by chance
 
 
 def test_the_table_holds_all_that_was_tried_best_first():
