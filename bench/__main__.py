@@ -16,6 +16,7 @@ BENCHES = (
     "local",
     "pagerank",
     "seeds",
+    "forms",
     "labels",
     "label_choice",
     "regions",

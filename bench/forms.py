@@ -1,0 +1,98 @@
+"""Rows as float32, as float16, and as bytes, alone or before the rows they are of: what they take, and whom they find.
+
+By hand for other sizes, ``python -m bench.forms --n 1_000_000``. Windows of 11 x 11 pixels of the images of
+Fashion-MNIST, their mean removed; curved surfaces where it is not installed. `own_mib`: own memory of the process by
+points that are read into it, and what is known of each; of "compact" bytes alone are, before float32 that is mapped.
+`share`: of the float32 numbers. `recall`: share of the 10 nearest by float32, of 512 points, in the lists of an
+inverted file in a folder; `cpu_s` of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import manifold as mf
+from bench._report import Row, record, table
+from bench.pipeline import collection
+from manifold.backends import get_backend
+from manifold.errors import DatasetNotFoundError
+from manifold.neighbors import PointSet, compact_points, exact_search, find_neighbors, point_set
+
+_SIDE, _K, _JUDGED, _FEW = 11, 10, 512, 20_000
+
+
+def run(*, quick: bool, n: int = 200_000) -> list[Row]:
+    X = _windows(5_000 if quick else n)
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root)
+        np.save(folder / "float32.npy", X)
+        np.save(folder / "float16.npy", X.astype(np.float16))
+        np.save(folder / "bytes.npy", compact_points(X).compact.X)
+        del X
+        truth = point_set(folder / "float32.npy")
+        rows = np.sort(np.random.default_rng(7).choice(len(truth.X), min(_JUDGED, len(truth.X)), replace=False))
+        kth = exact_search(truth, truth, k=_K, rows=rows, drop_self=True, backend=get_backend("scipy"))[1][:, -1:]
+        return [_form(form, folder, truth, rows=rows, kth=kth) for form in ("float32", "float16", "bytes", "compact")]
+
+
+def _form(form: str, folder: Path, truth: PointSet, *, rows: Any, kth: Any) -> Row:
+    before = _own()
+    mapped = form == "compact"
+    points = compact_points(folder / "float32.npy") if mapped else point_set(np.load(folder / f"{form}.npy"))
+    held = [points] if points.compact is None else [points, points.compact]
+    for each in held:
+        _ = each.norms, each.divisors
+    own, start = _own() - before, time.process_time()
+    lists = find_neighbors(points, _K, method="inverted_file", folder=folder / f"{form}.lists", memory="4 GiB")
+    taken = time.process_time() - start
+    near = truth.compare(truth.rows(lists.indices[rows].astype(np.int64)), truth.rows(rows))
+    recall = float((near >= kth).mean())
+    share = own / (truth.X.nbytes / 2**20)
+    return {"n": len(truth.X), "form": form, "own_mib": own, "share": share, "recall": recall, "cpu_s": taken}
+
+
+def _own() -> float:
+    """Return the own memory of this process, in MiB."""
+    gc.collect()
+    told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(told["RssAnon"].split()[0]) / 1024
+
+
+def _windows(n: int) -> Any:
+    """Return n windows of float32, those that are nearly blank left out, in a random order."""
+    try:
+        data = None if n < _FEW else mf.datasets.load("fashion_mnist")
+    except DatasetNotFoundError:
+        data = None
+    if data is None:
+        return np.ascontiguousarray(collection(n)[0][:, : _SIDE**2], dtype=np.float32)
+    images = np.asarray(data.features, np.uint8).reshape(-1, 28, 28)
+    views = np.lib.stride_tricks.sliding_window_view(images, (_SIDE, _SIDE), axis=(1, 2))
+    X, at = np.empty((n, _SIDE**2), np.float32), 0
+    every = np.random.default_rng(20).permutation(views.shape[0] * views.shape[1] * views.shape[2])
+    for some in np.array_split(every, 256):
+        image, place = np.divmod(some, views.shape[1] * views.shape[2])
+        made = views[image, *np.divmod(place, views.shape[2])].reshape(len(some), -1).astype(np.float32)
+        made -= made.mean(axis=1, keepdims=True)
+        made = made[np.abs(made).max(axis=1) >= 16][: n - at]
+        X[at : at + len(made)] = made
+        at += len(made)
+        if at == n:
+            break
+    return X
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=200_000)
+    asked = parser.parse_args()
+    found = run(quick=False, n=asked.n)
+    print(table(found))
+    record("forms", found, quick=asked.n < 200_000)
