@@ -18,7 +18,7 @@ from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.filters import Diffusion
 from manifold.labels._base import Problem, rows_to_one
-from manifold.labels._left_out import diagonals, harmonic_left_out, left_out, sample
+from manifold.labels._left_out import diagonals, harmonic_left_out, left_out, said_without, sample, without
 from manifold.labels._mixture import Candidate, mixed
 from manifold.labels._rival import NearestLabelled
 from manifold.labels.balance import sinkhorn
@@ -60,7 +60,8 @@ class Auto:
     labels left out are likeliest, and classes that these are given too often get less. What was taken and why is
     `Propagation.choice`.
     Cost: for each graph two solves with a column a class, some 40 products with a column a label, of at most 128
-    labels, and a harmonic function with a column a label, to a hundredth.
+    labels, and a harmonic function with a column a label, to a hundredth. Of 640 labels or more 128 are left out
+    together, by two more solves with a column a class instead.
 
     Examples
     --------
@@ -166,17 +167,27 @@ def _propagated(problem: Problem, alphas: tuple[float, ...], rows: Ints) -> Iter
     assert isinstance(first, Diffusion)  # `_unable` refuses the others
     tried = list(dict.fromkeys((first.alpha, *alphas)))
     seeds, given = problem.seeds.tocsr()[rows], problem.given.tocsr()[rows].toarray()
-    sums = problem.given.sum(axis=0)
+    sums, fewer = problem.given.sum(axis=0), without(problem, rows)
     for name, graph in {problem.name: problem.graph, **problem.others}.items():
-        diagonal = diagonals(graph, rows, tried, backend=problem.backend)
-        for alpha, own in zip(tried, diagonal, strict=True):
-            solution = replace(problem, graph=graph, filter=Diffusion(alpha)).diffuse(problem.seeds)
-            out = left_out(solution.scores[rows], own, seeds, sums=sums, given=given)
+        own = iter(diagonals(graph, rows, tried, backend=problem.backend) if fewer is None else ())
+        for alpha in tried:
+            h = Diffusion(alpha)
+            solution = replace(problem, graph=graph, filter=h).diffuse(problem.seeds)
+            if fewer is None:
+                out = left_out(solution.scores[rows], next(own), seeds, sums=sums, given=given)
+            else:
+                told = replace(fewer, graph=graph, filter=h).diffuse(fewer.seeds)
+                out = said_without(told.scores[rows], problem, fewer)
             yield f"{name}, alpha = {alpha:g}", solution, out
         if problem.filter_is_default and problem.clamp and problem.weights is None:
             held = replace(problem, graph=graph)
             solution = Harmonic().solve(held)
-            yield f"{name}, harmonic", solution, harmonic_left_out(held, solution.scores, rows)
+            if fewer is None:
+                out = harmonic_left_out(held, solution.scores, rows)
+            else:
+                told = Harmonic().solve(replace(fewer, graph=graph))
+                out = said_without(told.scores[rows], problem, fewer)
+            yield f"{name}, harmonic", solution, out
 
 
 def _class_sizes(default: Solution, truth: Ints) -> Floats:

@@ -9,8 +9,9 @@ from scipy import sparse
 import manifold as mf
 from manifold import datasets
 from manifold.backends import get_backend
+from manifold.errors import ManifoldWarning
 from manifold.labels import METHODS, Auto, Choice, calibration_error, pseudo_labels, select
-from manifold.labels._left_out import MOST, diagonals, left_out, sample
+from manifold.labels._left_out import MOST, diagonals, left_out, said_without, sample
 from manifold.labels._mixture import stacked
 from manifold.labels._rival import NearestLabelled
 from manifold.labels.calibration import fitted_bias, fitted_power, log_losses
@@ -88,6 +89,38 @@ def test_classes_that_are_short_of_a_label_are_not_held_against_whole_ones():
     labels = np.where(np.arange(12) < 6, np.arange(12) % 2, -1)
     auto = mf.propagate(mf.graph_from_affinity(W).astype("float64"), labels)
     np.testing.assert_allclose(auto.choice.loss, np.log(2), rtol=1e-2)
+
+
+def test_a_sample_of_many_labels_is_left_out_together(monkeypatch):
+    """What is said without them is said by a propagation that never had them, classes as heavy as with them."""
+    rng = np.random.default_rng(11)
+    y = np.repeat([0, 1, 2], [300, 300, 150])
+    X = rng.normal(size=(750, 2)) + 3.0 * np.column_stack([y, y == 1])
+    # the first two points, of which one is labelled and in every sample, are joined to no others
+    W = mf.build_graph(X, 5, metric="euclidean", edges="sum").affinity
+    graph = mf.graph_from_affinity(sparse.block_diag([[[0, 1], [1, 0]], W], format="csr"), dtype="float64")
+    labels = np.concatenate([[0, -1], np.where(rng.random(750) < 0.9, y, -1)])
+    asked = []
+
+    def heard(scores, problem, fewer):
+        asked.append((said_without(scores, problem, fewer), problem.priors, fewer.labelled))
+        return asked[-1][0]
+
+    monkeypatch.setattr("manifold.labels.auto.said_without", heard)
+    choice = mf.propagate(graph, labels, solver=mf.solvers.ConjugateGradient(1e-10)).choice
+    assert len(asked) == len(choice.names) == 2
+    out, priors, kept = asked[0]
+    with pytest.warns(ManifoldWarning, match="not reached"):
+        told = mf.propagate(
+            graph, np.where(kept, labels, -1), method="lgc", priors=priors, solver=mf.solvers.ConjugateGradient(1e-10)
+        )
+    rows = np.flatnonzero((labels >= 0) & ~kept)
+    assert rows.size == MOST
+    assert rows[0] == 0
+    assert not out[0].any()
+    reached = told.reached[rows]
+    np.testing.assert_allclose(out[reached], told.distributions[rows][reached], atol=1e-7)
+    assert not out[~reached].any()
 
 
 def test_a_sample_has_every_class_in_its_share():
