@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from strict_backend import StrictBackend
 
 import manifold as mf
 from manifold.neighbors import Cells, InvertedFile, PointSet, SeedSearch, described_points, find_neighbors, point_set
@@ -55,6 +56,13 @@ def test_bytes_propose_and_rows_decide(X, dtype):
     assert (found.facts["features"], found.facts["rescored"]) == ("int8", dtype)
     again = similarities_to(point_set(rows), point_set(rows), found.indices.astype(np.int64))
     np.testing.assert_array_equal(found.similarities, again)
+
+
+def test_a_device_decides_as_the_host_does(X):
+    host, found = (find_neighbors(compact_points(X), 10, method=ALL, backend=on) for on in ("scipy", StrictBackend()))
+    np.testing.assert_array_equal(found.indices, host.indices)
+    np.testing.assert_array_equal(found.similarities, host.similarities)
+    assert found.facts == host.facts
 
 
 def test_an_exact_search_looks_at_the_rows(X):
