@@ -27,7 +27,7 @@ from manifold.neighbors import point_set
 from manifold.solvers import Local
 
 ALPHAS, EXPONENTS, SLACKS = (0.5, 0.9, 0.95, 0.99, 0.999), (0.0, 0.5, 1.0), (None, 0.0, 0.1)
-WORLDS, LISTS = 400, 25  # graphs of a kind, and lists of each
+WORLDS, LISTS = 200, 25  # graphs of a kind, and lists of each
 Exact = Any  # array of long doubles
 Facts = dict[str, int]
 
