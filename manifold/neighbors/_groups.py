@@ -18,7 +18,7 @@ import numpy as np
 from manifold.backends import get_backend
 from manifold.neighbors._inverted_file import SPARE, Plan, compare_cells
 from manifold.neighbors._kmeans import KMeans
-from manifold.neighbors._layout import Layout, Made, Search, to_ids
+from manifold.neighbors._layout import NARROW_NOWHERE, Layout, Made, Search, to_ids
 from manifold.neighbors._recall import Sample
 from manifold.neighbors._shortlists import Shortlists
 from manifold.storage.stages import unit_arrays
@@ -54,6 +54,8 @@ class MakePlan:
             "centres": means.centres,
             "supers": means.supers,
             "owner": means.owner,
+            "reach": np.array([plan.reach]),
+            "usual": np.array([plan.usual]),
             "cuts": cuts,
             "sizes": np.array([width, plan.n_probes, n]),
             "sample_rows": sample.rows,
@@ -81,13 +83,13 @@ class Assign:
         points = self.search.points(slice(first, min(layout.n, first + layout.width)))
         trained = (np.array(made[name]) for name in ("centres", "supers", "owner"))
         means = KMeans._of(points, *trained, backend=get_backend("scipy"))
-        probes = means.nearest(None, layout.n_probes)
+        probes = means.nearest(None, layout.n_probes, float(made["reach"][0]))
         groups = np.sort(layout.group_of(probes), axis=1)
         row, place = np.nonzero(np.diff(groups, axis=1, prepend=-1))
         group = groups[row, place]
         order = np.argsort(group, kind="stable")
         starts = np.searchsorted(group[order], np.arange(layout.n_groups + 1))
-        narrow = np.uint16 if layout.n_cells <= 1 << 16 else np.int32
+        narrow = np.uint16 if layout.n_cells < NARROW_NOWHERE else np.int32
         return {"probes": probes.astype(narrow), "visitors": row[order].astype(np.int32), "starts": starts}
 
 

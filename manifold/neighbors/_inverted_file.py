@@ -22,7 +22,7 @@ from manifold.backends import Backend
 from manifold.neighbors._base import Neighbors, Partition
 from manifold.neighbors._exact import SPARE as TILED
 from manifold.neighbors._exact import exact_search, tiles_forecast
-from manifold.neighbors._kmeans import TRAINED, KMeans
+from manifold.neighbors._kmeans import CLOSE, TRAINED, KMeans
 from manifold.neighbors._recall import Sample
 from manifold.neighbors._shortlists import NOBODY, Shortlists, compiled_kernels, lists_forecast
 from manifold.neighbors.points import PointSet, slices
@@ -50,7 +50,8 @@ class InvertedFile:
     n_cells : int, optional
         By default sqrt(n), beyond 2^18 points n / 256, in two levels; fewer where they would hold less than 4 k points.
     n_probes : int, optional
-        Cells that each point is compared with; by default the least that reaches `recall` on a sample, at most 32.
+        Cells that each point is compared with. By default those whose centres are not much farther than the nearest
+        few, at most 32: so far that `recall` is reached on a sample. Points apart from all others look into many.
     n_refinements : int
         Rounds of looking at neighbours of neighbours.
 
@@ -120,7 +121,7 @@ class InvertedFile:
         compiled_kernels(points)  # loaded now, they serve all selections
         plan = Plan.made(points, k, settings=self, backend=backend, random_state=random_state)
         means = plan.means
-        lists = Shortlists(points, k + SPARE, backend=backend, probes=means.nearest(None, plan.n_probes))
+        lists = Shortlists(points, k + SPARE, backend=backend, probes=means.nearest(None, plan.n_probes, plan.reach))
         compare_cells(lists, range(means.n_cells), progress)
         order = np.argsort(lists.cell, kind="stable").astype(np.int32)
         lists.rank(k, order)
@@ -131,7 +132,7 @@ class InvertedFile:
         if short.size:
             ids[short], found[short] = exact_search(points, points, k=k, rows=short, drop_self=True, backend=backend)
         recall = plan.sample.recall(found, cure=plan.cure())
-        facts = {"n_cells": means.n_cells, "n_probes": plan.n_probes, "recall": recall, **form_of(points)}
+        facts = {"n_cells": means.n_cells, "n_probes": plan.usual, "recall": recall, **form_of(points)}
         return Neighbors._trusted(
             ids,
             found,
@@ -157,27 +158,34 @@ class InvertedFile:
 
 
 class Plan(NamedTuple):
-    """What a search of points in cells begins with: the cells, how many of them each point probes, and the truth."""
+    """What a search of points in cells begins with: the cells, which of them each point probes, and the truth.
+
+    At most `n_probes` cells, none of them more than `reach` times as far as the nearest few: `usual` ones on average.
+    """
 
     means: KMeans
     n_probes: int
+    reach: float
+    usual: int
     sample: Sample
 
     @classmethod
     def made(
         cls, points: PointSet, k: int, *, settings: InvertedFile, backend: Backend, random_state: RandomState
     ) -> Plan:
-        """Search a sample exactly, train the cells, and choose the fewest probes with which the sample is met."""
+        """Search a sample exactly, train the cells, and choose the least reach with which the sample is met."""
         n, rng = points.X.shape[0], np.random.default_rng(0 if random_state is None else random_state)
         sample = Sample.draw(points, k, rng=rng, backend=backend)
         usual = n // _IN_CELL if n > _MANY else round(n**0.5)
         means = KMeans(points, settings.n_cells or max(1, min(usual, n // (4 * k))), backend=backend, rng=rng)
-        n_probes = settings.n_probes or _enough_probes(means, sample, settings.recall)
-        return cls(means, min(n_probes, means.n_cells), sample)
+        if settings.n_probes is not None:
+            n_probes = min(settings.n_probes, means.n_cells)
+            return cls(means, n_probes, np.inf, n_probes, sample)
+        return cls(means, min(_MOST_PROBES, means.n_cells), *_enough_reach(means, sample, settings.recall), sample)
 
     def cure(self) -> str:
         """Return what can be done about a low recall."""
-        return f"raise n_probes={self.n_probes} or use 'exact'"
+        return f"raise n_probes={self.usual} or use 'exact'"
 
 
 def form_of(points: PointSet) -> Facts:
@@ -189,13 +197,23 @@ def form_of(points: PointSet) -> Facts:
     return {} if points.X.dtype == np.float32 else {"features": str(points.X.dtype)}
 
 
-def _enough_probes(means: KMeans, sample: Sample, recall: float) -> int:
-    """Return the fewest probes with which that share of true neighbours meets, in a cell of one or the other."""
+def _enough_reach(means: KMeans, sample: Sample, recall: float) -> tuple[float, int]:
+    """Return the least reach with which so many true neighbours meet, and how many cells it holds on average.
+
+    As many as meet where all points probe the same number of cells, the least that meets the share `recall`.
+    """
     there, back = np.unique(np.concatenate([sample.rows[:, None], sample.ids], axis=1), return_inverse=True)
-    probes = means.nearest(there, min(_MOST_PROBES, means.n_cells))
-    one, others = probes[back[:, :1]], probes[back[:, 1:]]  # (s, 1, p) and (s, k, p)
-    met = np.logical_or.accumulate((one == others[..., :1]) | (others == one[..., :1]), axis=2).mean(axis=(0, 1))
-    return int(np.argmax(met >= recall)) + 1 if met[-1] >= recall else probes.shape[1]
+    far = np.empty((there.size, min(_MOST_PROBES, means.n_cells)), np.float32)
+    cells = means.nearest(there, far.shape[1], far=far)
+    far[:, :CLOSE] = 0  # always probed
+    mine, others = back[:, :1], back[:, 1:]  # (s, 1) and (s, k)
+    pairs = (mine, others), (others, mine)
+    met = [cells[one] == cells[other, :1] for one, other in pairs]  # in the cell of the other
+    shares = np.logical_or.accumulate(met[0] | met[1], axis=2).mean(axis=(0, 1))
+    share = shares[np.argmax(shares >= recall)] if shares[-1] >= recall else shares[-1]
+    needed = np.minimum(*(np.where(m, far[one], np.inf).min(axis=2) for m, (one, _) in zip(met, pairs, strict=True)))
+    reach = float(np.sort(needed, axis=None)[max(0, round(share * needed.size) - 1)])
+    return reach, round(float((far[back[:, 0]] <= reach).sum(axis=1).mean()))
 
 
 def compare_cells(lists: Shortlists, cells: range, progress: Progress | None = None) -> None:

@@ -11,20 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from manifold._typing import Ints
 from manifold.backends import Array, Backend
 from manifold.backends.threads import in_threads
-from manifold.neighbors._large_cells import Cells, Parts, near_order
+from manifold.neighbors._large_cells import Cells, Parts, near_order, times_as_far
 from manifold.neighbors._shortlists import compiled_kernels
 from manifold.neighbors.points import GATHER, PointSet
 
+NOWHERE = -1  # instead of a cell that is too far
 TRAINED = 1 << 24  # numbers of points that a k-means of one level sees, at most: 64 MiB
 _TRAINING = 32  # points a cell that k-means sees
 _ITERATIONS = 4
 _FLAT = 1024  # cells of one level, at most
 _LARGE = 4  # times the root of the number of cells: as many large ones, then, as cells of the large ones that are near
+CLOSE = 2  # cells that are probed however far the second is: one may hold hardly anybody
 _ROWS = 8192  # that look together: products then have a hundred rows or more
 
 
@@ -117,8 +120,13 @@ class KMeans:
         d = int(self.points.X.shape[1])
         return max(1, min(_ROWS, GATHER // d) if len(self.supers) else GATHER // 4 // max(d, self.n_cells))
 
-    def nearest(self, ids: Ints | None, n_probes: int) -> Cells:
-        """Return the cells (m, p) whose centres are nearest to some points, or to all, nearest first."""
+    def nearest(
+        self, ids: Ints | None, n_probes: int, reach: float = np.inf, *, far: NDArray[np.float32] | None = None
+    ) -> Cells:
+        """Return the cells (m, p) whose centres are nearest to some points, or to all, nearest first.
+
+        `NOWHERE` stands for those farther than `reach` times as the few nearest, but for two. `far` (m, p) is filled.
+        """
         out = np.empty((self.points.X.shape[0] if ids is None else ids.size, n_probes), np.int32)
         parts = Parts.of(self.centres, self.owner, len(self.supers)) if len(self.supers) else None
         kernels = compiled_kernels(self.points)  # loaded, they serve all selections
@@ -127,10 +135,16 @@ class KMeans:
             rows = self._rows(slice(first, last) if ids is None else ids[first:last])
             if parts is not None:
                 large = self.backend.top_k(self._scores(rows, self.supers), parts.enough(n_probes))[0]
-                out[first:last] = parts.nearest(rows, large, n_probes, backend=self.backend, kernels=kernels)
+                cells, scores = parts.nearest(rows, large, n_probes, backend=self.backend, kernels=kernels)
             else:
-                scores = self._scores(rows, self.centres)
-                out[first:last] = self.backend.to_host(self.backend.top_k(scores, n_probes)[0])
+                found = self.backend.top_k(self._scores(rows, self.centres), n_probes)
+                cells, scores = map(self.backend.to_host, found)
+            out[first:last] = cells
+            if far is not None or reach < np.inf:
+                times = times_as_far(self.backend.to_host((rows * rows).sum(axis=1)), scores)
+                out[first:last, CLOSE:][times[:, CLOSE:] > reach] = NOWHERE
+                if far is not None:
+                    far[first:last] = times
 
         self._in_ranges(work, len(out), step=self.step)
         return out

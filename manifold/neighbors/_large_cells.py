@@ -1,6 +1,7 @@
 """Cells of cells: which are nearest to a point, looked for in the nearest large ones alone; and an order of nearness.
 
-In: centres, and whose parts they are. Out: the nearest of each row, nearest first; numbers by which near ones are near.
+In: centres, and whose parts they are. Out: the nearest of each row, nearest first, and which of them are far; numbers
+by which near ones are near.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from manifold.backends import Backend
 from manifold.neighbors._shortlists import NOBODY, join_lists
 
 _NEAR = 16  # large cells in which a point looks for its own
+_FEW = 4  # of the nearest centres, by whose distances others are far or near
 _POWERS = 4  # iterations of the power method: any direction along which centres spread will do
 
 Cells = NDArray[np.int32]
@@ -42,8 +44,8 @@ class Parts(NamedTuple):
 
     def nearest(
         self, rows: NDArray[np.float32], large: Ints, n_probes: int, *, backend: Backend, kernels: ModuleType | None
-    ) -> Cells:
-        """Return the nearest cells (m, p) among those of large ones (m, near)."""
+    ) -> tuple[Cells, NDArray[np.float32]]:
+        """Return the nearest cells (m, p) among those of large ones (m, near), and their scores."""
         m, near = large.shape
         scores, ids = np.full((m, n_probes), -np.inf, np.float32), np.full((m, n_probes), NOBODY, np.int32)
         by_large = np.argsort(large, axis=None, kind="stable")
@@ -58,7 +60,7 @@ class Parts(NamedTuple):
             else:
                 best, values = backend.top_k(products - halves, min(n_probes, own.size))
                 join_lists(scores, ids, at, more=(values, columns[best]))
-        return ids - np.int32(m)
+        return ids - np.int32(m), scores
 
 
 def near_order(centres: NDArray[np.float32]) -> Ints:
@@ -84,3 +86,17 @@ def near_order(centres: NDArray[np.float32]) -> Ints:
         middle = (first + last) // 2
         ends += [(first, middle), (middle, last)]
     return order
+
+
+def times_as_far(squares: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return distances from centres by the mean of the few least; 0 of 0 is 0.
+
+    Of x^2 (m,) and scores x c - c^2 / 2 (m, p), the largest first.
+
+    >>> times_as_far(np.array([4.0], np.float32), np.array([[1.5, 1.5, 1.5, 1.5, -6.0]], np.float32)).tolist()
+    [[1.0, 1.0, 1.0, 1.0, 4.0]]
+    """
+    distances = np.sqrt(np.maximum(squares[:, None] - 2 * scores, 0))
+    few = distances[:, :_FEW].mean(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # as far as can be
+        return np.divide(distances, few, out=np.where(distances > 0, np.float32(np.inf), np.float32(0)), where=few > 0)

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from manifold._typing import AnyArray, Ints
 from manifold.neighbors._inverted_file import InvertedFile
+from manifold.neighbors._kmeans import NOWHERE
 from manifold.neighbors._shortlists import NOBODY
 from manifold.neighbors.points import Floats, PointSet
 from manifold.neighbors.sources import Source
 from manifold.storage.stages import unit_arrays
 
 Made = Mapping[str, AnyArray]
+NARROW_NOWHERE = 2**16 - 1  # as `NOWHERE` is stored in two bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,10 @@ class Layout(NamedTuple):
         """Return the cells that points probe, of ids that ascend."""
         parts = [np.empty((0, self.n_probes), np.int32)]
         for b, some in _by_block(ids, self.width):
-            parts.append(unit_arrays(folder, "assign", b)["probes"][some].astype(np.int32))
+            stored = unit_arrays(folder, "assign", b)["probes"][some]
+            parts.append(stored.astype(np.int32))
+            if stored.dtype == np.uint16:
+                parts[-1][stored == NARROW_NOWHERE] = NOWHERE
         return np.concatenate(parts)
 
     def lists(self, folder: Path, stage: str, ids: Ints, *, groups: Ints) -> NDArray[np.int32]:

@@ -171,10 +171,11 @@ def _save(stages: Stages, search: Search, folder: Path, mark: str) -> None:
         stages.run("repair", [Repair(search, rows)])
         mended = stages.arrays("repair", 0)
         joined["indices"][rows], joined["similarities"][rows] = mended["ids"], mended["similarities"]
+    usual = int(plan["usual"][0])
     recall = read_sample(plan).recall(
-        joined["similarities"], cure=f"raise n_probes={layout.n_probes}, or recall= of the settings"
+        joined["similarities"], cure=f"raise n_probes={usual}, or recall= of the settings"
     )
-    facts = {"n_cells": layout.n_cells, "n_probes": layout.n_probes, "recall": recall}
+    facts = {"n_cells": layout.n_cells, "n_probes": usual, "recall": recall}
     facts |= form_of(search.points()) if search.deciding is None else rescored(search.deciders(), search.points())
     parameters = {
         "fingerprint": mark,

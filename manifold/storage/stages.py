@@ -8,9 +8,11 @@ pool, a cluster that sees the folder -- and in what order leaves no trace, and f
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from manifold.storage._files import writing
 from manifold.storage._manifest import MANIFEST
 from manifold.storage.checkpoint import note
 
+_LOG = logging.getLogger(__name__)
 _KIND = "unit"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -202,8 +205,10 @@ def unit_arrays(folder: str | os.PathLike[str], stage: str, unit: int) -> Mappin
 
 def _perform(given: tuple[Path, str, int, Task, dict[str, object]]) -> None:
     folder, stage, unit, task, mark = given
+    start = time.process_time()
     made = {name: np.asarray(array) for name, array in task(folder).items()}
     save_arrays(folder / stage / str(unit), kind=_KIND, arrays=made, parameters=mark)
+    _LOG.info("stage %s, unit %d: %.2f CPU s", stage, unit, time.process_time() - start)
 
 
 def _in_any_order(

@@ -118,7 +118,7 @@ def test_with_all_cells_probed_the_search_is_exact(metric, n_cells, X, path):
 
 @pytest.mark.parametrize("metric", DISTANCES)
 @pytest.mark.parametrize(
-    "options", [{"n_probes": 1}, {"n_probes": 3, "n_refinements": 2}, {"n_cells": 90, "n_probes": 4}]
+    "options", [{}, {"n_probes": 1}, {"n_probes": 3, "n_refinements": 2}, {"n_cells": 90, "n_probes": 4}]
 )
 def test_compiled_lists_are_those_of_numpy(metric, options, X, monkeypatch):
     compiled = search(X, 9, metric=metric, **options)
@@ -266,6 +266,22 @@ def test_the_recall_asked_for_sets_the_probes(X):
         assert (found.similarities >= similarities[:, -1:]).mean() > recall - 0.02
     assert probes == sorted(probes)
     assert probes[0] < probes[-1]
+
+
+def test_cells_that_are_far_are_passed_over_but_for_two(X):
+    points, reach = PointSet(X, "euclidean"), 1.3
+    means = _kmeans.KMeans(points, 40, backend=get_backend(), rng=np.random.default_rng(3))
+    far = np.empty((len(X), 12), np.float32)
+    cells = means.nearest(None, 12, far=far)
+    distances = np.linalg.norm(points.centred(slice(None))[:, None] - means.centres[cells], axis=2)
+    copies = distances[:, 3] < 1e-3  # rounding decides how far they are from their own centre
+    times = distances / distances[:, :4].mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(far[~copies], times[~copies], rtol=0.02)
+    near = means.nearest(None, 12, reach)
+    kept = far <= reach
+    kept[:, :2] = True
+    np.testing.assert_array_equal(near, np.where(kept, cells, _kmeans.NOWHERE))
+    assert 0.1 < kept.mean() < 0.9
 
 
 def test_the_recall_stated_is_that_of_the_lists(X):

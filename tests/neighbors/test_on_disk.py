@@ -61,7 +61,7 @@ def test_any_number_of_groups_has_the_bits_of_memory(n_groups, metric, X, monkey
     assert not Path("lists.build").exists()
 
 
-@pytest.mark.parametrize("case", ["two levels", "numpy", "short", "int8", "few", "compact", "compact, short"])
+@pytest.mark.parametrize("case", ["two levels", "numpy", "short", "int8", "few", "reach", "compact", "compact, short"])
 def test_other_ways_have_the_bits_of_memory(case, X, monkeypatch):
     cut(monkeypatch, 5)
     how = {}
@@ -75,6 +75,8 @@ def test_other_ways_have_the_bits_of_memory(case, X, monkeypatch):
         how = {"k": 30, "method": InvertedFile(n_cells=100, n_probes=1, n_refinements=0)}
     elif case == "int8":
         X = np.rint(20 * X).astype(np.int8)
+    elif case == "reach":
+        how = {"method": InvertedFile(recall=0.8, n_cells=40)}
     elif case == "few":
         X, how = X[:3], {"k": 2, "method": "auto"}
     found = search(X, folder="lists", **how)
