@@ -115,8 +115,8 @@ class GraphEstimator(BaseEstimator):  # type: ignore[misc]
             raise AttributeError("feature_names_in_ exists where X was a frame whose columns have texts for names")
         return self._state.feature_names
 
-    def _graphs_of(self, X: object) -> tuple[dict[str, Graph], Near | None, _Columns]:
-        """Return graphs of X by name, what `predict` needs of its points where there are any, and its columns."""
+    def _graphs_of(self, X: object, *, method: str | Method) -> tuple[dict[str, Graph], Near | None, _Columns]:
+        """Return graphs of X, as a method asks for them, what `predict` needs of points, if any, and columns of X."""
         columns = type(type(self).__name__, (_Columns,), {})()  # its messages name the estimator
         if self.metric == "precomputed":
             graph = X if isinstance(X, Graph) else graph_from_affinity(X, edges=self.edges)
@@ -125,7 +125,7 @@ class GraphEstimator(BaseEstimator):  # type: ignore[misc]
         # float64 first: whole numbers far from the origin are centred before they are rounded
         points = point_set(validate_data(columns, _for_scikit_learn(X), dtype=(np.float64, np.float32)), self.metric)
         kernel = Affinity(self.affinity, self.gamma, self.metric)
-        asked = widths_of(self.n_neighbors, len(points.X), method=self.method)
+        asked = widths_of(self.n_neighbors, len(points.X), method=method)
         # a new point has n neighbours, a fitted one n - 1
         widths = tuple(min(k, max(len(points.X) - 1, 1)) for k in asked)
         neighbors = find_neighbors(

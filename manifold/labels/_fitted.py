@@ -67,16 +67,13 @@ class Fitted:
 
     def distributions(self, weights: sparse.csr_array) -> tuple[Floats, Mask]:
         """Return probabilities (m, c), uniform where nothing is near, and which rows have a reached neighbour."""
-        # a neighbour that nothing is known of does not dilute those of which something is
-        weights = sparse.csr_array(weights * self.result.reached[None, :])
-        P = np.asarray(weights @ self.result.distributions.astype(np.float64))
-        mass = P.sum(axis=1, keepdims=True)
-        reached = mass[:, 0] > 0
-        return np.where(mass > 0, P / np.where(mass > 0, mass, 1), 1 / P.shape[1]), reached
+        P, reached = self.means(weights, self.result.distributions)
+        return np.where(reached[:, None], P, 1 / P.shape[1]), reached
 
     def means(self, weights: sparse.csr_array, values: AnyArray) -> tuple[Floats, Mask]:
         """Return the means (m, q) of values (n, q) of the fitted points, and which rows have a reached neighbour."""
         known = self.result.reached
+        # a neighbour that nothing is known of does not dilute those of which something is
         weights = sparse.csr_array(weights * known[None, :])
         mass = np.asarray(weights.sum(axis=1)).reshape(-1, 1)
         sums = np.asarray(weights @ np.where(known[:, None], values, 0).astype(np.float64))

@@ -78,8 +78,9 @@ class _Averaging(GraphEstimator):
         """
         if y is None:
             raise ValueError("fit requires y to be passed, but the target y is None: NaN marks what is not labelled")
-        graphs, near, columns = self._graphs_of(X)
-        graph = next(iter(graphs.values()))
+        # averages are taken over one graph: nothing chooses among several
+        graphs, near, columns = self._graphs_of(X, method="lgc")
+        (graph,) = graphs.values()
         targets = encode(y, graph.n_nodes, kind=self._LABELS)
         check_consistent_length(range(graph.n_nodes), targets.labelled)
         result = propagate(

@@ -159,7 +159,7 @@ class LabelPropagation(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError("fit requires y to be passed, but the target y is None: -1 marks what is not labelled")
-        graphs, near, columns = self._graphs_of(X)
+        graphs, near, columns = self._graphs_of(X, method=self.method)
         n = next(iter(graphs.values())).n_nodes
         y = _one_column(y)
         check_consistent_length(range(n), y)

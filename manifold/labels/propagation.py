@@ -42,8 +42,6 @@ from manifold.neighbors import PointSet
 from manifold.solvers import ConjugateGradient, OnCluster, Solution, Solver, get_solver, report_failures
 from manifold.solvers.base import Callback
 
-PRIORS = ("estimated", "uniform", "propagated")
-
 
 def propagation_memory(graph: Graph, n_columns: int, *, method: str | Method = "auto", n_graphs: int = 1) -> int:
     """Return the bytes, at most, that propagating `n_columns` classes takes beside the graph.
