@@ -9,27 +9,19 @@ by the same s_j / (s_j - y_ij).
 
 Where labels are many, those of the sample are left out together, by a solve with a column a class: without a fifth of
 them the others say nearly the same.
-
-K_ii of every alpha comes from one recurrence, and two moments from each product: with t_k = T_k(S) e_i,
-<t_k, t_k> = (m_2k + m_0) / 2 and <t_k, t_k+1> = (m_2k+1 + m_1) / 2 for the moments m_k = e_i' T_k(S) e_i.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
 
 from manifold._typing import AnyArray, Floats, Ints
-from manifold.backends import Backend
-from manifold.graph import Graph
 from manifold.labels._base import Problem, rows_to_one
 from manifold.labels.harmonic import Harmonic
-from manifold.solvers.system import NormalizedAffinity
 
-_TOLERANCE = 1e-7  # of K_ii, which is at least 1 - alpha
 _NOISE = 1e-4  # of what a label sends to itself: what is left is the tolerance of the solve
 _LOOSE = 0.01  # rtol of s_i, and what of it counts as nothing: of a quadratic form far less is left than of a column
 _BLOCK = 32  # nodes at a time: as many columns a solve has at once
@@ -75,70 +67,6 @@ def said_without(scores: AnyArray, problem: Problem, fewer: Problem) -> Floats:
     """Return distributions (m, c) of scores of fewer labels (m, c), classes made whole: as heavy as with all labels."""
     sums = problem.seeds.sum(axis=0)
     return np.asarray(rows_to_one(scores.astype(np.float64) * _grown(sums, sums - fewer.seeds.sum(axis=0))))
-
-
-def diagonals(graph: Graph, nodes: Ints, alphas: Sequence[float], *, backend: Backend) -> Floats:
-    """Return K_ii (alphas, nodes) of K = (1 - alpha) (I - alpha S)^-1.
-
-    Parameters
-    ----------
-    graph : Graph
-        n nodes.
-    nodes : (m,) int
-    alphas : sequence of floats in [0, 1)
-
-    Notes
-    -----
-    In float64, to 1e-7 relative, whatever the dtype of the graph: it is subtracted from a number near it. Cost: for
-    alpha = 0.99 some 60 products of S with m columns, of which 32 are held at a time.
-
-    Examples
-    --------
-    >>> from manifold import graph_from_affinity
-    >>> from manifold.backends import get_backend
-    >>> pair = graph_from_affinity([[0, 1], [1, 0]])
-    >>> diagonals(pair, np.array([0]), [0.5], backend=get_backend()).round(6).tolist()  # (1 - a) / (1 - a^2)
-    [[0.666667]]
-    """
-    system = NormalizedAffinity(graph, backend, np.float64)
-    series = [_coefficients(alpha) for alpha in alphas]
-    half = max(c.size for c in series) // 2 + 1
-    found = np.empty((len(series), nodes.size))
-    for start in range(0, nodes.size, _BLOCK):
-        some = nodes[start : start + _BLOCK]
-        units = np.zeros((graph.n_nodes, some.size))
-        units[some, np.arange(some.size)] = 1
-        moments = _moments(system, units, half)
-        for row, c in zip(found, series, strict=True):
-            row[start : start + some.size] = c @ moments[: c.size]
-    return found
-
-
-def _coefficients(alpha: float) -> Floats:
-    """Return c_k of (1 - a) / (1 - a x) = sum c_k T_k(x), as far as they count."""
-    s = np.sqrt((1 - alpha) * (1 + alpha))
-    z = alpha / (1 + s)
-    # the terms beyond K add up to 2 (1 - a) / s z^K / (1 - z), which is held below the tolerance times 1 - a
-    terms = 1 if z == 0 else int(np.ceil(np.log(_TOLERANCE * s * (1 - z) / 2) / np.log(z)))
-    c: Floats = 2 * (1 - alpha) / s * np.power(z, np.arange(max(terms, 1)))
-    c[0] /= 2
-    return c
-
-
-def _moments(system: NormalizedAffinity, units: Floats, half: int) -> Floats:
-    """Return e_i' T_k(S) e_i (2 half, m), for k = 0, 1, ..."""
-    backend = system.backend
-    before = system.inside(backend.asarray(units))
-    now = system @ before
-    moments = np.empty((2 * half, units.shape[1]))
-    # S has no diagonal: m_1 = 0
-    moments[0], moments[1] = 1, 0
-    for k in range(1, half):
-        after = backend.spmm(system.matrix, now, a=2.0, c=-1.0, other=before)
-        moments[2 * k] = 2 * backend.to_host(backend.column_dots(now, now)) - 1
-        moments[2 * k + 1] = 2 * backend.to_host(backend.column_dots(now, after))
-        before, now = now, after
-    return moments
 
 
 def left_out(scores: AnyArray, own: Floats, seeds: sparse.csr_array, *, sums: Floats, given: Floats) -> Floats:

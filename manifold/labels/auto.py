@@ -18,7 +18,8 @@ from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.filters import Diffusion
 from manifold.labels._base import Problem, rows_to_one
-from manifold.labels._left_out import diagonals, harmonic_left_out, left_out, said_without, sample, without
+from manifold.labels._diagonals import diagonals
+from manifold.labels._left_out import harmonic_left_out, left_out, said_without, sample, without
 from manifold.labels._mixture import Candidate, mixed
 from manifold.labels._rival import NearestLabelled
 from manifold.labels.balance import sinkhorn
@@ -28,6 +29,8 @@ from manifold.labels.harmonic import Harmonic
 from manifold.labels.iterative import IterativeCleaning
 from manifold.labels.mbo import ResolventMBO
 from manifold.solvers import Solution
+
+_ENOUGH = 1e-5  # rtol of a harmonic function: probabilities move by less, and no class of 60,000 points does
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class Auto:
     Labels count by how many points their class seems to have. Probabilities are raised to the power under which the
     labels left out are likeliest, and classes that these are given too often get less. What was taken and why is
     `Propagation.choice`.
-    Cost: for each graph two solves with a column a class, some 40 products with a column a label, of at most 128
-    labels, and a harmonic function with a column a label, to a hundredth. Of 640 labels or more 128 are left out
+    Cost: for each graph two solves with a column a class, the diagonal of K at the labels, at most 128 of
+    them, and a harmonic function with a column a label, to a hundredth. Of 640 labels or more 128 are left out
     together, by two more solves with a column a class instead.
 
     Examples
@@ -185,7 +188,7 @@ def _propagated(problem: Problem, alphas: tuple[float, ...], rows: Ints) -> Iter
             if fewer is None:
                 out = harmonic_left_out(held, solution.scores, rows)
             else:
-                told = Harmonic().solve(replace(fewer, graph=graph))
+                told = Harmonic(rtol=_ENOUGH).solve(replace(fewer, graph=graph))
                 out = said_without(told.scores[rows], problem, fewer)
             yield f"{name}, harmonic", solution, out
 

@@ -10,8 +10,9 @@ import manifold as mf
 from manifold import datasets
 from manifold.backends import get_backend
 from manifold.errors import ManifoldWarning
-from manifold.labels import METHODS, Auto, Choice, calibration_error, pseudo_labels, select
-from manifold.labels._left_out import MOST, diagonals, left_out, said_without, sample
+from manifold.labels import METHODS, Auto, Choice, _diagonals, calibration_error, pseudo_labels, select
+from manifold.labels._diagonals import diagonals
+from manifold.labels._left_out import MOST, left_out, said_without, sample
 from manifold.labels._mixture import stacked
 from manifold.labels._rival import NearestLabelled
 from manifold.labels.calibration import fitted_bias, fitted_power, log_losses
@@ -39,8 +40,10 @@ def dense(graph, alpha):
     return (1 - alpha) * np.linalg.inv(np.eye(len(W)) - alpha * root[:, None] * W * root)
 
 
+@pytest.mark.parametrize("least", [1, 8192], ids=["walks", "products"])
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.95, 0.999])
-def test_the_diagonal_is_that_of_the_dense_inverse(digits, alpha):
+def test_the_diagonal_is_that_of_the_dense_inverse(digits, alpha, least, monkeypatch):
+    monkeypatch.setattr(_diagonals, "_LOCAL_FROM", least)
     graph = mf.build_graph(digits[0][:150], edges="sum")
     nodes = np.arange(0, 150, 2)
     found = diagonals(graph, nodes, [0.3, alpha], backend=get_backend("scipy"))[1]
