@@ -19,7 +19,7 @@ from scipy import sparse
 
 from manifold._typing import AnyArray, DType, Floats
 from manifold.backends._compiled import Kernel, compiled
-from manifold.backends._lanes import add, fma, larger, load, store, widened, zeros
+from manifold.backends._lanes import add, fma, larger, load, prefetch, store, widened, zeros
 from manifold.backends.threads import in_threads, thread_count
 
 Total: TypeAlias = Callable[[AnyArray], Floats]  # (bands, q) -> (q,)
@@ -28,6 +28,7 @@ WIDTH = 16  # columns held together: of float32 a cache line
 BAND = 2048  # rows whose sums are added up by themselves
 SUPERBAND = 1024  # bands that are added up first: what a process sends of the sums of millions of rows stays small
 _CHUNK = 128  # rows whose product is still in the nearest cache when its sums are taken
+_AHEAD = 64  # entries ahead whose rows of a block are asked for: by itself a processor looks ten or so ahead
 _RANGES = 3  # of rows for each thread
 _ALONE = 1 << 19  # entries met, or numbers passed over, below which one thread is done about as soon
 
@@ -42,11 +43,13 @@ def spmm(
     other: AnyArray | None,
     dots: AnyArray | None,
     out: AnyArray | None,
+    halo: AnyArray | None = None,
     total: Total | None = None,
 ) -> AnyArray:
     """Return ``a matrix @ block + b block + c other``; `dots` is filled with the inner products of block and result.
 
-    What has sums takes a `total` of the sums of its bands: where other processes have bands of their own, of all.
+    Columns of the matrix beyond the rows of the block are of `halo`, the rows below them. What has sums takes a `total`
+    of the sums of its bands: where other processes have bands of their own, of all.
     """
     n, q = matrix.shape[0], block.shape[1]
     result = np.empty((n, q), dtype=block.dtype) if out is None else out
@@ -55,7 +58,7 @@ def spmm(
     sums, kernel = np.zeros((0 if dots is None else _n_bands(n), q)), _product(*_lanes(q))
 
     def work(start: int, stop: int) -> None:
-        kernel(matrix.indptr, matrix.indices, matrix.data, block, result, own, other, *factors, sums, start, stop)
+        kernel(matrix.indptr, matrix.indices, matrix.data, block, halo, result, own, other, *factors, sums, start, stop)
 
     _in_ranges(work, n, size=matrix.nnz * -(-q // WIDTH))
     if dots is not None:
@@ -155,8 +158,9 @@ def _in_ranges(work: Callable[[int, int], object], n: int, *, size: int) -> None
 
 @cache
 def _product(width: int, masked: bool) -> Kernel:
-    def product(indptr, indices, data, block, out, own, other, a, b, c, sums, first, last):  # type: ignore[no-untyped-def]
+    def product(indptr, indices, data, block, halo, out, own, other, a, b, c, sums, first, last):  # type: ignore[no-untyped-def]
         q, W, B = np.uint64(1 if width == 1 else block.shape[1]), np.uint64(width), np.uint64(BAND)
+        n, end = np.uint64(block.shape[0]), np.uint64(indices.shape[0] - 1)
         for start in range(np.uint64(first), np.uint64(last), np.uint64(_CHUNK)):
             stop = min(start + np.uint64(_CHUNK), np.uint64(last))
             for j in range(np.uint64(0), q, W):
@@ -168,7 +172,13 @@ def _product(width: int, masked: bool) -> Kernel:
                     none = zeros(by)
                     s0, s1, s2, s3 = none, none, none, none
                     for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + np.uint64(1)])):
-                        entry = load(block, np.uint64(indices[k]) * q + j, m, width, masked)
+                        if width > 1:  # of a single column they are in the nearest cache, or soon
+                            prefetch(block, np.uint64(indices[min(k + np.uint64(_AHEAD), end)]) * q + j)
+                        place = np.uint64(indices[k])
+                        if halo is None or place < n:
+                            entry = load(block, place * q + j, m, width, masked)
+                        else:
+                            entry = load(halo, (place - n) * q + j, m, width, masked)
                         s0, s1, s2, s3 = s1, s2, s3, fma(data[k], entry, s0)
                     total = none
                     if own is not None:  # first: of a residual this is the difference of two nearly equal numbers
@@ -213,9 +223,9 @@ def _axpy(width: int, masked: bool) -> Kernel:
 @cache
 def _advance(width: int, masked: bool) -> Kernel:
     def advance(x, p, z, step, ratio, first, last):  # type: ignore[no-untyped-def]
-        q, W, B = np.uint64(x.shape[1]), np.uint64(width), np.uint64(BAND)
-        for start in range(np.uint64(first), np.uint64(last), B):
-            stop = min(start + B, np.uint64(last))
+        q, W, some = np.uint64(x.shape[1]), np.uint64(width), np.uint64(_CHUNK)
+        for start in range(np.uint64(first), np.uint64(last), some):
+            stop = min(start + some, np.uint64(last))
             for j in range(np.uint64(0), q, W):
                 m = min(q - j, W)
                 forward, turn = load(step, j, m, width, masked), load(ratio, j, m, width, masked)

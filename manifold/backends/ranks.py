@@ -70,7 +70,7 @@ class RankBackend(ScipyBackend):
         self._superbands = np.concatenate(pieces)  # of the rows that all ranks send of a sum
         self._sends: dict[int, Ints] = {}
         self._places: dict[int, slice] = {}
-        self._whole = np.empty((0, 0))  # of the last product, whose memory the next one takes
+        self._halo = np.empty((0, 0))  # of the last product, whose memory the next one takes
         self.sent = 0  # bytes, since this backend was made
 
     def place(self, rows: sparse.csr_array) -> sparse.csr_array:
@@ -86,7 +86,7 @@ class RankBackend(ScipyBackend):
         halo = np.unique(columns[outside])
         ends = np.searchsorted(halo, self.cuts)
         asked = {rank: halo[ends[rank] : ends[rank + 1]] for rank in self._others}
-        self._places = {r: slice(own + int(ends[r]), own + int(ends[r + 1])) for r in asked if ends[r + 1] > ends[r]}
+        self._places = {r: slice(int(ends[r]), int(ends[r + 1])) for r in asked if ends[r + 1] > ends[r]}
         wanted = self._swap(asked, self._others)
         self._sends = {rank: (ids - self.first).astype(np.intp) for rank, ids in wanted.items() if ids.size}
         # entries keep their order, that of the columns of the whole matrix: so do the sums that a product is made of
@@ -119,19 +119,18 @@ class RankBackend(ScipyBackend):
         >>> RankBackend(Alone(), even_cuts(1, 1)).spmm(sparse.csr_array([[2.0]]), np.array([[1.0]]), b=1.0).tolist()
         [[3.0]]
         """
-        whole = block if not self._others else self._completed(matrix.shape[1], block)
-        return _numba.spmm(matrix, whole, a=a, b=b, c=c, other=other, dots=dots, out=out, total=self._total)
+        halo = self._arrived(block) if self._others else None
+        return _numba.spmm(matrix, block, a=a, b=b, c=c, other=other, dots=dots, out=out, halo=halo, total=self._total)
 
-    def _completed(self, n_rows: int, block: AnyArray) -> AnyArray:
-        """Return own rows of a block, and below them those of the halo."""
-        arrived = self._swap({rank: block[ids] for rank, ids in self._sends.items()}, self._places.keys())
-        shape = (n_rows, block.shape[1])
-        if self._whole.shape != shape or self._whole.dtype != block.dtype:
-            self._whole = np.empty(shape, dtype=block.dtype)
-        self._whole[: len(block)] = block
+    def _arrived(self, block: AnyArray) -> AnyArray:
+        """Return the halo of a block, whose rows go to the ranks that have them in theirs."""
+        sent = {rank: np.take(block, ids, axis=0) for rank, ids in self._sends.items()}
+        arrived, shape = self._swap(sent, self._places.keys()), (self.halo, block.shape[1])
+        if self._halo.shape != shape or self._halo.dtype != block.dtype:
+            self._halo = np.empty(shape, dtype=block.dtype)
         for rank, place in self._places.items():
-            self._whole[place] = arrived[rank]
-        return self._whole
+            self._halo[place] = arrived[rank]
+        return self._halo
 
     def axpy(self, y: AnyArray, x: AnyArray, factors: AnyArray | float) -> Floats:
         """Add ``factors x`` to y, and return the squared lengths of its whole columns."""
