@@ -7,6 +7,9 @@ fitted to it and saved; opening that and asking once; 200 queries alone, top 10,
 `seeds`: recall@5 of the nearest that it entered through); labels of 10 classes, 1,000 a class, by h(S) Y at alpha 0.9
 on the graph of summed directions of the same lists (`right`: of all others); up to a million points, a fit in memory,
 10,000 rows or a hundredth of all added to it (`share` of the fit), and 100 removed.
+`graph.plan` and so on are stages of the build: CPU seconds of their units, each as it was done the last time, so that a
+build that was stopped has those of one that was not (`attempts`: processes that built). `resumed`: the graph is built
+once more by processes of which two are killed, at random moments; `equal`: all arrays have the bytes of the first.
 `anon_mib` and `rss_mib`: peaks of the process, its own memory and with maps of files. `growth`: the exponent p of
 CPU seconds ~ n^p since the size before. A stage that is done is not done again: what it found lies in
 ``MANIFOLD_BENCH_CACHE``/scale-<n>, and a build that was stopped goes on.
@@ -15,7 +18,10 @@ CPU seconds ~ n^p since the size before. A stage that is done is not done again:
 from __future__ import annotations
 
 import json
+import logging
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +41,8 @@ from bench.pipeline import collection
 SIZES = (200_000, 1_000_000, 2_000_000, 10_000_000)
 CHANGED_TO = 1_000_000
 QUERIES, JUDGED, KNOWN, ALPHA = 200, 40, 1_000, 0.9
+KILLED = 2  # times
+_UNITS = "units.jsonl"  # what was done of a build, a unit a line
 _SIDE, _TOGETHER = 11, 1 << 17  # pixels of a window; windows that are cut together
 _STEP = 14_017_931  # some .618 of all windows
 _FEW = 20_000  # rows up to which nothing real is looked for
@@ -56,11 +64,14 @@ def _rows(sizes: Sequence[int], root: Path, *, in_own_process: bool) -> list[Row
         for stage in STAGES:
             if stage == "changed" and size > CHANGED_TO:
                 continue
-            row = {"stage": stage, "n": size, **(_done if in_own_process else _measured)(stage, folder, size)}
-            past = before.get(stage)
-            growth = np.log(row["cpu_s"] / past["cpu_s"]) / np.log(size / past["n"]) if past else None
-            before[stage] = row
-            rows.append({**row, "growth": growth})
+            found = {stage: (_done if in_own_process else _measured)(stage, folder, size)}
+            if stage == "graph":
+                found |= {f"graph.{part}": {"cpu_s": cpu} for part, cpu in _cpu_of_stages(folder).items()}
+            for name, figures in found.items():
+                row, past = {"stage": name, "n": size, **figures}, before.get(name)
+                growth = np.log(row["cpu_s"] / past["cpu_s"]) / np.log(size / past["n"]) if past else None
+                before[name] = row
+                rows.append({**row, "growth": growth})
     return rows
 
 
@@ -129,8 +140,85 @@ def graph(folder: Path, n: int) -> Row:
     """Build the graph out of core; the process that builds is the one that is measured."""
     import manifold as mf
 
-    made = mf.build_graph(folder / "features.npy", 10, method="inverted_file", folder=folder / "graph", memory="4 GiB")
-    return {"recall": made.facts["recall"], "entries": made.n_entries / n}
+    path = folder / "features.npy"
+    with _units_written(folder), _cpu() as told:
+        made = mf.build_graph(path, 10, method="inverted_file", folder=folder / "graph", memory="4 GiB")
+    units = _units(folder)
+    others = sum(unit["cpu_s"] for unit in units if unit["pid"] != os.getpid())  # of processes that were stopped
+    return {
+        "cpu_s": told[0] + others,
+        "attempts": len({unit["pid"] for unit in units}),
+        "probes": made.facts["n_probes"],
+        "recall": made.facts["recall"],
+        "entries": made.n_entries / n,
+    }
+
+
+def resumed(folder: Path, n: int) -> Row:
+    """Build the graph again, killed at random moments, and compare all bytes with those of the first."""
+    again, rng, killed = folder / "again", np.random.default_rng(), 0
+    again.mkdir(exist_ok=True)
+    if not (again / "features.npy").exists():
+        (again / "features.npy").symlink_to(folder / "features.npy")
+    command = [sys.executable, "-m", "bench.scale", "graph", str(again), str(n)]
+    first = _units(folder)
+    moments = np.sort(rng.choice(len(first), KILLED, replace=False)) if len(first) > KILLED else []
+    for moment in moments:
+        building = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while building.poll() is None and len(_units(again)) < moment:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, first[moment]["cpu_s"]))  # somewhere in the unit
+        killed += building.poll() is None
+        building.kill()
+        building.wait()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    equal = all(_checksums(again / name) == _checksums(folder / name) for name in ("graph", "graph.lists"))
+    shutil.rmtree(again)
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"cpu_s": spent.ru_utime + spent.ru_stime, "killed": killed, "equal": equal}
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Return the checksum of each array that was saved."""
+    arrays = json.loads((folder / "manifest.json").read_text())["arrays"]
+    return {name: array["sha256"] for name, array in arrays.items()}
+
+
+@contextmanager
+def _units_written(folder: Path) -> Iterator[None]:
+    """Append what the build says of each unit that is done to a file."""
+
+    def write(record: logging.LogRecord) -> bool:
+        stage, unit, cpu = record.args  # type: ignore[misc]
+        with (folder / _UNITS).open("a") as file:
+            file.write(json.dumps({"stage": stage, "unit": unit, "cpu_s": cpu, "pid": os.getpid()}) + "\n")
+        return False
+
+    log = logging.getLogger("manifold.storage.stages")
+    level = log.level
+    log.addFilter(write)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeFilter(write)
+
+
+def _units(folder: Path) -> list[dict[str, Any]]:
+    """Return the units that are done, each as it was done the last time."""
+    if not (folder / _UNITS).exists():
+        return []
+    told = [json.loads(line) for line in (folder / _UNITS).read_text().splitlines()]
+    return list({(unit["stage"], unit["unit"]): unit for unit in told}.values())
+
+
+def _cpu_of_stages(folder: Path) -> dict[str, float]:
+    """Return the CPU seconds of the units of each stage of a build."""
+    spent: dict[str, float] = {}
+    for unit in _units(folder):
+        spent[unit["stage"]] = spent.get(unit["stage"], 0.0) + unit["cpu_s"]
+    return spent
 
 
 def load(folder: Path, n: int) -> Row:
@@ -229,6 +317,7 @@ def changed(folder: Path, n: int) -> Row:
 STAGES: dict[str, Callable[[Path, int], Row]] = {
     "features": features,
     "graph": graph,
+    "resumed": resumed,
     "load": load,
     "search": search,
     "opened": opened,
