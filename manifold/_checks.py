@@ -48,7 +48,8 @@ def check_can(value: object, *methods: str, name: str, a: str) -> None:
     """
     if isinstance(value, type):
         raise TypeError(f"{name} must be {a}, got the class {value.__name__}: call it, {value.__name__}(...)")
-    missing = [method for method in methods if not hasattr(value, method)]
+    # a property that raises where nothing is fitted is there
+    missing = [method for method in methods if not (hasattr(type(value), method) or hasattr(value, method))]
     if missing:
         raise TypeError(f"{name} must be {a}, got {type(value).__name__}, which has no {missing[0]!r}")
 

@@ -264,6 +264,17 @@ class LowPass:
         return 1.0 * (eigenvalues >= self.cutoff - 1e-6)
 
 
+def check_filter(filter: object) -> None:
+    """Raise TypeError for what is no transfer function, or only the class of one.
+
+    Reference: Iscen et al. (2018a), section 4.
+
+    >>> check_filter(Diffusion(0.9))
+    """
+    if isinstance(filter, type) or not (callable(filter) and hasattr(filter, "resolvents")):
+        raise TypeError(f"filter must be a transfer function such as Diffusion(alpha=0.95), got {filter!r}")
+
+
 def _check_alpha(alpha: float) -> None:
     if not (isinstance(alpha, int | float | np.number) and 0 <= alpha < 1):
         raise ValueError(f"alpha must lie in [0, 1), got {alpha!r}: 0.9 to 0.99 serve most collections")

@@ -53,6 +53,8 @@ def get_backend(backend: str | Backend = "auto", *arrays: object) -> Backend:
     'scipy'
     """
     if not isinstance(backend, str):
+        if isinstance(backend, type) or not hasattr(backend, "spmm"):
+            raise TypeError(f"backend must be 'auto', 'scipy', 'cupy' or a Backend object, got {backend!r}")
         return backend
     if backend == "auto":  # recognised by the name of the module: nothing is imported to ask
         backend = "cupy" if any(type(x).__module__.split(".")[0] == "cupy" for x in arrays) else "scipy"

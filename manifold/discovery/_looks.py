@@ -32,6 +32,8 @@ class Known:
     @classmethod
     def read(cls, positives: object, fitted: Fitted, q: int) -> Known:
         """Read ids: one a query, rows of them padded, or lists of different lengths; see `mine_negatives`."""
+        if isinstance(positives, str):  # one name, not its letters
+            positives = [positives]
         if isinstance(positives, Sequence) and any(isinstance(one, Sequence | np.ndarray) for one in positives):
             positives = [[one] if isinstance(one, str) else one for one in positives]
             lists = [np.atleast_1d(fitted.ids.rows(one)) for one in positives]

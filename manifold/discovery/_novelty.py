@@ -14,7 +14,7 @@ from manifold._typing import Floats, Ints
 from manifold.backends import get_backend
 from manifold.discovery._reach import BLOCK
 from manifold.filters import Diffusion, Filter
-from manifold.graph import Graph
+from manifold.graph import Graph, check_graph
 from manifold.index import StoredColumns
 from manifold.labels.targets import Targets, encode
 from manifold.ranking import unit_seeds
@@ -153,6 +153,7 @@ def class_targets(labels: object, graph: Graph, unlabeled: object) -> Targets:
     >>> class_targets(["a", None], graph_from_affinity([[0, 1], [1, 0]]), -1).classes.tolist()
     ['a']
     """
+    check_graph(graph)
     targets = encode(labels, graph.n_nodes, unlabeled=unlabeled)
     if targets.kind != "classes":
         raise ValueError(f"labels must be one class a point, got {targets.kind}: take the largest of soft labels")

@@ -20,7 +20,7 @@ from manifold.discovery._local_reach import serves
 from manifold.discovery._nearby import best_of_modes
 from manifold.discovery._reach import BLOCK, check_nodes, exact_solver, solver_for
 from manifold.filters import Diffusion, Filter
-from manifold.graph import Graph
+from manifold.graph import Graph, check_graph
 from manifold.graph.modes import graph_modes
 from manifold.ranking import unit_seeds
 from manifold.solvers import Prepared, Solution, Solver, merge_reports, report_failures
@@ -163,6 +163,7 @@ def cluster(
     >>> found.labels.tolist(), found.certified.all()
     ([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], np.True_)
     """
+    check_graph(graph)
     if modes is not None and n_clusters is not None:
         raise ValueError("modes are given: leave n_clusters out, or the modes")
     device = get_backend(backend)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._progress import Progress, shown
 from manifold._typing import AnyArray, Floats, Ints, Mask
 from manifold.backends import Backend, get_backend
@@ -19,7 +19,7 @@ from manifold.discovery._mined import Mined
 from manifold.discovery._pool import in_order
 from manifold.discovery._reach import Reach, check_nodes, exact_solver, reached, solver_for
 from manifold.filters import Diffusion, Filter
-from manifold.graph import Graph
+from manifold.graph import Graph, check_graph
 from manifold.neighbors import Neighbors
 from manifold.ranking import unit_seeds
 from manifold.solvers import Prepared, Solution, Solver, merge_reports, report_failures, updated_report
@@ -238,6 +238,8 @@ def _together(parts: list[_Members]) -> _Members:
 
 def _anchors(anchors: object, graph: Graph, neighbors: Neighbors, *, widest: int) -> Ints:
     """Return the nodes to mine for, checked with the lists they are mined from."""
+    check_graph(graph)
+    check_can(neighbors, "n_neighbors", "similarities", name="neighbors", a="Neighbors of find_neighbors(X)")
     n = graph.n_nodes
     if neighbors.n_nodes != n:
         raise ValueError(f"neighbors are lists of {neighbors.n_nodes} points, the graph has {n} nodes")

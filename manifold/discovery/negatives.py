@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._progress import Progress, shown
 from manifold.discovery._local_reach import serves
 from manifold.discovery._looks import SIDES, Known, Looks
@@ -110,6 +110,7 @@ def mine_negatives(
     sides = (of,) if isinstance(of, str) else tuple(of)
     if not sides or set(sides) - set(SIDES):
         raise ValueError(f"of must be some of {SIDES}, got {of!r}")
+    check_can(search, "fitted_", name="search", a="a fitted ManifoldSearch")
     fitted = search.fitted_
     points = fitted.require_points("negatives are looked for among the most similar items")
     queries, _ = points.asked(Q)

@@ -27,7 +27,7 @@ from manifold.discovery.saliency import (
     token_saliency,
 )
 from manifold.filters import Diffusion
-from manifold.graph import Graph, graph_from_neighbors
+from manifold.graph import Graph, check_graph, graph_from_neighbors
 from manifold.matching import region_vectors
 from manifold.neighbors import Neighbors, find_neighbors
 from manifold.solvers import ConjugateGradient, diffuse
@@ -50,6 +50,7 @@ def centrality(graph: Graph, *, alpha: float = 0.99) -> Floats:
     >>> centrality(graph_from_affinity(star).astype("float64"), alpha=0.9).round(8).tolist()[:2]
     [14.73684211, 7.63157895]
     """
+    check_graph(graph)
     solver = ConjugateGradient(rtol=1e-10 if graph.dtype == np.float64 else 1e-5)
     F = diffuse(graph, np.ones(graph.n_nodes), filter=Diffusion(alpha), solver=solver).scores
     return np.asarray(F, dtype=np.float64) / (1 - alpha)
@@ -230,9 +231,11 @@ def discover(
     k = check_count(n_neighbors, "n_neighbors")
     signed = features == "signed"
     maps = [read_activations(x, signed=signed) for x in activations]
+    if not maps:
+        raise ValueError("activations hold no image: give a map of each, (H, W, K)")
     if len({x.shape[2] for x in maps}) > 1:
         raise ValueError(f"activations must have one number of channels, got {sorted({x.shape[2] for x in maps})}")
-    b = np.ones(maps[0].shape[2]) if signed or not maps else channel_weights(maps)
+    b = np.ones(maps[0].shape[2]) if signed else channel_weights(maps)
     found = [regions_of(token_saliency(x) if signed else x @ b, threshold=threshold, n_sigma=n_sigma) for x in maps]
     images = np.repeat(np.arange(len(maps)), [len(one) for one in found])
     if not images.size:

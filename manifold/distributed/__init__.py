@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from manifold._checks import check_can, check_count
 from manifold.backends import Array
 from manifold.distributed.protocol import Cluster, Rank, Ranks
 
@@ -43,6 +44,7 @@ def local(n_workers: int = 2, *, threads: int = 1, memory_limit: str | int = "au
     ImportError
         Without the extra ``distributed``.
     """
+    check_count(n_workers, "n_workers")
     from manifold.distributed._dask import local_client
 
     with local_client(n_workers, threads=threads, memory_limit=memory_limit) as client:
@@ -79,6 +81,7 @@ def check(
     ManifoldWarning
         Where processors or versions of libraries differ: answers agree within their bounds, not to the bit.
     """
+    check_can(client, "scheduler_info", "status", name="client", a="a distributed.Client")
     from manifold.distributed._dask import checked
 
     return checked(client, path=path, insecure=insecure, timeout=timeout)

@@ -140,6 +140,8 @@ def compare(
     >>> print(found.gain("paper"))
     +0.054 (+0.033 to +0.076)
     """
+    if not isinstance(truth, GroundTruth):
+        raise TypeError(f"truth must be a GroundTruth, got {type(truth).__name__}: datasets.ground_truth makes one")
     chosen = dict.fromkeys((*truth.figures, *_FIRST_AND_LAST)) if figures is None else figures
     truth = replace(truth, figures=tuple(chosen))
     listed = metrics.list_depth(truth.figures)  # unknown figures are met before the long work

@@ -21,7 +21,7 @@ from manifold._typing import Facts, RandomState
 from manifold.backends import Backend
 from manifold.graph._beside import beside, lists_of
 from manifold.graph._edges import EDGE_RULES, check_edges, one_sided_weight
-from manifold.graph._given import graph_from_affinity
+from manifold.graph._given import check_graph, graph_from_affinity
 from manifold.graph._graph import Graph
 from manifold.graph._on_disk import graph_on_disk
 from manifold.graph._order import order_of_cells
@@ -37,6 +37,7 @@ __all__ = [
     "Change",
     "Graph",
     "build_graph",
+    "check_graph",
     "followed_graph",
     "graph_from_affinity",
     "graph_from_neighbors",

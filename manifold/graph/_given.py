@@ -85,3 +85,17 @@ def graph_from_affinity(
     # symmetric, canonical and positive by what was done to it: a second look would find nothing; degrees may overflow
     W = fit_precision(sparse.csr_array(csr)) if dtype == "float32" else sparse.csr_array(csr)
     return Graph._trusted(W, facts=facts, self_loops=self_loops == "keep", degrees=row_sums(W))
+
+
+def check_graph(graph: object) -> None:
+    """Raise TypeError for what is no `Graph`, and say what makes one.
+
+    Reference: guide *notation*, "How the parts meet".
+
+    >>> check_graph(graph_from_affinity([[0, 1], [1, 0]]))
+    """
+    if not isinstance(graph, Graph):
+        raise TypeError(
+            f"graph must be a Graph, got {type(graph).__name__}: build_graph(X) makes one of points, "
+            "graph_from_affinity(W) of a matrix, graph_from_neighbors(lists) of lists"
+        )

@@ -9,6 +9,7 @@ import numpy as np
 
 from manifold._checks import check_count
 from manifold._typing import Ints
+from manifold.graph._given import check_graph
 from manifold.graph._graph import Graph
 
 
@@ -47,6 +48,7 @@ def graph_modes(graph: Graph, *, hops: int = 3, strict: bool = False) -> Ints:
     [0]
     """
     hops = check_count(hops, "hops")
+    check_graph(graph)
     degrees = graph.degrees
     ids = np.arange(graph.n_nodes)
     modes = _winners(graph, np.lexsort((-ids, degrees)), hops)

@@ -17,7 +17,7 @@ from manifold._resources import at_most, require_memory
 from manifold._typing import AnyArray, Ints
 from manifold.backends import Backend, get_backend
 from manifold.filters import Diffusion, Filter
-from manifold.graph import Graph
+from manifold.graph import Graph, check_graph
 from manifold.index._column_solver import ColumnSolver, one_resolvent
 from manifold.index._saved import DTYPES
 from manifold.index.lazy import LazyColumns
@@ -86,7 +86,7 @@ class DiffusionIndex(Solver):
             raise ValueError(f"solver must be 'cg' or 'local', got {self.solver!r}")
         check_count(self.n_kept, "n_kept")
         if self.lazy and self.solver != "local":
-            raise ValueError(f"lazy columns are solved by solver='local', got {self.solver!r}")
+            raise ValueError(f"lazy columns are solved by walks, got solver={self.solver!r}: pass solver='local'")
 
     def memory_forecast(self, n_nodes: int) -> int:
         """Return the bytes of an index of n nodes.
@@ -151,6 +151,7 @@ class DiffusionIndex(Solver):
         >>> index.values[0].round(6).tolist(), index.tail[0].round(6)  # 7, 2 sqrt(2) and 1 twelfths
         ([0.583333, 0.235702], np.float64(0.083333))
         """
+        check_graph(graph)
         on = get_backend(backend)
         if self.solver == "local":
             if on.name != "scipy" or checkpoint is not None:

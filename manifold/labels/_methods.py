@@ -58,6 +58,8 @@ def get_method(method: str | Method) -> Method:
     LocalGlobalConsistency()
     """
     if not isinstance(method, str):
+        if isinstance(method, type) or not hasattr(method, "solve"):
+            raise TypeError(f"method must be one of {tuple(METHODS)} or its settings, got {method!r}")
         return method
     if method not in METHODS:
         raise ValueError(f"method must be one of {tuple(METHODS)} or its settings, got {method!r}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from manifold._progress import Progress
 from manifold._typing import Ints
 from manifold.backends import Backend
-from manifold.graph import Change, Graph, followed_graph, lists_of, one_sided_weight, soft_mutual_graph
+from manifold.graph import Change, Graph, check_graph, followed_graph, lists_of, one_sided_weight, soft_mutual_graph
 from manifold.neighbors import Cells, Neighbors, PointSet, find_neighbors
 from manifold.ranking._adaptation import NeighborReach, spread_of
 from manifold.ranking._collection import Ids
@@ -47,6 +47,8 @@ class Collection:
         """
         if self.points is not None:
             return int(self.points.X.shape[0])
+        if self.graph is not None:
+            check_graph(self.graph)
         given = self.neighbors if self.neighbors is not None else self.graph
         if given is None:
             raise ValueError("fit needs X, neighbors or a graph")

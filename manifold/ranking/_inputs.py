@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from manifold._arrays import as_table
+from manifold._checks import check_can
 from manifold._typing import Mask
 from manifold.backends import place
 from manifold.errors import warn
@@ -26,6 +27,7 @@ def check_neighbors(neighbors: Neighbors, points: PointSet | None, settings: Sea
     >>> pair = Neighbors([[1], [0]], [[0.5], [0.5]], "cosine", "by hand")
     >>> check_neighbors(pair, None, search_settings({"n_neighbors": 1}))
     """
+    check_can(neighbors, "n_neighbors", "similarities", name="neighbors", a="Neighbors of find_neighbors(X)")
     n, k, metric = neighbors.n_nodes, neighbors.n_neighbors, settings.affinity.metric
     if points is not None and points.X.shape[0] != n:
         raise ValueError(f"X has {points.X.shape[0]} rows but neighbors are lists of {n} points")

@@ -116,6 +116,8 @@ class SearchSettings:
     def __post_init__(self) -> None:
         choose_seed_search(self.seed_search, None)  # raises for what it does not know
         check_choice(self.on_failure, "on_failure", ON_FAILURE)
+        if not isinstance(self.adaptation, Adaptation | None):
+            raise TypeError(f"adaptation must be an Adaptation(...) or None, got {self.adaptation!r}")
         check_count(self.n_neighbors, "n_neighbors")
         check_count(self.n_seeds, "n_seeds")
         solver = DiffusionIndex() if self.solver == "index" else check_solver(self.solver, extra=("index",))

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from manifold._arrays import as_array, is_frame
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._typing import Ints
 from manifold.ranking._base import Ranking
 from manifold.ranking._fitted import Fitted, check_slack
@@ -96,6 +96,7 @@ def by_examples(
     if not (np.isfinite(beta) and beta >= 0):
         raise ValueError(f"beta must be at least 0, got {beta!r}: 0.25, say")
     check_slack(slack)
+    check_can(search, "fitted_", name="search", a="a fitted ManifoldSearch")
     fitted = search.fitted_
     wanted, own = _seeds(fitted, like, "like")
     others, away = (None, own[:0]) if avoid is None else _seeds(fitted, avoid, "avoid")

@@ -14,7 +14,6 @@ from manifold._checks import check_count
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import get_backend
 from manifold.errors import NotFittedError
-from manifold.filters import Diffusion
 from manifold.graph import Graph
 from manifold.neighbors import exact_search, point_set
 from manifold.ranking._allowed import Allowed
@@ -22,7 +21,7 @@ from manifold.ranking._base import Ranking
 from manifold.ranking._inputs import good_queries
 from manifold.ranking._linked import Linked, with_edges, with_nodes, without_edges, without_nodes
 from manifold.ranking._stored import Answer
-from manifold.ranking.pagerank import named_graph, named_seeds, seeds_of_each, walked
+from manifold.ranking.pagerank import check_damping, named_graph, named_seeds, seeds_of_each, walked
 
 _CHANGE = Lock()  # one change begins where another has ended
 
@@ -62,7 +61,7 @@ class GraphSearch:
     """
 
     def __init__(self, *, damping: float = 0.5, n_seeds: int = 20, gamma: float = 1.0) -> None:
-        Diffusion(damping)  # raises for what it cannot be
+        check_damping(damping)
         check_count(n_seeds, "n_seeds")
         if not (np.isfinite(gamma) and gamma >= 0):
             raise ValueError(f"gamma must be a finite number >= 0, got {gamma!r}: 1 weighs by the similarities")

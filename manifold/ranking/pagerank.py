@@ -97,7 +97,7 @@ def personalized_pagerank(
     >>> ids.tolist(), scores.round(6).tolist()  # 7, 4 and 1 twelfths
     (['a', 'b', 'c'], [0.583333, 0.333333, 0.083333])
     """
-    Diffusion(damping)  # raises for what it cannot be
+    check_damping(damping)
     taken, names = named_graph(graph, ids, edges=edges)
     queries, is_single = seeds_of_each(seeds)
     wanted = None if k is None else check_count(k, "k")
@@ -124,6 +124,15 @@ def walked(
     report_failures(report, "warn")
     report = replace(report, error_bound=report.error_bound * float(np.sqrt(graph.degrees.max(initial=1.0))))
     return rows, scores, slack, report
+
+
+def check_damping(damping: object) -> None:
+    """Raise ValueError for a share of steps that is none, or would never return.
+
+    >>> check_damping(0.85)
+    """
+    if not (isinstance(damping, int | float | np.number) and 0 <= damping < 1):
+        raise ValueError(f"damping must lie in [0, 1), got {damping!r}: 0.85 is usual")
 
 
 def named_graph(graph: object, ids: object, *, edges: str | None) -> tuple[Graph, Ids]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from manifold._checks import check_can
 from manifold._typing import AnyArray, Ints, Mask
 from manifold.neighbors import PointSet
 from manifold.ranking._adaptation import is_reciprocal
@@ -88,6 +89,7 @@ def calibrate(
     >>> round(float(found.relevance.mean()), 2), round(float(right.mean()), 2)
     (0.71, 0.67)
     """
+    check_can(search, "fitted_", name="search", a="a fitted ManifoldSearch")
     search._change(lambda fitted: (_calibrated(fitted, queries, relevant, random_state=random_state), None))
     return search
 

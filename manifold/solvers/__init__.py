@@ -9,8 +9,8 @@ import numpy as np
 
 from manifold.backends import Backend, backend_for, on_host, place
 from manifold.errors import ConvergenceError, ConvergenceWarning, warn
-from manifold.filters import Diffusion, Filter
-from manifold.graph import Graph
+from manifold.filters import Diffusion, Filter, check_filter
+from manifold.graph import Graph, check_graph
 from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, Status, merge_reports, updated_report
 from manifold.solvers.chebyshev import Chebyshev
 from manifold.solvers.conjugate_gradient import ConjugateGradient
@@ -118,6 +118,8 @@ def get_solver(solver: str | Solver, graph: Graph, filter: Filter) -> tuple[Solv
     'direct, because a dense factor of 2 nodes costs less than iterating'
     """
     solver = check_solver(solver)
+    check_graph(graph)
+    check_filter(filter)
     if not isinstance(solver, str):
         return solver, "as given"
     name, reason = _choose(graph, filter) if solver == "auto" else (solver, "as named")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from manifold._arrays import as_array
+from manifold._checks import check_can
 from manifold._progress import Progress
 from manifold._typing import AnyArray, Facts, Mask
 from manifold.errors import NotFittedError
@@ -68,6 +69,9 @@ class StoreSearch:
     """
 
     def __init__(self, store: Store, search: ManifoldSearch | None = None) -> None:
+        check_can(store, "metric", "batches", "search", "keep", name="store", a="a store, such as Arrays(ids, X)")
+        if search is not None:
+            check_can(search, "affinity", name="search", a="a ManifoldSearch")
         self.store = store
         self.settings = ManifoldSearch(metric=store.metric) if search is None else search
         metric = self.settings.affinity.metric

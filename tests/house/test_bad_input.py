@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 from scipy import sparse
 
 import manifold as mf
-from manifold import _checks, _resources
+from manifold import _checks, _resources, discovery, evaluation, labels, ranking, stores
 from manifold.errors import ConvergenceError, ConvergenceWarning, ManifoldWarning, MemoryBudgetError
 from manifold.solvers import Status
 
@@ -608,3 +609,72 @@ def test_row_71_traps_in_the_graph():
         np.testing.assert_allclose(graph.affinity.data, 1)
         assert mf.graph_from_affinity(np.array([[0, 1e-300], [1e-300, 0]])).n_edges == 1
         assert mf.build_graph(np.float64([[1, 0], [1, 1], [1, 2]]) * 1e-38, 2).n_edges >= 2
+
+
+@cache
+def _wrong_objects():
+    """What a user passes by mistake, an array for an object, an object for another, a class for what it makes."""
+    X, y = np.eye(6, 4, dtype=np.float32) + 0.1, [0, 1, None, None, None, None]
+    graph, lists = mf.graph_from_affinity(np.ones((6, 6)) - np.eye(6)), mf.find_neighbors(X[:4], 2)
+    Search = mf.ManifoldSearch
+    of_graph = {
+        "diffuse": lambda g: mf.diffuse(g, np.ones(6)),
+        "propagate": lambda g: mf.propagate(g, y),
+        "fit": lambda g: Search().fit(graph=g),
+        "index": lambda g: mf.DiffusionIndex(5).build(g),
+        "cluster": discovery.cluster,
+        "modes": discovery.graph_modes,
+        "novelty": lambda g: discovery.novelty(g, y),
+        "support": lambda g: discovery.support(g, y),
+        "new classes": lambda g: discovery.new_classes(g, y),
+        "centrality": discovery.centrality,
+        "mine": lambda g: discovery.mine(g, lists, n_positive=1, n_negative=2),
+    }
+    of_search = {
+        "negatives": lambda s: discovery.mine_negatives(s, X[:1], [1]),
+        "calibrate": ranking.calibrate,
+        "explain": lambda s: ranking.explain(s, X[0], 1),
+        "examples": lambda s: ranking.by_examples(s, [1]),
+    }
+    seeds, store = np.ones(6), stores.Arrays(range(6), X)
+    cases = {f"{name}, {type(g).__name__}": (partial(door, g), "graph must be a Graph, got")
+             for name, door in of_graph.items() for g in (X, graph.affinity, lists)}  # fmt: skip
+    cases |= {f"{name}, {s!r:.9}": (partial(door, s), "search must be a ")
+              for name, door in of_search.items() for s in (X, graph, Search)}  # fmt: skip
+    return cases | {
+        "mine, neighbors": (lambda: discovery.mine(graph, X), "neighbors must be Neighbors"),
+        "fit, neighbors": (lambda: Search().fit(X, neighbors=graph), "neighbors must be Neighbors"),
+        "filter, text": (lambda: mf.diffuse(graph, seeds, filter="heat"), "filter must be .* got 'heat'"),
+        "filter, class": (lambda: mf.diffuse(graph, seeds, filter=mf.Heat), "filter must be a transfer function"),
+        "solver, class": (lambda: mf.diffuse(graph, seeds, solver=mf.DiffusionIndex), "solver must be"),
+        "backend": (lambda: mf.diffuse(graph, seeds, backend=3), "backend must be .* got 3"),
+        "method, class": (lambda: mf.propagate(graph, y, method=labels.Poisson), "method must be one of"),
+        "adaptation": (lambda: Search(adaptation=3), r"adaptation must be an Adaptation\(...\) or None, got 3"),
+        "store": (lambda: stores.StoreSearch(X), "store must be a store.* got ndarray, which has no 'metric'"),
+        "store, class": (lambda: stores.StoreSearch(stores.Arrays), "got the class Arrays: call it"),
+        "store, search": (lambda: stores.StoreSearch(store, Search), "search must be a ManifoldSearch, got the class"),
+        "truth": (lambda: evaluation.compare(X, [[1]] * 6), "truth must be a GroundTruth, got list"),
+        "executor": (lambda: ranking.search_on(4, "s", X), "executor must be a concurrent.futures.Executor, got int"),
+        "client": (lambda: mf.distributed.check(4), r"client must be a distributed\.Client, got int"),
+    }
+
+
+@pytest.mark.parametrize("case", _wrong_objects())
+def test_objects_of_another_kind_are_refused_by_name(case):
+    door, message = _wrong_objects()[case]
+    with pytest.raises(TypeError, match=message):
+        door()
+
+
+def test_numbers_and_texts_of_other_kinds(search, X):
+    with pytest.raises(ValueError, match=r"damping must lie in \[0, 1\), got 1: 0.85"):
+        mf.personalized_pagerank([[0, 1], [1, 0]], [0], damping=1)
+    with pytest.raises(ValueError, match="damping must lie"):
+        ranking.GraphSearch(damping="0.5")
+    with pytest.raises(ValueError, match="activations hold no image"):
+        discovery.discover([])
+    with pytest.raises(ValueError, match="n_workers must be at least 1, got 0"), mf.distributed.local(0):
+        pass
+    named = mf.ManifoldSearch(n_neighbors=5).fit(X, ids=[f"item {i}" for i in range(60)])
+    mined = discovery.mine_negatives(named, X[0], "item 3", n=2, exclude=3)  # one name, not its letters
+    assert mined.positives.ids.tolist() == ["item 3"]

@@ -195,7 +195,7 @@ def test_a_query_that_nothing_is_near_has_no_proof():
         (lambda s: GraphSearch().fit(PATH, ids=[0]), "pass nodes="),
         (lambda s: GraphSearch().fit(PATH).search([1.0]), "a graph without features"),
         (lambda s: GraphSearch(gamma=-1), "gamma must be"),
-        (lambda s: GraphSearch(damping=1.0), "alpha"),
+        (lambda s: GraphSearch(damping=1.0), "damping"),
     ],
 )
 def test_what_is_refused_changes_nothing(call, problem):

@@ -144,7 +144,7 @@ def test_what_is_refused_is_named():
             mf.personalized_pagerank(path, seeds)
     with pytest.raises(TypeError, match="ids must be integers"):
         mf.personalized_pagerank(path, "a")
-    with pytest.raises(ValueError, match="alpha"):
+    with pytest.raises(ValueError, match="damping"):
         mf.personalized_pagerank(path, 0, damping=1.0)
     with pytest.raises(ValueError, match="k must be"):
         mf.personalized_pagerank(path, 0, k=0)
