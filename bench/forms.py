@@ -1,8 +1,8 @@
 """Rows as float32, as float16, and as bytes, alone or before the rows they are of: what they take, and whom they find.
 
 By hand for other sizes, ``python -m bench.forms --n 1_000_000``. Windows of 11 x 11 pixels of the images of
-Fashion-MNIST, their mean removed; curved surfaces where it is not installed. `own_mib`: own memory of the process by
-points that are read into it, and what is known of each; of "compact" bytes alone are, before float32 that is mapped.
+Fashion-MNIST, their mean removed; curved surfaces where it is not installed. `own_mib`: arrays in memory of points
+that are read into it, and what is known of each; of "compact" bytes alone are, before float32 that is mapped.
 `share`: of the float32 numbers. `recall`: share of the 10 nearest by float32, of 512 points, in the lists of an
 inverted file in a folder; `cpu_s` of that.
 """
@@ -10,7 +10,6 @@ inverted file in a folder; `cpu_s` of that.
 from __future__ import annotations
 
 import argparse
-import gc
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from bench.pipeline import collection
 from manifold.backends import get_backend
 from manifold.errors import DatasetNotFoundError
 from manifold.neighbors import PointSet, compact_points, exact_search, find_neighbors, point_set
+from manifold.neighbors.sources import Held, source_of
 
 _SIDE, _K, _JUDGED, _FEW = 11, 10, 512, 20_000
 
@@ -43,13 +43,10 @@ def run(*, quick: bool, n: int = 200_000) -> list[Row]:
 
 
 def _form(form: str, folder: Path, truth: PointSet, *, rows: Any, kth: Any) -> Row:
-    before = _own()
     mapped = form == "compact"
     points = compact_points(folder / "float32.npy") if mapped else point_set(np.load(folder / f"{form}.npy"))
     held = [points] if points.compact is None else [points, points.compact]
-    for each in held:
-        _ = each.norms, each.divisors
-    own, start = _own() - before, time.process_time()
+    own, start = sum(map(_own, held)), time.process_time()
     lists = find_neighbors(points, _K, method="inverted_file", folder=folder / f"{form}.lists", memory="4 GiB")
     taken = time.process_time() - start
     near = truth.compare(truth.rows(lists.indices[rows].astype(np.int64)), truth.rows(rows))
@@ -58,11 +55,10 @@ def _form(form: str, folder: Path, truth: PointSet, *, rows: Any, kth: Any) -> R
     return {"n": len(truth.X), "form": form, "own_mib": own, "share": share, "recall": recall, "cpu_s": taken}
 
 
-def _own() -> float:
-    """Return the own memory of this process, in MiB."""
-    gc.collect()
-    told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(told["RssAnon"].split()[0]) / 1024
+def _own(points: PointSet) -> float:
+    """Return what the arrays of points take, in MiB, but for maps of files."""
+    arrays = [points.norms, points.divisors, *([points.X] if isinstance(source_of(points.X), Held) else [])]
+    return sum(array.nbytes for array in arrays) / 2**20
 
 
 def _windows(n: int) -> Any:
