@@ -5,6 +5,7 @@ In: whatever a user holds. Out: a NumPy array by place, or our words about what 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Protocol
 
@@ -165,7 +166,11 @@ def _plain(x: object, name: str) -> AnyArray:
         if np.ma.is_masked(x):
             raise TypeError(f"{name} is a masked array with masked entries: fill them, {name}.filled(...), first")
         x = x.data
+    if isinstance(x, Iterator):
+        raise TypeError(f"{name} is an iterator, where all of it is needed at once: pass list({name})")
     package = _package(x)
+    if package in FRAMES and hasattr(x, "collect"):
+        raise TypeError(f"{name} is a lazy frame: pass {name}.collect()")
     if package == "cupy":
         raise TypeError(f"{name} lives on a GPU but the work was asked for on the CPU: pass {name}.get()")
     if package == "torch":

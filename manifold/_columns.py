@@ -37,7 +37,10 @@ def read_columns(x: object, name: str, *, texts: bool = False) -> AnyArray | Tab
     """
     import narwhals.stable.v2 as nw
 
-    native = nw.from_native(x, eager_only=True, allow_series=True, pass_through=True)
+    try:
+        native = nw.from_native(x, eager_only=True, allow_series=True, pass_through=True)
+    except nw.exceptions.DuplicateError:
+        raise ValueError(f"{name} has two columns of one name: rename one, or pass {name}.to_numpy()") from None
     if isinstance(native, nw.Series):
         return _of_column(native, name)
     if not isinstance(native, nw.DataFrame):

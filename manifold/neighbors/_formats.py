@@ -16,6 +16,15 @@ _MOST_HEADER = 100_000_000  # bytes of a header of safetensors, as its format ha
 _ROWS = 1 << 15  # of a table that are read together
 
 
+def map_array(path: Path) -> AnyArray:
+    """Map the array of a `.npy` file."""
+    try:
+        mapped: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"X={str(path)!r} cannot be read ({error})") from error
+    return mapped
+
+
 def map_tensor(path: Path) -> AnyArray:
     """Map the one tensor of rows of a file of safetensors."""
     with open(path, "rb") as file:

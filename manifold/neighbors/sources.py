@@ -16,7 +16,7 @@ import numpy as np
 
 from manifold._checks import read_features
 from manifold._typing import AnyArray
-from manifold.neighbors._formats import as_numbers_of, map_tensor, read_tables
+from manifold.neighbors._formats import as_numbers_of, map_array, map_tensor, read_tables
 from manifold.neighbors._stored_rows import STORED
 from manifold.storage import write_atomically
 
@@ -120,7 +120,7 @@ def open_features(path: str | os.PathLike[str], *, copy: str | os.PathLike[str] 
     if not path.is_file():
         raise FileNotFoundError(f"X={str(path)!r} is no file: check the path")
     if path.suffix in (".npy", ".safetensors"):
-        rows = map_tensor(path) if path.suffix == ".safetensors" else np.load(path, mmap_mode="r", allow_pickle=False)
+        rows = map_tensor(path) if path.suffix == ".safetensors" else map_array(path)
         if rows.ndim != 2:
             raise ValueError(f"X={str(path)!r} must hold rows (points, features), got shape {rows.shape}")
         if rows.dtype in STORED:

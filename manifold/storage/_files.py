@@ -36,6 +36,9 @@ def write(path: Path, parts: Collection[bytes | memoryview]) -> str:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
+    except OSError as error:  # of a full disk: the system names no file
+        error.filename = str(path)
+        raise
     finally:
         os.close(descriptor)
     return digest.hexdigest()
@@ -109,6 +112,8 @@ def _undo(folder: Path, made: bool) -> None:
 def _make(folder: Path) -> bool:
     try:
         os.mkdir(folder)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder.parent} does not exist, where {folder.name} should lie: make it") from None
     except FileExistsError:
         if os.path.lexists(folder) and not folder.is_dir():
             raise FileExistsError(f"{folder} is a file: choose another path, or remove it") from None

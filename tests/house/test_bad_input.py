@@ -666,6 +666,18 @@ def test_objects_of_another_kind_are_refused_by_name(case):
         door()
 
 
+def test_what_only_looks_like_features(X):
+    frame = pl.DataFrame(X)
+    refused(frame.lazy(), r"X is a lazy frame: pass X\.collect\(\)", TypeError)
+    refused(iter(X), r"X is an iterator, where all of it is needed at once: pass list\(X\)", TypeError)
+    refused(pd.DataFrame(X, columns=list("aabcd")), "X has two columns of one name")
+
+
+def test_a_folder_that_has_no_parent(path, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none does not exist, where graph should lie: make it"):
+        path.save(tmp_path / "none" / "graph")
+
+
 def test_numbers_and_texts_of_other_kinds(search, X):
     with pytest.raises(ValueError, match=r"damping must lie in \[0, 1\), got 1: 0.85"):
         mf.personalized_pagerank([[0, 1], [1, 0]], [0], damping=1)

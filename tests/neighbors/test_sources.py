@@ -113,6 +113,10 @@ def forged(path, header):
 def test_what_is_refused(X):
     np.save("cube.npy", X.reshape(3, 4, 25))
     np.save("texts.npy", np.array([["a"]]))
+    np.save("whole.npy", X)
+    Path("cut.npy").write_bytes(Path("whole.npy").read_bytes()[:300])
+    Path("empty.npy").write_bytes(b"")
+    np.save("objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     Path("X.txt").write_text("1 2")
     Path("short.safetensors").write_bytes(b"12")
     safetensors("two.safetensors", a=X, b=X)
@@ -124,6 +128,9 @@ def test_what_is_refused(X):
         ("X.txt", ValueError, "must end in .npy"),
         ("cube.npy", ValueError, "must hold rows"),
         ("texts.npy", TypeError, "texts.npy|batch|X"),
+        ("cut.npy", ValueError, r"X='cut\.npy' cannot be read"),
+        ("empty.npy", ValueError, r"X='empty\.npy' cannot be read"),
+        ("objects.npy", ValueError, r"X='objects\.npy' cannot be read"),
         ("short.safetensors", ValueError, "no file of safetensors"),
         ("two.safetensors", ValueError, r"one tensor of rows, has \['a', 'b'\]"),
         ("bomb.safetensors", ValueError, "damaged"),
