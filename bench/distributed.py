@@ -40,7 +40,7 @@ SIZES, PROCESSES, WIDTHS = (50_000, 100_000, 200_000, 1_000_000), (2, 3), (1, 16
 STEPS = 12
 _SOLVER = ConjugateGradient(1e-12, STEPS)  # a tolerance that no solve of so few steps reaches
 _MACHINES = ((10**8, 16), (10**8, 64), (10**9, 64), (10**9, 256))  # points, processes
-_KERNELS = ("ns_entry", "ns_entry_column", "ns_row_column", "ns_entry_column_far", "ns_row_column_far", "ns_byte")
+_KERNELS = ("ns_entry", "ns_row_column", "ns_row_column_far", "ns_byte_packed")
 _MESSAGES = ("ns_byte_sent", "ms_message")
 _CACHE = 1 << 21  # bytes of the cache of one core
 _STAMPS: list[list[float]] = []  # of this process: clocks, and bytes sent, where a product begins
@@ -220,7 +220,8 @@ def _anonymous(pid: int) -> int:
 def _parts(row: Row) -> tuple[list[float], list[float]]:
     """Return what kernels and messages of a step of one process are made of, in the order of their constants.
 
-    What does not fit the cache of a core is far: the share of a block of 16 columns' rows that is met beyond it.
+    Rows count by columns: how many entries they have differs little between graphs of one k. The share of a block that
+    does not fit the cache of a core is `far`.
     """
     processes, q, own = row["processes"], row["q"], row["n"] / row["processes"]
     met, bands = row["entries"] / processes, own / 2048
@@ -228,7 +229,7 @@ def _parts(row: Row) -> tuple[list[float], list[float]]:
     sums = bands if row["n"] < 2**21 else bands / 1024  # of a superband one row is sent
     halo = 4 * q * row["halo"] * row["n"] / processes
     sent = halo + q * 2 * 8 * sums * (processes - 1)
-    kernels = [met, met * q, own * q, met * q * far, own * q * far, halo]
+    kernels = [met, own * q, own * q * far, halo]
     return kernels, [sent, 3 * (processes - 1) * -(-q // 32)]
 
 

@@ -72,7 +72,7 @@ class RankActor:
         return task(self, tuple(x.copy() if copied else x for x, copied in zip(part, fixed, strict=True)))
 
     def swap(self, parts: Mapping[int, AnyArray], sources: Collection[int]) -> dict[int, AnyArray]:
-        """See `manifold.backends.ranks.Exchange`."""
+        """See `manifold.backends.exchange.Exchange`."""
         self._step += 1
         for other, part in parts.items():
             try:
