@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from manifold.stores._base import Store
@@ -44,6 +45,8 @@ def open_store(address: str, *, id: str | None = None, vector: str | None = None
     ------
     ValueError
         For another scheme, an address without ``#``, or a name that such a store has not.
+    FileNotFoundError
+        For a folder that is not there.
     ImportError
         Where the client of the store is missing.
 
@@ -81,7 +84,8 @@ def _qdrant(where: str, collection: str, named: Named) -> Store:
 def _lancedb(where: str, table: str, named: Named) -> Store:
     import lancedb
 
-    return LanceDB(lancedb.connect(where.removeprefix("lancedb:")).open_table(table), **named)
+    folder = where.removeprefix("lancedb:")
+    return LanceDB(lancedb.connect(folder if "://" in folder else _there(folder, where)).open_table(table), **named)
 
 
 def _chroma(where: str, collection: str, _: Named) -> Store:
@@ -91,12 +95,20 @@ def _chroma(where: str, collection: str, _: Named) -> Store:
     settings = Settings(anonymized_telemetry=False)
     parts = urlsplit(where.removeprefix("chroma+"))
     if parts.scheme == "chroma":
-        client = chromadb.PersistentClient(path=where.removeprefix("chroma:"), settings=settings)
+        folder = _there(where.removeprefix("chroma:"), where)
+        client = chromadb.PersistentClient(path=folder, settings=settings)
     else:
         client = chromadb.HttpClient(
             host=parts.hostname or "", port=parts.port or 8000, ssl=parts.scheme == "https", settings=settings
         )
     return Chroma(client.get_collection(collection))
+
+
+def _there(folder: str, where: str) -> str:
+    """Return a folder that is there: clients would make one that is not."""
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {folder!r}, as the address {where!r} says: check the path")
+    return folder
 
 
 _SCHEMES: dict[str, tuple[Callable[[str, str, Named], Store], tuple[str, ...]]] = {

@@ -138,6 +138,6 @@ def test_groceries_of_other_classes_are_found_better():
 
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
 def test_few_big_classes_are_left_alone(name):
-    train, pairs, triplets, _, _ = held_out(name, limit=3000)
+    train, pairs, triplets, _, _ = held_out(name, limit=1600)
     with pytest.warns(ManifoldWarning, match="left alone"):
         assert PairWhitening().fit(train, pairs, triplets=triplets).left_alone_

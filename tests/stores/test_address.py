@@ -36,6 +36,13 @@ def test_an_address_opens_what_the_client_does(tmp_path, rng):
     np.testing.assert_array_equal(rows, X)
 
 
+@pytest.mark.parametrize("kind", ["lancedb", "chroma"])
+def test_a_folder_that_is_not_there_is_not_made(kind, tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"no folder '.*none', as the address '{kind}:.*none' says"):
+        open_store(f"{kind}:{tmp_path / 'none'}#items")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_client_that_is_missing_names_the_line_to_type(monkeypatch):
     monkeypatch.setitem(sys.modules, "lancedb", None)
     with pytest.raises(ImportError, match=r"pip install 'manifold-search\[stores\]'"):
