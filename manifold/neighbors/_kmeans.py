@@ -17,11 +17,10 @@ from scipy import sparse
 from manifold._typing import Ints
 from manifold.backends import Array, Backend
 from manifold.backends.threads import in_threads
-from manifold.neighbors._large_cells import Cells, Parts, near_order, times_as_far
+from manifold.neighbors._large_cells import NOWHERE, Cells, Parts, near_order, times_as_far
 from manifold.neighbors._shortlists import compiled_kernels
 from manifold.neighbors.points import GATHER, PointSet
 
-NOWHERE = -1  # instead of a cell that is too far
 TRAINED = 1 << 24  # numbers of points that a k-means of one level sees, at most: 64 MiB
 _TRAINING = 32  # points a cell that k-means sees
 _ITERATIONS = 4
@@ -75,8 +74,9 @@ class KMeans:
         counts = np.minimum(np.diff(bounds, prepend=0), sizes)
         of_one = np.split(chosen[np.argsort(own, kind="stable")], np.cumsum(sizes)[:-1])
         parts = [self._trained(rows, int(count), rng) for rows, count in zip(of_one, counts, strict=True) if count]
-        self.supers = self.backend.to_host(large.centres)
-        self.owner = np.repeat(np.arange(large.n_cells, dtype=np.int32), counts)
+        whole = np.flatnonzero(counts)  # the nearest one has a cell
+        self.supers = self.backend.to_host(large.centres)[whole]
+        self.owner = np.repeat(np.arange(whole.size, dtype=np.int32), counts[whole])
         self.n_cells = self.owner.size
         return self.backend.xp.concatenate(parts)
 

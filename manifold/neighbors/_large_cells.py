@@ -16,7 +16,8 @@ from manifold._typing import Ints
 from manifold.backends import Backend
 from manifold.neighbors._shortlists import NOBODY, join_lists
 
-_NEAR = 16  # large cells in which a point looks for its own
+NOWHERE = -1  # instead of a cell that is too far
+_NEAR = 24  # large cells in which a point looks for its own, and for those around it
 _FEW = 4  # of the nearest centres, by whose distances others are far or near
 _POWERS = 4  # iterations of the power method: any direction along which centres spread will do
 
@@ -39,16 +40,19 @@ class Parts(NamedTuple):
 
     def enough(self, n_probes: int) -> int:
         """Return how many of the nearest large cells are looked at: more than usual where they could hold too few."""
-        sizes = np.cumsum(sorted(map(len, self.cells)))
-        return min(len(sizes), max(_NEAR, int(np.searchsorted(sizes, n_probes)) + 1))
+        n_cells, n_large = sum(map(len, self.cells)), len(self.cells)
+        return min(n_large, max(_NEAR, -(-2 * n_probes * n_large // n_cells)))
 
     def nearest(
         self, rows: NDArray[np.float32], large: Ints, n_probes: int, *, backend: Backend, kernels: ModuleType | None
     ) -> tuple[Cells, NDArray[np.float32]]:
-        """Return the nearest cells (m, p) among those of large ones (m, near), and their scores."""
+        """Return the nearest cells (m, p) among those of large ones (m, near), and their scores.
+
+        `NOWHERE`, with ``-inf``, behind the last where these hold too few.
+        """
         m, near = large.shape
         scores, ids = np.full((m, n_probes), -np.inf, np.float32), np.full((m, n_probes), NOBODY, np.int32)
-        by_large = np.argsort(large, axis=None, kind="stable")
+        by_large = np.argsort(large.astype(np.uint16), axis=None, kind="stable")  # two bytes are sorted in linear time
         ends = np.cumsum(np.bincount(large.ravel(), minlength=len(self.cells)))
         for own, centres, halves, asked in zip(*self, np.split(by_large, ends[:-1]), strict=True):
             if not (asked.size and own.size):
@@ -60,7 +64,7 @@ class Parts(NamedTuple):
             else:
                 best, values = backend.top_k(products - halves, min(n_probes, own.size))
                 join_lists(scores, ids, at, more=(values, columns[best]))
-        return ids - np.int32(m), scores
+        return np.where(ids == NOBODY, np.int32(NOWHERE), ids - np.int32(m)), scores
 
 
 def near_order(centres: NDArray[np.float32]) -> Ints:

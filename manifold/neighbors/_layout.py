@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from manifold._typing import AnyArray, Ints
 from manifold.neighbors._inverted_file import InvertedFile
-from manifold.neighbors._kmeans import NOWHERE
+from manifold.neighbors._large_cells import NOWHERE
 from manifold.neighbors._shortlists import NOBODY
 from manifold.neighbors.points import Floats, PointSet
 from manifold.neighbors.sources import Source

@@ -175,6 +175,7 @@ class TestTwoLevels:
 
     def test_the_cells_of_a_point_are_nearest_first_and_mostly_the_nearest(self, X):
         means = _kmeans.KMeans(PointSet(X, "cosine"), 80, backend=get_backend(), rng=np.random.default_rng(3))
+        assert set(means.owner.tolist()) == set(range(len(means.supers)))
         probes = means.nearest(None, 6)
         distances = ((PointSet(X, "cosine").rows(slice(None))[:, None] - means.centres[None]) ** 2).sum(axis=2)
         near = np.take_along_axis(distances, probes, axis=1)
@@ -280,7 +281,7 @@ def test_cells_that_are_far_are_passed_over_but_for_two(X):
     near = means.nearest(None, 12, reach)
     kept = far <= reach
     kept[:, :2] = True
-    np.testing.assert_array_equal(near, np.where(kept, cells, _kmeans.NOWHERE))
+    np.testing.assert_array_equal(near, np.where(kept, cells, _large_cells.NOWHERE))
     assert 0.1 < kept.mean() < 0.9
 
 
