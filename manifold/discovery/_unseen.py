@@ -42,8 +42,8 @@ class NewClasses:
     --------
     >>> from manifold import graph_from_affinity
     >>> found = new_classes(graph_from_affinity(np.kron(np.eye(2), [[0, 1], [1, 0]])), ["cat", None, None, None])
-    >>> len(found), found.names.tolist(), found.priors.tolist()
-    (1, ['new 1'], [0.5, 0.5])
+    >>> found, found.priors.tolist()
+    (NewClasses: 1 of 4 points: 'new 1', [0.5, 0.5])
     """
 
     labels: AnyArray
@@ -54,6 +54,10 @@ class NewClasses:
 
     def __len__(self) -> int:
         return self.nodes.size
+
+    def __repr__(self) -> str:
+        named = ", ".join(map(repr, self.names[:5].tolist())) + (" ..." if len(self) > 5 else "")
+        return f"NewClasses: {len(self):,} of {self.labels.size:,} points{': ' * bool(named)}{named}"
 
 
 def new_classes(

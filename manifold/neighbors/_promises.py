@@ -17,7 +17,8 @@ def check_stored(found: Mapping[str, AnyArray]) -> None:
     >>> check_stored({"indices": np.array([[1], [0]], np.int32), "similarities": np.ones((2, 1), np.float32)})
     """
     ids, similarities = found["indices"], found["similarities"]
-    if (ids.dtype, similarities.dtype) != (np.int32, np.float32) or ids.ndim != 2 or ids.shape != similarities.shape:
+    kinds = ids.dtype == np.int32 and similarities.dtype == np.float32
+    if not kinds or ids.ndim != 2 or ids.shape != similarities.shape:
         raise ValueError(f"lists are {ids.dtype} {ids.shape} and {similarities.dtype} {similarities.shape}")
     step = max(1, _LOOKED // max(1, ids.shape[1]))
     for start in range(0, len(ids), step):

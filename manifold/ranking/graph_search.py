@@ -68,6 +68,10 @@ class GraphSearch:
         self.damping, self.n_seeds, self.gamma = damping, n_seeds, gamma
         self._state: Linked | None = None
 
+    def __repr__(self) -> str:
+        fitted = "not fitted" if self._state is None else f"fitted to {self._state.graph.n_nodes:,} nodes"
+        return f"GraphSearch(damping={self.damping}, n_seeds={self.n_seeds}, gamma={self.gamma}), {fitted}"
+
     def fit(
         self, graph: object, X: object = None, *, nodes: object = None, ids: object = None, edges: str | None = None
     ) -> Self:
@@ -122,8 +126,9 @@ class GraphSearch:
     def graph_(self) -> Graph:
         """The graph as it is now; raises NotFittedError before a fit.
 
-        >>> GraphSearch().fit([[0, 1], [1, 0]]).graph_.n_edges
-        1
+        >>> search = GraphSearch().fit([[0, 1], [1, 0]])
+        >>> search, search.graph_.n_edges
+        (GraphSearch(damping=0.5, n_seeds=20, gamma=1.0), fitted to 2 nodes, 1)
         """
         return self._fitted.graph
 
