@@ -162,7 +162,7 @@ def resumed(folder: Path, n: int) -> Row:
         (again / "features.npy").symlink_to(folder / "features.npy")
     command = [sys.executable, "-m", "bench.scale", "graph", str(again), str(n)]
     first = _units(folder)
-    moments = np.sort(rng.choice(len(first), KILLED, replace=False)) if len(first) > KILLED else []
+    moments = np.sort(rng.choice(len(first), KILLED, replace=False))
     for moment in moments:
         building = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while building.poll() is None and len(_units(again)) < moment:

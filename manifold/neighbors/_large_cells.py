@@ -102,5 +102,7 @@ def times_as_far(squares: NDArray[np.float32], scores: NDArray[np.float32]) -> N
     """
     distances = np.sqrt(np.maximum(squares[:, None] - 2 * scores, 0))
     few = distances[:, :_FEW].mean(axis=1, keepdims=True)
+    times = np.where(distances > 0, np.float32(np.inf), np.float32(0))
     with np.errstate(over="ignore"):  # as far as can be
-        return np.divide(distances, few, out=np.where(distances > 0, np.float32(np.inf), np.float32(0)), where=few > 0)
+        np.divide(distances, few, out=times, where=few > 0)
+    return times
