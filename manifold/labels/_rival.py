@@ -16,6 +16,8 @@ from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import get_backend
 from manifold.neighbors import PointSet, exact_search
 
+_TILE = 2048  # rows of a product
+
 
 @dataclass(frozen=True, eq=False)
 class NearestLabelled:
@@ -52,12 +54,23 @@ class NearestLabelled:
         return np.asarray(self._between(rows) / self._unit)
 
     def everywhere(self) -> AnyArray:
-        """Return logits (n, c) of all points, by all labels."""
-        host, found = get_backend("scipy"), np.full((self.columns.size, self.n_classes), -np.inf)
+        """Return logits (n, c) of all points, by all labels.
+
+        A product says which label is nearest, within its rounding, and only that one is compared: a search that is
+        exact compares ten of each class.
+        """
+        host, found = get_backend("scipy"), np.full((self.columns.size, self.n_classes), -np.inf, dtype=np.float32)
+        self.points.check_range(self.points)
         for j in np.unique(self.columns[self.columns >= 0]).tolist():
-            labelled = self.points.only(np.flatnonzero(self.columns == j))
-            found[:, j] = exact_search(self.points, labelled, k=1, backend=host)[1][:, 0]
-        return _finite(found) / self._unit
+            members = np.flatnonzero(self.columns == j)
+            for some in range(0, members.size, _TILE):
+                labelled = self.points.only(members[some : some + _TILE])
+                for start in range(0, self.columns.size, _TILE):
+                    asked = self.points.rows(slice(start, start + _TILE))
+                    nearest = labelled.propose(asked, slice(None), host).argmax(axis=1)
+                    one = labelled.compare(labelled.rows(nearest)[:, None], asked, host)[:, 0]
+                    np.maximum(found[start : start + _TILE, j], one, out=found[start : start + _TILE, j])
+        return _finite(found.astype(np.float64)) / self._unit
 
     def _between(self, rows: Ints) -> Floats:
         """Return the largest similarity (m, c) of labelled points to the labels of each class, each short of one."""
