@@ -32,8 +32,13 @@ def compiled(kernel: Kernel, *, reorders: bool = False) -> Kernel:
         made = numba.njit(nogil=True, cache=True, fastmath=reorders)(kernel)
         # Numba looks at the file of a kernel alone, and would keep what the kernels of other files were when it was
         # compiled: code is of use only to the sources of this whole folder
-        made._cache._cache_file._source_stamp = made._cache._cache_file._source_stamp, _SOURCES
-    except (RuntimeError, AttributeError):  # no folder to write to; or a Numba that does not say what it keeps
+        kept: Array = vars(made)["_cache"]._cache_file
+        kept._source_stamp = kept._source_stamp, _SOURCES
+    except (
+        RuntimeError,
+        LookupError,
+        AttributeError,
+    ):  # no folder to write to; or a Numba that does not say what it keeps
         return numba.njit(nogil=True, fastmath=reorders)(kernel)
     return made
 
