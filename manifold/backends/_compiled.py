@@ -34,11 +34,7 @@ def compiled(kernel: Kernel, *, reorders: bool = False) -> Kernel:
         # compiled: code is of use only to the sources of this whole folder
         kept: Array = vars(made)["_cache"]._cache_file
         kept._source_stamp = kept._source_stamp, _SOURCES
-    except (
-        RuntimeError,
-        LookupError,
-        AttributeError,
-    ):  # no folder to write to; or a Numba that does not say what it keeps
+    except (RuntimeError, LookupError, AttributeError):  # no folder to write to; or Numba does not say what it keeps
         return numba.njit(nogil=True, fastmath=reorders)(kernel)
     return made
 
