@@ -5,6 +5,7 @@ In: features and queries, or ids and similarities of a shortlist. Out: a `Rankin
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Self
 
 from numpy.typing import ArrayLike
@@ -149,7 +150,7 @@ class ManifoldSearch(Facade):
 
     def fit(
         self,
-        X: ArrayLike | PointSet | None = None,
+        X: ArrayLike | PathLike[str] | PointSet | None = None,
         ids: object = None,
         *,
         neighbors: Neighbors | None = None,
