@@ -5,13 +5,12 @@ In: features and queries, or ids and similarities of a shortlist. Out: a `Rankin
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import Self
 
 from numpy.typing import ArrayLike
 
 from manifold._progress import Progress
-from manifold._typing import AnyArray, Facts, RandomState
+from manifold._typing import AnyArray, Facts, Features, RandomState
 from manifold.backends import Backend, backend_for, on_host, place
 from manifold.graph import Graph
 from manifold.neighbors import InvertedFile, Neighbors, PointSet, SeedSearch, point_set
@@ -54,7 +53,7 @@ class ManifoldSearch(Facade):
     solver : str or Solver
         See `manifold.diffuse`, or "index": a `manifold.DiffusionIndex`, built by `fit`, that answers from stored
         columns in under a millisecond. "auto" is conjugate gradients to a relative residual of 1e-3, which ranks as
-        exact scores do.
+        exact scores do, or local solves on a large graph where `fit` finds that they list sooner: see `explain`.
     preset : {"default", "item", "adaptive", "plain-diffusion", "paper"}
         What the parameters left out are. "default" keeps the first 5 nearest items, orders the others by similarity and
         diffusion together, and lets diffusion bring at most 10 others into the first 100. "item" and "adaptive" are
@@ -137,8 +136,8 @@ class ManifoldSearch(Facade):
         fitted = f", fitted to {len(self):,} items" if self._fitted is not None else ""
         return (
             f"ManifoldSearch(n_neighbors={s.n_neighbors}, n_seeds={s.n_seeds}, filter={s.filter}, "
-            f"gamma={s.affinity.gamma:g}, edges={s.edges!r}, bridge={s.bridge}, "
-            f"metric={s.affinity.metric!r}, solver={s.solver}){fitted}"
+            f"gamma={s.affinity.gamma:g}, edges={s.edges!r}, bridge={s.bridge}, metric={s.affinity.metric!r}, "
+            f"solver={s.solver}){fitted}"
         )
 
     @property
@@ -150,7 +149,7 @@ class ManifoldSearch(Facade):
 
     def fit(
         self,
-        X: ArrayLike | PathLike[str] | PointSet | None = None,
+        X: Features | PointSet | None = None,
         ids: object = None,
         *,
         neighbors: Neighbors | None = None,
@@ -311,8 +310,8 @@ class ManifoldSearch(Facade):
 
         Notes
         -----
-        Cost: one product of Q with X, or the cells around Q, then as many products with S as the solver takes
-        iterations, 64 queries at a time; memory 64 n scores.
+        Cost: one product of Q with X, or the cells around Q; then products with S, 64 queries at a time, one an
+        iteration, and memory of 64 n scores; or what a local solve touches.
 
         Examples
         --------
