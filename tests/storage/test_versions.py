@@ -67,6 +67,7 @@ def test_every_kind_and_every_answer_was_kept(kept):
         "multi_label_propagation",
         "pair_whitening",
         "local_features",
+        "neighbors",
         "vocabulary",
     }  # which format 1 had not
     names = {name.rsplit("_", 1)[0] for name in kept if "_" in name}
