@@ -102,7 +102,7 @@ def test_a_solution_is_within_its_bounds(name):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(ValueError, match="solver='local', got 'cg'"):
+    with pytest.raises(ValueError, match="got solver='cg': pass solver='local'"):
         DiffusionIndex(lazy=True)
     with pytest.raises(ValueError, match="n_kept"):
         DiffusionIndex(lazy=True, solver="local", n_kept=0)
