@@ -18,13 +18,12 @@ import numpy as np
 from manifold._typing import Floats, Ints
 from manifold.backends import Backend
 from manifold.graph import Graph
-from manifold.solvers.system import NormalizedAffinity
+from manifold.solvers.system import NormalizedAffinity, is_plain
 
 _TOLERANCE = 1e-7  # of K_ii, which is at least 1 - alpha
 _BLOCK = 32  # nodes at a time: as many columns a solve has at once
 _LOCAL_FROM = 8192  # nodes from which on loading the compiler pays
 _FIRST, _FURTHER = 0.05, 3.0  # residual that a walk is first relaxed to, and how much further each time
-_EXTREME = 1e100  # degrees beyond which their products may leave float64
 
 
 def diagonals(graph: Graph, nodes: Ints, alphas: Sequence[float], *, backend: Backend) -> Floats:
@@ -51,9 +50,7 @@ def diagonals(graph: Graph, nodes: Ints, alphas: Sequence[float], *, backend: Ba
     >>> diagonals(pair, np.array([0]), [0.5], backend=get_backend()).round(6).tolist()  # (1 - a) / (1 - a^2)
     [[0.666667]]
     """
-    degrees = graph.degrees
-    plain = degrees.max(initial=1) < _EXTREME and degrees.min(initial=1, where=degrees > 0) > 1 / _EXTREME
-    if graph.n_nodes >= _LOCAL_FROM and plain and find_spec("numba") is not None:
+    if graph.n_nodes >= _LOCAL_FROM and is_plain(graph.degrees) and find_spec("numba") is not None:
         return np.array([_walked(graph, nodes, alpha) for alpha in alphas])
     system = NormalizedAffinity(graph, backend, np.float64)
     series = [_coefficients(alpha) for alpha in alphas]

@@ -12,10 +12,12 @@ that lists have the bits of a search in memory for any number of groups, in any 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manifold._typing import Ints
 from manifold.backends import get_backend
@@ -23,6 +25,7 @@ from manifold.neighbors._exact import exact_search
 from manifold.neighbors._inverted_file import SPARE, WIDTH
 from manifold.neighbors._layout import Layout, Made, Search, gathered, to_ids, to_places
 from manifold.neighbors._shortlists import NOBODY, Shortlists, join_lists
+from manifold.neighbors.points import PointSet
 from manifold.storage.stages import unit_arrays
 
 
@@ -42,12 +45,7 @@ class Rank:
         for part in parts:
             more = np.array(part["scores"]), np.array(part["ids"])
             join_lists(best, ids, np.searchsorted(rows, part["rows"]), more=more)
-        everyone = gathered(layout.n, rows, ids)
-        at = np.searchsorted(everyone, rows)
-        lists = Shortlists(self.search.points(everyone), m, backend=get_backend("scipy"))
-        lists.scores[at], lists.ids[at] = best, to_places(layout.n, ids, everyone)
-        lists.rank(self.search.k, at.astype(np.int32))
-        return _of_group(rows, lists, at, everyone)
+        return _ranked(rows, ids, self.search.points, n=layout.n, k=self.search.k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +94,8 @@ class Decide:
         short = np.flatnonzero(ids[:, -1] == NOBODY)
         if short.size:
             ids[short] = Repair(search, rows[short])(folder)["ids"]
-        everyone = gathered(layout.n, rows, ids)
-        at = np.searchsorted(everyone, rows)
-        lists = Shortlists(search.deciders(everyone), search.k, backend=get_backend("scipy"))
-        lists.ids[at] = to_places(layout.n, ids, everyone)
-        lists.rank(search.width, at.astype(np.int32))
-        return {**_of_group(rows, lists, at, everyone), "repaired": rows[short]}
+        made = _ranked(rows, ids, search.deciders, n=layout.n, k=search.width)
+        return {**made, "repaired": rows[short]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +141,16 @@ def _part(folder: Path, layout: Layout, *, group: int, owner: int) -> Made:
     unit = unit_arrays(folder, "compare", group)
     own = slice(*unit["starts"][owner : owner + 2])
     return {name: unit[name][own] for name in ("rows", "scores", "ids")}
+
+
+def _ranked(rows: Ints, ids: NDArray[np.int32], points: Callable[[Ints], PointSet], *, n: int, k: int) -> Made:
+    """Return the first k of the candidates of some rows, by the similarities of points that are gathered."""
+    everyone = gathered(n, rows, ids)
+    at = np.searchsorted(everyone, rows)
+    lists = Shortlists(points(everyone), ids.shape[1], backend=get_backend("scipy"))
+    lists.ids[at] = to_places(n, ids, everyone)
+    lists.rank(k, at.astype(np.int32))
+    return _of_group(rows, lists, at, everyone)
 
 
 def _of_group(rows: Ints, lists: Shortlists, at: Ints, everyone: Ints) -> Made:

@@ -19,10 +19,11 @@ from manifold._resources import require_memory
 from manifold._typing import Floats, Ints
 from manifold._weights import check_indices
 from manifold.backends import Array, Backend, in_blocks, place, rounding_unit
+from manifold.solvers._formed import is_plain
 from manifold.solvers._normalized import NormalizedAffinity
 from manifold.solvers.base import Callback, Solution, Status
 
-__all__ = ["COLUMN_BLOCK", "NormalizedAffinity", "Seeds", "check_seeds", "error_bound", "solve_in_blocks"]
+__all__ = ["COLUMN_BLOCK", "NormalizedAffinity", "Seeds", "check_seeds", "error_bound", "is_plain", "solve_in_blocks"]
 
 _PLAIN = 100  # octaves on either side of 1 within which columns of seeds have scores that float32 holds
 _FAR = 2.0**40  # entries of a start that are beyond this much of the largest seed are of no use
