@@ -17,15 +17,13 @@ from typing import Any
 
 import numpy as np
 
-import manifold as mf
 from bench._report import Row, record, table
-from bench.pipeline import collection
+from bench._windows import SIDE, windows
 from manifold.backends import get_backend
-from manifold.errors import DatasetNotFoundError
 from manifold.neighbors import PointSet, compact_points, exact_search, find_neighbors, point_set
 from manifold.neighbors.sources import Held, source_of
 
-_SIDE, _K, _JUDGED, _FEW = 11, 10, 512, 20_000
+_K, _JUDGED = 10, 512
 
 
 def run(*, quick: bool, n: int = 200_000) -> list[Row]:
@@ -62,24 +60,12 @@ def _own(points: PointSet) -> float:
 
 
 def _windows(n: int) -> Any:
-    """Return n windows of float32, those that are nearly blank left out, in a random order."""
-    try:
-        data = None if n < _FEW else mf.datasets.load("fashion_mnist")
-    except DatasetNotFoundError:
-        data = None
-    if data is None:
-        return np.ascontiguousarray(collection(n)[0][:, : _SIDE**2], dtype=np.float32)
-    images = np.asarray(data.features, np.uint8).reshape(-1, 28, 28)
-    views = np.lib.stride_tricks.sliding_window_view(images, (_SIDE, _SIDE), axis=(1, 2))
-    X, at = np.empty((n, _SIDE**2), np.float32), 0
-    every = np.random.default_rng(20).permutation(views.shape[0] * views.shape[1] * views.shape[2])
-    for some in np.array_split(every, 256):
-        image, place = np.divmod(some, views.shape[1] * views.shape[2])
-        made = views[image, *np.divmod(place, views.shape[2])].reshape(len(some), -1).astype(np.float32)
-        made -= made.mean(axis=1, keepdims=True)
-        made = made[np.abs(made).max(axis=1) >= 16][: n - at]
-        X[at : at + len(made)] = made
-        at += len(made)
+    """Return n windows, float32 (n, 121)."""
+    X, at = np.empty((n, SIDE**2), np.float32), 0
+    for rows, _ in windows(n):
+        some = rows[: n - at]
+        X[at : at + len(some)] = some
+        at += len(some)
         if at == n:
             break
     return X

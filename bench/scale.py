@@ -36,16 +36,13 @@ import numpy as np
 
 from bench._index import CACHE
 from bench._report import Row
-from bench.pipeline import collection
+from bench._windows import SIDE, windows
 
 SIZES = (200_000, 1_000_000, 2_000_000, 10_000_000)
 CHANGED_TO = 1_000_000
 QUERIES, JUDGED, KNOWN, ALPHA = 200, 40, 1_000, 0.9
 KILLED = 2  # times
 _UNITS = "units.jsonl"  # what was done of a build, a unit a line
-_SIDE, _TOGETHER = 11, 1 << 17  # pixels of a window; windows that are cut together
-_STEP = 14_017_931  # some .618 of all windows
-_FEW = 20_000  # rows up to which nothing real is looked for
 
 
 def run(*, quick: bool, n: Sequence[int] | None = None) -> list[Row]:
@@ -93,9 +90,10 @@ def _done(stage: str, folder: Path, n: int) -> Row:
 def features(folder: Path, n: int) -> Row:
     """Write features, queries, and the class of each row."""
     total, at = n + QUERIES, 0
-    X = np.lib.format.open_memmap(folder / "features.npy", "w+", np.int8, (n, _SIDE**2))
-    held, classes = np.empty((QUERIES, _SIDE**2), np.int8), np.empty(total, np.uint8)
-    for rows, of in _windows(total):
+    X = np.lib.format.open_memmap(folder / "features.npy", "w+", np.int8, (n, SIDE**2))
+    held, classes = np.empty((QUERIES, SIDE**2), np.int8), np.empty(total, np.uint8)
+    for windowed, of in windows(total):
+        rows = np.rint(windowed / 2).astype(np.int8)
         size = min(len(rows), total - at)
         inside = max(0, min(size, n - at))
         X[at : at + inside], classes[at : at + size] = rows[:inside], of[:size]
@@ -106,34 +104,6 @@ def features(folder: Path, n: int) -> Row:
     np.save(folder / "queries.npy", held)
     np.save(folder / "classes.npy", classes[:n])
     return {}
-
-
-def _windows(total: int) -> Iterator[tuple[Any, Any]]:
-    """Yield windows, those that are nearly blank left out, and the classes of their images, in a random order."""
-    import manifold as mf
-    from manifold.errors import DatasetNotFoundError
-
-    try:
-        data = None if total < _FEW else mf.datasets.load("fashion_mnist")
-    except DatasetNotFoundError:
-        data = None
-    if data is None:
-        Y, surface, _ = collection(total)
-        scale = 127 / np.abs(Y).max()
-        yield np.rint(Y[:, : _SIDE**2] * scale).astype(np.int8), (surface % 10).astype(np.uint8)
-        return
-    images, labels = np.asarray(data.features, np.uint8).reshape(-1, 28, 28), np.asarray(data.labels)
-    views = np.lib.stride_tricks.sliding_window_view(images, (_SIDE, _SIDE), axis=(1, 2))
-    each = views.shape[1] * views.shape[2]
-    every = len(images) * each
-    assert np.gcd(_STEP, every) == 1  # so that the multiples of one are all the others, each once, in no order
-    for start in range(0, every, _TOGETHER):
-        image, place = np.divmod(np.arange(start, min(every, start + _TOGETHER)) * _STEP % every, each)
-        y, x = np.divmod(place, views.shape[2])
-        rows = views[image, y, x].reshape(image.size, -1).astype(np.float32)
-        rows = np.rint((rows - rows.mean(axis=1, keepdims=True)) / 2).astype(np.int8)
-        kept = np.abs(rows).max(axis=1) >= 8
-        yield rows[kept], labels[image[kept]].astype(np.uint8)
 
 
 def graph(folder: Path, n: int) -> Row:
