@@ -258,7 +258,7 @@ def test_labels_that_tell_nothing_leave_the_prior(digits):
         mf.propagate(graph, once, method="lgc", filter=mf.Diffusion(0.9)),
     )
     free = (once < 0)[:, None] & (auto.distributions > 1e-3) & (told.distributions > 1e-3)
-    (row, j), first = np.nonzero(free), np.repeat(told.labels, free.sum(axis=1))  # besides, both are of each row's first
+    (row, j), first = np.nonzero(free), np.repeat(told.labels, free.sum(axis=1))  # what lgc says first of each row
     power = [np.log(P[row, j].astype(float) / P[row, first]) for P in (auto.distributions, told.distributions)]
     unknowns = np.column_stack([power[1], np.eye(10)[j] - np.eye(10)[first]])  # a power, and a bias of each class
     np.testing.assert_allclose(unknowns @ np.linalg.lstsq(unknowns, power[0])[0], power[0], atol=2e-3)
