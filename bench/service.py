@@ -47,14 +47,14 @@ def run(*, quick: bool) -> list[Row]:
                     rows += [{"collection": name, "n": len(X)} | row for row in _throughput(search, Q)]
                 facts = {"collection": name, "n": len(X), "solver": solver, "fit_s": fit}
                 changes += [facts | row for row in _changes(search, Q)]
-    sizes = (5_000,) if quick else (200_000, 1_000_000)
-    return rows + changes + [row for n in sizes for preset in PRESETS for row in local_rows(n, preset)]
+    sizes, asked = ((5_000,), 100) if quick else ((200_000, 1_000_000), 1_000)
+    return rows + changes + [row for n in sizes for preset in PRESETS for row in local_rows(n, preset, asked)]
 
 
-def local_rows(n: int, preset: str) -> Iterator[Row]:
-    """Ask n points of `bench pipeline` by local solves, 1,000 queries on one thread and on two."""
+def local_rows(n: int, preset: str, asked: int) -> Iterator[Row]:
+    """Ask n points of `bench pipeline` by local solves, so many queries on one thread and on two."""
     X, _, Q = collection(n)
-    Q = Q[:1_000]
+    Q = Q[:asked]
     search = fitted(mf.ManifoldSearch(preset=preset, solver=Local()), X, f"surfaces-{n}.graph")
     _SERVICE["search"] = search
     expected = [_ask(query)[0] for query in Q]
@@ -152,7 +152,7 @@ def _collections(*, quick: bool) -> Any:
     rng = np.random.default_rng(5)
     X, _ = mf.datasets.digits()
     order = rng.permutation(len(X))
-    yield "digits", X[order[400:]], X[order[:400]]
+    yield "digits", X[order[400:]], X[order[: 100 if quick else 400]]
     if quick:
         return
     try:
