@@ -19,6 +19,7 @@ KINDS = {
     "pooled_index": ("manifold.index", "PooledColumns"),
     "regional_search": ("manifold.ranking", "RegionalSearch"),
     "search": ("manifold.ranking", "ManifoldSearch"),
+    "graph_search": ("manifold.ranking", "GraphSearch"),
     "propagation": ("manifold.labels", "Propagation"),
     "local_features": ("manifold.matching", "LocalFeatures"),
     "vocabulary": ("manifold.matching", "Vocabulary"),

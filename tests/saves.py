@@ -20,7 +20,7 @@ from manifold import datasets, discovery, matching, storage
 from manifold.backends import get_backend
 from manifold.index import refine
 from manifold.labels.averaging import LabelPropagationRegressor, MultiLabelPropagation
-from manifold.ranking import RegionalSearch
+from manifold.ranking import GraphSearch, RegionalSearch
 from manifold.storage import _files, _manifest, load_arrays, save_arrays
 
 SEEN = ("mkdir", "open", "write", "fsync", "replace", "unlink", "rmdir", "close", "listdir")  # where a crash can fall
@@ -141,6 +141,12 @@ def _regional_search():
     return RegionalSearch(**settings).fit(X[:60], np.arange(60) // 3, ids=[f"image {i}" for i in range(20)])
 
 
+def _graph_search():
+    X, _ = datasets.digits()
+    names = [f"node {i}" for i in range(60)]
+    return GraphSearch(damping=0.6, n_seeds=3).fit(_graph(), X[:40], nodes=names, ids=names[:40])
+
+
 def _propagation():
     return mf.propagate(_graph(), [None if i % 3 else "abc"[i % 5 % 3] for i in range(60)])
 
@@ -190,6 +196,7 @@ MADE = {
     "pooled_index": _pooled,
     "regional_search": _regional_search,
     "search": _search,
+    "graph_search": _graph_search,
     "propagation": _propagation,
     "label_propagation": _label_propagation,
     "label_propagation_regressor": _regressor,
@@ -212,6 +219,7 @@ USES = {
     "pooled_index": lambda index: index.shortlist(NODES, WEIGHTS, 5).scores,
     "regional_search": lambda search: search.search(np.eye(64)[:2] + 1, k=5).scores,
     "search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, slack=0.0).scores,
+    "graph_search": lambda search: search.search(np.eye(64)[:2] + 1, k=5, seeds={"node 50": 0.3}).scores,
     "propagation": lambda result: (repr(result), result.columns, result.class_weights),
     "pair_whitening": lambda made: (made.transform(np.eye(64)[:2] + 1), repr(made)),
     "local_features": lambda made: (made.geometry, made.descriptors, made.indptr, made.words, repr(made)),

@@ -1,4 +1,4 @@
-"""A fitted search as arrays and parameters, and back: the same answers, bit for bit.
+"""A fitted search, or a linked graph, as arrays and parameters, and back: the same answers, bit for bit.
 
 Settings go by the names of their classes, and only those below are made again: a file can name no other.
 """
@@ -37,6 +37,7 @@ from manifold.ranking._calibration import Calibration
 from manifold.ranking._collection import INTEGERS, MISSING, TEXTS, Ids
 from manifold.ranking._fit import region_pooling
 from manifold.ranking._fitted import Fitted
+from manifold.ranking._linked import Linked
 from manifold.ranking._settings import RegionSettings, SearchSettings, Setting
 from manifold.ranking.pooling import Pooling, check_owners
 from manifold.ranking.tuning import Tuning
@@ -53,9 +54,8 @@ _KNOWN = by_name(*_OWN, *_FILTERS, *_METHODS, *SOLVERS.values())
 def save_fitted(fitted: Fitted, path: str | PathLike[str], *, features: bool = True) -> Path:
     """Save a state as a folder: graph or index, names, settings, and what `add` and `remove` need."""
     arrays, system = _system(fitted)
-    arrays["names"], how = encode_names(fitted.ids.values)
-    parameters = {**system, "names": how}
-    parameters |= {"named": fitted.ids.kind, "following": fitted.ids.following}
+    names, told = _described_ids(fitted.ids)
+    arrays, parameters = {**arrays, **names}, {**system, **told}
     if fitted.pooling is not None:
         arrays |= {"images": fitted.pooling.owners, "weights": fitted.pooling.weights}
     if features and fitted.points is not None:
@@ -141,6 +141,27 @@ def restored(stored: Stored) -> Fitted:
     return state
 
 
+def save_linked(linked: Linked, path: str | PathLike[str], *, settings: Facts) -> Path:
+    """Save a graph of named nodes, and the features of some, as a folder: with the settings of what searches it."""
+    arrays, parameters = linked.graph._described()
+    held, told = _described_ids(linked.names)
+    arrays, parameters = {**arrays, **held, "nodes": linked.nodes}, {**parameters, **told, "settings": settings}
+    if linked.points is not None:
+        held, told = described_points(linked.points)
+        arrays, parameters = {**arrays, **held}, {**parameters, **told}
+    return save_arrays(path, kind="graph_search", arrays=arrays, parameters=parameters)
+
+
+def restored_linked(stored: Stored) -> Linked:
+    """Return the state that `save_linked` took apart; raise ValueError for what it would not have saved."""
+    graph, nodes = Graph._from_stored(stored), np.asarray(stored.arrays["nodes"])
+    n, points = graph.n_nodes, _points(stored, "cosine", nodes.size)
+    once = nodes.dtype.kind == "i" and nodes.ndim == 1 and np.unique(nodes).size == nodes.size
+    if not once or (nodes.size and not 0 <= nodes.min() <= nodes.max() < n) or (points is None) != (not nodes.size):
+        raise ValueError(f"nodes must name the node of each row of features once, of {n}, got {nodes}")
+    return Linked(graph=graph, names=_ids(stored, n), points=points, nodes=nodes)
+
+
 def _check_pooling(fitted: Fitted) -> None:
     """Raise ValueError where stored columns of images were made with other weights than those beside them."""
     prepared, pooling = fitted.prepared, fitted.pooling
@@ -194,6 +215,11 @@ def _found(parameters: Facts) -> tuple[float, Tuning | None, float, Calibration 
     if not isinstance(calibration, Calibration | None):
         raise ValueError(f"fitted holds {calibration!r}, and should hold a Calibration")
     return float(one_sided), tuning, float(spread), calibration
+
+
+def _described_ids(ids: Ids) -> tuple[dict[str, AnyArray], Facts]:
+    values, how = encode_names(ids.values)
+    return {"names": values}, {"names": how, "named": ids.kind, "following": ids.following}
 
 
 def _ids(stored: Stored, n: int) -> Ids:

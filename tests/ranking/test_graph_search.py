@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from uuid import UUID
 
 import numpy as np
 import pytest
+from saves import file_of, rewrite
 from scipy import sparse
 
+import manifold as mf
 from manifold import graph_from_affinity, personalized_pagerank
 from manifold.datasets import data_folder
-from manifold.errors import NotFittedError
+from manifold.errors import CorruptFileError, NotFittedError
 from manifold.ranking import GraphSearch
+from manifold.storage import _manifest
 
 CRANFIELD = data_folder() / "cranfield"
 PATH = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
@@ -170,6 +174,63 @@ def test_a_query_that_nothing_is_near_has_no_proof():
     search = GraphSearch().fit(PATH, [[1.0, 0.0]], ids=[0])
     found = search.search([[-1.0, 0.0], [1.0, 0.0]], k=2)
     assert found.slack.tolist() == [np.inf, 0]
+
+
+OF_NAMES = {
+    "numbers": None,
+    "integers": [2**70 if i == 3 else 7 * i for i in range(40)],
+    "texts": NAMES,
+    "UUIDs": [UUID(int=i + 1) for i in range(40)],
+    "integers and UUIDs": [UUID(int=i + 1) if i % 3 else i for i in range(40)],
+}
+
+
+def told(ranking):
+    parts = (ranking.ids.tolist(), ranking.scores, ranking.slack, ranking.diagnostics.error_bound)
+    return [parts[0], *(np.asarray(part).tobytes() for part in parts[1:])]
+
+
+@pytest.mark.parametrize("verify", ["full", "lazy"])
+@pytest.mark.parametrize("kind", OF_NAMES)
+def test_what_was_saved_answers_and_changes_as_before(rng, kind, verify):
+    W, X, q = drawn(rng), rng.normal(size=(25, 6)), rng.normal(size=(2, 6))
+    search = GraphSearch(damping=np.float32(0.3), n_seeds=4, gamma=2).fit(W, nodes=OF_NAMES[kind])
+    names = search.ids_.tolist()
+    search.fit(W, X, nodes=OF_NAMES[kind], ids=names[5:30])
+    search.remove(names[7])
+    for at in (1, 2):
+        again = mf.load(search.save("walks"), verify=verify)
+        assert repr(again) == repr(search)
+        assert again.ids_.dtype == search.ids_.dtype
+        for given, seeds in ((q, {names[0]: 0.4}), (None, [names[33]]), (q[0], None)):
+            assert told(again.search(given, 6, seeds=seeds)) == told(search.search(given, 6, seeds=seeds))
+        for one in (search, again):
+            one.remove(names[10 + at])
+            one.link([(names[0], names[20 + at], 3.5)])
+            one.add({"texts": f"x{at}", "UUIDs": UUID(int=77 + at)}.get(kind, 2**40 + at))
+        assert told(again.search(q, 6)) == told(search.search(q, 6))
+        search = again  # what was loaded is saved in place of what it maps
+
+
+def test_a_save_of_a_graph_without_features(rng):
+    search = GraphSearch().fit(drawn(rng))
+    assert told(mf.load(search.save("walks")).search(seeds=[3])) == told(search.search(seeds=[3]))
+    search.save("walks")
+    with pytest.raises(NotFittedError):
+        GraphSearch().save("walks")
+    with pytest.raises(ValueError, match="a graph without features"):
+        mf.load("walks").search([1.0])
+
+
+@pytest.mark.parametrize("verify", ["full", "lazy"])
+@pytest.mark.parametrize("forged", [[0, 3], [-1, 0], [1, 1], [0], [0.0, 1.0]], ids=str)
+def test_nodes_that_no_save_has_written_are_refused(tmp_path, forged, verify):
+    folder = GraphSearch().fit(PATH, [[1.0, 0.0], [0.0, 1.0]], ids=[0, 2]).save(tmp_path / "walks")
+    file = file_of(folder, "nodes")
+    file.unlink()
+    rewrite(folder, lambda manifest: manifest["arrays"].update(nodes=_manifest.write_array(file, np.array(forged))))
+    with pytest.raises(CorruptFileError, match="graph_search"):
+        mf.load(folder, verify=verify)
 
 
 @pytest.mark.parametrize(
