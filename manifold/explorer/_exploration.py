@@ -132,6 +132,8 @@ class Exploration:
         self._inside = Q is None
         self._queries = self._points if Q is None else self._points.joining(Q, "Q")
         self.n_queries, self.k = len(self._queries.X), min(check_count(k, "k"), n - self._inside)
+        if not self.n_queries:
+            raise ValueError("Q holds no queries: pass some, or leave it out to explore the items")
         self._fitted, self._shared = copy(search), SharedBasis()  # items may join or leave the original meanwhile
         solver = "lanczos" if search.filter.smooth else "fsr"
         self.first = Settings(0, search.filter, search.n_seeds, search.degree_exponent, solver)

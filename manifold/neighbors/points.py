@@ -229,22 +229,22 @@ class PointSet:
         return PointSet(rows, self.metric), single
 
     def joining(self, X: object, name: str = "X") -> PointSet:
-        """Return points (m, d) that may join these, read as they were.
+        """Return points (m, d) that may join these, read as they were; m may be 0.
 
         Raises
         ------
         TypeError, ValueError
-            As `asked`; for one point that is no row, and for none.
+            As `asked`; for one point that is no row.
 
         Examples
         --------
         >>> point_set([[1e9, 0.0], [1e9 + 0.25, 0.0]], "euclidean").joining([[1e9 + 0.5, 0.0]]).X.tolist()
         [[0.375, 0.0]]
         """
-        points, single = self.asked(X, name)
-        if single or not points.X.shape[0]:
-            what = "is one point, not rows of points" if single else "holds no points"
-            raise ValueError(f"{name} {what}: it must have 2 dimensions (points, features)")
+        none = isinstance(X, list | tuple) and not X  # which does not say of how many features
+        points, single = self.asked(np.empty((0, self.X.shape[1])) if none else X, name)
+        if single:
+            raise ValueError(f"{name} is one point, not rows of points: it must have 2 dimensions (points, features)")
         return points
 
     def with_rows(self, X: AnyArray) -> PointSet:

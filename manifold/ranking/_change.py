@@ -101,8 +101,7 @@ def updated(fitted: Fitted, X: object, ids: object, *, gone: object) -> Fitted:
             first = fitted.ids.names(both[:1]).tolist()[0]
             raise ValueError(f"gone names {both.size} items that ids name too, first {first!r}: name them in one")
         leaving = np.union1d(leaving, changing)
-    if leaving.size:
-        after = _without(fitted, after, leaving)
+    after = _without(fitted, after, leaving)
     if ids is not None:
         after = _with(fitted, after, X, ids)
     return _made(fitted, after)
@@ -122,6 +121,8 @@ def _leaving(names: Ids, ids: object, *, name: str = "ids") -> Ints:
 
 def _without(fitted: Fitted, before: _Parts, gone: Ints) -> _Parts:
     """Let items leave by their rows, or images with all their regions."""
+    if not gone.size:
+        return before
     stays = np.ones(len(before.names), dtype=bool)
     stays[gone] = False
     stay = np.flatnonzero(stays)
@@ -149,7 +150,9 @@ def _with(fitted: Fitted, before: _Parts, X: object, ids: object, *, images: obj
         added = check_owners(images, m, name="images")
         owners = np.concatenate([before.owners, len(before.names) + added])
         m_named = int(added.max(initial=-1)) + 1
-    names = before.names.with_more(ids, m_named)
+    names = before.names.with_more([] if ids is None and not m else ids, m_named)
+    if not m:
+        return before
     require_memory(2 * 4 * (points.X.size + new.size), purpose=f"adding {m} points to {n}", cure="fit anew")
     together = points.with_rows(new)
     cells = before.cells
@@ -183,7 +186,9 @@ def _changeable(fitted: Fitted) -> tuple[PointSet, Neighbors]:
 
 
 def _made(fitted: Fitted, parts: _Parts) -> Fitted:
-    """Make all of the lists that `fit` makes of them."""
+    """Make all of the lists that `fit` makes of them; the same state where nothing came or left."""
+    if parts.points is fitted.points:
+        return fitted
     given = Collection(backend=fitted.backend, home=fitted.home, points=parts.points, images=parts.owners)
     s = fitted.settings
     cells = seed_cells(s, parts.points, parts.neighbors, before=parts.cells)

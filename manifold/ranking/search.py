@@ -196,7 +196,7 @@ class ManifoldSearch(Facade):
         Parameters
         ----------
         X : (m, d) array-like
-            Their features, where those of `fit` were.
+            Their features, where those of `fit` were; of no items, nothing changes.
         ids : (m,) integers, strings or UUIDs, optional
             Names that are not in the collection; by default the integers after the largest it ever held.
 

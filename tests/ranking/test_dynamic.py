@@ -19,7 +19,7 @@ from manifold import datasets
 from manifold.errors import ManifoldWarning, MemoryBudgetError
 from manifold.index import updated_columns
 from manifold.neighbors import PointSet
-from manifold.ranking import Adaptation
+from manifold.ranking import Adaptation, GraphSearch, RegionalSearch
 
 pytestmark = pytest.mark.filterwarnings("ignore::manifold.errors.ManifoldWarning")  # of few points, copies and zeros
 
@@ -465,7 +465,6 @@ TEXTS, NUMBERS = list("abcd"), [0, 1, 2, 3]
             r"X must have the 4 features of the fitted points, got shape \(2, 3\)",
         ),
         (NUMBERS, lambda s, X: s.add(X[0]), ValueError, "2 dimensions"),
-        (NUMBERS, lambda s, X: s.add(X[:0]), ValueError, "holds no points"),
         (NUMBERS, lambda s, X: s.add(X * np.nan), ValueError, "NaN"),
         (NUMBERS, lambda s, X: s.add(X.astype(complex)), TypeError, "real numbers"),
         (NUMBERS, lambda s, X: s.remove([4]), ValueError, "not in the collection, first 4"),
@@ -500,6 +499,33 @@ def test_bad_changes_are_refused_and_change_nothing(ids, call, error, match):
     with pytest.raises(error, match=match):
         call(search, X[:2])
     assert search.fitted_ is state
+
+
+@pytest.mark.parametrize("ids", [NUMBERS, TEXTS])
+def test_a_change_of_nothing_is_none(ids):
+    """A batch may be empty: whatever holds it, nothing is done, and names have the kind that they have."""
+    X = np.eye(4, dtype=np.float32) + 0.1
+    search = mf.ManifoldSearch(preset="plain-diffusion", n_neighbors=2).fit(X, ids)
+    regional = RegionalSearch(n_neighbors=2).fit(X, [0, 1, 1, 0], ids=ids[:2])
+    for changing in (search, regional):
+        state = changing.fitted_
+        added = [changing.add(none) for none in (X[:0], [], np.empty((0, 4), np.int8))] + [changing.add([], ids=[])]
+        assert all(names.shape == (0,) and names.dtype == changing.ids_.dtype for names in added)
+        changing.remove([])
+        changing.remove(changing.ids_[:0])
+        assert changing.fitted_ is state
+    for given in ({}, {"gone": []}, {"X": [], "ids": []}, {"X": X[:0], "ids": search.ids_[:0]}):
+        search.update(**given)
+    regional.add(X[:0], images=[])
+    assert search.fitted_ is not regional.fitted_ is state
+    with pytest.raises(ValueError, match="4 features"):
+        search.add(np.empty((0, 3)))
+    with pytest.raises(ValueError, match="each of the 0 items"):
+        search.add(X[:0], ids=[7])
+    linked = GraphSearch().fit(search.graph_, X)
+    for change in (linked.remove, linked.link, linked.unlink, linked.add, lambda none: linked.add(none, X[:0])):
+        change([])
+    assert (len(linked), linked.graph_.n_edges) == (4, search.graph_.n_edges)
 
 
 def test_what_cannot_change_says_why(rng, monkeypatch):
