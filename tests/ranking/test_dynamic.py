@@ -514,8 +514,8 @@ def test_a_change_of_nothing_is_none(ids):
         changing.remove([])
         changing.remove(changing.ids_[:0])
         assert changing.fitted_ is state
-    for given in ({}, {"gone": []}, {"X": [], "ids": []}, {"X": X[:0], "ids": search.ids_[:0]}):
-        search.update(**given)
+    for nothing in ({}, {"gone": []}, {"X": [], "ids": []}, {"X": X[:0], "ids": search.ids_[:0]}):
+        search.update(**nothing)
     regional.add(X[:0], images=[])
     assert search.fitted_ is not regional.fitted_ is state
     with pytest.raises(ValueError, match="4 features"):
