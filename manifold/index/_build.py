@@ -50,12 +50,12 @@ class DiffusionIndex(Solver):
     rtol : float
         Relative residual of the columns; of local ones, the error that is small enough whatever the entries are, as a
         share of 1 - alpha.
-    solver : {"cg", "local"}
+    solver : {"auto", "cg", "local"}
         By conjugate gradients on the whole graph; or, on the CPU, by relaxation where columns touch the graph, 16 near
-        ones together, until the error is 1/4096 of the least entry kept.
+        ones together, until the error is 1/4096 of the least entry kept. "auto" is "local" for lazy columns, else "cg".
     lazy : bool
         Solve nothing beforehand, but the columns of seeds, and of candidates that are contested, when they are first
-        asked for (`LazyColumns`); by ``solver="local"``.
+        asked for (`LazyColumns`).
     n_kept : int
         Columns that a lazy index keeps at most, those that were asked for last.
 
@@ -73,7 +73,7 @@ class DiffusionIndex(Solver):
     n_entries: int = 256
     dtype: str = "float32"
     rtol: float = 1e-8
-    solver: str = "cg"
+    solver: str = "auto"
     lazy: bool = False
     n_kept: int = 65_536
 
@@ -82,11 +82,15 @@ class DiffusionIndex(Solver):
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
         check_stopping(self.rtol)
-        if self.solver not in ("cg", "local"):
-            raise ValueError(f"solver must be 'cg' or 'local', got {self.solver!r}")
+        if self.solver not in ("auto", "cg", "local"):
+            raise ValueError(f"solver must be 'auto', 'cg' or 'local', got {self.solver!r}")
+        if self.solver == "auto":
+            object.__setattr__(self, "solver", "local" if self.lazy else "cg")
         check_count(self.n_kept, "n_kept")
         if self.lazy and self.solver != "local":
-            raise ValueError(f"lazy columns are solved by walks, got solver={self.solver!r}: pass solver='local'")
+            raise ValueError(
+                f"lazy columns are solved by walks, got solver={self.solver!r}: leave it out"
+            )
 
     def memory_forecast(self, n_nodes: int) -> int:
         """Return the bytes of an index of n nodes.
@@ -220,7 +224,9 @@ class DiffusionIndex(Solver):
         [0.6667, 0.4714, 0.6667]
         """
         if self.solver != "cg":
-            raise ValueError(f"columns of images are solved by solver='cg', got {self.solver!r}")
+            raise ValueError(
+                f"columns of images are solved by solver='cg', got {self.solver!r} lazy={self.lazy}: leave both out"
+            )
         solver = ColumnSolver(graph, filter, get_backend(backend), rtol=self.rtol, pooling=pooling)
         stored = self._solve(solver, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
         return PooledColumns(

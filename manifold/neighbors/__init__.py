@@ -20,6 +20,7 @@ from manifold.neighbors.cells import Cells, Entrance
 from manifold.neighbors.compact import compact_points
 from manifold.neighbors.points import PointSet, point_set
 from manifold.neighbors.seed_search import SeedSearch, choose_seed_search
+from manifold.neighbors.sources import names_in
 
 __all__ = [
     "METHODS",
@@ -47,6 +48,7 @@ __all__ = [
     "from_precomputed",
     "from_sklearn",
     "memory_forecast",
+    "names_in",
     "open_lists",
     "point_set",
     "stored_cells",

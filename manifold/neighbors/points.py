@@ -21,7 +21,7 @@ from manifold.backends import Array, Backend, get_backend
 from manifold.neighbors._base import METRICS
 from manifold.neighbors._room import Room, appended
 from manifold.neighbors._stored_rows import STORED, bytes_by_row, centre_of, stored_as
-from manifold.neighbors.sources import open_features
+from manifold.neighbors.sources import read_file
 
 Floats = NDArray[np.float32]
 
@@ -31,7 +31,7 @@ _TINY = 1e-30  # norms beyond this, or its inverse, are divided by in float64
 _HOST = get_backend("scipy")
 
 
-def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet:
+def point_set(X: object, metric: str = "cosine", *, name: str = "X", beside: object = None) -> PointSet:
     """Return the points of a search: features are checked here, once, and a `PointSet` comes back as it is.
 
     Cost: one pass over X, which looks for NaN and infinity; norms take another when they are first used.
@@ -45,6 +45,8 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
     metric : {"cosine", "inner_product", "euclidean"}
     name : str
         What the caller's argument is called, for its errors.
+    beside : object, optional
+        Where it is a text, the column of a file that names the rows, and is no feature.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def point_set(X: object, metric: str = "cosine", *, name: str = "X") -> PointSet
         return X
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {METRICS}, got {metric!r}")
-    X = open_features(X) if isinstance(X, str | PathLike) else X
+    X = read_file(X, beside=beside) if isinstance(X, str | PathLike) else X
     rows, names, offset = read_features(X, name, centred=metric == "euclidean", compact=True)
     points = PointSet(rows, metric)
     points.names, points.offset = names, offset

@@ -14,9 +14,11 @@ from typing import IO, Protocol
 
 import numpy as np
 
+from manifold._arrays import as_table
 from manifold._checks import read_features
+from manifold._columns import Table
 from manifold._typing import AnyArray
-from manifold.neighbors._formats import as_numbers_of, map_array, map_tensor, read_tables
+from manifold.neighbors._formats import TABLES, as_numbers_of, map_array, map_tensor, open_table, read_column
 from manifold.neighbors._stored_rows import STORED
 from manifold.storage import write_atomically
 
@@ -97,7 +99,7 @@ def open_features(path: str | os.PathLike[str], *, copy: str | os.PathLike[str] 
     ----------
     path : str or path
         ``.npy`` or ``.safetensors`` with one array of rows, ``.parquet``, ``.arrow`` or ``.feather`` with one column of
-        lists, or columns of numbers.
+        lists, whatever is beside it, or columns of numbers.
     copy : str or path, optional
         Where rows that cannot be mapped are written, and mapped from; by default they are read into memory.
 
@@ -116,25 +118,73 @@ def open_features(path: str | os.PathLike[str], *, copy: str | os.PathLike[str] 
     ...     open_features(f"{folder}/X.npy").shape
     (3, 2)
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"X={str(path)!r} is no file: check the path")
-    if path.suffix in (".npy", ".safetensors"):
-        rows = map_tensor(path) if path.suffix == ".safetensors" else map_array(path)
-        if rows.ndim != 2:
-            raise ValueError(f"X={str(path)!r} must hold rows (points, features), got shape {rows.shape}")
-        if rows.dtype in STORED:
-            return rows
-        step = max(1, _BATCH // max(1, rows.shape[1] * rows.itemsize))
-        parts = (rows[start : start + step] for start in range(0, len(rows), step))
-        batches: Iterator[object] = (as_numbers_of(part, path) for part in parts)
-    elif path.suffix in (".parquet", ".arrow", ".feather"):
-        batches = read_tables(path)
-    else:
-        raise ValueError(f"X={str(path)!r} must end in .npy, .safetensors, .parquet, .arrow or .feather")
+    rows, _, batches = _rows_of(Path(path))
+    if rows is not None and rows.dtype in STORED:
+        return rows
     if copy is None:
         return np.concatenate([read_features(batch, compact=True).rows for batch in batches])
     return write_features(batches, copy)
+
+
+def read_file(path: str | os.PathLike[str], *, beside: object = None) -> Table:
+    """Return the rows of a file in the precision that they have there, and the names of their columns.
+
+    Parameters
+    ----------
+    path : str or path
+        See `open_features`.
+    beside : str, optional
+        A column that is no feature: it names the rows.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        See `open_features`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/X.npy", np.full((2, 1), 1e9 + 0.25))
+    ...     read_file(f"{folder}/X.npy").values[0, 0].item()
+    1000000000.25
+    """
+    rows, names, batches = _rows_of(Path(path), beside)
+    if rows is None:
+        rows = np.concatenate([as_table(batch, "X").values for batch in batches])
+    return Table(as_numbers_of(rows, Path(path)), names)
+
+
+def names_in(X: object, ids: object) -> object:
+    """Return ids, or, where they are the name of a column of the file X, what that column holds.
+
+    Raises ValueError for a column that the file has not, and for a file without columns.
+
+    >>> names_in(np.ones((2, 3)), ["a", "b"])
+    ['a', 'b']
+    """
+    if not (isinstance(ids, str) and isinstance(X, str | os.PathLike)):
+        return ids
+    if Path(X).suffix not in TABLES:
+        raise ValueError(
+            f"ids={ids!r} would name a column, and X={os.fspath(X)!r} has none: pass one name for each row"
+        )
+    return read_column(Path(X), ids)
+
+
+def _rows_of(path: Path, beside: object = None) -> tuple[AnyArray | None, tuple[str, ...] | None, Iterator[object]]:
+    """Return a map of the rows, where there can be one; names of their columns, or None; the rows in parts."""
+    if not path.is_file():
+        raise FileNotFoundError(f"X={str(path)!r} is no file: check the path")
+    if path.suffix in TABLES:
+        return None, *open_table(path, beside=beside)
+    if path.suffix not in (".npy", ".safetensors"):
+        raise ValueError(f"X={str(path)!r} must end in .npy, .safetensors, .parquet, .arrow or .feather")
+    rows = map_tensor(path) if path.suffix == ".safetensors" else map_array(path)
+    if rows.ndim != 2:
+        raise ValueError(f"X={str(path)!r} must hold rows (points, features), got shape {rows.shape}")
+    step = max(1, _BATCH // max(1, rows.shape[1] * rows.itemsize))
+    return rows, None, (as_numbers_of(rows[start : start + step], path) for start in range(0, len(rows), step))
 
 
 def write_features(batches: Iterable[object], path: str | os.PathLike[str]) -> AnyArray:

@@ -17,7 +17,7 @@ from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import get_backend
 from manifold.errors import NotFittedError
 from manifold.graph import Graph
-from manifold.neighbors import exact_search, point_set
+from manifold.neighbors import exact_search, names_in, point_set
 from manifold.ranking._allowed import Allowed
 from manifold.ranking._base import Ranking
 from manifold.ranking._inputs import good_queries
@@ -90,7 +90,7 @@ class GraphSearch:
         nodes : (n,) integers, strings or UUIDs, optional
             Names of the nodes; by default those of a networkx graph, or 0..n-1.
         ids : (m,), optional
-            The nodes that the rows of X belong to; may be left out where all n have features.
+            The nodes that the rows of X belong to, or a column of the file X; not needed where all n have features.
         edges : {None, "mutual", "union", "sum"}
             How a directed graph is made undirected; None refuses one.
 
@@ -110,8 +110,8 @@ class GraphSearch:
                 raise ValueError("ids name the rows of X: pass nodes= to name those of the graph")
             self._state = Linked(graph=taken, names=names, nodes=np.empty(0, dtype=np.int64))
             return self
-        points, n = point_set(X), len(names)
-        rows = np.arange(n) if ids is None else np.atleast_1d(names.present(ids))
+        points, n = point_set(X, beside=ids), len(names)
+        rows = np.arange(n) if ids is None else np.atleast_1d(names.present(names_in(X, ids)))
         if rows.shape != points.X.shape[:1] or np.unique(rows).size != rows.size:
             raise ValueError(
                 f"ids must name the node of each of the {points.X.shape[0]} rows of X, once, got "

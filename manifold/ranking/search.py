@@ -13,7 +13,7 @@ from manifold._progress import Progress
 from manifold._typing import AnyArray, Facts, Features, RandomState
 from manifold.backends import Backend, backend_for, on_host, place
 from manifold.graph import Graph
-from manifold.neighbors import InvertedFile, Neighbors, PointSet, SeedSearch, point_set
+from manifold.neighbors import InvertedFile, Neighbors, PointSet, SeedSearch, names_in, point_set
 from manifold.ranking._adaptation import Adaptation
 from manifold.ranking._base import Ranking
 from manifold.ranking._change import joined, updated
@@ -163,8 +163,8 @@ class ManifoldSearch(Facade):
         X : (n, d) array-like, path of a file (mapped) or PointSet, optional
             Features; may be left out where neighbours or a graph are given: then only `rerank` and `similar` work.
         ids : (n,) integers, strings or UUIDs, optional
-            Distinct names of the items, of one kind or integers beside UUIDs; 0..n-1 by default. Integers may be of any
-            size, and negative but for -1, which marks a missing item as "" and None do.
+            Distinct names of the items, of one kind or integers beside UUIDs, or a column of the file X; 0..n-1 by
+            default. Integers of any size, but for -1, which marks a missing item as "" and None do.
         neighbors : Neighbors, optional
             Lists that another search found, of a vector store say, over the same n items: nothing is searched for.
         graph : Graph, optional
@@ -185,9 +185,9 @@ class ManifoldSearch(Facade):
         """
         settings = self._settings
         backend, home = backend_for(settings.backend, {"X": X}), place(X)
-        points = None if X is None else point_set(on_host(X, backend), settings.affinity.metric)
+        points = None if X is None else point_set(on_host(X, backend), settings.affinity.metric, beside=ids)
         given = Collection(backend=backend, home=home, points=points, neighbors=neighbors, graph=graph)
-        self._fitted = fit(settings, given, ids, progress=progress)
+        self._fitted = fit(settings, given, names_in(X, ids), progress=progress)
         return self
 
     def add(self, X: ArrayLike, ids: object = None) -> AnyArray:

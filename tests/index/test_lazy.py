@@ -102,8 +102,10 @@ def test_a_solution_is_within_its_bounds(name):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(ValueError, match="got solver='cg': pass solver='local'"):
-        DiffusionIndex(lazy=True)
+    assert DiffusionIndex(40, lazy=True) == LAZY
+    assert DiffusionIndex() == DiffusionIndex(solver="cg")
+    with pytest.raises(ValueError, match="got solver='cg': leave it out"):
+        DiffusionIndex(lazy=True, solver="cg")
     with pytest.raises(ValueError, match="n_kept"):
         DiffusionIndex(lazy=True, solver="local", n_kept=0)
     pair = graph_from_affinity([[0, 1], [1, 0]])

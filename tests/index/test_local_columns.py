@@ -113,9 +113,9 @@ def test_progress_and_refusals(tmp_path, monkeypatch):
         settings.build(graph, filter=Heat(2.0))
     with pytest.raises(ValueError, match="leave backend and checkpoint"):
         settings.build(graph, checkpoint=tmp_path / "x")
-    with pytest.raises(ValueError, match="solver must be 'cg' or 'local', got 'global'"):
+    with pytest.raises(ValueError, match="solver must be 'auto', 'cg' or 'local', got 'global'"):
         DiffusionIndex(solver="global")
-    with pytest.raises(ValueError, match="columns of images"):
+    with pytest.raises(ValueError, match=r"columns of images .*leave both out"):
         settings.build_pooled(graph, sparse.eye_array(graph.n_nodes, format="csr"))
     monkeypatch.setattr("manifold._resources.available_memory", lambda: 1000)
     with pytest.raises(MemoryBudgetError, match=r"an index of \d+ nodes.*lower n_entries or n_jobs"):

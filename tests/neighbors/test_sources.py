@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import manifold as mf
+from manifold.errors import ManifoldWarning
 from manifold.neighbors import find_neighbors, point_set
 from manifold.neighbors.sources import Held, Mapped, open_features, source_of, write_features
+from manifold.ranking import GraphSearch
 
 
 @pytest.fixture
@@ -83,6 +86,63 @@ def test_tables_are_read_by_batches(suffix, lists, X):
             file.write_table(table, max_chunksize=25)
     np.testing.assert_array_equal(open_features(f"X.{suffix}", copy="copy.npy"), X)
     np.testing.assert_array_equal(open_features(f"X.{suffix}"), X)
+
+
+def written(table, path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import ipc, parquet
+
+    made = pa.table(table)
+    if path.endswith(".parquet"):
+        parquet.write_table(made, path)
+    else:
+        with ipc.new_file(path, made.schema) as file:
+            file.write_table(made, max_chunksize=25)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_items_are_named_by_a_column_of_their_file(suffix, X):
+    names, titles = [f"item {i}" for i in range(60)], ["a title"] * 60
+    columns = {f"x{i}": X[:, i] for i in range(X.shape[1])}
+    expected = mf.ManifoldSearch(n_neighbors=4).fit(X, names)
+    ask = expected.search(X[:5], k=3)
+    path = written({"id": names, "vector": X.tolist(), "title": titles}, f"lists.{suffix}")
+    with pytest.warns(ManifoldWarning, match=r"column of lists 'vector'; left out: title \(string\); ids='NAME'"):
+        found = mf.ManifoldSearch(n_neighbors=4).fit(path, ids="id")
+    np.testing.assert_array_equal(found.search(X[:5], k=3).ids, ask.ids)
+    named = mf.ManifoldSearch(n_neighbors=4).fit(written({**columns, "id": names}, f"numbers.{suffix}"), ids="id")
+    assert named.ids_.tolist() == names
+    backwards = pytest.importorskip("pandas").DataFrame(X[:5], columns=list(columns)).iloc[:, ::-1]
+    np.testing.assert_array_equal(named.search(backwards, k=3).ids, ask.ids)  # columns go by name, as those of a frame
+    numbers = written({"id": range(60), **columns}, f"integers.{suffix}")
+    assert mf.ManifoldSearch(n_neighbors=4).fit(numbers, ids="id").fitted_.points.X.shape == X.shape
+    walks = GraphSearch().fit(expected.graph_, numbers, ids="id").search(X[0], k=1)
+    assert walks.ids.tolist() == [0]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_what_a_table_leaves_open_is_asked(suffix, X):
+    path = written({"a": X.tolist(), "b": X.tolist()}, f"two.{suffix}")
+    with pytest.raises(ValueError, match=r"2 columns of lists, \['a', 'b'\]: pass pyarrow\..*\['a'\]"):
+        point_set(path)
+    path = written({"title": ["x"] * 60, "x0": X[:, 0], "x1": X[:, 1]}, f"texts.{suffix}")
+    with pytest.raises(TypeError, match=r"'title' \(string\): name items by one, .*ids='title', or .*\['x0', 'x1'\]"):
+        point_set(path)
+    with pytest.raises(ValueError, match=r"ids='key' is no column of .*, which has \['title', 'x0', 'x1'\]"):
+        mf.ManifoldSearch().fit(path, ids="key")
+    np.save("X.npy", X)
+    with pytest.raises(ValueError, match="ids='key' would name a column"):
+        mf.ManifoldSearch().fit("X.npy", ids="key")
+
+
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_points_far_away_keep_their_distances_in_files_too(suffix, X):
+    far = X.astype(np.float64) + 1e9
+    np.save("far.npy", far)
+    path = "far.npy" if suffix == "npy" else written({"v": far.tolist()}, "far.parquet")
+    expected = find_neighbors(far, 4, metric="euclidean")
+    np.testing.assert_array_equal(find_neighbors(path, 4, metric="euclidean").indices, expected.indices)
 
 
 def test_batches_are_written_once_and_searched(X):
