@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifold.backends._compiled import compiled
+from manifold.backends.compiled_lists import insert
 
 
 @compiled
@@ -30,23 +31,51 @@ def returned(ids):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def above(scores, least, more, rows, columns):  # type: ignore[no-untyped-def]
-    """Write the places (i, j) of scores of ``least[j] + more[i]`` or more, while there is room; return how many.
+def meet(scores, members, rows, who, entry, best, ids, met):  # type: ignore[no-untyped-def]
+    """Offer scores (b, t) of some who ask and the members of a cell to both: to the lists of those, and to these.
 
-    Most strips of a row hold none: they are passed over by comparisons alone.
+    Most strips of a row hold nothing for either: they are passed over by comparisons alone.
+
+    Parameters
+    ----------
+    members, rows : (t,), (b,)
+        The points; nobody meets himself.
+    who : (b,) int
+        The list, of `best` and `ids`, of each who asks.
+    entry : least (n,), more (b,)
+        A score of ``least[members[j]] + more[i]`` or more may enter the list of a member; none where `least` is empty.
+    met : (2, b t) int32
+        Written: the member, and the list of who asks, of each such pair.
+
+    Returns
+    -------
+    int
+        How many such pairs there are.
     """
-    n, strip, width = 0, 64, scores.shape[1]
+    n, strip, width, end = 0, 64, scores.shape[1], best.shape[1] - 1
+    least, more = entry
+    floor = np.full(width, np.inf, np.float32)
+    if least.size:
+        for j in range(width):
+            floor[j] = least[members[j]]
     for i in range(scores.shape[0]):
+        mine, lacks = who[i], more[i]
+        worst = best[mine, end]
         for start in range(0, width, strip):
             stop, hits = min(start + strip, width), 0
             for j in range(start, stop):
-                hits += scores[i, j] - more[i] >= least[j]
+                hits += scores[i, j] >= worst or scores[i, j] - lacks >= floor[j]
             if hits == 0:
                 continue
             for j in range(start, stop):
-                if scores[i, j] - more[i] >= least[j]:
-                    if n < rows.size:
-                        rows[n], columns[n] = i, j
+                score, other = scores[i, j], members[j]
+                if other == rows[i]:
+                    continue
+                if score > worst or (score == worst and other < ids[mine, end]):
+                    insert(best, ids, mine, score, other)
+                    worst = best[mine, end]
+                if score - lacks >= floor[j]:
+                    met[0, n], met[1, n] = other, mine
                     n += 1
     return n
 

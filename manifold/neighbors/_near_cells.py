@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manifold._typing import Ints
 from manifold.backends import get_backend
@@ -47,9 +48,10 @@ def enough_cells(neighbors: Neighbors, points: PointSet, cells: Cells) -> int:
     n = min(neighbors.n_nodes, points.X.shape[0])
     rows = np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64))
     listed = neighbors.indices[rows]
-    near = nearest_cells(points, cells.centres, np.maximum(listed, 0).ravel(), n_cells=1)[:, 0]
+    near = np.empty(cells.order.size, np.int32)
+    near[cells.order] = np.repeat(np.arange(len(cells.centres), dtype=np.int32), np.diff(cells.starts))
     around = nearest_cells(points, cells.centres, rows, n_cells=min(_MOST, len(cells.centres)))
-    met = (near.reshape(listed.shape)[:, :, None] == around[:, None, :]) & (listed >= 0)[:, :, None]
+    met = (near[listed][:, :, None] == around[:, None, :]) & (listed >= 0)[:, :, None]
     share = np.cumsum(met.sum(axis=(0, 1))) / max(1, int((listed >= 0).sum()))
     return int(np.searchsorted(share, min(_REACHED, share[-1])) + 1)
 
@@ -65,8 +67,7 @@ def met_in_cells(
     rows : (m,) int
         Points, ascending, that are in the cells too.
     last : (n,) float32
-        What a point has to exceed to enter the list of each; inf where it shall not.
-
+        What a point has to exceed to enter the list of each; of size 0 where none shall.
     lists : Neighbors
         Of the points that were there: those listed for whom a row meets in cells are compared with it, too.
 
@@ -74,51 +75,56 @@ def met_in_cells(
     -----
     Cost: 2 m p t d operations for p cells of t members. Lists may hold fewer than k: -1 and ``-inf`` pad.
     """
-    from manifold.backends.compiled_lists import NOBODY, gather, offer_rows
+    from manifold.backends.compiled_lists import NOBODY, gather
 
     p, m = min(n_cells, len(cells.centres)), rows.size
     visits = nearest_cells(points, cells.centres, rows, n_cells=p).ravel()
     order = np.argsort(visits, kind="stable")
-    ends = np.cumsum(np.bincount(visits, minlength=len(cells.centres)))
-    scores, found = np.full((m, k + SPARE), -np.inf, np.float32), np.full((m, k + SPARE), NOBODY, np.int32)
+    ends, who = np.cumsum(np.bincount(visits, minlength=len(cells.centres))), order // p
     (X, divisors, _), none, asked = points.plain, np.empty(0, np.float32), points.rows(rows)
     own = points.norms[rows] ** 2 if points.metric == "euclidean" else 0.0
-    more = (own - 2 * doubt(points, asked)).astype(np.float32)  # what a score may lack of a similarity, and rounding
+    lists_of = _Asking(
+        rows,
+        np.broadcast_to(own - 2 * doubt(points, asked), m).astype(np.float32),
+        np.full((m, k + SPARE), -np.inf, np.float32),
+        np.full((m, k + SPARE), NOBODY, np.int32),
+    )
     pairs: list[tuple[Ints, Ints]] = []
     for c in np.flatnonzero(np.diff(ends, prepend=0)):
-        who = order[ends[c - 1] if c else 0 : ends[c]] // p
-        members = cells.order[cells.starts[c] : cells.starts[c + 1]]
+        members = np.array(cells.order[cells.starts[c] : cells.starts[c + 1]])  # in memory: kernels take no maps
         theirs = np.empty((members.size, asked.shape[1]), np.float32)
         gather(X, divisors, none, members, theirs)
-        for part in slices(who.size, max(1, GATHER // max(1, members.size))):
-            i = who[part]
-            products = points.propose(asked[i], members.astype(np.int64), _HOST, rows=theirs)
-            at = np.minimum(np.searchsorted(members, rows[i]), members.size - 1)  # ids ascend within a cell
-            mine = np.flatnonzero(members[at] == rows[i]) if members.size else at[:0]
-            products[mine, at[mine]] = -np.inf
-            # places are called by ids behind all that ask, so that nobody is taken for who asks
-            offer_rows(products, np.zeros_like(products[0]), members + m, i, scores, found, 0, i.size)
-            j, e = _above(products, last[members], more[i])
-            pairs.append((members[e].astype(np.int64), i[j]))
-    ids, similarities = _ranked(points, rows, scores, found.astype(np.int64) - m, k=k)
+        some = who[ends[c - 1] if c else 0 : ends[c]]
+        for part in slices(some.size, max(1, GATHER // max(1, members.size))):
+            products = points.propose(asked[some[part]], members, _HOST, rows=theirs)
+            pairs.append(lists_of.meet(products, members, some[part], last))
+    found = np.where(lists_of.ids == NOBODY, -1, lists_of.ids).astype(np.int64)
+    ids, similarities = _ranked(points, rows, lists_of.scores, found, k=k)
     ids, similarities, listed = with_near_lists(points, rows, lists, ids=ids, similarities=similarities)
+    if not last.size:
+        return Met(ids, similarities, (np.empty(0, np.int64), np.empty(0, np.int64), none))
     better = listed[2] > last[listed[0]]
     entering = _entering(points, rows, asked, pairs, last)
     i, who, values = (np.concatenate([entering[at], listed[at][better]]) for at in range(3))
     return Met(ids, similarities, (i, who, values))
 
 
-def _above(products: Floats, least: Floats, more: Floats) -> tuple[Ints, Ints]:
-    """Return the places of products that are as large as the least of their column, but for what their row may lack."""
-    from manifold.backends.compiled_edges import above
+class _Asking(NamedTuple):
+    """Rows (m,) that ask, by how much their scores may be too small, and what they have found (m, c), as it comes."""
 
-    room = max(1024, products.size // 16)
-    while True:
-        i, j = np.empty(room, np.int64), np.empty(room, np.int64)
-        n = above(products, least, more, i, j)
-        if n <= room:
-            return i[:n], j[:n]
-        room = n
+    rows: Ints
+    more: Floats
+    scores: Floats
+    ids: NDArray[np.int32]
+
+    def meet(self, products: Floats, members: NDArray[np.int32], who: Ints, last: Floats) -> tuple[Ints, Ints]:
+        """Offer products of some who ask and the members of a cell; return the pairs of which a member may gain."""
+        from manifold.backends.compiled_edges import meet
+
+        met = np.empty((2, products.size if last.size else 0), np.int32)  # of which few pages are ever touched
+        entry = last, self.more[who]
+        n = meet(products, members, self.rows[who], who, entry, self.scores, self.ids, met)
+        return met[0, :n].astype(np.int64), met[1, :n].astype(np.int64)
 
 
 def _ranked(points: PointSet, rows: Ints, scores: Floats, found: Ints, *, k: int) -> tuple[Ints, Floats]:

@@ -161,8 +161,8 @@ def _completed(after: Followed, points: PointSet, *, k: int, backend: Backend, c
     ids, similarities = _widened(neighbors, n, max(neighbors.n_neighbors, width))
     if cells is not None:
         n_cells = enough_cells(neighbors, points, cells)
-        never = np.full(n, np.inf, np.float32)
-        met = met_in_cells(points, cells, short, k=width, n_cells=n_cells, last=never, lists=neighbors)
+        none = np.empty(0, np.float32)  # who was there has met them
+        met = met_in_cells(points, cells, short, k=width, n_cells=n_cells, last=none, lists=neighbors)
         both = np.hstack([ids[short], met.ids]), np.hstack([similarities[short], met.similarities])
         ids[short], similarities[short] = (part[:, : ids.shape[1]] for part in sort_rows(*both, drop_self=False))
         again = short[ids[short, least - 1] < 0]  # near cells with few members
