@@ -25,10 +25,11 @@ from manifold.backends.threads import in_threads, thread_count
 Total: TypeAlias = Callable[[AnyArray], Floats]  # (bands, q) -> (q,)
 
 WIDTH = 16  # columns held together: of float32 a cache line
+WIDEST = 32  # of float32, where they come in so many: a row of the matrix is read, and its end guessed, half as often
 BAND = 2048  # rows whose sums are added up by themselves
 SUPERBAND = 1024  # bands that are added up first: what a process sends of the sums of millions of rows stays small
 _CHUNK = 128  # rows whose product is still in the nearest cache when its sums are taken
-_AHEAD = 64  # entries ahead whose rows of a block are asked for: by itself a processor looks ten or so ahead
+_AHEAD = 32  # entries ahead whose rows of a block are asked for: by itself a processor looks ten or so ahead
 _RANGES = 3  # of rows for each thread
 _ALONE = 1 << 19  # entries met, or numbers passed over, below which one thread is done about as soon
 
@@ -55,7 +56,7 @@ def spmm(
     result = np.empty((n, q), dtype=block.dtype) if out is None else out
     own = None if b is None else block
     factors = [_columns(0 if factor is None else factor, q, block.dtype) for factor in (a, b, c)]
-    sums, kernel = np.zeros((0 if dots is None else _n_bands(n), q)), _product(*_lanes(q))
+    sums, kernel = np.zeros((0 if dots is None else _n_bands(n), q)), _product(*_lanes(block))
 
     def work(start: int, stop: int) -> None:
         kernel(matrix.indptr, matrix.indices, matrix.data, block, halo, result, own, other, *factors, sums, start, stop)
@@ -74,7 +75,7 @@ def axpy(y: AnyArray, x: AnyArray, factors: AnyArray | float, *, total: Total | 
     ([25.0], [3.0, 4.0])
     """
     n, q = y.shape
-    sums, kernel, factors = np.zeros((_n_bands(n), q)), _axpy(*_lanes(q)), _columns(factors, q, y.dtype)
+    sums, kernel, factors = np.zeros((_n_bands(n), q)), _axpy(*_lanes(y)), _columns(factors, q, y.dtype)
     _in_ranges(lambda start, stop: kernel(y, x, factors, sums, start, stop), n, size=y.size)
     return (total or added)(sums)
 
@@ -82,7 +83,7 @@ def axpy(y: AnyArray, x: AnyArray, factors: AnyArray | float, *, total: Total | 
 def advance(x: AnyArray, p: AnyArray, z: AnyArray, *, step: AnyArray | float, ratio: AnyArray | float) -> None:
     """Add ``step p`` to x, and turn p to ``z + ratio p``."""
     n, q = x.shape
-    kernel, step, ratio = _advance(*_lanes(q)), _columns(step, q, x.dtype), _columns(ratio, q, x.dtype)
+    kernel, step, ratio = _advance(*_lanes(x)), _columns(step, q, x.dtype), _columns(ratio, q, x.dtype)
     _in_ranges(lambda start, stop: kernel(x, p, z, step, ratio, start, stop), n, size=x.size)
 
 
@@ -93,7 +94,7 @@ def column_dots(x: AnyArray, y: AnyArray, *, total: Total | None = None) -> Floa
     [11.0]
     """
     n, q = x.shape
-    sums, kernel = np.zeros((_n_bands(n), q)), _dots(*_lanes(q))
+    sums, kernel = np.zeros((_n_bands(n), q)), _dots(*_lanes(x))
     _in_ranges(lambda start, stop: kernel(x, y, sums, start, stop), n, size=x.size)
     return (total or added)(sums)
 
@@ -105,15 +106,17 @@ def column_sizes(block: AnyArray, weights: AnyArray, *, total: Total | None = No
     [25.0, 3.0, 4.0]
     """
     n, q = block.shape
-    sums, largest, kernel = np.zeros((_n_bands(n), q)), np.zeros((_n_bands(n), 2 * q)), _sizes(*_lanes(q))
+    sums, largest, kernel = np.zeros((_n_bands(n), q)), np.zeros((_n_bands(n), 2 * q)), _sizes(*_lanes(block))
     inverse = 1 / weights.ravel()
     _in_ranges(lambda start, stop: kernel(block, inverse, sums, largest, start, stop), n, size=block.size)
     return np.stack([(total or added)(sums), *largest.max(axis=0, initial=0).reshape(2, q)])
 
 
-def _lanes(q: int) -> tuple[int, bool]:
+def _lanes(block: AnyArray) -> tuple[int, bool]:
     """Return how many columns a kernel holds together, and whether the last ones may be fewer."""
-    return (1, False) if q == 1 else (WIDTH, q % WIDTH > 0)
+    q = block.shape[1]
+    wide = block.dtype == np.float32 and q % WIDEST == 0
+    return (1, False) if q == 1 else (WIDEST if wide else WIDTH, q % WIDTH > 0)
 
 
 def _n_bands(n: int) -> int:
@@ -171,9 +174,16 @@ def _product(width: int, masked: bool) -> Kernel:
                     at = i * q + j
                     none = zeros(by)
                     s0, s1, s2, s3 = none, none, none, none
+                    if width > 1:  # most neighbours of a band are in it, or in the next
+                        prefetch(block, at + B * q)
+                        if width > WIDTH:
+                            prefetch(block, at + B * q + np.uint64(WIDTH))
                     for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + np.uint64(1)])):
                         if width > 1:  # of a single column they are in the nearest cache, or soon
-                            prefetch(block, np.uint64(indices[min(k + np.uint64(_AHEAD), end)]) * q + j)
+                            ahead = np.uint64(indices[min(k + np.uint64(_AHEAD), end)]) * q + j
+                            prefetch(block, ahead)
+                            if width > WIDTH:
+                                prefetch(block, ahead + np.uint64(WIDTH))
                         place = np.uint64(indices[k])
                         if halo is None or place < n:
                             entry = load(block, place * q + j, m, width, masked)

@@ -41,7 +41,7 @@ class ScipyBackend(Sweeps):
     name = "scipy"
     xp = np
     check_every = 1
-    column_block = 16  # of float32 a cache line: enough to share the reading of a matrix, few enough to stay in cache
+    column_block = 32  # enough to share the reading of a matrix, and a message; what more would save is not seen
     # host memory runs out without notice: what is large is forecast, see `require_memory`
     out_of_memory: tuple[type[BaseException], ...] = ()
 
@@ -128,14 +128,13 @@ class ScipyBackend(Sweeps):
         return sizes
 
     def block_width(self, n_rows: int, n_columns: int) -> int:
-        """Return how many columns a compiled loop holds together: one, or as many as fill a cache line.
+        """Return how many columns compiled loops take in the same time: one, or as many as fill cache lines.
 
         >>> ScipyBackend().block_width(COMPILED_FROM - 1, 5), ScipyBackend().block_width(COMPILED_FROM, 1)
         (5, 1)
         """
-        if n_columns <= 1 or n_rows < COMPILED_FROM or _kernels() is None:
-            return n_columns
-        return -(-n_columns // self.column_block) * self.column_block
+        kernels = None if n_columns <= 1 or n_rows < COMPILED_FROM else _kernels()
+        return n_columns if kernels is None else -(-n_columns // kernels.WIDTH) * kernels.WIDTH
 
     def column_dots(self, x: AnyArray, y: AnyArray) -> Floats:
         """Return the inner products of the columns, in blocks of rows whose sums are added in float64.

@@ -91,17 +91,11 @@ class OnCluster(Solver):
         return PreparedOnCluster(self, filter, prepared, _Whole(graph), graph.saved)
 
 
-class _Caller(ScipyBackend):
-    """Where blocks are cut and put together: wider ones, for a message costs a millisecond however long it is."""
-
-    column_block = 32
-
-
 class _Whole(NormalizedAffinity):
     """What blocks of columns need of S where its rows are elsewhere: an order, a dtype."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph, self.backend, self.n_nodes, self.dtype = graph, _Caller(), graph.n_nodes, graph.dtype
+        self.graph, self.backend, self.n_nodes, self.dtype = graph, ScipyBackend(), graph.n_nodes, graph.dtype
         self.order = graph.order
         self.position = None if self.order is None else inverse(self.order)
 
