@@ -107,7 +107,7 @@ def _add_settings(one: argparse.ArgumentParser) -> None:
         one.add_argument(option, type=kind, help=about)
     choose(one, "--edges", Names("manifold.graph:EDGE_RULES"))
     choose(one, "--metric", Names("manifold.neighbors:METRICS"))
-    one.add_argument("--affinity", choices=("auto", "power", "self_tuning"))
+    one.add_argument("--affinity", choices=("auto", "power", "self_tuning", "ranked"))
     choose(one, "--method", Names("manifold.neighbors:METHODS", first=("auto",)), about="to find neighbours")
     one.add_argument("--backend", choices=("auto", "scipy", "cupy"))
     one.add_argument("--seed", type=int, help="of what is drawn at random (0)")

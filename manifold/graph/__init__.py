@@ -248,7 +248,7 @@ def _facts(
         "method": neighbors.method,
         "metric": neighbors.metric,
         "n_neighbors": neighbors.n_neighbors,
-        "affinity": f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind,
+        "affinity": str(kernel),
         "edges": (f"mutual, bridge={bridge}" if edges == "mutual" else edges) + (f", one_sided={b:g}" if b else ""),
         **({"clipped": n_clipped} if n_clipped else {}),
         **({"repaired": neighbors.n_repaired} if neighbors.n_repaired else {}),

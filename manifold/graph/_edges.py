@@ -87,17 +87,19 @@ def list_weights(
     scales: AnyArray,
     unit: float,
     rows: slice | Ints = slice(None),
+    ranks: AnyArray | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Return the weight (m, k) of each listing, 0 where there is none, and how many were not positive.
 
-    `rows` says which of all nodes, whose `scales` (n,) are given, the lists are of.
+    `rows` says which of all nodes, whose `scales` (n,) are given, the lists are of; `ranks` are those of the lists by
+    default.
 
     >>> list_weights(np.array([[1], [0]]), np.array([[0.5], [0.5]]), Affinity(), scales=np.ones(2), unit=1.0)[0][0]
     array([0.125], dtype=float32)
     """
     if unit != 1:  # S does not see it
         similarities = similarities / unit
-    weights = kernel.weights(similarities, scales[rows][:, None], scales[ids])
+    weights = kernel.weights(similarities, scales[rows][:, None], scales[ids], ranks=ranks)
     vanish = weights < np.finfo(np.float32).tiny
     weights[vanish] = 0
     return weights.astype(np.float32), int((vanish & (ids >= 0)).sum())

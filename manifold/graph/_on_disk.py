@@ -67,7 +67,7 @@ class Work:
         """Return ids and weights of a block, and how many of these were not positive."""
         ids, similarities = self.read(block)
         scales, part = np.broadcast_to(1.0, self.n), self.part(block)
-        if self.kernel.kind == "self_tuning":
+        if self.kernel.is_scaled:
             scales = np.concatenate([unit_arrays(folder, "scales", b)["scales"] for b in range(self.n_blocks)])
         weights, clipped = list_weights(ids, similarities, self.kernel, scales=scales, unit=1.0, rows=part)
         return ids, weights, clipped
@@ -170,7 +170,7 @@ def graph_on_disk(
 
 def _run(stages: Stages, work: Work, *, executor: Executor | None, progress: Callable[[int, int], None] | None) -> None:
     of_blocks: dict[str, Callable[[Work, int], Task]] = {"bins": PutIntoBins, "rows": MakeRows}
-    if work.kernel.kind == "self_tuning":
+    if work.kernel.is_scaled:
         of_blocks = {"scales": MeasureScales, **of_blocks}
     total = len(of_blocks) * work.n_blocks + 1
     for at, (stage, task) in enumerate(of_blocks.items()):

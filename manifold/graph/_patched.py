@@ -19,7 +19,7 @@ from manifold._weights import row_sums
 from manifold.backends.threads import in_threads
 from manifold.graph._edges import joined_lists, list_weights, unit_of
 from manifold.graph._graph import Graph
-from manifold.graph.affinity import Affinity
+from manifold.graph.affinity import Affinity, ranks_of
 from manifold.neighbors import Neighbors
 
 FOLLOWED_FROM = 4096  # nodes from which on a graph takes longer to form than to follow
@@ -82,7 +82,7 @@ def patched(
     around = _around(W, lists, change, number)
     new, vanish = _of_rows(lists, around, touched, kernel=kernel, edges=edges, bridge=bridge, one_sided=one_sided)
     n_clipped = vanish
-    if kernel.kind == "power":  # a weight is of its own listing
+    if not kernel.is_scaled:  # a weight is of its own listing
         n_clipped = n_before + _vanishing(lists, touched, kernel) - _vanishing(before, _gone(change), kernel)
     elif n_before or vanish:  # it is of both ends: who counts once is to be looked for everywhere
         return None
@@ -131,7 +131,8 @@ def _of_rows(
     inside, weights = np.full(ids.shape, -1, np.int32), np.zeros(ids.shape, np.float32)
     inside[at, place] = local[ids[at, place]]
     listed = inside[at, place, None], similarities[at, place, None]
-    found, vanish = list_weights(*listed, kernel, scales=scales, unit=unit_of(lists), rows=at)
+    ranks = ranks_of(similarities)[at, place, None] if kernel.kind == "ranked" else None
+    found, vanish = list_weights(*listed, kernel, scales=scales, unit=unit_of(lists), rows=at, ranks=ranks)
     weights[at, place] = found[:, 0]
     W = joined_lists(inside, weights, edges=edges, bridge=bridge, one_sided=one_sided)
     W.sort_indices()

@@ -158,8 +158,7 @@ class Fitted:
         filter   Diffusion(alpha=0.95)
         """
         s = self.settings
-        kernel, p = s.affinity, s.degree_exponent
-        weighted = f"{kernel.kind}, gamma={kernel.gamma:g}" if kernel.kind == "power" else kernel.kind
+        p = s.degree_exponent
         seen, lists = "", self.neighbors
         if lists is not None and self.reach is not None:
             seen = evidence_of(lists.first(min(s.n_neighbors, lists.n_neighbors)), self.reach)
@@ -167,7 +166,7 @@ class Fitted:
         tuned = "" if self.tuning is None else f"\ntuning   {self.tuning.evidence}"
         tuned += "" if self.calibration is None else f"\nrelevant {self.calibration}"
         return (
-            f"weighted by {weighted}\n         {explained(s, self.points, self.cells)}\n"
+            f"weighted by {s.affinity}\n         {explained(s, self.points, self.cells)}\n"
             f"filter   {s.filter}\nsolver   {self.reason}\n"
             f"scores   F" + (f" / degree^{p:g}" if p else "") + adapted + tuned
         )

@@ -128,7 +128,7 @@ def _weights(
     affinity: Affinity,
     node_scales: Floats | None,
 ) -> Floats:
-    if affinity.kind == "power":
+    if not affinity.is_scaled:
         return affinity.weights(similarities)
     own = affinity.scales(np.where(ids >= 0, similarities, -np.inf))[:, None]
     return affinity.weights(similarities, own, own if node_scales is None else node_scales[ids])

@@ -89,7 +89,7 @@ def test_listings_that_are_returned_are_counted(compiled, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("edges", EDGE_RULES)
-@pytest.mark.parametrize("kind", ["power", "self_tuning"])
+@pytest.mark.parametrize("kind", ["power", "self_tuning", "ranked"])
 def test_a_graph_that_follows_its_lists_is_the_graph_of_its_lists(edges, kind, rng, monkeypatch):
     """Rows leave, come and change at once: the same bits, whichever lists are touched."""
     monkeypatch.setattr("manifold.graph._patched.FOLLOWED_FROM", 0)

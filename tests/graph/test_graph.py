@@ -45,29 +45,30 @@ def dense_reference(X, k, *, metric, kernel, gamma, edges, bridge):
         U = X / np.where(lengths > 0, lengths, 1)
         similarities = np.round(U @ U.T, 12)  # copies tie, as they do in exact arithmetic
         squares = np.maximum(2 - 2 * similarities, 0)
-    listed, first, sigma = np.zeros((n, n), bool), np.zeros((n, n), bool), np.ones(n)
+    listed, first, sigma, ranks = np.zeros((n, n), bool), np.zeros((n, n), bool), np.ones(n), np.ones((n, n))
     for i in range(n):
         order = sorted((j for j in range(n) if j != i), key=lambda j, i=i: (-similarities[i, j], j))[:k]
         listed[i, order] = True
         first[i, order[:bridge]] = True
+        ranks[i] = 1 + (np.delete(similarities[i], i)[None] > similarities[i][:, None]).sum(axis=1)
         distances = np.sqrt(squares[i, order])
         positive = distances[distances > 1e-7]
         sigma[i] = distances[min(7, k) - 1]
         if sigma[i] <= 1e-7:
             sigma[i] = positive.min() if positive.size else 1.0
-    if kernel == "power":
+    if kernel == "power" or (kernel == "ranked" and metric == "cosine"):
         weights = np.maximum(similarities, 0) ** gamma
     else:
         weights = np.exp(-squares / np.outer(sigma, sigma))
         if metric == "cosine":
             weights[similarities <= 0] = 0
-    A = np.where(listed, weights, 0)
+    A = np.where(listed, weights / ranks if kernel == "ranked" else weights, 0)
     if edges == "sum":
         return A + A.T
     if edges == "union":
         return np.maximum(A, A.T)
-    bridges = np.where(first | first.T, weights, 0)
-    return np.maximum(np.minimum(A, A.T), bridges)
+    bridges = np.where(first, A, 0)
+    return np.maximum(np.minimum(A, A.T), np.maximum(bridges, bridges.T))
 
 
 RULES = [("mutual", b) for b in range(4)] + [("union", 1), ("sum", 1)]
@@ -80,6 +81,8 @@ RULES = [("mutual", b) for b in range(4)] + [("union", 1), ("sum", 1)]
         ("cosine", "power", 0.5),
         ("cosine", "self_tuning", 3.0),
         ("euclidean", "self_tuning", 3.0),
+        ("cosine", "ranked", 6.0),
+        ("euclidean", "ranked", 3.0),
     ],
 )
 @pytest.mark.parametrize(("edges", "bridge"), RULES)
@@ -250,7 +253,7 @@ def test_lists_that_disagree_by_rounding_still_give_a_symmetric_graph(rng):
 class TestAffinityKernel:
     def test_unknown_and_unfit_kernels(self):
         for arguments, message in (
-            (("cosine_power",), "'auto', 'power' or 'self_tuning'"),
+            (("cosine_power",), "'power', 'self_tuning', 'ranked'"),
             (("power", 0.0), "gamma must be a positive"),
             (("power", np.nan), "gamma must be a positive"),
             (("power", "3"), "gamma must be a positive"),
@@ -275,7 +278,7 @@ class TestAffinityKernel:
         assert kernel.weights(s[1:], 1.0, 1.0).tolist() == [[1.0] * 9]
 
     def test_a_missing_neighbour_weighs_nothing(self):
-        for kernel in (Affinity(), Affinity("self_tuning"), Affinity(metric="euclidean")):
+        for kernel in (Affinity(), Affinity("self_tuning"), Affinity(metric="euclidean"), Affinity("ranked")):
             assert kernel.weights(np.array([-np.inf])).tolist() == [0.0]
 
 

@@ -38,6 +38,7 @@ SETTINGS = {
     "euclidean": {"metric": "euclidean"},
     "inner product": {"metric": "inner_product"},
     "self-tuning": {"affinity": "self_tuning", "edges": "union"},
+    "ranked": {"affinity": "ranked"},
     "adaptive": {"preset": "adaptive", "adaptation": Adaptation(lead=1)},
     "index": {"solver": mf.DiffusionIndex(n_entries=300)},  # all columns whole: built anew at each change
 }
