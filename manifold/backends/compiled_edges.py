@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from manifold.backends._compiled import compiled
-from manifold.backends.compiled_lists import insert
+from manifold.backends._row_dots import LANES
+from manifold.backends.compiled_lists import NOBODY, _is_new, _table, insert, similarity
 
 
 @compiled
@@ -78,6 +79,50 @@ def meet(scores, members, rows, who, entry, best, ids, met):  # type: ignore[no-
                     met[0, n], met[1, n] = other, mine
                     n += 1
     return n
+
+
+@compiled
+def look_on(asked, points, rows, second, cells, lists, entry, first, last):  # type: ignore[no-untyped-def]
+    """Offer to who asks, from `first` to `last`, those whom his neighbours list and who are in no cell that he has met.
+
+    Parameters
+    ----------
+    asked, rows : (m, d), (m,)
+        Rows as the metric compares them, and their numbers.
+    points : X, divisors, largest
+        As `PointSet.plain` has them.
+    second : (m, c) int32
+        Neighbours of neighbours, some of them twice, -1 where there is none.
+    cells : (n,) and (m, p) int32
+        The cell of each point, and those whose members a row has met.
+    lists : best, ids (m, k)
+        Changed in place.
+    entry : least (n,), met (m, c) int32, values float32
+        Where a similarity exceeds the least of whom it is with, that one and the similarity are written; none where
+        `least` is empty.
+    """
+    (X, norms, largest), (cell, visits), (best, ids), (least, met, values) = points, cells, lists, entry
+    sums, seen, end = np.empty(LANES), _table(1 + ids.shape[1] + second.shape[1]), ids.shape[1] - 1
+    for i in range(first, last):
+        seen[:] = NOBODY
+        _is_new(seen, np.int32(rows[i]))
+        for e in range(ids.shape[1]):
+            if ids[i, e] >= 0:
+                _is_new(seen, ids[i, e])
+        for e in range(second.shape[1]):
+            other = second[i, e]
+            if other < 0 or not _is_new(seen, other):
+                continue
+            j, known = np.uint64(other), False
+            for p in range(visits.shape[1]):
+                known |= visits[i, p] == cell[j]
+            if known:
+                continue
+            score = similarity(asked[i], X, j, norms[j], largest, sums)
+            if least.size and score > least[j]:
+                met[i, e], values[i, e] = other, score
+            if score > best[i, end] or (score == best[i, end] and other < ids[i, end]):
+                insert(best, ids, i, score, other)
 
 
 @compiled

@@ -48,12 +48,16 @@ def enough_cells(neighbors: Neighbors, points: PointSet, cells: Cells) -> int:
     n = min(neighbors.n_nodes, points.X.shape[0])
     rows = np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64))
     listed = neighbors.indices[rows]
-    near = np.empty(cells.order.size, np.int32)
-    near[cells.order] = np.repeat(np.arange(len(cells.centres), dtype=np.int32), np.diff(cells.starts))
     around = nearest_cells(points, cells.centres, rows, n_cells=min(_MOST, len(cells.centres)))
-    met = (near[listed][:, :, None] == around[:, None, :]) & (listed >= 0)[:, :, None]
+    met = (_cell_of_each(cells)[listed][:, :, None] == around[:, None, :]) & (listed >= 0)[:, :, None]
     share = np.cumsum(met.sum(axis=(0, 1))) / max(1, int((listed >= 0).sum()))
     return int(np.searchsorted(share, min(_REACHED, share[-1])) + 1)
+
+
+def _cell_of_each(cells: Cells) -> NDArray[np.int32]:
+    cell = np.empty(cells.order.size, np.int32)
+    cell[cells.order] = np.repeat(np.arange(len(cells.centres), dtype=np.int32), np.diff(cells.starts))
+    return cell
 
 
 @np.errstate(under="ignore")
@@ -78,7 +82,8 @@ def met_in_cells(
     from manifold.backends.compiled_lists import NOBODY, gather
 
     p, m = min(n_cells, len(cells.centres)), rows.size
-    visits = nearest_cells(points, cells.centres, rows, n_cells=p).ravel()
+    near = nearest_cells(points, cells.centres, rows, n_cells=p)
+    visits = near.ravel()
     order = np.argsort(visits, kind="stable")
     ends, who = np.cumsum(np.bincount(visits, minlength=len(cells.centres))), order // p
     (X, divisors, _), none, asked = points.plain, np.empty(0, np.float32), points.rows(rows)
@@ -99,13 +104,11 @@ def met_in_cells(
             products = points.propose(asked[some[part]], members, _HOST, rows=theirs)
             pairs.append(lists_of.meet(products, members, some[part], last))
     found = np.where(lists_of.ids == NOBODY, -1, lists_of.ids).astype(np.int64)
-    ids, similarities = _ranked(points, rows, lists_of.scores, found, k=k)
-    ids, similarities, listed = with_near_lists(points, rows, lists, ids=ids, similarities=similarities)
-    if not last.size:
-        return Met(ids, similarities, (np.empty(0, np.int64), np.empty(0, np.int64), none))
-    better = listed[2] > last[listed[0]]
+    best = _ranked(points, rows, lists_of.scores, found, k=k)
+    cell = _cell_of_each(cells)
+    ids, similarities, listed = with_near_lists(points, rows, lists, found=best, cell=cell, visits=near, last=last)
     entering = _entering(points, rows, asked, pairs, last)
-    i, who, values = (np.concatenate([entering[at], listed[at][better]]) for at in range(3))
+    i, who, values = (np.concatenate([one, other]) for one, other in zip(entering, listed, strict=True))
     return Met(ids, similarities, (i, who, values))
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 
 from manifold._typing import Ints
 from manifold.backends.threads import in_threads
-from manifold.neighbors._base import Neighbors, sort_rows
+from manifold.neighbors._base import Neighbors
 from manifold.neighbors.points import Floats, PointSet
+
+Cells: TypeAlias = NDArray[np.int32]
+Found: TypeAlias = tuple[Ints, Floats]
+Pairs: TypeAlias = tuple[Ints, Ints, Floats]  # rows, who may enter their lists, and the similarities
 
 _WIDTH = 10  # neighbours of neighbours: of so many, so many each
 _RANGE = 256  # points that a thread takes at a time
@@ -28,32 +35,30 @@ def similarities_of(points: PointSet, queries: Floats, ids: Ints) -> Floats:
 
 
 def with_near_lists(
-    points: PointSet, rows: Ints, lists: Neighbors, *, ids: Ints, similarities: Floats
-) -> tuple[Ints, Floats, tuple[Ints, Ints, Floats]]:
-    """Return lists (m, k) of rows with what those listed list, where it is better, and all that was met, as pairs.
+    points: PointSet, rows: Ints, lists: Neighbors, *, found: Found, cell: Cells, visits: Cells, last: Floats
+) -> tuple[Ints, Floats, Pairs]:
+    """Return lists (m, k) of rows with what those listed list, where it is better, and pairs that `last` lets enter.
+
+    Cells (n,) of all points, and those (m, p) whose members the rows have met, say whom they know already.
 
     >>> points = PointSet(np.array([[0.0], [1.0], [2.0], [2.5]], np.float32), "euclidean")
     >>> lists = Neighbors([[1], [2], [1]], [[-1], [-1], [-1]], "euclidean", "by hand")
     >>> some = np.array([[1]]), np.array([[-2.25]], np.float32)
-    >>> with_near_lists(points, np.array([3]), lists, ids=some[0], similarities=some[1])[0].tolist()
-    [[2]]
+    >>> cell, visits, last = np.arange(4, dtype=np.int32), np.array([[3, 1]], np.int32), np.full(4, -1, np.float32)
+    >>> more = with_near_lists(points, np.array([3]), lists, found=some, cell=cell, visits=visits, last=last)
+    >>> more[0].tolist(), [part.tolist() for part in more[2]]
+    ([[2]], [[2], [3], [-0.25]])
     """
-    m, k, width = rows.size, ids.shape[1], min(_WIDTH, lists.n_neighbors, ids.shape[1])
-    first = ids[:, :width]
+    from manifold.backends.compiled_edges import look_on
+
+    m, width = rows.size, min(_WIDTH, lists.n_neighbors, found[0].shape[1])
+    first = found[0][:, :width]
     known = (first >= 0) & (first < lists.n_nodes)
     second = np.where(known[:, :, None], lists.indices[np.where(known, first, 0), :width], -1).reshape(m, -1)
-    second = np.sort(second.astype(np.int64), axis=1)
-    second[:, 1:][second[:, 1:] == second[:, :-1]] = -1
-    second[second == rows[:, None]] = -1
-    values = similarities_of(points, points.rows(rows), second)
-    met = second >= 0
-    pairs = second[met], np.broadcast_to(rows[:, None], second.shape)[met], values[met]
-    values[values <= similarities[:, -1:]] = -np.inf  # most are not among the best, or are listed
-    best = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    both = (
-        np.hstack([ids, np.take_along_axis(second, best, axis=1)]),
-        np.hstack([similarities, np.take_along_axis(values, best, axis=1)]),
-    )
-    both[0][np.isneginf(both[1])] = -1
-    wider = sort_rows(*both, drop_self=False)
-    return wider[0][:, :k].astype(np.int64), wider[1][:, :k], pairs
+    ids, best = found[0].astype(np.int32), found[1].copy()
+    met = np.full((m, second.shape[1] if last.size else 0), -1, np.int32)
+    values, asked = np.empty(met.shape, np.float32), points.rows(rows)
+    given = points.plain, rows, second.astype(np.int32), (cell, visits), (best, ids), (last, met, values)
+    in_threads(lambda i, j: look_on(asked, *given, i, j), m, step=_RANGE)
+    at, place = np.nonzero(met >= 0)
+    return ids.astype(np.int64), best, (met[at, place].astype(np.int64), rows[at], values[at, place])
