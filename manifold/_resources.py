@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import re
 from bisect import bisect_right
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from manifold.errors import MemoryBudgetError
@@ -56,6 +58,17 @@ def available_memory() -> int:
             return 2**62
     limit, used = _read_bytes(_CGROUP_LIMITS), _read_bytes(_CGROUP_USAGES) or 0
     return free if limit is None else max(0, min(free, limit - max(0, used - _read_cache(_CGROUP_USAGES))))
+
+
+def give_back() -> None:
+    """Return memory that long work has freed to the system, where a C library keeps it for itself, as glibc's does.
+
+    Arrays of up to 32 MiB lie between others there, and half of what a process seems to hold may be free.
+
+    >>> give_back()
+    """
+    with suppress(AttributeError, TypeError, OSError):  # another library, which returns it or cannot be asked
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def require_memory(n_bytes: int, *, purpose: str, cure: str | Callable[[int], str]) -> None:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from manifold._progress import Progress
+from manifold._resources import give_back
 from manifold._typing import Ints
 from manifold.backends import Backend
 from manifold.graph import Change, Graph, check_graph, followed_graph, lists_of, one_sided_weight, soft_mutual_graph
@@ -81,6 +82,7 @@ def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: P
             neighbors = _found(settings, given, progress)
         fitted = _tuned(settings, neighbors, names, given=given, progress=progress)
     _ = fitted.ranker  # what the solver refuses is refused here
+    give_back()
     _LOG.debug("fit of %d nodes took %.3f s of the processor: %s", n, time.process_time() - start, fitted.graph)
     return fitted
 

@@ -63,9 +63,9 @@ class NormalizedAffinity:
         """Label (n,) of the component of each node, in the order of S."""
         return self.graph.components if self.order is None else self.graph.components[self.order]
 
-    @cached_property
+    @property
     def degrees(self) -> Floats:
-        """Row sums (n,) of W, in the order of S."""
+        """Row sums (n,) of W, in the order of S: for when it is formed, not kept beside those of the graph."""
         return self.graph.degrees if self.order is None else self.graph.degrees[self.order]
 
     @cached_property
