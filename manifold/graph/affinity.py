@@ -6,8 +6,8 @@ In: similarities of `Neighbors`. Out: weights >= 0, by one of
     self_tuning   w_ij = exp(-d_ij^2 / (sigma_i sigma_j))       (Zelnik-Manor and Perona, NIPS 2004)
     ranked        w_ij over r_ij, the place of j in the list of i
 
-Of a ranked weight the mutual rule keeps the smaller, w / max(r_ij, r_ji): what is far down either list counts for little,
-so that long lists reach as far as short ones of a small class can bear.
+Of two ranked weights the mutual rule keeps the smaller, w / max(r_ij, r_ji): what is far down either list counts for
+little, so that lists may be longer than a class.
 """
 
 from __future__ import annotations
