@@ -19,6 +19,7 @@ Node: TypeAlias = Any
 Operation: TypeAlias = Callable[..., Node]
 
 _I32 = ir.IntType(32)
+_CACHE_LINE = 64  # bytes
 
 
 class Lanes(types.Type):
@@ -190,20 +191,23 @@ def exceeds(typing: Node, x: Node, bound: Node) -> Node:
 
 
 @_operation
-def prefetch(typing: Node, array: Node, at: Node) -> Node:
-    """Ask for the memory of entry `at`, which is read soon; nothing is read, even where there is no such entry."""
+def prefetch(typing: Node, array: Node, at: Node, width: Node) -> Node:
+    """Ask for the memory of `width` entries from `at` on, read soon; nothing is read, even where there are none."""
     _check(array)
+    wide = width.literal_value
 
     def generate(context: Node, builder: Node, signature: Node, values: Node) -> Node:
-        kind = ir.IntType(8)
-        pointer = _pointer(context, builder, array, values[0], at=values[1], vector=kind)
-        into = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
-        # to be read, of the nearest cache, of data
-        asked = [pointer, *(ir.Constant(_I32, number) for number in (0, 3, 1))]
-        builder.call(_function(builder.module, into, "llvm.prefetch.p0"), asked)
+        kind, entry = ir.IntType(8), context.get_abi_sizeof(context.get_value_type(array.dtype))
+        first = _pointer(context, builder, array, values[0], at=values[1], vector=kind)
+        into = ir.FunctionType(ir.VoidType(), [first.type, _I32, _I32, _I32])
+        function = _function(builder.module, into, "llvm.prefetch.p0")
+        for line in range(0, wide * entry, _CACHE_LINE):
+            # to be read, of the nearest cache, of data
+            asked = [builder.gep(first, [_I32(line)]), *(_I32(number) for number in (0, 3, 1))]
+            builder.call(function, asked)
         return context.get_dummy_value()
 
-    return types.void(array, at), generate
+    return types.void(array, at, width), generate
 
 
 @_operation

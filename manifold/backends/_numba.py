@@ -175,15 +175,10 @@ def _product(width: int, masked: bool) -> Kernel:
                     none = zeros(by)
                     s0, s1, s2, s3 = none, none, none, none
                     if width > 1:  # most neighbours of a band are in it, or in the next
-                        prefetch(block, at + B * q)
-                        if width > WIDTH:
-                            prefetch(block, at + B * q + np.uint64(WIDTH))
+                        prefetch(block, at + B * q, width)
                     for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + np.uint64(1)])):
                         if width > 1:  # of a single column they are in the nearest cache, or soon
-                            ahead = np.uint64(indices[min(k + np.uint64(_AHEAD), end)]) * q + j
-                            prefetch(block, ahead)
-                            if width > WIDTH:
-                                prefetch(block, ahead + np.uint64(WIDTH))
+                            prefetch(block, np.uint64(indices[min(k + np.uint64(_AHEAD), end)]) * q + j, width)
                         place = np.uint64(indices[k])
                         if halo is None or place < n:
                             entry = load(block, place * q + j, m, width, masked)

@@ -303,8 +303,8 @@ def _ask(entries, node):  # type: ignore[no-untyped-def]
     """Ask for the first entries of a row."""
     at = entries.start[node]
     for ahead in (at, at + _LINE):
-        prefetch(entries.ids, ahead)
-        prefetch(entries.rough, ahead)
+        prefetch(entries.ids, ahead, 1)
+        prefetch(entries.rough, ahead, 1)
 
 
 @compiled
@@ -318,7 +318,7 @@ def _judge(entries, patch, b, residual, largest):  # type: ignore[no-untyped-def
         if i + _AHEAD < met:
             at = entries.start[patch.nodes[i + _AHEAD]]
             for ahead in (at, at + _LINE // 2, at + _LINE):
-                prefetch(entries.exact, ahead)
+                prefetch(entries.exact, ahead, 1)
         if patch.start[i] >= 0:
             kept = np.uint64(patch.start[i])
             for e in range(np.uint64(first), np.uint64(last)):

@@ -23,7 +23,7 @@ from manifold.graph import _order
 from manifold.solvers import ConjugateGradient, FastSpectralRanking, Hybrid
 from manifold.solvers.system import NormalizedAffinity
 
-WIDTHS = (1, 2, 15, 16, 17, 64)
+WIDTHS = (1, 2, 15, 16, 17, 32, 64)
 
 
 @pytest.fixture
