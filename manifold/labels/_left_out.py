@@ -7,8 +7,8 @@ s_i is what returns to i before it meets another label, the same of a boundary t
 it a class counts by its labels, so that one of which a label is left out is held against whole ones: it is made whole
 by the same s_j / (s_j - y_ij).
 
-Where labels are many, those of the sample are left out together, by a solve with a column a class: without a fifth of
-them the others say nearly the same.
+Where labels are many, those of the sample, a fifth at most, are left out together, by a solve with a column a class:
+without them the others say nearly the same.
 """
 
 from __future__ import annotations
@@ -27,18 +27,22 @@ _LOOSE = 0.01  # rtol of s_i, and what of it counts as nothing: of a quadratic f
 _BLOCK = 32  # nodes at a time: as many columns a solve has at once
 MOST = 128  # labels that are left out, of more a sample
 _MANY = 5  # times a sample: without one in so many the others say nearly the same
+_TOGETHER = 96  # labels that tell nearly as much as `MOST`, and are left out together at the cost of a class each
 
 
 def sample(labelled: Ints, classes: Ints) -> Ints:
     """Return the labelled points to leave out, at most `MOST`: classes in turn, so that each has its share.
+
+    Where a fifth of them is 96 or more, they are a fifth at most, which can be left out together.
 
     >>> sample(np.array([4, 7, 9]), np.array([0, 0, 1])).tolist()
     [4, 7, 9]
     """
     if labelled.size <= MOST:
         return labelled
-    order = np.argsort(classes, kind="stable")
-    return np.sort(labelled[order[np.linspace(0, labelled.size - 1, MOST).astype(np.int64)]])
+    fifth = labelled.size // _MANY
+    order, some = np.argsort(classes, kind="stable"), min(fifth, MOST) if fifth >= _TOGETHER else MOST
+    return np.sort(labelled[order[np.linspace(0, labelled.size - 1, some).astype(np.int64)]])
 
 
 def without(problem: Problem, rows: Ints) -> Problem | None:

@@ -1,9 +1,9 @@
 """Settings that are judged by labels left out -> how much of each is taken, and what they say together.
 
-    w maximises  sum_i v_i log sum_s w_s p_i^(s) + sum_s g_s log w_s        p_i^(s) what s says of the truth of label i
+    w maximises  sum_i v_i log sum_s w_s p_i^(s) + sum_s log w_s        p_i^(s) what s says of the truth of label i
 
-Shares of distributions by what they say of labels left out are stacking (Yao et al., Bayesian Analysis 2018). The prior
-of pseudo-labels g keeps the mixture near the first setting where few labels can tell.
+Shares of distributions by what they say of labels left out are stacking (Yao et al., Bayesian Analysis 2018). The
+prior, a label more for each, keeps the mixture near their mean where few labels can tell.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Candidate:
 def stacked(likelihoods: Floats, weights: Floats) -> Floats:
     """Return the shares (k,) of k settings under which labels left out are likeliest, by expectation maximisation.
 
-    The prior is that of half a label more that the first setting alone explains, and a quarter for each other.
+    The prior is that of a label more for each setting, which it alone explains.
 
     Parameters
     ----------
@@ -64,17 +64,15 @@ def stacked(likelihoods: Floats, weights: Floats) -> Floats:
     Examples
     --------
     >>> stacked(np.array([[0.5, 0.5], [0.5, 0.5]]), np.ones(2)).round(3).tolist()  # nothing tells them
-    [0.667, 0.333]
+    [0.5, 0.5]
     >>> stacked(np.array([[0.1] * 50, [0.9] * 50]), np.ones(50)).round(2).tolist()
-    [0.01, 0.99]
+    [0.02, 0.98]
     """
-    prior = np.full(len(likelihoods), 0.25)
-    prior[0] = 0.5
-    shares = prior / prior.sum()
+    shares = np.full(len(likelihoods), 1 / len(likelihoods))
     for _ in range(_ROUNDS):
         explained = shares[:, None] * likelihoods
         explained *= weights / explained.sum(axis=0)
-        shares = prior + explained.sum(axis=1)
+        shares = 1 + explained.sum(axis=1)
         shares /= shares.sum()
     return np.asarray(shares)
 

@@ -30,6 +30,7 @@ from manifold.labels.iterative import IterativeCleaning
 from manifold.labels.mbo import ResolventMBO
 from manifold.solvers import Solution
 
+_SPARSE = 100  # points a label, beyond which harmonic functions are spikes at labels, and take the most iterations
 _ENOUGH = 1e-6  # rtol of a harmonic function: probabilities move by some 1e-5, and no class of 60,000 points does
 
 
@@ -41,11 +42,11 @@ class Auto:
 
     Candidates are local and global consistency and the harmonic function on each graph that `propagate` is given, and,
     where it is given points, the nearest labelled point. What K = h(S) says of a label without that label needs no
-    further propagation: it is K minus its diagonal. The prior is worth a quarter of a label for each,
-    and half of one for the first.
+    further propagation: it is K minus its diagonal. The prior is worth a label for each. Where labels are fewer than
+    one in a hundred points the harmonic function is left out, and that is said.
 
     Reference: Yao et al. (2018), for the mixture; Guo et al. (2017), for the power; Alexandari et al. (2020), for the
-    bias; guide *labels*.
+    bias; Calder et al. (2020), for harmonic functions of few labels; guide *labels*.
 
     Parameters
     ----------
@@ -63,8 +64,8 @@ class Auto:
     labels left out are likeliest, and classes that these are given too often get less. What was taken and why is
     `Propagation.choice`.
     Cost: for each graph two solves with a column a class, the diagonal of K at the labels, at most 128 of
-    them, and a harmonic function with a column a label, to a hundredth. Of 640 labels or more 128 are left out
-    together, by two more solves with a column a class instead.
+    them, and a harmonic function with a column a label, to a hundredth. Of 480 labels or more a fifth, at most 128, are
+    left out together, by two more solves with a column a class instead.
 
     Examples
     --------
@@ -157,6 +158,9 @@ def _compared(problem: Problem, alphas: tuple[float, ...]) -> tuple[Solution, Ch
         rival = NearestLabelled(problem.points, own, problem.given.shape[1])
         candidates.append(Candidate.of("nearest labelled point", rival.left_out(rows), truth=truth, weights=weights))
     solution, choice = mixed(candidates, rival, truth=truth, weights=weights)
+    if _may_be_harmonic(problem) and _is_sparse(problem):
+        few = f"{known.size} labels of {own.size} points are fewer than one in {_SPARSE}"
+        choice = replace(choice, reason=f"{choice.reason}; 'harmonic' was left out: {few}")
     if problem.sizes_are_known:  # half of it: a sample has them nearly
         P = (solution.scores + _balanced(solution.scores, problem.priors)) / 2
         solution = replace(solution, scores=P)
@@ -182,7 +186,7 @@ def _propagated(problem: Problem, alphas: tuple[float, ...], rows: Ints) -> Iter
                 told = replace(fewer, graph=graph, filter=h).diffuse(fewer.seeds)
                 out = said_without(told.scores[rows], problem, fewer)
             yield f"{name}, alpha = {alpha:g}", solution, out
-        if problem.filter_is_default and problem.clamp and problem.weights is None:
+        if _may_be_harmonic(problem) and not _is_sparse(problem):
             held = replace(problem, graph=graph)
             solution = Harmonic(rtol=_ENOUGH).solve(held)
             if fewer is None:
@@ -191,6 +195,16 @@ def _propagated(problem: Problem, alphas: tuple[float, ...], rows: Ints) -> Iter
                 told = Harmonic(rtol=_ENOUGH).solve(replace(fewer, graph=graph))
                 out = said_without(told.scores[rows], problem, fewer)
             yield f"{name}, harmonic", solution, out
+
+
+def _may_be_harmonic(problem: Problem) -> bool:
+    """Return whether the harmonic function is one of the settings: it has no filter, and holds labels to be right."""
+    return problem.filter_is_default and problem.clamp and problem.weights is None
+
+
+def _is_sparse(problem: Problem) -> bool:
+    """Return whether labels are so few among the points that a harmonic function is spikes, and takes longest."""
+    return problem.labelled.size > _SPARSE * np.count_nonzero(problem.labelled)
 
 
 def _class_sizes(default: Solution, truth: Ints) -> Floats:
