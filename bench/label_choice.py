@@ -14,14 +14,21 @@ suspects     5 draws of 20 % of 20 labels a class flipped: AUC of `discovery.sup
              cross-validated logistic regression; accuracy with all labels as they are, weighted by support, and without
              the least 20 %.
 selection    5 draws of five rounds of one label a class more, from one: accuracy of "lgc" after the last, by strategy.
+
+The rows of a set are kept under the temporary folder until the code of labels or of this bench is another: a run that
+is broken off goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import string
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,14 +74,32 @@ def run(*, quick: bool) -> list[Row]:
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # of points without a label in reach: both rows have them
         for data in _sets(quick=quick):
-            for count in (1, 5, 10):
-                if np.bincount(data.y).min() > count:
-                    rows.append(_choice(data, count, draws))
-                    print(rows[-1], flush=True)
-            if not data.name.endswith("uneven") and np.bincount(data.y).min() > 25:
-                rows += [_suspects(data, min(draws, 5)), _selection(data, min(draws, 5))]
+            rows += _rows(data, draws) if quick else _kept(data, draws)
     if not quick:
         rows.append(_summary([row for row in rows if row["what"] == "choice"]))
+    return rows
+
+
+def _kept(data: _Set, draws: int) -> list[Row]:
+    """Return the rows of a set, of an earlier run by the same code if there was one."""
+    code = [Path(__file__), *sorted((Path(mf.__file__).parent / "labels").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / "manifold-label_choice" / digest / f"{data.name}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_rows(data, draws)))
+    rows: list[Row] = json.loads(path.read_text())
+    return rows
+
+
+def _rows(data: _Set, draws: int) -> list[Row]:
+    rows, least = [], np.bincount(data.y).min()
+    for count in (1, 5, 10):
+        if least > count:
+            rows.append(_choice(data, count, draws))
+            print(rows[-1], flush=True)
+    if not data.name.endswith("uneven") and least > 25:
+        rows += [_suspects(data, min(draws, 5)), _selection(data, min(draws, 5))]
     return rows
 
 
