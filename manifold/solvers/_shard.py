@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from manifold._resources import require_memory
-from manifold._typing import AnyArray, Ints
+from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import Array
 from manifold.backends.ranks import RankBackend
 from manifold.distributed.protocol import Rank
@@ -31,8 +31,13 @@ class Shard(NormalizedAffinity):
         self.graph, self.backend, self.n_nodes, self.dtype = graph, backend, graph.n_nodes, graph.dtype
         self.order = self.position = None  # rows come in the order of S
         ids = np.arange(graph.n_nodes, dtype=np.int32) if graph.order is None else graph.order
-        self.degrees = graph.degrees[ids[backend.first : backend.last]]
+        self._own = ids[backend.first : backend.last]
         self.matrix = backend.place(_cut(graph, backend, ids))
+
+    @property
+    def degrees(self) -> Floats:
+        """Row sums of own rows of W, in their order."""
+        return self.graph.degrees[self._own]
 
 
 @dataclass(frozen=True)
