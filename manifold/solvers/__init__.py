@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from os import PathLike
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from manifold.filters import Diffusion, Filter, check_filter
 from manifold.graph import Graph, check_graph
 from manifold.solvers.base import Callback, Prepared, Snapshot, Solution, Solver, Status, merge_reports, updated_report
 from manifold.solvers.chebyshev import Chebyshev
+from manifold.solvers.checkpointed import Checkpointed
 from manifold.solvers.conjugate_gradient import ConjugateGradient
 from manifold.solvers.direct import Direct
 from manifold.solvers.fast_spectral_ranking import FastSpectralRanking
@@ -27,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 __all__ = [
     "SOLVERS",
     "Chebyshev",
+    "Checkpointed",
     "ConjugateGradient",
     "Direct",
     "FastSpectralRanking",
@@ -153,6 +156,7 @@ def diffuse(
     x0: object = None,
     callback: Callback | None = None,
     cluster: object = None,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> Solution:
     """Diffuse seeds over a graph: F = h(S) Y, S = D^-1/2 W D^-1/2.
 
@@ -179,6 +183,8 @@ def diffuse(
         Shown the residuals every few iterations; what it raises ends the solve.
     cluster : distributed.Client, or `manifold.distributed.check` of it, optional
         Whose processes solve, for a graph that was loaded from a folder; see `OnCluster`.
+    checkpoint : path, optional
+        A folder that keeps finished blocks of columns, from which a call that was stopped goes on; see `Checkpointed`.
 
     Returns
     -------
@@ -210,6 +216,7 @@ def diffuse(
         raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {on_failure!r}")
     settings, _ = get_solver(solver, graph, filter)
     settings = settings if cluster is None else OnCluster(settings, cluster)
+    settings = settings if checkpoint is None else Checkpointed(settings, checkpoint)
     chosen = backend_for(backend, {"seeds": seeds, "x0": x0})
     solution = settings.prepare(graph, filter, chosen).solve(seeds, x0=x0, callback=callback)
     # scores come back where the seeds were, whatever backend was asked for by name

@@ -154,6 +154,7 @@ CASES: dict[str, Case] = {
     "snapshot": Case(lambda: solvers.Snapshot(np.arange(2), 3, np.ones(2)), told),
     "status": Case(lambda: solvers.Status.MAX_ITER),
     "solution": Case(lambda: mf.diffuse(graph(), np.eye(60, 2)), told),
+    "checkpointed": Case(lambda: solvers.Checkpointed(solvers.ConjugateGradient(), "kept")),
     "on a cluster": Case(lambda: solvers.OnCluster(solvers.ConjugateGradient(), ThreadRanks)),
     "solution of a path": Case(lambda: mf.diffuse(path(2500), np.eye(2500, 2), solver="direct"), told),
     "bases": Case(
