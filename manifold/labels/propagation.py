@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,7 +40,7 @@ from manifold.labels.choice import Choice
 from manifold.labels.result import Propagation
 from manifold.labels.targets import Targets, encode
 from manifold.neighbors import PointSet
-from manifold.solvers import ConjugateGradient, OnCluster, Solution, Solver, get_solver, report_failures
+from manifold.solvers import Checkpointed, ConjugateGradient, OnCluster, Solution, Solver, get_solver, report_failures
 from manifold.solvers.base import Callback
 
 
@@ -84,6 +85,7 @@ def propagate(
     on_failure: str = "warn",
     callback: Callback | None = None,
     cluster: object = None,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> Propagation:
     """Propagate a few labels over a graph.
 
@@ -133,7 +135,7 @@ def propagate(
     x0 : (n, c), optional
         ``scores`` of an earlier propagation of the same classes, on a graph that has changed a little; for methods
         that are one solve.
-    backend, on_failure, callback, cluster
+    backend, on_failure, callback, cluster, checkpoint
         See `manifold.diffuse`; a cluster solves for methods that diffuse, and "auto" tries candidates in this process.
 
     Returns
@@ -197,7 +199,7 @@ def propagate(
         labelled=targets.labelled,
         priors=shares,
         filter=h,
-        solver=_label_solver(solver, first, h, cluster),
+        solver=_label_solver(solver, first, h, cluster=cluster, checkpoint=checkpoint),
         backend=arrays,
         callback=callback,
         signed=averaging,
@@ -287,11 +289,14 @@ def _averaged(solution: Solution, reached: Mask, targets: Targets, *, clamp: boo
     return Propagation(labels, P, sure, reached, targets.labelled, targets.classes, solution)
 
 
-def _label_solver(solver: str | Solver, graph: Graph, filter: Filter, cluster: object) -> Solver:
+def _label_solver(
+    solver: str | Solver, graph: Graph, filter: Filter, *, cluster: object, checkpoint: str | PathLike[str] | None
+) -> Solver:
     settings, _ = get_solver(solver, graph, filter)
     if solver == "auto" and isinstance(settings, ConjugateGradient):
         settings = ConjugateGradient(rtol=1e-5)
-    return settings if cluster is None else OnCluster(settings, cluster)
+    settings = settings if cluster is None else OnCluster(settings, cluster)
+    return settings if checkpoint is None else Checkpointed(settings, checkpoint)
 
 
 def _warn_of_what_is_missing(reached: Mask, in_component: Mask, targets: Targets) -> None:
