@@ -15,8 +15,8 @@ suspects     5 draws of 20 % of 20 labels a class flipped: AUC of `discovery.sup
              the least 20 %.
 selection    5 draws of five rounds of one label a class more, from one: accuracy of "lgc" after the last, by strategy.
 
-The rows of a set are kept under the temporary folder until the code of labels or of this bench is another: a run that
-is broken off goes on.
+Rows are kept under the temporary folder until the code of labels or of this bench is another: a run that is broken off
+goes on.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,33 +75,35 @@ def run(*, quick: bool) -> list[Row]:
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # of points without a label in reach: both rows have them
         for data in _sets(quick=quick):
-            rows += _rows(data, draws) if quick else _kept(data, draws)
+            for name, made in _tables(data, draws):
+                rows.append(made() if quick else _kept(name, made))
+                print(rows[-1], flush=True)
     if not quick:
         rows.append(_summary([row for row in rows if row["what"] == "choice"]))
     return rows
 
 
-def _kept(data: _Set, draws: int) -> list[Row]:
-    """Return the rows of a set, of an earlier run by the same code if there was one."""
-    code = [Path(__file__), *sorted((Path(mf.__file__).parent / "labels").glob("*.py"))]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / "manifold-label_choice" / digest / f"{data.name}.json"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_rows(data, draws)))
-    rows: list[Row] = json.loads(path.read_text())
-    return rows
-
-
-def _rows(data: _Set, draws: int) -> list[Row]:
-    rows, least = [], np.bincount(data.y).min()
+def _tables(data: _Set, draws: int) -> Iterator[tuple[str, Callable[[], Row]]]:
+    """Yield the name of each row of a set, and how it is made."""
+    least = np.bincount(data.y).min()
     for count in (1, 5, 10):
         if least > count:
-            rows.append(_choice(data, count, draws))
-            print(rows[-1], flush=True)
+            yield f"{data.name}, {count}", partial(_choice, data, count, draws)
     if not data.name.endswith("uneven") and least > 25:
-        rows += [_suspects(data, min(draws, 5)), _selection(data, min(draws, 5))]
-    return rows
+        yield f"{data.name}, suspects", partial(_suspects, data, min(draws, 5))
+        yield f"{data.name}, selection", partial(_selection, data, min(draws, 5))
+
+
+def _kept(name: str, made: Callable[[], Row]) -> Row:
+    """Return a row, of an earlier run by the same code if there was one."""
+    code = [Path(__file__), *sorted((Path(mf.__file__).parent / "labels").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / "manifold-label_choice" / digest / f"{name}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(made()))
+    row: Row = json.loads(path.read_text())
+    return row
 
 
 def _choice(data: _Set, count: int, draws: int) -> Row:
