@@ -184,6 +184,8 @@ def _plain(x: object, name: str) -> AnyArray:
 
 def _of_tensor(x: _Tensor, name: str) -> AnyArray:
     """Return a tensor's numbers: gradients are left behind, and bfloat16, which NumPy has not, becomes float32."""
+    if str(x.device) == "meta":
+        raise TypeError(f"{name} is a tensor of the meta device, which holds no numbers: load its values first")
     if str(x.device) != "cpu":
         raise TypeError(f"{name} lives on {x.device} but the work was asked for on the CPU: pass {name}.cpu()")
     if str(x.layout) != "torch.strided":

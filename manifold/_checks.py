@@ -6,6 +6,7 @@ In: whatever a user calls an array. Out: float32 rows, or an error that names ar
 from __future__ import annotations
 
 import operator
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,57 @@ def check_can(value: object, *methods: str, name: str, a: str) -> None:
     missing = [method for method in methods if not (hasattr(type(value), method) or hasattr(value, method))]
     if missing:
         raise TypeError(f"{name} must be {a}, got {type(value).__name__}, which has no {missing[0]!r}")
+
+
+def check_random_state(value: object, name: str = "random_state") -> None:
+    """Raise for what seeds no generator of random numbers; Generators, integers >= 0 and None do.
+
+    >>> check_random_state(7)
+    """
+    generator(value, name)
+
+
+def generator(value: object, name: str = "random_state") -> np.random.Generator:
+    """Return the generator of random numbers that a `random_state` means: itself, one that is seeded, or a new one.
+
+    Reference: O'Neill (2014), PCG, which NumPy draws from.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what seeds none.
+
+    Examples
+    --------
+    >>> generator(7).integers(100), generator(7).integers(100)
+    (np.int64(94), np.int64(94))
+    """
+    try:
+        return np.random.default_rng(value)  # type: ignore[arg-type]  # what it does not know is refused below
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} must be an integer >= 0, a numpy.random.Generator or None, got {value!r}: write {name}=0, say"
+        ) from None
+
+
+def check_number(value: object, name: str) -> float:
+    """Return `value` as a float; raise TypeError for what is no real number.
+
+    >>> check_number(np.float32(0.5), "threshold")
+    0.5
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}: write {name}=0.5, say")
+    return float(value)
+
+
+def check_callback(callback: object) -> None:
+    """Raise TypeError for a `callback` that cannot be called.
+
+    >>> check_callback(print)
+    """
+    if not (callback is None or callable(callback)):
+        raise TypeError(f"callback must be callable(Snapshot) or None, got {callback!r}: lambda shown: None, say")
 
 
 def check_stopping(rtol: float, max_iter: object = None) -> None:

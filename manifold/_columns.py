@@ -86,7 +86,10 @@ def stacked(rows: AnyArray, name: str) -> AnyArray:
     >>> stacked(np.array([[1, 2], [3, 4]]), "X").shape
     (2, 2)
     """
+    lacking = [i for i, row in enumerate(rows) if row is None]
+    if lacking:
+        raise ValueError(f"{name} lacks the vectors of {len(lacking)} rows, first of row {lacking[0]}: drop them")
     lengths = {np.shape(row) for row in rows}
     if len(lengths) > 1:
         raise ValueError(f"{name} holds rows of different lengths: pad or cut them to one")
-    return np.stack([np.asarray(row) for row in rows])
+    return np.stack([np.asarray(row) for row in rows]) if len(rows) else np.empty((0, 0))

@@ -27,6 +27,15 @@ class _Bar(Protocol):
         """End the line."""
 
 
+def check_progress(progress: object) -> None:
+    """Raise TypeError for a `progress` that is no switch and cannot be called.
+
+    >>> check_progress(True)
+    """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise TypeError(f"progress must be True, False or callable(done, total), got {progress!r}: True shows a bar")
+
+
 @contextmanager
 def shown(progress: Progress | bool | None, label: str) -> Iterator[Progress | None]:
     """Give the callback(done, total) of a piece of work: a bar for True, by tqdm where it is installed.
@@ -35,9 +44,8 @@ def shown(progress: Progress | bool | None, label: str) -> Iterator[Progress | N
     ...     report is None
     True
     """
+    check_progress(progress)
     if progress is not None and not isinstance(progress, bool):
-        if not callable(progress):
-            raise TypeError(f"progress must be True, False or callable(done, total), got {progress!r}")
         yield progress
         return
     if not progress:

@@ -126,7 +126,7 @@ def place(x: object) -> str:
     if type(x).__module__.split(".")[0] == "cupyx":  # a sparse matrix: where its entries are
         x = getattr(x, "data", x)
     where = getattr(x, "__dlpack_device__", None)
-    if where is None:
+    if where is None or str(getattr(x, "device", "")) == "meta":  # which holds nothing, and is refused by its name
         return "cpu"
     kind, number = (int(part) for part in where())
     return "cpu" if kind in _HOST_MEMORY else f"{_DEVICES.get(kind, 'device')}:{number}"

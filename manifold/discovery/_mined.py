@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_count, generator
 from manifold._typing import AnyArray, Ints, RandomState
 from manifold.discovery._columns import Texts, columns_of
 from manifold.discovery._pool import Pool
@@ -83,7 +83,7 @@ class Mined:
         >>> Mined(np.array([7]), two, two, nothing).pairs(5, rng=3).tolist()
         [[7, 4], [7, 5]]
         """
-        n, rng = check_count(n, "n"), np.random.default_rng(rng)
+        n, rng = check_count(n, "n"), generator(rng, "rng")
         pool = self.positives
         order = np.lexsort((rng.random(pool.ids.size), pool.owners))
         place = np.arange(order.size) - pool.indptr[pool.owners]
@@ -98,7 +98,7 @@ class Mined:
         >>> Mined(np.array([7]), two.only(two.certified), two, nothing).triplets(2, rng=5).tolist()
         [[7, 4, 5], [7, 4, 5]]
         """
-        n, rng = check_count(n, "n"), np.random.default_rng(rng)
+        n, rng = check_count(n, "n"), generator(rng, "rng")
         able = np.repeat(np.setdiff1d(np.arange(len(self)), self.empty), n)
         sides = [
             pool.ids[pool.indptr[able] + rng.integers(pool.sizes[able])] for pool in (self.positives, self.negatives)
@@ -145,9 +145,7 @@ class Mined:
         {'anchor': ['a bee'], 'positive': ['a wasp'], 'negative': ['a bean']}
         """
         named = texts if anchors is None else anchors
-        rows = columns_of(
-            self.anchors, self.positives, self.negatives, format=format, n=n, rng=np.random.default_rng(rng)
-        )
+        rows = columns_of(self.anchors, self.positives, self.negatives, format=format, n=n, rng=generator(rng, "rng"))
         return {
             name: [_text(named if name == "anchor" else texts, value, name) for value in values]
             for name, values in rows.items()

@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from manifold._arrays import as_numbers
+from manifold._checks import check_number
 from manifold._typing import Floats, Ints
 from manifold.discovery.covering import Cover, covered
 
@@ -63,7 +64,7 @@ def cover_places(coordinates: object, radius: float) -> Cover:
         raise ValueError(
             f"coordinates must be latitude in -90..90, then longitude in degrees, got {degrees[first]} in row {first}"
         )
-    if not (np.isfinite(radius) and radius > 0):
+    if not (np.isfinite(check_number(radius, "radius")) and radius > 0):
         raise ValueError(f"radius must be above 0 km, got {radius!r}")
     near, n = _within(degrees, radius), len(degrees)
     rows, columns = (np.concatenate([near[:, i], near[:, 1 - i], np.arange(n)]) for i in (0, 1))

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from manifold._arrays import as_numbers
+from manifold._checks import check_number
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.neighbors import Neighbors
 
@@ -161,7 +162,7 @@ def covered(K: sparse.csr_array, method: str) -> Cover:
 
 def _near(similarities: object, threshold: float) -> sparse.csr_array:
     """Return K (n, n) as booleans, symmetric, the diagonal stored: every item is near itself."""
-    if not np.isfinite(threshold):
+    if not np.isfinite(check_number(threshold, "threshold")):
         raise ValueError(f"threshold must be a number, got {threshold!r}")
     if isinstance(similarities, Neighbors):
         similarities = similarities.to_scipy()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._typing import Floats, Ints
 from manifold.discovery.saliency import (
     FEATURES,
@@ -230,6 +230,7 @@ def discover(
         raise ValueError(f"features must be one of {FEATURES}, got {features!r}")
     k = check_count(n_neighbors, "n_neighbors")
     signed = features == "signed"
+    check_can(activations, "__iter__", name="activations", a="a sequence of maps (H, W, K), one an image")
     maps = [read_activations(x, signed=signed) for x in activations]
     if not maps:
         raise ValueError("activations hold no image: give a map of each, (H, W, K)")

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from manifold import metrics
-from manifold._progress import Progress
+from manifold._checks import check_can, check_random_state
+from manifold._progress import Progress, check_progress, shown
 from manifold._typing import Facts, Floats, Ints
 from manifold.datasets import GroundTruth
 from manifold.evaluation._comparison import Comparison, Gain, Outcome
@@ -78,7 +79,7 @@ def compare(
     figures: Sequence[str] | None = None,
     confidence: float = 0.95,
     random_state: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Comparison:
     """Judge nearest neighbours, as "neighbours", and other searches by the figures of a ground truth.
 
@@ -107,7 +108,7 @@ def compare(
         Of the intervals of gains.
     random_state : int
         Decides the draws of the bootstrap.
-    progress : callable(done, total), optional
+    progress : bool or callable(done, total), optional
         Called after each block of queries.
 
     Returns
@@ -142,6 +143,8 @@ def compare(
     """
     if not isinstance(truth, GroundTruth):
         raise TypeError(f"truth must be a GroundTruth, got {type(truth).__name__}: datasets.ground_truth makes one")
+    check_progress(progress)
+    check_random_state(random_state)
     chosen = dict.fromkeys((*truth.figures, *_FIRST_AND_LAST)) if figures is None else figures
     truth = replace(truth, figures=tuple(chosen))
     listed = metrics.list_depth(truth.figures)  # unknown figures are met before the long work
@@ -169,11 +172,11 @@ def compare(
     measure = partial(_measure, (asked, points), truth, searches=fitted, depth=listed)
     ours = all(isinstance(search, ManifoldSearch | Sequence) for search in fitted.values())
     parts = []
-    with ThreadPoolExecutor(os.cpu_count() if ours else 1) as pool:
+    with shown(progress, "queries") as report, ThreadPoolExecutor(os.cpu_count() if ours else 1) as pool:
         for part in pool.map(measure, blocks):
             parts.append(part)
-            if progress is not None:
-                progress(len(parts), len(blocks))
+            if report is not None:
+                report(len(parts), len(blocks))
     outcomes = {name: _outcome([part[name] for part in parts]) for name in (BASELINE, *fitted)}
     how_made = {name: as_code(search) for name, search in searches.items()}
     return Comparison(outcomes, how=how_made, names=truth.queries, confidence=confidence, random_state=random_state)
@@ -197,6 +200,7 @@ def as_code(search: Search) -> str:
 
 def _check_names(searches: Mapping[str, Search]) -> None:
     """Raise for a name that is taken, and for rows to fuse that are not there yet."""
+    check_can(searches, "items", name="searches", a="a mapping of names to searches")
     above = [BASELINE]
     for name, search in searches.items():
         if name == BASELINE:
@@ -205,6 +209,8 @@ def _check_names(searches: Mapping[str, Search]) -> None:
             )
         if isinstance(search, str) or (isinstance(search, Sequence) and not (search and {*search} <= {*above})):
             raise ValueError(f"searches[{name!r}] fuses {search!r}: give names of rows above it, of {tuple(above)}")
+        if not isinstance(search, Mapping | Sequence):
+            check_can(search, "search", name=f"searches[{name!r}]", a="a search, parameters, or names to fuse")
         above.append(name)
 
 

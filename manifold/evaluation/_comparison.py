@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from manifold._checks import check_number, check_random_state, generator
 from manifold._typing import AnyArray, Floats
 from manifold.evaluation._lists import BASELINE
 from manifold.metrics import is_error
@@ -135,7 +136,7 @@ class Comparison(Mapping[str, Outcome]):
         n_resamples: int = 2_000,
         random_state: int = 0,
     ) -> None:
-        if not 0 < confidence < 1:
+        if not 0 < check_number(confidence, "confidence") < 1:
             raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}: 0.95 is usual")
         if n_resamples < 1:
             raise ValueError(f"n_resamples must be at least 1, got {n_resamples!r}: 2000 are enough for two digits")
@@ -143,6 +144,7 @@ class Comparison(Mapping[str, Outcome]):
         self.how = dict(how or {})
         self.names = tuple(names)
         self.confidence = confidence
+        check_random_state(random_state)
         self.n_resamples = n_resamples
         self.random_state = random_state
         self._drawn: dict[str, Floats] = {}
@@ -303,7 +305,7 @@ def resampled_means(values: AnyArray, n_resamples: int, *, random_state: int) ->
     if not q:
         return means
     known = ~np.isnan(rows)
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
     size = max(1, _COUNTS // q)
     for start in range(0, n_resamples, size):
         n = min(size, n_resamples - start)

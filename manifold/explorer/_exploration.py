@@ -12,7 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._typing import AnyArray
 from manifold.backends import get_backend
 from manifold.explorer._shared_basis import SharedBasis
@@ -123,8 +123,7 @@ class Exploration:
     """
 
     def __init__(self, search: ManifoldSearch, X: object, *, Q: object = None, k: int = 10) -> None:
-        if not hasattr(search, "graph_"):
-            raise ValueError("search is not fitted: call fit(X) first")
+        check_can(search, "affinity", "rerank", name="search", a="a fitted ManifoldSearch")
         n, metric = search.graph_.n_nodes, search.affinity.metric
         self._points = point_set(X, metric)
         if len(self._points.X) != n:

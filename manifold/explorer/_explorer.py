@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from manifold._checks import check_can
 from manifold._typing import AnyArray, Mask
 from manifold.explorer._exploration import Answer, Exploration
 from manifold.labels.targets import label_array
@@ -106,6 +107,8 @@ class Explorer:
         )
         if (self._labels is None) != (self._query_labels is None):
             raise ValueError("labels and query_labels say together what is right: give both, or neither")
+        if mined is not None:
+            check_can(mined, "anchors", "positives", name="mined", a="Mined, of discovery.mine")
         self._ids: AnyArray = search.ids_
         self.mined, self._mined_by_row = mined, Q is None  # `mine` answers with nodes, `mine_negatives` with names
 
@@ -331,6 +334,12 @@ def _encoded(figure: Figure | SubFigure) -> bytes:
 
 def _rows(given: Rows | None, n: int, name: str) -> Rows | None:
     """Return what was given for each of n rows; raise ValueError for another number of them."""
-    if given is not None and len(given) != n:
-        raise ValueError(f"{name} has {len(given)} rows, and should have {n}")
+    if given is None:
+        return None
+    try:
+        found = len(given)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence, one for each of {n} rows, got {given!r}") from None
+    if found != n:
+        raise ValueError(f"{name} has {found} rows, and should have {n}")
     return given

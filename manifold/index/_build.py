@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from manifold._checks import check_count, check_stopping
-from manifold._progress import Progress, shown
+from manifold._progress import Progress, check_progress, shown
 from manifold._resources import at_most, require_memory
 from manifold._typing import AnyArray, Ints
 from manifold.backends import Backend, get_backend
@@ -88,9 +88,7 @@ class DiffusionIndex(Solver):
             object.__setattr__(self, "solver", "local" if self.lazy else "cg")
         check_count(self.n_kept, "n_kept")
         if self.lazy and self.solver != "local":
-            raise ValueError(
-                f"lazy columns are solved by walks, got solver={self.solver!r}: leave it out"
-            )
+            raise ValueError(f"lazy columns are solved by walks, got solver={self.solver!r}: leave it out")
 
     def memory_forecast(self, n_nodes: int) -> int:
         """Return the bytes of an index of n nodes.
@@ -156,6 +154,7 @@ class DiffusionIndex(Solver):
         ([0.583333, 0.235702], np.float64(0.083333))
         """
         check_graph(graph)
+        check_progress(progress)
         on = get_backend(backend)
         if self.solver == "local":
             if on.name != "scipy" or checkpoint is not None:
@@ -227,6 +226,7 @@ class DiffusionIndex(Solver):
             raise ValueError(
                 f"columns of images are solved by solver='cg', got {self.solver!r} lazy={self.lazy}: leave both out"
             )
+        pooling = sparse.csr_array(pooling)
         solver = ColumnSolver(graph, filter, get_backend(backend), rtol=self.rtol, pooling=pooling)
         stored = self._solve(solver, n_jobs=n_jobs, checkpoint=checkpoint, progress=progress)
         return PooledColumns(

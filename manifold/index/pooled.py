@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._checks import check_callback
 from manifold._typing import AnyArray, Floats, Ints
 from manifold._weights import check_indices
 from manifold.backends import Backend, get_backend, rounding_unit
@@ -237,6 +238,7 @@ class PooledColumns(Prepared, Solver):
         >>> index.solve([1.0, 0.0, 0.0]).scores.round(6).tolist()
         [0.666667, 0.235702]
         """
+        check_callback(callback)
         self.look_through()
         Y, single = check_seeds(seeds, self.graph.n_nodes)
         Y = sparse.csc_array(Y, dtype=np.float64, copy=True)

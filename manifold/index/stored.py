@@ -280,6 +280,7 @@ class StoredColumns(Prepared, Solver):
             seeds,
             self._solve_block,
             solver="index",
+            callback=callback,
             dtype=self.graph.dtype,
             otherwise=Status.CONVERGED if exact else Status.APPROXIMATE,
         )

@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from manifold._arrays import as_array, as_integers, as_numbers
-from manifold._checks import check_count, check_features
+from manifold._checks import check_count, check_features, generator
 from manifold._resources import require_memory
 from manifold._typing import AnyArray, RandomState
 from manifold.errors import ManifoldDeprecationWarning, warn
@@ -220,7 +220,7 @@ def gcn_relevance(
         noise_weight = _SHOTS[max(shots for shots in _SHOTS if shots <= known.sum())]
     if not 0 < noise_weight < np.inf:
         raise ValueError(f"noise_weight must be a positive number, got {noise_weight!r}: 0.01 to 5 are published")
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
     # A X does not change while the network learns: one product serves all epochs
     A = _row_normalized(graph).astype(X.dtype)
     network = _Network(A, A @ _unit(X), known, noise_weight)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from manifold._arrays import as_integers, as_numbers
-from manifold._checks import check_count, check_features
+from manifold._checks import check_count, check_features, generator
 from manifold._typing import RandomState
 from manifold.labels._stacked import (
     FloatArray,
@@ -131,7 +131,7 @@ def sample_episodes(
         raise ValueError(f"labels must be integers (n,), got {given.dtype} {given.shape}")
     if concentration is not None and not 0 < concentration < np.inf:
         raise ValueError(f"concentration must be a positive number, got {concentration!r}: 2 is usual")
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
     m = n_way * n_queries
     needed = n_shots + (n_queries if concentration is None else m)
     members = [np.flatnonzero(given == c) for c in np.unique(given[given >= 0])]

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from manifold._arrays import as_numbers
+from manifold._checks import check_callback
 from manifold._resources import at_most, require_memory
 from manifold._typing import AnyArray, Mask
 from manifold.backends import Backend, backend_for, on_host
@@ -170,6 +171,7 @@ def propagate(
     """
     if balance not in (None, *BALANCES):
         raise ValueError(f"balance must be None or one of {tuple(BALANCES)}, got {balance!r}")
+    check_callback(callback)
     chosen = get_method(method)
     graphs = asked_graphs(graph, chosen, points)
     name, first = next(iter(graphs.items()))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from manifold._arrays import as_array, as_numbers, as_table
-from manifold._checks import check_count, read_features
+from manifold._checks import check_count, generator, read_features
 from manifold._typing import AnyArray, Floats, Ints, Mask, RandomState
 from manifold.backends import get_backend
 from manifold.errors import ManifoldDeprecationWarning, warn
@@ -95,7 +95,7 @@ def select(
         strategy = method
     if strategy is None:
         strategy = "jlp" if distributions is None else "margin"
-    known = _mask(labelled, graph.n_nodes)
+    known, drawn = _mask(labelled, graph.n_nodes), generator(random_state)
     check_count(budget, "budget")
     free = np.flatnonzero(~known)
     if budget > free.size:
@@ -110,7 +110,7 @@ def select(
         # ties by degree: among the equally unsure a hub teaches most
         return free[np.lexsort((-graph.degrees[free], sure))][:budget]
     if strategy == "random":
-        return np.random.default_rng(random_state).choice(free, budget, replace=False)
+        return drawn.choice(free, budget, replace=False)
     raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from manifold._arrays import as_integers
 from manifold._checks import check_count
 from manifold._typing import Floats, Ints
-from manifold.matching.features import LocalFeatures
+from manifold.matching.features import LocalFeatures, check_local_features
 from manifold.matching.spatial import Method
 from manifold.matching.verification import check_threshold, verify
 from manifold.neighbors import Neighbors
@@ -67,6 +67,7 @@ def verified_expansion(
     >>> images.tolist(), rounds.tolist(), scores.tolist()
     ([0, 1], [0, 1], [inf, 2.0])
     """
+    check_local_features(features)
     n = features.n_images
     check_threshold(threshold)
     if neighbors.n_nodes != n:

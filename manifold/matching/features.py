@@ -299,3 +299,14 @@ def _words(words: object, m: int) -> NDArray[np.int32]:
 
 def _briefly(values: AnyArray) -> str:
     return f"{values.dtype} {values.shape}" + (f" {values.min()}..{values.max()}" if values.size else "")
+
+
+def check_local_features(features: object) -> None:
+    """Raise TypeError for what are no `LocalFeatures`.
+
+    >>> check_local_features(LocalFeatures(np.empty((0, 2)), None, [0, 0]))
+    """
+    if not isinstance(features, LocalFeatures):
+        raise TypeError(
+            f"features must be LocalFeatures, got {type(features).__name__}: make LocalFeatures(frames, X, indptr)"
+        )

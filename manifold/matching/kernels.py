@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._typing import AnyArray, Floats, Ints
-from manifold.matching.features import LocalFeatures
+from manifold.matching.features import LocalFeatures, check_local_features
 from manifold.matching.words import Vocabulary
 
 _BLOCK = 1 << 22  # numbers of descriptors that are worked on together
@@ -258,6 +258,8 @@ def aggregate(
         kernel = KERNELS[kernel]()
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel must be one of {tuple(KERNELS)} or its settings, got {kernel!r}")
+    check_local_features(features)
+    check_can(vocabulary, "words", "centroids", name="vocabulary", a="a Vocabulary, as learn_vocabulary makes")
     words = _assigned(features, vocabulary, check_count(n_assignments, "n_assignments"))
     images = np.repeat(np.arange(features.n_images, dtype=np.int32), features.counts)
     rows, place = np.nonzero(words >= 0)

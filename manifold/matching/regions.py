@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from manifold._arrays import as_integers, as_numbers
-from manifold._checks import check_count
+from manifold._checks import check_count, check_random_state
 from manifold._typing import Ints
 from manifold.matching.descriptors import DESCRIPTORS, Descriptor
 
@@ -152,6 +152,7 @@ def pca_whitening(n_components: int | None = None, *, random_state: int | None =
     >>> pca_whitening(4).fit(vectors).transform(vectors).shape
     (50, 4)
     """
+    check_random_state(random_state)
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
-from manifold._checks import check_count
+from manifold._checks import check_can, check_count
 from manifold._progress import Progress, shown
 from manifold._typing import AnyArray, Floats
 from manifold.backends import get_backend
@@ -62,6 +62,8 @@ def match_kernel(
     >>> match_kernel(aggregate(features, Vocabulary([[0.0, 0.0]]))).toarray().round(4).tolist()
     [[1.0, 0.3536], [0.3536, 1.0]]
     """
+    for given, name in ((bags, "bags"), (bags if queries is None else queries, "queries")):
+        check_can(given, "kernel", "lists", name=name, a="bags, as aggregate makes")
     asking = bags if queries is None else queries
     if asking.kernel != bags.kernel or asking.lists.size != bags.lists.size:
         raise ValueError(f"queries must be of the kernel and words of bags, got {asking} for {bags}")

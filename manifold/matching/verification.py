@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from manifold._arrays import as_integers, as_numbers
+from manifold._checks import check_can
 from manifold._progress import Progress, shown
 from manifold._typing import Floats, Ints, Mask
 from manifold.matching.correspondences import ragged_correspondences, sort_words
-from manifold.matching.features import LocalFeatures
+from manifold.matching.features import LocalFeatures, check_local_features
 from manifold.matching.spatial import Method, found_by, frames_for, read_method
 from manifold.neighbors import Neighbors
 
@@ -131,6 +132,7 @@ def verify(
     ([3.0], [[2.0, 0.0, 5.0], [0.0, 2.0, 5.0]])
     """
     method = read_method(method)
+    check_local_features(features)
     asked = as_integers(pairs, "pairs")
     asked = asked.reshape(0, 2) if not asked.size else asked
     if asked.ndim != 2 or asked.shape[1] != 2:
@@ -183,6 +185,7 @@ def agree(
     >>> agree(features, 0, 1).inliers.tolist()
     [True, True]
     """
+    check_local_features(features)
     images = as_integers([first, second], "images")
     if not (images.min() >= 0 and images.max() < features.n_images):
         raise ValueError(f"images must lie in 0..{features.n_images - 1}, got {first} and {second}")
@@ -247,6 +250,8 @@ def verify_neighbors(
     if weight not in ("mask", "score", "product"):
         raise ValueError(f"weight must be 'mask', 'score' or 'product', got {weight!r}")
     check_threshold(threshold)
+    check_local_features(features)
+    check_can(neighbors, "n_nodes", "indices", name="neighbors", a="Neighbors of the images")
     if neighbors.n_nodes != features.n_images:
         raise ValueError(f"features must be those of the {neighbors.n_nodes} images, got {features.n_images}")
     if weight == "product" and neighbors.metric == "euclidean":

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manifold._arrays import as_array
-from manifold._checks import check_count, check_features
+from manifold._checks import check_count, check_features, generator
 from manifold._progress import Progress, shown
 from manifold._typing import AnyArray, Floats, Ints, RandomState
 from manifold.backends.threads import in_threads
@@ -161,7 +161,7 @@ class Vocabulary:
         X, B = self._given(descriptors), check_count(n_bits, "n_bits")
         if X.shape[1] < B or not len(X):
             raise ValueError(f"n_bits must be at most the {X.shape[1]} dimensions of one descriptor or more, got {B}")
-        noise = np.random.default_rng(random_state).normal(size=(X.shape[1], X.shape[1]))
+        noise = generator(random_state).normal(size=(X.shape[1], X.shape[1]))
         P = np.linalg.qr(noise)[0][:, :B].T.astype(np.float32)
         words, projected = self.words(X), X.astype(np.float32) @ P.T
         medians = np.tile(np.median(projected, axis=0), (self.n_words, 1)).astype(np.float32)
@@ -244,7 +244,7 @@ def learn_vocabulary(
     X = X if X.dtype == np.uint8 and X.ndim == 2 else check_features(X, "descriptors")
     if k > len(X):
         raise ValueError(f"n_words must be at most the {len(X)} descriptors, got {k}: learn fewer words")
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
     C = X[np.sort(rng.choice(len(X), k, replace=False))].astype(np.float64)
     counts = np.zeros(k)
     with shown(progress, "k-means") as report:

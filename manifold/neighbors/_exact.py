@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifold._progress import Progress
+from manifold._progress import Progress, shown
 from manifold._typing import Ints
 from manifold.backends import Array, Backend, in_blocks
 from manifold.neighbors._doubt import contenders, doubt
@@ -42,7 +42,7 @@ def exact_search(
     backend: Backend,
     drop_self: bool = False,
     rows: Ints | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> tuple[Ints, Floats]:
     """Return ids and similarities (m, k) of the k most similar points, equal ones by ascending id.
 
@@ -58,7 +58,7 @@ def exact_search(
         Leave out of row i the point with the id of query i.
     rows : (m,) int, optional
         Only these queries.
-    progress : callable(done, total), optional
+    progress : bool or callable(done, total), optional
         Called after each tile of queries.
 
     Notes
@@ -82,12 +82,13 @@ def exact_search(
     def search(tile: slice) -> None:
         asked, own = queries.rows(rows[tile]), rows[tile] if drop_self else None
         ids[tile], similarities[tile] = _search_tile(asked, placed, k=k, own=own)
-        if progress is not None:
-            progress(tile.stop, rows.size)
+        if report is not None:
+            report(tile.stop, rows.size)
 
     n, d = points.X.shape
     widest = min(n, POINT_TILE)
-    in_blocks(search, rows.size, most=QUERY_TILE, bytes_each=4 * (2 * widest + 6 * d), backend=backend)
+    with shown(progress, "neighbours") as report:
+        in_blocks(search, rows.size, most=QUERY_TILE, bytes_each=4 * (2 * widest + 6 * d), backend=backend)
     return ids, similarities
 
 

@@ -8,8 +8,8 @@ from os import PathLike
 
 import numpy as np
 
-from manifold._checks import check_count
-from manifold._progress import Progress, shown
+from manifold._checks import check_count, check_random_state
+from manifold._progress import Progress, check_progress, shown
 from manifold._resources import at_most, parse_bytes, require_memory
 from manifold._typing import Ints, RandomState
 from manifold.backends import Backend, backend_for, on_host
@@ -93,6 +93,8 @@ def find_neighbors(
         raise TypeError("memory= and executor= are those of a search on disk: give folder=, too")
     arrays = backend_for(backend, {"X": X.X if isinstance(X, PointSet) else X})
     check_method(method)
+    check_random_state(random_state)
+    check_progress(progress)
     if metric == "precomputed" and folder is None and not isinstance(X, PointSet):
         if method not in ("auto", "exact"):
             raise ValueError(f"metric='precomputed' needs no search: leave out method={method!r}")

@@ -35,17 +35,21 @@ def map_tensor(path: Path) -> AnyArray:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(_MOST_HEADER, path.stat().st_size):
             raise ValueError(f"X={str(path)!r} is no file of safetensors: its header would be {length} bytes long")
-        header = json.loads(file.read(length))
-    tensors = {name: told for name, told in header.items() if name != "__metadata__" and len(told["shape"]) == 2}
+        try:
+            header = json.loads(file.read(length))
+            told = {name: told for name, told in header.items() if name != "__metadata__"}
+            tensors = {name: one for name, one in told.items() if len(one["shape"]) == 2}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"X={str(path)!r} is no file of safetensors, by its header ({error!r})") from None
     if len(tensors) != 1:
         raise ValueError(f"X={str(path)!r} must hold one tensor of rows, has {sorted(tensors)[:5]}: save it by itself")
-    (told,) = tensors.values()
-    if told["dtype"] not in _TENSORS:
-        raise TypeError(f"X={str(path)!r} holds {told['dtype']}: save it as F32, F16, BF16, I8 or U8")
+    (one,) = tensors.values()
+    if one["dtype"] not in _TENSORS:
+        raise TypeError(f"X={str(path)!r} holds {one['dtype']}: save it as F32, F16, BF16, I8 or U8")
     dtype, shape, (first, last) = (
-        np.dtype(_TENSORS[told["dtype"]]),
-        tuple(map(int, told["shape"])),
-        told["data_offsets"],
+        np.dtype(_TENSORS[one["dtype"]]),
+        tuple(map(int, one["shape"])),
+        one["data_offsets"],
     )
     if last - first != dtype.itemsize * math.prod(shape) or 8 + length + last > path.stat().st_size:
         raise ValueError(f"X={str(path)!r} is damaged: its tensor has other bytes than its shape")

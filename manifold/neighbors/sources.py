@@ -151,8 +151,9 @@ def read_file(path: str | os.PathLike[str], *, beside: object = None) -> Table:
     """
     rows, names, batches = _rows_of(Path(path), beside)
     if rows is None:
-        rows = np.concatenate([as_table(batch, "X").values for batch in batches])
-    return Table(as_numbers_of(rows, Path(path)), names)
+        tables = [as_table(batch, "X").values for batch in batches]
+        rows = np.concatenate(tables) if tables else np.empty((0, 0))
+    return Table(as_table(as_numbers_of(rows, Path(path)), "X").values, names)
 
 
 def names_in(X: object, ids: object) -> object:

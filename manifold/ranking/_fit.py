@@ -9,7 +9,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from manifold._progress import Progress
+from manifold._progress import Progress, check_progress
 from manifold._resources import give_back
 from manifold._typing import Ints
 from manifold.backends import Backend
@@ -66,10 +66,12 @@ def fit(settings: SearchSettings, given: Collection, ids: object, *, progress: P
     >>> fit(search_settings({}), pair, ["a", "b"]).graph.n_edges
     1
     """
+    check_progress(progress)
     start = time.process_time()
     n, graph, neighbors = given.n_nodes, given.graph, given.neighbors
     names = Ids(ids, n if given.images is None else int(given.images.max()) + 1)  # wrong ids are met before long work
     if graph is not None:
+        check_graph(graph)
         if neighbors is not None or settings.tune:
             raise ValueError("neighbors and tune are for a graph that the fit makes: leave out graph")
         if n != graph.n_nodes:
@@ -172,7 +174,7 @@ def of_lists(
         points=given.points,
         neighbors=neighbors,
         one_sided=one_sided,
-        scales=None if settings.affinity.kind == "power" else settings.affinity.scales(nearest.similarities),
+        scales=settings.affinity.scales(nearest.similarities) if settings.affinity.is_scaled else None,
         reach=NeighborReach.of(lists, settings.n_neighbors),
         spread=_spread(settings, given.points),
         tuning=tuning,

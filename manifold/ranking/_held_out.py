@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from manifold._checks import generator
 from manifold.backends import Backend
 from manifold.filters import Filter
 from manifold.graph import Graph, one_sided_weight, soft_mutual_graph
@@ -59,7 +60,7 @@ class HeldOut:
         >>> held.rest.n_nodes, held.near.shape
         (2, (1, 2))
         """
-        held = np.random.default_rng(random_state).permutation(neighbors.n_nodes)[:m]
+        held = generator(random_state).permutation(neighbors.n_nodes)[:m]
         rows = np.arange(neighbors.n_nodes)
         stays = ~np.isin(rows, held)
         renamed = np.where(stays, np.cumsum(stays) - 1, -1)

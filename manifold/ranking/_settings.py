@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_count, check_random_state
 from manifold._typing import Facts, RandomState
 from manifold.backends import Backend
 from manifold.filters import Diffusion, Filter, RegularizedDiffusion
@@ -120,6 +120,7 @@ class SearchSettings:
             raise TypeError(f"adaptation must be an Adaptation(...) or None, got {self.adaptation!r}")
         check_count(self.n_neighbors, "n_neighbors")
         check_count(self.n_seeds, "n_seeds")
+        check_random_state(self.random_state)
         solver = DiffusionIndex() if self.solver == "index" else check_solver(self.solver, extra=("index",))
         object.__setattr__(self, "solver", solver)
         object.__setattr__(self, "degree_exponent", check_degree_exponent(self.degree_exponent))

@@ -83,7 +83,12 @@ def search_on(
     check_can(executor, "map", name="executor", a="a concurrent.futures.Executor")
     batch = check_count(batch, "batch")
     queries = as_array(Q, "Q")
-    asked = _Asked(fspath(path), load_arrays(path, verify="lazy").digest, k, slack)
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"path must be that of a saved search, got {type(path).__name__}: path = search.save(folder)")
+    stored = load_arrays(path, verify="lazy")
+    if "search" not in stored.kind:
+        raise ValueError(f"path={fspath(path)!r} holds a {stored.kind!r}, where a saved search is asked")
+    asked = _Asked(fspath(path), stored.digest, k, slack)
     if queries.ndim != 2 or len(queries) <= batch:
         return next(executor.map(asked, [queries]))
     return _joined(list(executor.map(asked, np.split(queries, range(batch, len(queries), batch)))))
@@ -97,6 +102,10 @@ class _Asked:
     digest: str
     k: int
     slack: float | None
+
+    @property
+    def __name__(self) -> str:  # what a dashboard calls it, instead of all that stands here
+        return "search"
 
     def __call__(self, queries: AnyArray) -> Ranking:
         return _opened(self.path, self.digest).search(queries, self.k, slack=self.slack)

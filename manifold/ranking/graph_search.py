@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from manifold._checks import check_count
+from manifold._checks import check_count, check_number
 from manifold._typing import AnyArray, Floats, Ints
 from manifold.backends import get_backend
 from manifold.errors import NotFittedError
@@ -67,7 +67,7 @@ class GraphSearch:
     def __init__(self, *, damping: float = 0.5, n_seeds: int = 20, gamma: float = 1.0) -> None:
         check_damping(damping)
         n_seeds = check_count(n_seeds, "n_seeds")
-        if not (np.isfinite(gamma) and gamma >= 0):
+        if not (np.isfinite(check_number(gamma, "gamma")) and gamma >= 0):
             raise ValueError(f"gamma must be a finite number >= 0, got {gamma!r}: 1 weighs by the similarities")
         self.damping, self.n_seeds, self.gamma = float(damping), n_seeds, float(gamma)
         self._state: Linked | None = None

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import sparse
 
-from manifold._arrays import as_array
+from manifold._arrays import as_numbers
 from manifold._checks import check_count
 from manifold._typing import Floats, Ints, Mask
 from manifold.backends import get_backend
@@ -174,10 +174,7 @@ def named_seeds(query: object, names: Ids) -> tuple[Ints, Floats]:
     >>> [part.tolist() for part in named_seeds({"b": 2, "a": 0.5}, Ids(["a", "b"], 2))]
     [[1, 0], [2.0, 0.5]]
     """
-    if isinstance(query, Mapping):
-        values = as_array(list(query.values()), "weights of seeds").astype(np.float64)
-    else:
-        values = None
+    values = as_numbers(list(query.values()), "weights of seeds") if isinstance(query, Mapping) else None
     given = list(query) if isinstance(query, Mapping | AbstractSet) else query
     rows = np.atleast_1d(names.present(given, name="seeds"))
     if rows.ndim != 1 or not rows.size:

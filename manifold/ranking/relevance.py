@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from manifold._checks import check_can
+from manifold._checks import check_can, check_random_state, generator
 from manifold._typing import AnyArray, Ints, Mask
 from manifold.neighbors import PointSet
 from manifold.ranking._adaptation import is_reciprocal
@@ -90,6 +90,7 @@ def calibrate(
     (0.71, 0.67)
     """
     check_can(search, "fitted_", name="search", a="a fitted ManifoldSearch")
+    check_random_state(random_state)
     search._change(lambda fitted: (_calibrated(fitted, queries, relevant, random_state=random_state), None))
     return search
 
@@ -154,6 +155,6 @@ def _held_out(fitted: Fitted, random_state: int) -> tuple[Ranking, Mask]:
 
 def _parts(n: int, random_state: int) -> tuple[Ints, Ints]:
     """Return items that are held out, and the others, both ascending."""
-    order: AnyArray = np.random.default_rng(random_state).permutation(n)
+    order: AnyArray = generator(random_state).permutation(n)
     m = min(_HELD_OUT, n // _SHARE)
     return np.sort(order[:m]), np.sort(order[m:])

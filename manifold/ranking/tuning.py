@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from manifold._progress import Progress, shown
+from manifold._checks import check_random_state
+from manifold._progress import Progress, check_progress, shown
 from manifold._typing import Facts, Floats, Ints
 from manifold.backends import Backend, get_backend
 from manifold.graph.affinity import Affinity
@@ -147,6 +148,8 @@ def tune(
     >>> tune(datasets.digits().features, settings=[published, Setting()]).setting.n_neighbors
     7
     """
+    check_progress(progress)
+    check_random_state(random_state)
     start = time.perf_counter()
     tried = grid() if settings is None else list(dict.fromkeys(settings))
     if not tried:

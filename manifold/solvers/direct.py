@@ -97,7 +97,9 @@ class PreparedDirect(Prepared):
         >>> Direct().prepare(pair, LowPass(), get_backend()).solve([1.0, 0.0]).scores.round(6).tolist()  # the mean
         [0.5, 0.5]
         """
-        return solve_in_blocks(self.system, seeds, self._solve_block, solver="direct", dtype=self.dtype)
+        return solve_in_blocks(
+            self.system, seeds, self._solve_block, solver="direct", callback=callback, dtype=self.dtype
+        )
 
     def _solve_block(
         self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None

@@ -147,7 +147,9 @@ class PreparedFastSpectralRanking(Prepared):
         >>> prepared.solve([1.0, 0.0]).scores.round(6).tolist()  # 0.5 y + (1 - 0.5) of its mean
         [0.75, 0.25]
         """
-        return solve_in_blocks(self.system, seeds, self._solve_block, solver="fsr", otherwise=Status.APPROXIMATE)
+        return solve_in_blocks(
+            self.system, seeds, self._solve_block, solver="fsr", callback=callback, otherwise=Status.APPROXIMATE
+        )
 
     def _solve_block(
         self, seeds: Seeds, x0: Array | None, columns: Ints, callback: Callback | None

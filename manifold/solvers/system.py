@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from manifold._arrays import as_array
+from manifold._checks import check_callback
 from manifold._resources import require_memory
 from manifold._typing import Floats, Ints
 from manifold._weights import check_indices
@@ -197,6 +198,7 @@ def solve_in_blocks(
     ([0.0, 3.0], ['CONVERGED', 'NONFINITE'])
     """
     backend, xp = system.backend, system.backend.xp
+    check_callback(callback)
     values, single = check_seeds(seeds, system.n_nodes)
     n, q = values.shape
     start = None if x0 is None else check_seeds(x0, n, "x0")[0]

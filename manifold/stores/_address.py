@@ -55,6 +55,8 @@ def open_store(address: str, *, id: str | None = None, vector: str | None = None
     >>> open_store("postgresql://localhost/shop#public.items", vector="v")
     PgVector('public.items', id='id', vector='v', metric='cosine')
     """
+    if not isinstance(address, str):
+        raise TypeError(f"address must be a text such as 'lancedb:folder#items', got {address!r}")
     where, mark, collection = address.rpartition("#")
     scheme = urlsplit(where).scheme
     if scheme not in _SCHEMES or not mark or not collection:
