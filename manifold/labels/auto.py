@@ -204,7 +204,7 @@ def _may_be_harmonic(problem: Problem) -> bool:
 
 def _is_sparse(problem: Problem) -> bool:
     """Return whether labels are so few among the points that a harmonic function is spikes, and takes longest."""
-    return problem.labelled.size > _SPARSE * np.count_nonzero(problem.labelled)
+    return bool(problem.labelled.size > _SPARSE * np.count_nonzero(problem.labelled))
 
 
 def _class_sizes(default: Solution, truth: Ints) -> Floats:
