@@ -3,8 +3,8 @@
 Windows of 11 x 11 pixels of Fashion-MNIST (of 6 x 6 of the digits without it), k = 10, `edges="sum"`, on three worker
 processes of this machine. Each row is one call in which one process was sent SIGKILL after a `share` of the work: `s`
 of the clock (without a share: nothing was killed), `noticed_s` from there to the warning or the error that tells it,
-and whether the answer is `equal` to that of one process, to the bit. A build whose scheduler was killed is called again
-on another cluster, with `units` of it done by then.
+and whether the answer is `equal` to that of one process, to the bit. A build or a solve whose scheduler was killed is
+called again on another cluster, where a share of it, `kept`, is on disk by then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ def run(*, quick: bool) -> list[Row]:
             rows = [_built(folder, graph, client, share, at=f"{folder}/{i}") for i, share in enumerate(shares)]
             rows += [_solved(graph, client, share) for share in shares]
         if not quick:
-            rows.append(_built_by_two(folder, graph))
+            rows += [_built_by_two(folder, graph), _solved_by_two(folder, graph)]
         return rows
 
 
@@ -75,12 +74,11 @@ def _built(folder: str, graph: mf.Graph, client: Any, share: float | None, *, at
     pool = client.get_executor(retries=5)
     made = _build(f"{folder}/X.npy", folder=at, memory="512 MiB", executor=pool, progress=kill)
     row = {"job": "build", "share": share, "s": time.perf_counter() - begun, "noticed_s": None}
-    return row | {"equal": _equal(made, graph), "units": None}
+    return row | {"equal": _equal(made, graph), "kept": None}
 
 
 def _solved(graph: mf.Graph, client: Any, share: float | None) -> Row:
-    Y, told = np.zeros((graph.n_nodes, COLUMNS), np.float32), []
-    Y[np.random.default_rng(3).integers(0, graph.n_nodes, 160), np.arange(160) % COLUMNS] = 1
+    Y, told = _seeds(graph), []
     one = mf.diffuse(graph, Y, filter=_FILTER)
     mf.diffuse(graph, Y, filter=_FILTER, cluster=client)  # rows are cut, kernels loaded
     kill, last = _Killer(client, share), int(one.n_iter.max())
@@ -90,27 +88,58 @@ def _solved(graph: mf.Graph, client: Any, share: float | None) -> Row:
         begun = time.perf_counter()
         many = mf.diffuse(graph, Y, filter=_FILTER, cluster=client, callback=lambda seen: kill(seen.n_iter, last))
         taken = time.perf_counter() - begun
-    equal = np.array_equal(one.scores, many.scores) and np.array_equal(one.error_bound, many.error_bound)
     noticed = told[0] - kill.when if told and kill.when is not None else None
-    return {"job": "solve", "share": share, "s": taken, "noticed_s": noticed, "equal": equal, "units": None}
+    return {"job": "solve", "share": share, "s": taken, "noticed_s": noticed, "equal": _same(one, many), "kept": None}
+
+
+def _seeds(graph: mf.Graph) -> Any:
+    Y = np.zeros((graph.n_nodes, COLUMNS), np.float32)
+    Y[np.random.default_rng(3).integers(0, graph.n_nodes, 160), np.arange(160) % COLUMNS] = 1
+    return Y
+
+
+def _same(one: mf.Solution, many: mf.Solution) -> bool:
+    equal = np.array_equal(one.scores, many.scores) and np.array_equal(one.error_bound, many.error_bound)
+    return equal and one.status == many.status
 
 
 def _built_by_two(folder: str, graph: mf.Graph) -> Row:
-    """Kill the scheduler in the middle of a build, and of a solve beside it; build on with another cluster."""
-    at, begun, noticed = f"{folder}/again", time.perf_counter(), None
+    """Kill the scheduler in the middle of a build; build on with another cluster."""
+    at, told, begun = f"{folder}/again", [], time.perf_counter()
     with _cluster() as (client, pids):
         kill = _Killer(client, 0.5, victim=pids["scheduler"])
         with suppress(Exception):  # what dask raises differs by moment
             _build(f"{folder}/X.npy", folder=at, memory="512 MiB", executor=client.get_executor(), progress=kill)
+        noticed = time.perf_counter() - (kill.when or begun)
+
+    def watch(done: int, total: int) -> None:
+        told.append(done / total)
+
+    with _cluster() as (client, _):
+        made = _build(f"{folder}/X.npy", folder=at, memory="512 MiB", executor=client.get_executor(), progress=watch)
+    row = {"job": "build, scheduler", "share": 0.5, "s": time.perf_counter() - begun, "noticed_s": noticed}
+    return row | {"equal": _equal(made, graph), "kept": told[0]}
+
+
+def _solved_by_two(folder: str, graph: mf.Graph) -> Row:
+    """Kill the scheduler in the last of two blocks of columns; solve on with another cluster."""
+    Y, seen = np.tile(_seeds(graph), 3), set()  # 48 columns
+    one, asked = mf.diffuse(graph, Y, filter=_FILTER), {"filter": _FILTER, "checkpoint": f"{folder}/columns"}
+    begun = time.perf_counter()
+    with _cluster() as (client, pids):
+        kill, last = _Killer(client, 0.5, victim=pids["scheduler"]), int(one.n_iter.max())
+
+        def late(shown: Any) -> None:
+            kill(shown.n_iter * (shown.columns[0] >= 32), last)
+
         with suppress(WorkerLostError):
-            mf.diffuse(graph, np.eye(graph.n_nodes, 1), cluster=client)
+            mf.diffuse(graph, Y, cluster=client, callback=late, **asked)
             raise AssertionError("a solve without a scheduler")
         noticed = time.perf_counter() - (kill.when or begun)
-    units = sum(len(list(beside.rglob("manifest.json"))) for beside in Path(folder).glob("again*"))
     with _cluster() as (client, _):
-        made = _build(f"{folder}/X.npy", folder=at, memory="512 MiB", executor=client.get_executor())
-    row = {"job": "build, scheduler", "share": 0.5, "s": time.perf_counter() - begun, "noticed_s": noticed}
-    return row | {"equal": _equal(made, graph), "units": units}
+        many = mf.diffuse(graph, Y, cluster=client, callback=lambda shown: seen.update(shown.columns), **asked)
+    row = {"job": "solve, scheduler", "share": 0.75, "s": time.perf_counter() - begun, "noticed_s": noticed}
+    return row | {"equal": _same(one, many), "kept": 1 - len(seen) / Y.shape[1]}
 
 
 class _Killer:

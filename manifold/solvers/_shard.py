@@ -21,6 +21,7 @@ from manifold.solvers._formed import inverse, normalized
 from manifold.solvers._normalized import NormalizedAffinity
 from manifold.solvers.system import Seeds
 
+_BLOCKS = 6  # of own rows, that a solve holds at once
 _ROWS = 1 << 16  # cut at a time: what is sorted and gathered meanwhile stays small
 
 
@@ -33,6 +34,7 @@ class Shard(NormalizedAffinity):
         ids = np.arange(graph.n_nodes, dtype=np.int32) if graph.order is None else graph.order
         self._own = ids[backend.first : backend.last]
         self.matrix = backend.place(_cut(graph, backend, ids))
+        self.halo = backend.halo
 
     @property
     def degrees(self) -> Floats:
@@ -75,7 +77,11 @@ class Solve:
 
     def __call__(self, rank: Rank, part: tuple[AnyArray, ...]) -> tuple[AnyArray, list[AnyArray]]:
         block, x0, scale, finite = part
-        solver = replace(self.prepared, system=self.rows.held(rank))
+        shard = self.rows.held(rank)
+        rows = _BLOCKS * len(block) + 2 * shard.halo  # what arrives of it, and in its place
+        columns = f"{block.shape[1]} columns on {len(block)} rows of a graph"
+        require_memory(block.itemsize * block.shape[1] * rows, purpose=columns, cure="add workers")
+        solver = replace(self.prepared, system=shard)
         callback = None if rank.rank else rank.report  # all of them see the same
         with np.errstate(under="ignore"):
             x, *facts = solver._solve_block(Seeds(block, scale, finite), x0, self.columns, callback)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -105,8 +106,8 @@ class Stages:
         done = len(tasks) - len(todo)
         if progress is not None and done:
             progress(done, len(tasks))
-        given = [(self.folder, stage, i, tasks[i], self._mark(stage, i, of=len(tasks))) for i in todo]
-        for _ in map(_perform, given) if executor is None else _in_any_order(executor, given):
+        units = [_Unit(self.folder, stage, i, tasks[i], self._mark(stage, i, of=len(tasks))) for i in todo]
+        for _ in map(_perform, units) if executor is None else _in_any_order(executor, units):
             done += 1
             if progress is not None:
                 progress(done, len(tasks))
@@ -203,18 +204,31 @@ def unit_arrays(folder: str | os.PathLike[str], stage: str, unit: int) -> Mappin
     return load_arrays(Path(folder) / stage / str(unit), kind=_KIND, verify="lazy").arrays
 
 
-def _perform(given: tuple[Path, str, int, Task, dict[str, object]]) -> None:
-    folder, stage, unit, task, mark = given
+@dataclass(frozen=True)
+class _Unit:
+    folder: Path
+    stage: str
+    number: int
+    task: Task
+    mark: dict[str, object]
+
+    @property
+    def __name__(self) -> str:  # what a dashboard calls it
+        return self.stage
+
+    def __call__(self) -> None:
+        _perform(self)
+
+
+def _perform(unit: _Unit) -> None:
     start = time.process_time()
-    made = {name: np.asarray(array) for name, array in task(folder).items()}
-    save_arrays(folder / stage / str(unit), kind=_KIND, arrays=made, parameters=mark)
-    _LOG.info("stage %s, unit %d: %.2f CPU s", stage, unit, time.process_time() - start)
+    made = {name: np.asarray(array) for name, array in unit.task(unit.folder).items()}
+    save_arrays(unit.folder / unit.stage / str(unit.number), kind=_KIND, arrays=made, parameters=unit.mark)
+    _LOG.info("stage %s, unit %d: %.2f CPU s", unit.stage, unit.number, time.process_time() - start)
 
 
-def _in_any_order(
-    executor: Executor, given: Sequence[tuple[Path, str, int, Task, dict[str, object]]]
-) -> Iterator[None]:
-    futures = [executor.submit(_perform, one) for one in given]
+def _in_any_order(executor: Executor, units: Sequence[_Unit]) -> Iterator[None]:
+    futures = [executor.submit(unit) for unit in units]
     try:
         for future in as_completed(futures):
             yield future.result()
