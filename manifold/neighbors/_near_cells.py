@@ -101,7 +101,7 @@ def met_in_cells(
         gather(X, divisors, none, members, theirs)
         some = who[ends[c - 1] if c else 0 : ends[c]]
         for part in slices(some.size, max(1, GATHER // max(1, members.size))):
-            products = points.propose(asked[some[part]], members, _HOST, rows=theirs)
+            products = points.propose(asked[some[part]], members.astype(np.int64), _HOST, rows=theirs)
             pairs.append(lists_of.meet(products, members, some[part], last))
     found = np.where(lists_of.ids == NOBODY, -1, lists_of.ids).astype(np.int64)
     best = _ranked(points, rows, lists_of.scores, found, k=k)

@@ -80,7 +80,7 @@ def with_nodes(state: Linked, ids: object, X: object) -> Linked:
     ends = np.concatenate([W.indptr, np.full(m, W.indptr[-1])])
     W = sparse.csr_array((W.data, W.indices, ends), shape=(n + m, n + m))
     grown = replace(state, graph=_graph(state.graph, W), names=names)
-    if X is None or not (m or np.size(X)):
+    if X is None or not (m or np.asarray(X).size):
         return grown
     points = point_set(X) if state.points is None else state.points.joining(X)
     if points.X.shape[0] != m:
