@@ -66,8 +66,6 @@ def check_random_state(value: object, name: str = "random_state") -> None:
 def generator(value: object, name: str = "random_state") -> np.random.Generator:
     """Return the generator of random numbers that a `random_state` means: itself, one that is seeded, or a new one.
 
-    Reference: O'Neill (2014), PCG, which NumPy draws from.
-
     Raises
     ------
     TypeError, ValueError

@@ -161,6 +161,8 @@ def names_in(X: object, ids: object) -> object:
 
     Raises ValueError for a column that the file has not, and for a file without columns.
 
+    Reference: guide *scale*, "More than memory holds".
+
     >>> names_in(np.ones((2, 3)), ["a", "b"])
     ['a', 'b']
     """
