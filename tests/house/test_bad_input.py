@@ -308,11 +308,11 @@ def test_row_23_a_memmap_is_never_loaded_whole(tmp_path, monkeypatch, metric, rn
         monkeypatch.setattr(_exact, name, size)
     monkeypatch.setattr(points, "GATHER", 1 << 18)
     monkeypatch.setattr(_checks, "_CHECK_BYTES", 1 << 20)
-    mapped = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (3000, 4000))
-    for start in range(0, 3000, 500):
-        mapped[start : start + 500] = rng.normal(size=(500, 4000))
+    mapped = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (1800, 4000))
+    for start in range(0, 1800, 600):
+        mapped[start : start + 600] = rng.normal(size=(600, 4000))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    for order in (mapped[:1500], mapped[1500::-1], mapped, mapped[::-1]):
+    for order in (mapped[:900], mapped[900::-1], mapped, mapped[::-1]):
         tracemalloc.start()
         try:
             mf.build_graph(order, 3, metric=metric)
@@ -321,7 +321,7 @@ def test_row_23_a_memmap_is_never_loaded_whole(tmp_path, monkeypatch, metric, rn
             tracemalloc.stop()
         if len(order) == len(mapped):  # before, kernels were loaded, which takes memory once
             assert peak < mapped.nbytes / 3  # the file is read in place, some tiles at a time
-    double = np.lib.format.open_memmap(tmp_path / "D.npy", "w+", np.float64, (3000, 4000))
+    double = np.lib.format.open_memmap(tmp_path / "D.npy", "w+", np.float64, (1800, 4000))
     monkeypatch.setattr(_resources, "available_memory", lambda: double.nbytes // 4)
     with pytest.raises(MemoryBudgetError, match=r"float32 copy of X needs .*store it as float32"):
         mf.build_graph(double, 3)
