@@ -76,7 +76,7 @@ def _regional(data: Any, *, quick: bool) -> Iterator[Row]:
     Q, queries = data.query_regions()
     n_images = len(data.features)
     near = find_neighbors(X, 50 if quick else 200)
-    for name, given in list(REGIONAL.items())[: 3 if quick else None]:
+    for name, given in list(REGIONAL.items())[: 2 if quick else None]:
         settings = dict(given)
         asking = {key: settings.pop(key) for key in ("shortlist", "truncation") if key in settings}
         search = RegionalSearch(**settings)

@@ -27,8 +27,8 @@ def run(*, quick: bool) -> list[Row]:
         relevant = [np.flatnonzero(row) for row in data.relevant]
         near, similarities = nearest(data)
         grid = None
-        if data.purpose == "topic":
-            grid, _ = best_of_grid(data, near, similarities=similarities, quick=quick)
+        if data.purpose == "topic" and not quick:  # the grid has a quick run of its own, in `quality`
+            grid, _ = best_of_grid(data, near, similarities=similarities)
         for purpose in (None, data.purpose):
             judged = tune_judged(data.X, data.Q, relevant, purpose=purpose)
             rows.append(shown(data, judged, purpose=purpose, grid=grid))
