@@ -3,18 +3,22 @@
 The graph of the points of `bench pipeline` with `edges="sum"` (k = 10, cells); conjugate gradients at alpha = 0.95. A
 step is what lies between two products, the median of those of a solve, in processor time of all processes: `kernels`,
 the passes over own rows and the copies that messages are made of; `messages`, what the thread of a solve and the one
-that sends and receives do for them. `ms` is its time by the clock, `times_one` its processor time over that of one
-column, `messages_times` the same of messages alone; `kib` what a process sends on average, `of_formula` all of it over
-halo and sums, `halo` rows of others over n. `one` is one process of one thread. `own_mib` is the peak of memory of a
-process that no file backs, beside that of the single one. `equal` says that scores, iterations and bounds are those of
-one process, to the bit. The last rows are the cost model, fitted to the steps at smaller sizes: what it says of the
-largest, and, as arithmetic alone, of 10^8 and 10^9 points.
+that sends and receives do for them, beyond what it does when idle. `ms` is its time by the clock, `times_one` its
+processor time over that of one column, `messages_times` the same of messages alone; `kib` what a process sends on
+average, `of_formula` all of it over halo and sums, `halo` rows of others over n. `one` is one process of one thread.
+`own_mib` is the peak of memory of a process that no file backs, beside that of the single one. `equal` says that
+scores, iterations and bounds are those of one process, to the bit. The last rows are the cost model, fitted to the
+steps at smaller sizes: what it says of the largest, and, as arithmetic alone, of 10^8 and 10^9 points. `python -m
+bench.distributed RECORD` prints the table of a record.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -45,6 +49,7 @@ _MESSAGES = ("ns_byte_sent", "ms_message")
 _CACHE = 1 << 21  # bytes of the cache of one core
 _STAMPS: list[list[float]] = []  # of this process: clocks, and bytes sent, where a product begins
 _SWAPPED = [0.0]  # seconds of the thread of a solve, in exchanges
+_IDLE = [0.0]  # seconds a second of the thread that sends and receives, where nothing is sent
 
 
 def run(*, quick: bool) -> list[Row]:
@@ -87,6 +92,7 @@ def _on_processes(paths: list[str], processes: int, alone: dict[Any, Row], *, wi
     rows: list[Row] = []
     with mf.distributed.local(processes) as client, _peaks(*client.run(os.getpid).values()) as peak:
         client.run(_watch)
+        client.run(_rest)
         for path in paths:
             graph = mf.load(path, verify="lazy")
             solver = OnCluster(_SOLVER, mf.distributed.check(client, path=path))
@@ -140,14 +146,22 @@ def _watch() -> None:
         RankBackend._swap = _timed(RankBackend._swap)  # type: ignore[method-assign]
 
 
+async def _rest() -> None:
+    """Measure what a worker does all the time: looks at its memory, tells that it lives."""
+    begun, busy = time.perf_counter(), time.thread_time()
+    await asyncio.sleep(3.0)
+    _IDLE[0] = (time.thread_time() - busy) / (time.perf_counter() - begun)
+
+
 def _stamped(product: Callable[..., Any]) -> Callable[..., Any]:
     # a worker sends and receives by its first thread
     loop = time.pthread_getcpuclockid(threading.main_thread().ident or 0)
 
     @wraps(product)
     def watched(backend: Any, matrix: Any, block: Any, **others: Any) -> Any:
-        aside = 0.0 if threading.current_thread() is threading.main_thread() else time.clock_gettime(loop)
-        clocks = [time.perf_counter(), time.thread_time(), aside, _SWAPPED[0], getattr(backend, "sent", 0)]
+        now, alone = time.perf_counter(), threading.current_thread() is threading.main_thread()
+        aside = 0.0 if alone else time.clock_gettime(loop) - _IDLE[0] * now
+        clocks = [now, time.thread_time(), aside, _SWAPPED[0], getattr(backend, "sent", 0)]
         # the product that judges an answer is none of a step
         _STAMPS.append([*clocks, getattr(backend, "halo", 0)] if "dots" in others else [np.nan] * 6)
         return product(backend, matrix, block, **others)
@@ -270,7 +284,34 @@ def _model(rows: list[Row]) -> Iterator[Row]:
         }
 
 
+def table(rows: list[Row]) -> str:
+    """Return the table of `bench/results/README.md` that these rows of a record make."""
+    said = {tuple(row[name] for name in ("n", "processes", "q")): row for row in rows if row.get("model") == "measured"}
+    lines = [
+        "| points | processes | halo, of all rows | CPU ms a step, 1 / 16 / 64 columns | one process | "
+        "64 for one, times | KiB a step and process, 64 | own / one process, MiB | model / measured, 64 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for first, few, many in zip(*[iter(row for row in rows if "model" not in row)] * 3, strict=True):
+        key = (many["n"], many["processes"], many["q"])
+        cells = [
+            f"{many['n']:,} | {many['processes']} | {many['halo']:.2f}",
+            " / ".join(f"{row['cpu_ms']:.0f}" for row in (first, few, many)),
+            " / ".join(f"{row['one_cpu_ms']:.0f}" for row in (first, few, many)),
+            f"{many['times_one']:.1f}; one process {many['one_cpu_ms'] / first['one_cpu_ms']:.1f}",
+            f"{many['kib']:,.0f}, {many['of_formula']:.2f} of the formula",
+            f"{many['own_mib']:.0f} / {many['one_mib']:.0f}",
+            f"{said[key]['ratio']:.2f}" if key in said else "fitted",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _alone_as(row: Row) -> Row:
     """Return the row of one process."""
     cpu = row["one_cpu_ms"]
     return row | {"processes": 1, "cpu_ms": cpu, "kernels_ms": cpu, "messages_ms": 0.0, "halo": 0.0}
+
+
+if __name__ == "__main__":
+    print(table(json.loads(Path(sys.argv[1]).read_text())["rows"]))
