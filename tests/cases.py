@@ -198,6 +198,41 @@ def all_graphs(rng: np.random.Generator, n: int) -> sparse.csr_array:
     return sparse.csr_array(W[order][:, order])
 
 
+def _far_and_near(rng: np.random.Generator, n: int) -> sparse.csr_array:
+    """Edges to the next rows and to rows far away, components over cuts, isolated nodes and runs of them."""
+    i = rng.integers(0, n, 3 * n)
+    j = (i + np.where(rng.random(3 * n) < 0.9, rng.integers(1, 60, 3 * n), rng.integers(0, n, 3 * n))) % n
+    alone = np.zeros(n, dtype=bool)
+    alone[rng.integers(0, n, 50)] = alone[3000:3400] = True
+    kept = (i != j) & ~alone[i] & ~alone[j]
+    W = sparse.csr_array((rng.uniform(0.1, 10, kept.sum()), (i[kept], j[kept])), shape=(n, n))
+    return W + W.T
+
+
+def _of_any_size(rng: np.random.Generator, n: int) -> sparse.csr_array:
+    W = _far_and_near(rng, n)
+    W.data = 10.0 ** np.random.default_rng(5).uniform(-12, 12, W.nnz)
+    return W + W.T
+
+
+def _rim(rng: np.random.Generator, n: int) -> sparse.csr_array:
+    """One row that all others have an edge to: the halo of each shard holds it, and its own holds all of theirs."""
+    W = sparse.csr_array((rng.uniform(1, 2, n - 1), (np.zeros(n - 1, int), np.arange(1, n))), shape=(n, n))
+    return W + W.T
+
+
+# of enough nodes to be cut into shards
+LARGE: dict[str, Callable[[np.random.Generator, int], sparse.csr_array]] = {
+    "all of the table": all_graphs,
+    "far and near": _far_and_near,
+    "path": lambda rng, n: sparse.diags_array([np.ones(n - 1)] * 2, offsets=(-1, 1), format="csr"),
+    "star": _rim,
+    "mirror": lambda rng, n: sparse.csr_array((np.ones(n), (np.arange(n), np.arange(n)[::-1]))),
+    "no edges": lambda rng, n: sparse.csr_array((n, n)),
+    "huge weight range": _of_any_size,
+}
+
+
 def make_graph(name: str, dtype: np.dtype = DTYPES["float64"]) -> Graph:
     return graph_from_affinity(GRAPHS[name]()).astype(dtype)
 

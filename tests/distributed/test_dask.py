@@ -10,13 +10,13 @@ import time
 
 import numpy as np
 import pytest
-from cases import all_graphs
+from cases import LARGE
 
 import manifold as mf
 from manifold import datasets
 from manifold.distributed import check
 from manifold.distributed._checks import check_addresses
-from manifold.errors import WorkerLostError
+from manifold.errors import MemoryBudgetError, WorkerLostError
 from manifold.ranking import search_on
 from manifold.solvers import ConjugateGradient, OnCluster, on_cluster
 
@@ -121,16 +121,16 @@ def test_three_processes_build_as_one(graph, X):
     assert np.array_equal(one.degrees, graph.degrees)
 
 
-def test_awkward_graphs_on_processes(client, tmp_path):
-    """All graphs of the tables in one: isolated nodes, components across shards."""
+@pytest.mark.parametrize("name", LARGE)
+def test_awkward_graphs_on_processes(client, name, tmp_path):
+    """Twenty of them, fourteen in one: isolated nodes, components across shards, halos of everyone."""
     with np.errstate(all="ignore"):
-        graph = mf.graph_from_affinity(all_graphs(np.random.default_rng(9), 9000))
+        graph = mf.graph_from_affinity(LARGE[name](np.random.default_rng(9), 9000))
     graph, seeds = mf.load(graph.save(tmp_path / "graph")), np.random.default_rng(2).random((graph.n_nodes, 3))
     for cluster in (FirstTwo(client), client):
         for solver in ("cg", "chebyshev"):
-            assert_equal(
-                mf.diffuse(graph, seeds, solver=solver), mf.diffuse(graph, seeds, solver=solver, cluster=cluster)
-            )
+            asked = {"solver": solver, "on_failure": "ignore"}
+            assert_equal(mf.diffuse(graph, seeds, **asked), mf.diffuse(graph, seeds, cluster=cluster, **asked))
 
 
 def test_two_processes_have_the_bits_of_one(client, graph, Y):
@@ -218,15 +218,45 @@ def test_certified_lists_are_those_of_one_process(client, X, tmp_path):
     assert one.diagnostics.status == many.diagnostics.status
 
 
-def test_a_scheduler_that_is_gone_is_told(processes, client, graph, Y):
+def test_what_does_not_fit_a_worker_is_refused(client, graph, Y):
+    def hold(few):
+        from manifold import _resources
+
+        _resources.real = getattr(_resources, "real", _resources.available_memory)
+        _resources.available_memory = (lambda: few) if few else _resources.real
+
+    mf.diffuse(graph, Y[:, :1], cluster=client)  # rows are cut
+    client.run(hold, 1 << 20)
+    try:
+        with pytest.raises(MemoryBudgetError, match=r"17 columns on \d+ rows of a graph .* add workers"):
+            mf.diffuse(graph, Y, cluster=client)
+    finally:
+        client.run(hold, 0)
+    assert_equal(mf.diffuse(graph, Y), mf.diffuse(graph, Y, cluster=client))
+
+
+def test_tasks_have_names_that_say_what_they_do(client, graph):
+    names = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
+    assert {"plan", "nodes", "search", "manifold-rank"} <= set(names)
+    assert not [name for name in names if name.startswith("_") or "/" in name]
+
+
+def test_a_scheduler_that_is_gone_is_told_and_another_cluster_goes_on(processes, client, graph, Y, tmp_path):
     """The last test: the cluster ends with it."""
+    Y, filter, seen = np.tile(Y, 3)[:, :40], mf.Diffusion(0.999), set()  # two blocks of columns
+    one = mf.diffuse(graph, Y, filter=filter)
 
     def kill(snapshot):
-        if snapshot.n_iter == 3:
+        if snapshot.n_iter == 3 and snapshot.columns[0] >= 32:
             os.kill(processes[1]["scheduler"].pid, signal.SIGKILL)
 
+    asked = {"cluster": check(client, timeout=30.0), "callback": kill, "checkpoint": tmp_path}
     with pytest.raises(WorkerLostError, match="scheduler .* is gone: connect") as told:  # noqa: RUF043
-        mf.diffuse(graph, Y, filter=mf.Diffusion(0.999), cluster=check(client, timeout=30.0), callback=kill)
+        mf.diffuse(graph, Y, filter=filter, **asked)
     assert not told.value.can_go_on
     with pytest.raises(WorkerLostError, match="is gone: connect"):
         mf.diffuse(graph, Y, cluster=client)
+    with mf.distributed.local(2) as other:
+        asked = {"cluster": other, "checkpoint": tmp_path, "callback": lambda shown: seen.update(shown.columns)}
+        assert_equal(one, mf.diffuse(graph, Y, filter=filter, **asked))
+    assert seen == set(range(32, 40))  # the first block was done

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import DTYPES, GRAPHS, all_graphs
-from scipy import sparse
+from cases import DTYPES, GRAPHS, LARGE
 from thread_ranks import ThreadRanks
 
 import manifold as mf
@@ -27,45 +26,9 @@ CASES = {
 }
 
 
-def far_and_near(rng):
-    """Edges to the next rows and to rows far away, components over cuts, isolated nodes and runs of them."""
-    i = rng.integers(0, N, 3 * N)
-    j = (i + np.where(rng.random(3 * N) < 0.9, rng.integers(1, 60, 3 * N), rng.integers(0, N, 3 * N))) % N
-    alone = np.zeros(N, dtype=bool)
-    alone[rng.integers(0, N, 50)] = alone[3000:3400] = True
-    kept = (i != j) & ~alone[i] & ~alone[j]
-    W = sparse.csr_array((rng.uniform(0.1, 10, kept.sum()), (i[kept], j[kept])), shape=(N, N))
-    return W + W.T
-
-
-def awkward(rng):
-    return all_graphs(rng, N)
-
-
-def path(rng):
-    return sparse.diags_array([np.ones(N - 1)] * 2, offsets=(-1, 1), format="csr")
-
-
-def star(rng):
-    """One row that all others have an edge to: the halo of each shard holds it, and its own holds all of theirs."""
-    rim = np.arange(1, N)
-    W = sparse.csr_array((rng.uniform(1, 2, N - 1), (np.zeros(N - 1, int), rim)), shape=(N, N))
-    return W + W.T
-
-
-def no_edges(rng):
-    return sparse.csr_array((N, N))
-
-
-def huge_range(rng):
-    W = far_and_near(rng)
-    W.data = 10.0 ** np.random.default_rng(5).uniform(-12, 12, W.nnz)
-    return W + W.T
-
-
-def saved(make, folder, dtype=np.float32, seed=71):
+def saved(name, folder, dtype=np.float32, seed=71):
     with np.errstate(all="ignore"):
-        graph = mf.graph_from_affinity(sparse.csr_array(make(np.random.default_rng(seed)))).astype(dtype)
+        graph = mf.graph_from_affinity(LARGE[name](np.random.default_rng(seed), N)).astype(dtype)
     return mf.load(graph.save(folder / "graph"))
 
 
@@ -92,7 +55,7 @@ def assert_equal(one, many):
 )
 def test_many_ranks_have_the_bits_of_one_process(case, n_ranks, tmp_path):
     solver, filter = CASES[case]
-    graph, cluster = saved(far_and_near, tmp_path), ThreadRanks(n_ranks)
+    graph, cluster = saved("far and near", tmp_path), ThreadRanks(n_ranks)
     for q in (1, 3, 16, 17, 40) if case == "cg" else (1, 17):
         Y = seeds(N, q)
         one = mf.diffuse(graph, Y, filter=filter, solver=solver, on_failure="ignore")
@@ -101,9 +64,9 @@ def test_many_ranks_have_the_bits_of_one_process(case, n_ranks, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("make", [awkward, path, star, no_edges, huge_range], ids=lambda make: make.__name__)
-def test_awkward_graphs(make, dtype, tmp_path):
-    graph = saved(make, tmp_path, DTYPES[dtype])
+@pytest.mark.parametrize("name", LARGE)
+def test_awkward_graphs(name, dtype, tmp_path):
+    graph = saved(name, tmp_path, DTYPES[dtype])
     Y = seeds(graph.n_nodes, 3)
     for solver, filter in (CASES["cg"], CASES["chebyshev"]):
         one = mf.diffuse(graph, Y, filter=filter, solver=solver, on_failure="ignore")
@@ -115,14 +78,14 @@ def test_awkward_graphs(make, dtype, tmp_path):
 def test_shards_of_any_size(cuts, tmp_path, monkeypatch):
     """Empty ones among them."""
     monkeypatch.setattr(backend, "even_cuts", lambda n, r: np.array(cuts))
-    graph, (solver, filter) = saved(far_and_near, tmp_path), CASES["cg"]
+    graph, (solver, filter) = saved("far and near", tmp_path), CASES["cg"]
     one = mf.diffuse(graph, seeds(N, 3), filter=filter, solver=solver, on_failure="ignore")
     on_ranks = OnCluster(solver, ThreadRanks(len(cuts) - 1))
     assert_equal(one, mf.diffuse(graph, seeds(N, 3), filter=filter, solver=on_ranks, on_failure="ignore"))
 
 
 def test_a_start_and_a_callback(tmp_path):
-    graph, (solver, filter) = saved(far_and_near, tmp_path), CASES["cg"]
+    graph, (solver, filter) = saved("far and near", tmp_path), CASES["cg"]
     Y, seen, seen_alone = seeds(N, 2), [], []
     start = mf.diffuse(graph, Y, filter=Diffusion(0.94), solver=solver).scores
     one = mf.diffuse(graph, Y, filter=filter, solver=solver, x0=start, callback=seen_alone.append)
@@ -133,7 +96,7 @@ def test_a_start_and_a_callback(tmp_path):
 
 
 def test_labels_propagate_as_in_one_process(tmp_path):
-    graph = saved(far_and_near, tmp_path)
+    graph = saved("far and near", tmp_path)
     labels = np.full(N, -1)
     labels[::97] = np.arange(labels[::97].size) % 7
     with pytest.warns(mf.errors.ManifoldWarning, match="not reached"):
@@ -148,7 +111,7 @@ def test_labels_propagate_as_in_one_process(tmp_path):
 
 def test_a_step_sends_the_halo_and_bands(tmp_path):
     """4 q bytes a row of the halo for a product, 8 q bytes a band for a sum, to each other rank."""
-    graph, cluster = saved(far_and_near, tmp_path), ThreadRanks(3)
+    graph, cluster = saved("far and near", tmp_path), ThreadRanks(3)
 
     def sent(most):
         solver = OnCluster(ConjugateGradient(1e-9, most), cluster)
@@ -174,7 +137,7 @@ def test_small_graphs_are_solved_here(tmp_path):
 
 
 def test_what_a_cluster_does_not_do_is_refused(tmp_path):
-    graph = saved(path, tmp_path)
+    graph = saved("path", tmp_path)
     with pytest.raises(ValueError, match="a cluster runs cg, chebyshev, power"):
         mf.diffuse(graph, seeds(N, 1), solver=Direct(), cluster=ThreadRanks(2))
     with pytest.raises(ValueError, match="needs a rational filter"):
@@ -188,7 +151,7 @@ def test_what_a_cluster_does_not_do_is_refused(tmp_path):
 
 
 def test_a_folder_that_holds_another_graph_by_now_is_refused(tmp_path):
-    graph = saved(path, tmp_path)
-    saved(star, tmp_path)
+    graph = saved("path", tmp_path)
+    saved("star", tmp_path)
     with pytest.raises(CorruptFileError, match="another graph"):
         mf.diffuse(graph, seeds(N, 1), cluster=ThreadRanks(1))
