@@ -40,7 +40,7 @@ from bench._windows import SIDE, windows
 
 SIZES = (200_000, 1_000_000, 2_000_000, 10_000_000)
 CHANGED_TO = 1_000_000
-QUERIES, JUDGED, KNOWN, ALPHA = 200, 40, 1_000, 0.9
+QUERIES, JUDGED, KNOWN, ALPHA = 200, 200, 1_000, 0.9
 KILLED = 2  # times
 _UNITS = "units.jsonl"  # what was done of a build, a unit a line
 
@@ -206,7 +206,7 @@ def search(folder: Path, n: int) -> Row:
     import manifold as mf
 
     kept = mf.load(folder / "graph", verify="lazy")
-    enough = mf.neighbors.SeedSearch(recall=0.97)
+    enough = mf.neighbors.SeedSearch("walk", recall=0.97)
     made = mf.ManifoldSearch(solver="local", alpha=ALPHA, preset="plain-diffusion", seed_search=enough)
     made.fit(folder / "features.npy", graph=kept).save(folder / "search")
     return {}

@@ -38,13 +38,15 @@ def run(*, quick: bool) -> list[Row]:
         true = exact_search(queries, points, k=K, backend=get_backend("scipy"))[1][:, -1]
         facts = {"vectors": name, "n": len(X)}
         lists = mf.neighbors.find_neighbors(points, 10)
-        for by, build, ask in _ways(points, queries, lists, peers=len(X) <= PEERS_TO):
+        searched = mf.ManifoldSearch(preset="plain-diffusion", seed_search="exact").fit(X, neighbors=lists)
+        between = lists, searched.fitted_.graph.affinity
+        for by, build, ask in _ways(points, queries, between, peers=len(X) <= PEERS_TO):
             rows.append(facts | {"by": by, "build_s": build} | _asked(ask, X, Q, true=true))
         whole += [facts | row for row in _end_to_end(X, Q, lists)]
     return rows + whole
 
 
-def _ways(points: PointSet, queries: PointSet, lists: Any, *, peers: bool) -> Iterator[tuple[str, float, Any]]:
+def _ways(points: PointSet, queries: PointSet, between: Any, *, peers: bool) -> Iterator[tuple[str, float, Any]]:
     """Yield a name, the seconds of its build, and a function: row of a query -> ids, how many are proved."""
     host = get_backend("scipy")
 
@@ -54,22 +56,23 @@ def _ways(points: PointSet, queries: PointSet, lists: Any, *, peers: bool) -> It
     yield "exact scan", 0.0, scan
     for way in ("cells", "walk"):
         made: list[Cells] = []
-        build = _seconds(lambda way=way, made=made: made.append(_made(points, SeedSearch(way), lists)))
-        yield f"{way}, as chosen", build, _entrance(made[0], points, queries, lists)
+        build = _seconds(lambda way=way, made=made: made.append(_made(points, SeedSearch(way), between)))
+        yield f"{way}, as chosen", build, _entrance(made[0], points, queries, between)
         for tried in _PROBES if way == "cells" else _EF:
             setting = {"n_probes": tried} if way == "cells" else {"n_probes": 1, "breadth": tried}
             other = replace(made[0], settings=replace(made[0].settings, **setting))
-            yield f"{way} {tried}", build, _entrance(other, points, queries, lists)
+            yield f"{way} {tried}", build, _entrance(other, points, queries, between)
     if peers:
         yield from _peers(points.X, queries.X)
 
 
-def _made(points: PointSet, settings: SeedSearch, lists: Any) -> Cells:
-    return Cells.made(points, K, settings=settings, neighbors=lists)
+def _made(points: PointSet, settings: SeedSearch, between: Any) -> Cells:
+    lists, edges = between
+    return Cells.made(points, K, settings=settings, neighbors=lists, edges=edges)
 
 
-def _entrance(cells: Cells, points: PointSet, queries: PointSet, lists: Any) -> Any:
-    entrance = cells.over(points, lists)
+def _entrance(cells: Cells, points: PointSet, queries: PointSet, between: Any) -> Any:
+    entrance = cells.over(points, *between)
 
     def ask(i: int) -> tuple[Any, int]:
         found = entrance.nearest(queries, K, rows=np.array([i]))

@@ -1,6 +1,7 @@
 """Compiled: the nearest points of queries, by scanning the cells around each and walking lists of neighbours.
 
-In: rows, cells, lists (n, k) and queries. Out: the best points of each query, and how many are proved to be the best.
+In: rows, cells, lists (n, k), edges and queries. Out: the best points of each query, and how many are proved to be the
+best.
 
 A query costs what it looks at and one pass over the centres; nothing of the size of the collection is made. Queries go
 through cells in rounds, side by side: a point is read once for all whose round lists its cell. Every similarity that is
@@ -38,8 +39,8 @@ class Points(NamedTuple):
 class _Asked(NamedTuple):
     """Queries (g, d), the points that they are, the best of each so far, and how far each has gone through the cells.
 
-    `n_listed` cells, whose bounds are infinite since, hold `n_held` others, or k at least, and nothing that is left
-    exceeds `ceiling`.
+    The first `n_left` of `heap` are cells, the least by (bound, cell) on top; what is not `exact` is below the bound.
+    `n_listed` cells, which are there no more, hold `n_held` others, or k at least, and nothing left exceeds `ceiling`.
     """
 
     rows: AnyArray
@@ -48,7 +49,12 @@ class _Asked(NamedTuple):
     ids: AnyArray
     closed: AnyArray
     bounds: AnyArray
+    exact: AnyArray
+    heap: AnyArray
     squares: AnyArray
+    near: AnyArray
+    away: AnyArray
+    n_left: AnyArray
     n_listed: AnyArray
     n_held: AnyArray
     ceiling: AnyArray
@@ -72,14 +78,13 @@ _summed = partial(compiled, reorders=True)
 
 
 @_summed
-def _gaps(y, centres, out):  # type: ignore[no-untyped-def]
-    """Write the squared distances of y to centres."""
-    for c in range(centres.shape[0]):
-        total = np.float32(0)
-        for j in range(centres.shape[1]):
-            gap = centres[c, j] - y[j]
-            total += gap * gap
-        out[c] = total
+def _square(x, y):  # type: ignore[no-untyped-def]
+    """Return the squared distance of two rows."""
+    total = np.float32(0)
+    for j in range(y.size):
+        gap = x[j] - y[j]
+        total += gap * gap
+    return total
 
 
 @_summed
@@ -97,28 +102,75 @@ def _rough(rows, q, X, i, norm, largest):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _bounds(y, cells, squares, gaps, out):  # type: ignore[no-untyped-def]
-    """Write what no member of a cell is nearer than: by its radius, and by the plane to the cell that y is in.
+def _begin(y, q, asked, cells):  # type: ignore[no-untyped-def]
+    """Put the cells in a heap, by bounds that need no distance between centres.
+
+    |c - c'| <= |y - c| + |y - c'|, so that (|y - c| - |y - c'|) / 2 is below the distance to the plane, see `_bound`.
+    """
+    squares, bounds, heap = asked.squares[q], asked.bounds[q], asked.heap[q]
+    size, near = 0.0, 0
+    for j in range(y.size):
+        size += np.float64(y[j]) ** 2
+    for c in range(squares.size):
+        squares[c] = _square(cells.centres[c], y)
+        near = c if squares[c] < squares[near] else near
+    # a sum of d squares is off by d + 2 roundings of itself, and y by one of each number
+    off, asked.away[q], asked.near[q] = (y.size + 4) * _UNIT, 2 * _UNIT * np.sqrt(size), near
+    least = np.float64(squares[near]) * (1 + off)
+    root = np.sqrt(least)
+    for c in range(squares.size):
+        square = np.float64(squares[c])
+        far = np.sqrt(square * (1 - off))
+        most = root + np.sqrt(square * (1 + off))
+        plane = (square * (1 - off) - least - cells.margin) / (2 * most) if most > 0 else 0.0
+        bounds[c] = max(0.0, max(far - cells.radii[c] * (1 + off), plane * (1 - 4 * off)) - asked.away[q])
+        heap[c] = c
+    asked.n_left[q] = heap.size
+    for at in range(heap.size // 2 - 1, -1, -1):
+        _sink(heap, bounds, at, heap.size)
+
+
+@compiled
+def _bound(q, c, asked, cells):  # type: ignore[no-untyped-def]
+    """Return what no member of a cell is nearer than: by its radius, and by the plane to the cell that y is in.
 
     |y - x| >= |y - c| - radius(c), and, as x is nearer to its own c than to c', but for the margin,
     |y - x| >= (|y - c|^2 - |y - c'|^2 - margin) / (2 |c - c'|): the distance of y to the plane between them.
     """
-    _gaps(y, cells.centres, squares)
-    near = np.argmin(squares)
-    _gaps(cells.centres[near], cells.centres, gaps)
-    size = 0.0
-    for j in range(y.size):
-        size += np.float64(y[j]) ** 2
-    # a sum of d squares is off by d + 2 roundings of itself, and y by one of each number
-    off, away = (y.size + 4) * _UNIT, 2 * _UNIT * np.sqrt(size)
-    least = np.float64(squares[near]) * (1 + off)
-    for c in range(out.size):
-        square = np.float64(squares[c]) * (1 - off)
-        bound = np.sqrt(square) - cells.radii[c] * (1 + off)
-        if c != near and gaps[c] > 0:
-            apart = 2 * np.sqrt(np.float64(gaps[c]) * (1 + off))
-            bound = max(bound, (square - least - cells.margin) / apart)
-        out[c] = max(0.0, bound - away)
+    near, off = asked.near[q], (cells.centres.shape[1] + 4) * _UNIT
+    square, least = np.float64(asked.squares[q, c]) * (1 - off), np.float64(asked.squares[q, near]) * (1 + off)
+    bound, gap = np.sqrt(square) - cells.radii[c] * (1 + off), _square(cells.centres[near], cells.centres[c])
+    if c != near and gap > 0:
+        bound = max(bound, (square - least - cells.margin) / (2 * np.sqrt(np.float64(gap) * (1 + off))))
+    return max(0.0, bound - asked.away[q])
+
+
+@compiled
+def _sink(heap, bounds, at, size):  # type: ignore[no-untyped-def]
+    """Let a cell sink in the heap until none below it comes before it, by (bound, cell)."""
+    cell, bound = heap[at], bounds[heap[at]]
+    below = 2 * at + 1
+    while below < size:
+        other = heap[below]
+        if below + 1 < size:
+            next_ = heap[below + 1]
+            if bounds[next_] < bounds[other] or (bounds[next_] == bounds[other] and next_ < other):
+                below, other = below + 1, next_
+        if bounds[other] > bound or (bounds[other] == bound and other > cell):
+            break
+        heap[at], at = other, below
+        below = 2 * at + 1
+    heap[at] = cell
+
+
+@compiled
+def _least(q, asked, cells):  # type: ignore[no-untyped-def]
+    """Return the cell whose bound is least, having made exact those that could be."""
+    heap, bounds, exact = asked.heap[q], asked.bounds[q], asked.exact[q]
+    while not exact[heap[0]]:
+        bounds[heap[0]], exact[heap[0]] = max(bounds[heap[0]], _bound(q, heap[0], asked, cells)), True
+        _sink(heap, bounds, 0, asked.n_left[q])
+    return heap[0]
 
 
 @compiled
@@ -182,13 +234,18 @@ def _list_cells(asked, cells, width, n_probes, k, largest, whose, which, most): 
     n = 0
     for q in range(asked.goes_on.size):
         for _ in range(width if asked.goes_on[q] else 0):
-            c = np.argmin(asked.bounds[q])
+            if not asked.n_left[q]:
+                asked.ceiling[q], asked.goes_on[q] = -np.inf, False
+                break
+            c = _least(q, asked, cells)
             asked.ceiling[q] = _ceiling(asked.bounds[q, c], largest)
             enough = asked.n_listed[q] >= n_probes and asked.n_held[q] >= k
-            if enough or asked.ceiling[q] == -np.inf or asked.scores[q, k - 1] > asked.ceiling[q]:
+            if enough or asked.scores[q, k - 1] > asked.ceiling[q]:
                 asked.goes_on[q] = False
                 break
-            asked.bounds[q, c] = np.inf
+            asked.n_left[q] -= 1
+            asked.heap[q, 0] = asked.heap[q, asked.n_left[q]]
+            _sink(asked.heap[q], asked.bounds[q], 0, asked.n_left[q])
             asked.n_listed[q] += 1
             for e in range(cells.starts[c], cells.starts[c + 1] if asked.n_held[q] < k else 0):
                 asked.n_held[q] += cells.order[e] != asked.own[q]
@@ -204,23 +261,17 @@ def _scan(asked, points, cells, k, whose, which, most, looked, sums):  # type: i
     Left out are cells that hold nothing better than the k-th by now, and members whose distance to the centre says that
     they are not among the best.
     """
-    ends = np.zeros(cells.starts.size, np.int64)
-    for c in which:
-        ends[c + 1] += 1
-    ends = np.cumsum(ends)
-    by_cell, apart = np.empty(which.size, np.int64), np.empty(which.size)
-    for p in range(which.size):
-        by_cell[ends[which[p]]] = p
-        ends[which[p]] += 1
+    by_cell, apart = np.argsort(which, kind="mergesort"), np.empty(which.size)
     # arrays are taken out of their tuples once: to count references for each pair takes as long as hundreds of products
     own, rows, scores, ids, closed = asked.own, asked.rows, asked.scores, asked.ids, asked.closed
     squares, starts, order, aways = asked.squares, cells.starts, cells.order, cells.away
     X, norms, largest = points.X, points.norms, points.largest
     off, last, first = (asked.rows.shape[1] + 8) * _UNIT, asked.scores.shape[1] - 1, 0
-    for c in range(cells.starts.size - 1):
-        n = 0
-        for p in by_cell[first : ends[c]]:
-            q = whose[p]
+    while first < which.size:
+        c, n, after = which[by_cell[first]], 0, first
+        while after < which.size and which[by_cell[after]] == c:
+            p = by_cell[after]
+            q, after = whose[p], after + 1
             if scores[q, k - 1] <= most[p]:
                 by_cell[first + n], apart[n] = q, np.sqrt(np.float64(squares[q, c]))
                 n += 1
@@ -234,12 +285,13 @@ def _scan(asked, points, cells, k, whose, which, most, looked, sums):  # type: i
                     continue
                 looked[q] += 1
                 _look(rows, q, X, norms, largest, id, scores, ids, closed, sums)
-        first = ends[c]
+        first = after
 
 
 @compiled
-def _walk(asked, q, points, lists, table, sums):  # type: ignore[no-untyped-def]
+def _walk(asked, q, points, lists, edges, table, sums):  # type: ignore[no-untyped-def]
     """Go to the neighbours of the best point that is open, and close it, until none is left; return a count."""
+    (starts, ends), n_listed = edges, lists.shape[1]
     ids, closed, own = asked.ids[q], asked.closed[q], asked.own[q]
     X, norms, largest = points.X, points.norms, points.largest
     at = looked = 0
@@ -249,11 +301,12 @@ def _walk(asked, q, points, lists, table, sums):  # type: ignore[no-untyped-def]
             continue
         closed[at] = True
         node, first = np.uint64(ids[at]), at + 1
-        for e in range(lists.shape[1]):
-            id = lists[node, e]
-            if id < 0:
-                break
-            if id != own and _meet(table, id):
+        from_, to = np.int64(0), np.int64(0)
+        if starts.size:  # of edges that were mapped and not looked through
+            from_, to = max(np.int64(0), np.int64(starts[node])), min(np.int64(starts[node + np.uint64(1)]), ends.size)
+        for e in range(n_listed + max(np.int64(0), to - from_)):
+            id = np.int32(lists[node, e] if e < n_listed else ends[from_ + e - n_listed])
+            if id >= 0 and id != own and _meet(table, id):
                 looked += 1
                 place = _look(asked.rows, q, X, norms, largest, id, asked.scores, asked.ids, asked.closed, sums)
                 first = min(first, place)
@@ -262,7 +315,7 @@ def _walk(asked, q, points, lists, table, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def search(queries, owns, points, cells, lists, n_probes, breadth, first, last, best, near, proved, looked):  # type: ignore[no-untyped-def]
+def search(queries, owns, points, cells, lists, edges, n_probes, breadth, first, last, best, near, proved, looked):  # type: ignore[no-untyped-def]
     """Fill rows first..last-1 of the answers for queries (m, d) float32, rows as the metric compares them.
 
     Parameters
@@ -271,6 +324,8 @@ def search(queries, owns, points, cells, lists, n_probes, breadth, first, last, 
         The point that each query is, which is left out; -1: none.
     lists : (n, w) int32
         Neighbours that a walk follows.
+    edges : (n + 1,), (m,) int
+        And the edges of a graph, whose rows begin at the first of these; of size 0: none.
     n_probes : int
         Cells that are scanned, at most; more where they hold fewer than k points.
     breadth : int
@@ -282,7 +337,7 @@ def search(queries, owns, points, cells, lists, n_probes, breadth, first, last, 
     """
     (n_cells, d), k, g = cells.centres.shape, best.shape[1], last - first
     m, size = max(k, breadth), 1
-    while size < _SLOTS * breadth * lists.shape[1]:
+    while size < _SLOTS * breadth * (lists.shape[1] + edges[1].size // max(1, edges[0].size)):
         size *= 2
     asked = _Asked(
         rows=queries[first:last],
@@ -291,18 +346,23 @@ def search(queries, owns, points, cells, lists, n_probes, breadth, first, last, 
         ids=np.full((g, m), NOBODY, np.int32),
         closed=np.zeros((g, m), np.bool_),
         bounds=np.empty((g, n_cells)),
+        exact=np.zeros((g, n_cells), np.bool_),
+        heap=np.empty((g, n_cells), np.int32),
         squares=np.empty((g, n_cells), np.float32),
+        near=np.zeros(g, np.int64),
+        away=np.zeros(g),
+        n_left=np.zeros(g, np.int64),
         n_listed=np.zeros(g, np.int64),
         n_held=np.zeros(g, np.int64),
         ceiling=np.empty(g),
         goes_on=np.ones(g, np.bool_),
     )
-    gaps, y, sums = np.empty(n_cells, np.float32), np.empty(d, np.float32), np.empty(LANES)
+    y, sums = np.empty(d, np.float32), np.empty(LANES)
     table = np.empty(size, np.int32)
     for q in range(g):
         for j in range(d):
             y[j] = asked.rows[q, j] - cells.centre[j] if cells.centre.size else asked.rows[q, j]
-        _bounds(y, cells, asked.squares[q], gaps, asked.bounds[q])
+        _begin(y, q, asked, cells)
     looked[first:last] = 0
     width = 1
     while asked.goes_on.any():
@@ -319,7 +379,7 @@ def search(queries, owns, points, cells, lists, n_probes, breadth, first, last, 
         proved[first + q] = found
         if breadth and found < k:
             table[:] = _FREE
-            looked[first + q] += _walk(asked, q, points, lists, table, sums)
+            looked[first + q] += _walk(asked, q, points, lists, edges, table, sums)
         best[first + q], near[first + q] = scores[:k], ids[:k]
 
 

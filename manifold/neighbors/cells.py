@@ -13,22 +13,22 @@ SODA 1993), from what the nearest cells held.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from manifold._typing import AnyArray, Facts, Floats, Ints, RandomState
 from manifold.backends import get_backend
 from manifold.backends.threads import in_threads
-from manifold.errors import warn
 from manifold.neighbors._base import Neighbors, Partition
+from manifold.neighbors._enough import JUDGED, enough
 from manifold.neighbors._kmeans import KMeans
 from manifold.neighbors._nearest_cells import nearest_cells
-from manifold.neighbors._recall import LOW, Sample
+from manifold.neighbors._recall import Sample
 from manifold.neighbors._shortlists import plain_rows
 from manifold.neighbors.compact import n_candidates
 from manifold.neighbors.listed import similarities_to
@@ -38,7 +38,6 @@ from manifold.neighbors.seed_search import SeedSearch
 if TYPE_CHECKING:
     from manifold.backends import compiled_cells
 
-_BREADTH = 64  # from here on a walk that finds too little begins in more cells
 _STEP = 16  # queries that are answered at once by the thread that asks
 _TOGETHER = 128  # queries that a thread takes at a time
 _RANGE = 4096  # points whose distances to centres a thread takes at a time
@@ -75,7 +74,8 @@ class Cells:
     made_of : int
         Points there were when the cells were made.
     facts : mapping
-        ``recall``, and ``proved``, how many of how many nearest, of ``sample`` held-out points when they were made.
+        ``recall``, what it is not below nine times in ten, ``least``, and ``proved``, how many of how many nearest, of
+        ``sample`` held-out points when they were made.
 
     Examples
     --------
@@ -105,6 +105,7 @@ class Cells:
         *,
         settings: SeedSearch,
         neighbors: Neighbors | None = None,
+        edges: sparse.csr_array | None = None,
         random_state: RandomState = None,
     ) -> Cells:
         """Put points into cells, or take over those of the lists; choose what is to be looked at for k nearest points.
@@ -117,7 +118,7 @@ class Cells:
         Notes
         -----
         Cost: of k-means and its assignment 2 n c d operations for c cells, none where the lists have theirs; one pass
-        over the rows; an exact search for 256 of them, which are then left out of what is searched. Same input and
+        over the rows; an exact search for 512 of them, which are then left out of what is searched. Same input and
         random_state (None is 0), same bits, for any number of threads.
         """
         if points.metric == "inner_product":
@@ -130,8 +131,8 @@ class Cells:
                 f"seed_search={settings.way!r} reads rows in place: X must be C-contiguous, of norms within 1e±30; "
                 "use np.ascontiguousarray(X), or seed_search='exact'"
             )
-        if settings.way == "walk" and neighbors is None:
-            raise ValueError("seed_search='walk' follows lists of neighbours: fit without graph=, or use 'cells'")
+        if settings.way == "walk" and neighbors is None and edges is None:
+            raise ValueError("seed_search='walk' follows lists of neighbours or edges: give one, or use 'cells'")
         backend, n = get_backend("scipy"), points.X.shape[0]
         rng = np.random.default_rng(0 if random_state is None else random_state)
         partition = None if neighbors is None else neighbors.partition
@@ -139,48 +140,15 @@ class Cells:
             means = KMeans(points.proposing, settings.n_cells or max(1, round(n**0.5)), backend=backend, rng=rng)
             partition = Partition(np.asarray(means.centres), means.nearest(None, 1)[:, 0])
         cells = _placed(points, partition, settings=settings)
-        sample = Sample.draw(points, min(k, n - 1), rng=rng, backend=backend)
-        return cells._measured(sample, cells.over(points, neighbors))
+        sample = Sample.draw(points, min(k, n - 1), rng=rng, backend=backend, size=JUDGED)
+        settings, facts = enough(cells.over(points, neighbors, edges), sample)
+        return replace(cells, settings=settings, facts=facts)
 
-    def _measured(self, sample: Sample, entrance: Entrance) -> Cells:
-        """Choose how many cells are scanned, and how broad the walk is, by what held-out points find."""
-        k, c = sample.ids.shape[1], len(self.centres)
-        if not (sample.ids.size and c):
-            return replace(self, settings=replace(self.settings, n_probes=1), facts={"sample": 0})
-        for n_probes, breadth in self._steps():
-            found = entrance.nearest(entrance.points, k, rows=sample.rows, n_probes=n_probes, breadth=breadth)
-            recall = float((found.similarities >= sample.similarities[:, -1:]).mean())
-            if recall >= self.settings.recall:
-                break
-        if self.settings.way == "cells" and self.settings.n_probes is None:
-            # in hundreds of dimensions each of them is compared with nearly all points: few tell whether that is so
-            every = entrance.nearest(entrance.points, k, rows=sample.rows[::32], n_probes=c, breadth=0)
-            if every.compared.sum() <= 2 * found.compared[::32].sum():
-                n_probes, found, recall = c, every, 1.0
-        if recall < LOW:
-            warn(f"about {recall:.0%} of the {k} nearest items of a query are found: raise n_probes={n_probes}")
-        facts = {"sample": len(found.compared), "recall": round(recall, 4), "k": k}
-        facts |= {"proved": round(float(found.proved.mean()), 2), "compared": round(float(found.compared.mean()))}
-        chosen = replace(self.settings, n_probes=n_probes, breadth=breadth or None)
-        return replace(self, settings=chosen, facts=facts)
-
-    def _steps(self) -> Iterator[tuple[int, int]]:
-        """Yield numbers of cells and breadths to try, the cheapest first, those that are given kept."""
-        s, c = self.settings, len(self.centres)
-        n_probes, breadth = s.n_probes or 1, (s.breadth or 8) if s.way == "walk" else 0
-        while True:
-            yield min(n_probes, c), breadth
-            if s.way == "walk" and s.breadth is None and breadth < _BREADTH:
-                breadth *= 2
-            elif s.n_probes is None and n_probes < c:
-                power = n_probes & (n_probes - 1) == 0
-                n_probes = max(2, n_probes * 3 // 2) if power else n_probes * 4 // 3  # 1, 2, 3, 4, 6, 8, 12, ...
-            else:
-                return
-
-    def over(self, points: PointSet, neighbors: Neighbors | None = None) -> Entrance:
-        """Return what answers queries: these cells, with the points that are in them and the lists between them."""
-        return Entrance(self, points, neighbors)
+    def over(
+        self, points: PointSet, neighbors: Neighbors | None = None, edges: sparse.csr_array | None = None
+    ) -> Entrance:
+        """Return what answers queries: these cells, the points in them, and the lists and edges (n, n) between them."""
+        return Entrance(self, points, neighbors, edges)
 
     def _read(self) -> compiled_cells.Cells:
         """Return what machine code reads."""
@@ -241,8 +209,9 @@ class Cells:
         told = f"at most {s.n_probes:,} of {len(self.centres):,} cells are scanned{walk}"
         if not f["sample"]:
             return told
+        least = f" ({f['least']:.2%} at least, nine times in ten)" if "least" in f else ""  # older saves do not say
         return (
-            f"{told}; of the {f['k']} nearest of {f['sample']} held-out items {f['recall']:.2%} were found, "
+            f"{told}; of the {f['k']} nearest of {f['sample']} held-out items {f['recall']:.2%} were found{least}, "
             f"{f['proved']:.3g} proved to be the nearest, by {f['compared']:,} comparisons"
         )
 
@@ -253,17 +222,22 @@ class Entrance:
     Reference: Jégou et al. (2011), section IV, for cells; Arya and Mount (1993), for walks.
     """
 
-    def __init__(self, cells: Cells, points: PointSet, neighbors: Neighbors | None) -> None:
+    def __init__(
+        self, cells: Cells, points: PointSet, neighbors: Neighbors | None, edges: sparse.csr_array | None = None
+    ) -> None:
         from manifold.backends import compiled_cells
 
-        self.cells, self.points, self.neighbors = cells, points, neighbors
+        self.cells, self.points, self.neighbors, self.edges = cells, points, neighbors, edges
         lists = np.empty((0, 0), np.int32) if neighbors is None else neighbors.indices
         self._rows = compiled_cells.Points(*points.proposing.plain)
         self._cells = cells._read()
         self._lists = _plain(lists)
+        none = np.empty(0, np.int32)
+        starts, ends = (none, none) if edges is None else (edges.indptr, edges.indices)
+        self._edges = _plain(starts), _plain(ends)
 
     def __reduce__(self) -> tuple[object, ...]:  # what is read by machine code is made again
-        return Entrance, (self.cells, self.points, self.neighbors)
+        return Entrance, (self.cells, self.points, self.neighbors, self.edges)
 
     def nearest(
         self,
@@ -324,7 +298,7 @@ class Entrance:
         breadth = (settings.breadth or 0) if breadth is None else breadth
 
         def work(first: int, last: int) -> None:
-            given = (asked, own, self._rows, self._cells, self._lists, n_probes, breadth, first, last)
+            given = (asked, own, self._rows, self._cells, self._lists, self._edges, n_probes, breadth, first, last)
             compiled_cells.search(*given, best, ids, proved, compared)
 
         if m <= _STEP:  # to ask for threads costs as much as an answer

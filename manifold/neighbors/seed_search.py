@@ -25,9 +25,10 @@ class SeedSearch:
     ----------
     way : {"cells", "walk"}
         Scan the cells around a query, until enough were or all that is wanted is proved; or scan the first, and go on
-        along the lists of neighbours.
+        along the lists of neighbours and the edges of the graph.
     recall : float
-        Share of the nearest that a sample of held-out points has to find: sets `n_probes` and `breadth`.
+        Share of the nearest that is found: sets `n_probes` and `breadth` so that held-out points find as much, and what
+        so few may be off by, nine times in ten.
     n_cells : int, optional
         By default the cells that the points were put into when neighbours were searched for, else sqrt(n).
     n_probes : int, optional
@@ -68,7 +69,7 @@ class SeedSearch:
 def choose_seed_search(asked: str | SeedSearch, points: PointSet | None) -> tuple[SeedSearch | None, str]:
     """Return how seeds are searched for, None where exactly, and why.
 
-    "auto" is exact where that takes a millisecond or two, and where only that serves; cells elsewhere.
+    "auto" is exact where that takes a millisecond or two, and where only that serves; a walk from cells elsewhere.
 
     Reference: guide *scale*, "The search for neighbours".
 
@@ -89,4 +90,4 @@ def choose_seed_search(asked: str | SeedSearch, points: PointSet | None) -> tupl
         return None, f"{n:,} x {d:,} numbers are soon compared"
     if not plain_rows(points):
         return None, "the rows of the features are not contiguous, or their norms are extreme"
-    return SeedSearch(), f"{n:,} x {d:,} numbers are many for each query"
+    return SeedSearch("walk"), f"{n:,} x {d:,} numbers are many for each query"

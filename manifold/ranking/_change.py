@@ -20,7 +20,6 @@ from manifold.graph import is_made_of
 from manifold.index import DiffusionIndex, StoredColumns, of_images, of_nodes, updated_columns
 from manifold.neighbors import Cells, Neighbors, PointSet, warn_of_awkward_points, with_points, without_points
 from manifold.ranking._collection import Ids
-from manifold.ranking._entrance import seed_cells
 from manifold.ranking._fit import Collection, of_lists, without_reserve
 from manifold.ranking._fitted import Fitted
 from manifold.ranking._inputs import same_place
@@ -191,8 +190,7 @@ def _made(fitted: Fitted, parts: _Parts) -> Fitted:
         return fitted
     given = Collection(backend=fitted.backend, home=fitted.home, points=parts.points, images=parts.owners)
     s = fitted.settings
-    cells = seed_cells(s, parts.points, parts.neighbors, before=parts.cells)
-    before = fitted, parts.rows, parts.touched
+    before, cells = (fitted, parts.rows, parts.touched), parts.cells
     changed = of_lists(s, parts.neighbors, parts.names, given=given, tuning=fitted.tuning, cells=cells, before=before)
     changed = replace(_with_columns(changed, fitted, parts.rows), calibration=fitted.calibration)
     if _alike(fitted.graph.n_nodes, changed.graph.n_nodes):

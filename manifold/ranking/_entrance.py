@@ -1,23 +1,30 @@
 """How queries enter a collection: the cells that their nearest points are looked for in, made, followed and explained.
 
-In: settings, points, lists of neighbours. Out: `Cells`, or None where all points are compared.
+In: settings, points, lists of neighbours, a graph. Out: `Cells`, or None where all points are compared.
 """
 
 from __future__ import annotations
 
+from manifold.graph import Graph
 from manifold.neighbors import Cells, Neighbors, PointSet, choose_seed_search
 from manifold.ranking._settings import SearchSettings
 
 
 def seed_cells(
-    settings: SearchSettings, points: PointSet | None, neighbors: Neighbors | None, *, before: Cells | None = None
+    settings: SearchSettings,
+    points: PointSet | None,
+    lists: Neighbors | None,
+    *,
+    graph: Graph,
+    before: Cells | None = None,
 ) -> Cells | None:
     """Return the cells that the settings ask for: those of `before`, which hold these points, until they are outgrown.
 
-    >>> import numpy as np
+    >>> from manifold import graph_from_affinity
     >>> from manifold.neighbors import point_set
     >>> from manifold.ranking._settings import search_settings
-    >>> seed_cells(search_settings({}), point_set(np.eye(3)), None) is None
+    >>> pair = graph_from_affinity([[0, 1], [1, 0]])
+    >>> seed_cells(search_settings({}), point_set([[1, 0], [0, 1]]), None, graph=pair) is None
     True
     """
     asked, _ = choose_seed_search(settings.seed_search, points)
@@ -25,7 +32,14 @@ def seed_cells(
         return None
     if before is not None and not before.outgrown():
         return before
-    return Cells.made(points, settings.n_seeds, settings=asked, neighbors=neighbors, random_state=settings.random_state)
+    return Cells.made(
+        points,
+        settings.n_seeds,
+        settings=asked,
+        neighbors=lists,
+        edges=graph.unverified_affinity,
+        random_state=settings.random_state,
+    )
 
 
 def explained(settings: SearchSettings, points: PointSet | None, cells: Cells | None) -> str:

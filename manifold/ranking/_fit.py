@@ -95,10 +95,9 @@ def _of_graph(settings: SearchSettings, graph: Graph, names: Ids, given: Collect
     lists = None if points is None else lists_of(graph)
     if lists is not None and lists.metric != settings.affinity.metric:
         lists = None  # near by another metric than queries are
-    cells = seed_cells(settings, points, lists)
     if lists is not None and lists.n_neighbors >= settings.n_neighbors:
         check_neighbors(lists, points, settings)
-        return of_lists(settings, lists, names, given=given, cells=cells)
+        return of_lists(settings, lists, names, given=given)
     return Fitted(
         settings=settings,
         ids=names,
@@ -108,7 +107,7 @@ def _of_graph(settings: SearchSettings, graph: Graph, names: Ids, given: Collect
         points=points,
         spread=_spread(settings, points),
         pooling=region_pooling(settings, points, given.images, backend=given.backend),
-        cells=cells,
+        cells=seed_cells(settings, points, None, graph=graph),
     )
 
 
@@ -141,8 +140,7 @@ def _tuned(
     if settings.tune:
         tuning = tune(neighbors, affinity=settings.affinity.kind, backend=given.backend, progress=progress)
         settings = settings.tuned(tuning.setting)
-    cells = seed_cells(settings, given.points, neighbors)
-    return of_lists(settings, without_reserve(neighbors, settings), ids, given=given, tuning=tuning, cells=cells)
+    return of_lists(settings, without_reserve(neighbors, settings), ids, given=given, tuning=tuning)
 
 
 def of_lists(
@@ -157,18 +155,19 @@ def of_lists(
 ) -> Fitted:
     """Return the state that lists of neighbours make, or a `given` graph and its lists; no solver is prepared yet.
 
-    Of a state `before` whose rows these were, ascending, then -1, and of which some lists are touched, the graph
-    follows where only those have changed it.
+    `cells` in which seeds are looked for are made where there are none, or they are outgrown. Of a state `before` whose
+    rows these were, ascending, then -1, and of which some lists are touched, the graph follows where only those have
+    changed it.
     """
     lists = without_reserve(neighbors, settings)
     nearest, adaptation = lists.first(settings.n_neighbors), settings.adaptation
     one_sided = 0.0 if adaptation is None else adaptation.one_sided
     one_sided = one_sided_weight(nearest) if one_sided is None else one_sided
-    made = given.graph
+    graph = _graph(settings, nearest, one_sided, before) if given.graph is None else given.graph
     return Fitted(
         settings=settings,
         ids=ids,
-        graph=_graph(settings, nearest, one_sided, before) if made is None else made,
+        graph=graph,
         backend=given.backend,
         home=given.home,
         points=given.points,
@@ -179,7 +178,7 @@ def of_lists(
         spread=_spread(settings, given.points),
         tuning=tuning,
         pooling=region_pooling(settings, given.points, given.images, backend=given.backend),
-        cells=cells,
+        cells=seed_cells(settings, given.points, neighbors, graph=graph, before=cells),
     )
 
 

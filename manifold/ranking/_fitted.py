@@ -181,7 +181,7 @@ class Fitted:
         """
         changed = replace(self, settings=settings, prepared=None, calibration=None)
         if settings.seed_search != self.settings.seed_search:
-            changed = replace(changed, cells=seed_cells(settings, self.points, self.neighbors))
+            changed = replace(changed, cells=seed_cells(settings, self.points, self.neighbors, graph=self.graph))
         _ = changed.ranker  # what the solver refuses is refused here
         return changed
 
@@ -223,7 +223,7 @@ class Fitted:
         """
         if self.cells is None or self.points is None:
             return None
-        return self.cells.over(self.points, self.neighbors)
+        return self.cells.over(self.points, self.neighbors, self.graph.unverified_affinity)
 
     def entering(self, queries: PointSet, k: int, *, rows: Ints | None = None) -> tuple[Ints, Similarities]:
         """Return the k nearest points of queries as `nearest` does, or what cells and walks find of them.
