@@ -10,7 +10,7 @@ import numpy as np
 
 from manifold.backends._compiled import compiled
 from manifold.backends._row_dots import LANES
-from manifold.backends.compiled_lists import NOBODY, _is_new, _table, insert, similarity
+from manifold.backends.compiled_lists import insert, similarity
 
 
 @compiled
@@ -102,22 +102,22 @@ def look_on(asked, points, rows, second, cells, lists, entry, first, last):  # t
         `least` is empty.
     """
     (X, norms, largest), (cell, visits), (best, ids), (least, met, values) = points, cells, lists, entry
-    sums, seen, end = np.empty(LANES), _table(1 + ids.shape[1] + second.shape[1]), ids.shape[1] - 1
+    sums, looked, end = np.empty(LANES), np.empty(second.shape[1], np.int32), ids.shape[1] - 1
     for i in range(first, last):
-        seen[:] = NOBODY
-        _is_new(seen, np.int32(rows[i]))
-        for e in range(ids.shape[1]):
-            if ids[i, e] >= 0:
-                _is_new(seen, ids[i, e])
+        n = 0
         for e in range(second.shape[1]):
             other = second[i, e]
-            if other < 0 or not _is_new(seen, other):
+            if other < 0 or other == rows[i]:
                 continue
             j, known = np.uint64(other), False
             for p in range(visits.shape[1]):
                 known |= visits[i, p] == cell[j]
+            for f in range(n):  # few are left: nearly all are in cells that were met, as all of `ids` are
+                known |= looked[f] == other
             if known:
                 continue
+            looked[n] = other
+            n += 1
             score = similarity(asked[i], X, j, norms[j], largest, sums)
             if least.size and score > least[j]:
                 met[i, e], values[i, e] = other, score
