@@ -161,7 +161,7 @@ def _in_ranges(work: Callable[[int, int], object], n: int, *, size: int) -> None
 
 @cache
 def _product(width: int, masked: bool) -> Kernel:
-    def product(indptr, indices, data, block, halo, out, own, other, a, b, c, sums, first, last):  # type: ignore[no-untyped-def]
+    def product(indptr, indices, data, block, halo, out, own, other, a, b, c, sums, first, last):  # type: ignore[no-untyped-def]  # noqa: PLR0912 -- of a version few are left
         q, W, B = np.uint64(1 if width == 1 else block.shape[1]), np.uint64(width), np.uint64(BAND)
         n, end = np.uint64(block.shape[0]), np.uint64(indices.shape[0] - 1)
         for start in range(np.uint64(first), np.uint64(last), np.uint64(_CHUNK)):
@@ -178,7 +178,11 @@ def _product(width: int, masked: bool) -> Kernel:
                         prefetch(block, at + B * q, width)
                     for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + np.uint64(1)])):
                         if width > 1:  # of a single column they are in the nearest cache, or soon
-                            prefetch(block, np.uint64(indices[min(k + np.uint64(_AHEAD), end)]) * q + j, width)
+                            soon = np.uint64(indices[min(k + np.uint64(_AHEAD), end)])
+                            if halo is None or soon < n:
+                                prefetch(block, soon * q + j, width)
+                            else:
+                                prefetch(halo, (soon - n) * q + j, width)
                         place = np.uint64(indices[k])
                         if halo is None or place < n:
                             entry = load(block, place * q + j, m, width, masked)
