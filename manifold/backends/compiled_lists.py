@@ -9,6 +9,8 @@ rows, or columns, of a block (`in_threads`); each list belongs to one of them.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ from manifold.backends._row_dots import LANES
 from manifold.backends.threads import in_threads
 
 NOBODY = np.int32(2**31 - 1)  # the id of an empty place: after all others
+_UNIT = 2.0**-24  # rounding of a float32
 _RANGE = 1 << 20  # scores that a thread takes at a time
 _STRIP = 64  # scores looked at together: most strips hold nothing for the list
 
@@ -186,6 +189,20 @@ def similarity(x, X, i, norm, largest, sums):  # type: ignore[no-untyped-def]
     return max(-largest, min(largest, _product(x, X, i, norm, sums)))
 
 
+@partial(compiled, reorders=True)
+def _rough(x, X, i, norm, largest):  # type: ignore[no-untyped-def]
+    """Return the similarity of x and X[i] up to the rounding of d float32 sums, whose order is free."""
+    total = np.float32(0)
+    if largest == 0:
+        for j in range(x.size):
+            gap = number(X[i, j]) - x[j]
+            total -= gap * gap
+        return total
+    for j in range(x.size):
+        total += x[j] * number(X[i, j])
+    return total / norm
+
+
 @compiled
 def compare(queries, X, norms, largest, rows, out, first, last):  # type: ignore[no-untyped-def]
     """Write the similarities of the points at rows[first:last] (q, k) to the queries; rows of -1 are passed over."""
@@ -251,10 +268,20 @@ def join(best, ids, at, scores, others, first, last):  # type: ignore[no-untyped
 
 
 @compiled
+def _probed(probes, i, cell):  # type: ignore[no-untyped-def]
+    """Say whether a cell is among those that point i probes."""
+    probed = False
+    for p in range(probes.shape[1]):
+        probed |= probes[i, p] == cell
+    return probed
+
+
+@compiled
 def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Offer to points order[first:last] the first `width` neighbours of their first ones whom they have not met."""
     x, sums, end = np.empty(X.shape[1], np.float32), np.empty(LANES), best.shape[1] - 1
     seen = _table(1 + lists.shape[1] + width * width)  # of the size of what a point looks at, not of the set
+    doubt = np.float32((x.size + 8) * _UNIT)  # of d terms of a sum of squares, times the sum; of unit rows, at most 1
     for at in range(first, last):
         i, here = np.uint64(order[at]), cell[order[at]]
         for c in range(x.size):
@@ -274,10 +301,12 @@ def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, firs
                     break
                 if not _is_new(seen, other):
                     continue
-                j, met = np.uint64(other), False
-                for p in range(probes.shape[1]):
-                    met |= probes[i, p] == cell[j] or probes[j, p] == here
-                if met:
+                j = np.uint64(other)
+                if _probed(probes, i, cell[j]):
+                    continue
+                score = _rough(x, X, j, norms[j], largest)
+                # most are no match: few are compared to the bit, or looked up among their own probes
+                if score + doubt * max(largest, -score) < best[i, end] or _probed(probes, j, here):
                     continue
                 score = similarity(x, X, j, norms[j], largest, sums)
                 if score > best[i, end] or (score == best[i, end] and other < ids[i, end]):

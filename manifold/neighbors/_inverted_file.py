@@ -224,8 +224,10 @@ def compare_cells(lists: Shortlists, cells: range, progress: Progress | None = N
     for some in slices(len(cells), max(1, len(cells) * _VISITS // max(1, others.size))):
         part = cells[some]
         visits = np.flatnonzero((others >= part.start) & (others < part.stop))
-        visits = visits[np.argsort(others.ravel()[visits], kind="stable")]
-        bounds = np.searchsorted(others.ravel()[visits], np.arange(part.start, part.stop + 1))
+        there = others.ravel()[visits] - part.start
+        narrow = np.uint16 if len(part) <= 1 << 16 else np.int32  # two bytes are sorted in linear time
+        visits = visits[np.argsort(there.astype(narrow), kind="stable")]
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(there, minlength=len(part)))])
         for at, (first, last) in enumerate(pairwise(bounds)):
             start, stop = ends[some.start + at : some.start + at + 2]
             if stop > start:
