@@ -145,6 +145,7 @@ def test_rows_that_do_not_match(digits, search):
         ({"query_labels": y}, "queries Q, which were not given"),
         ({"Q": Q, "labels": y}, "give both"),
         ({"Q": Q, "query_items": X}, "query_items has 400 rows, and should have 20"),
+        ({"Q": Q[:0]}, "Q holds no queries"),
     ):
         with pytest.raises(ValueError, match=message):
             Explorer(search, X, **wrong)
