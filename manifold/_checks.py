@@ -90,7 +90,7 @@ def check_number(value: object, name: str) -> float:
     >>> check_number(np.float32(0.5), "threshold")
     0.5
     """
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}: write {name}=0.5, say")
     return float(value)
 
