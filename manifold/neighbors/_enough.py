@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from manifold._typing import Facts, Floats, Ints
 from manifold.errors import warn
 from manifold.neighbors._recall import LOW, Sample, certain
 from manifold.neighbors.seed_search import SeedSearch
-
-if TYPE_CHECKING:
-    from manifold.neighbors.cells import Entrance, Found
 
 JUDGED = 512  # held-out points
 _EACH = 8  # of so many of them one is asked first, and the others where it may be enough
@@ -24,37 +24,51 @@ _BREADTH = 64  # from here on a walk that finds too little begins in more cells
 _OF_CELL, _BROADEST = 16, 256  # points that it keeps for each of them, and at most
 
 
-def enough(entrance: Entrance, sample: Sample) -> tuple[SeedSearch, Facts]:
+class Found(NamedTuple):
+    """The nearest points of each query, by (-similarity, id), and how many of the first are proved to be that."""
+
+    ids: Ints
+    similarities: NDArray[np.float32]
+    proved: Ints
+    compared: Ints
+
+
+class Ask(Protocol):
+    """What finds the nearest others of some points."""
+
+    def __call__(self, k: int, *, rows: Ints, n_probes: int, breadth: int) -> Found: ...
+
+
+def enough(settings: SeedSearch, sample: Sample, ask: Ask, *, n_cells: int) -> tuple[SeedSearch, Facts]:
     """Return the settings that are certain to find what is promised, and what held-out points found by them.
 
     Reference: guide *scale*, "The search for neighbours".
 
-    >>> import numpy as np
     >>> from manifold.neighbors import Cells, PointSet
     >>> points = PointSet(np.random.default_rng(3).normal(size=(400, 4)).astype(np.float32), "euclidean")
     >>> facts = Cells.made(points, 5, settings=SeedSearch(recall=0.9)).facts
     >>> facts["recall"] >= facts["least"] >= 0.9
     True
     """
-    settings, c, k = entrance.cells.settings, len(entrance.cells.centres), sample.ids.shape[1]
+    c, k = n_cells, sample.ids.shape[1]
     if not (sample.ids.size and c):
         return replace(settings, n_probes=1), {"sample": 0}
     *steps, last = _steps(settings, c)
     for step in steps:
-        few, _ = _right(entrance, sample, step, every=_EACH)
+        few, _ = _right(ask, sample, step, every=_EACH)
         if 1 - certain(1 - few) < settings.recall:
             continue
-        right, found = _right(entrance, sample, step)
+        right, found = _right(ask, sample, step)
         if certain(right) >= settings.recall:
             break
     else:
         step = last
-        right, found = _right(entrance, sample, step)
+        right, found = _right(ask, sample, step)
     if settings.n_probes is None and step[0] < c:
-        _, all_ = _right(entrance, sample, (c, 0), every=_EVERY)
+        _, all_ = _right(ask, sample, (c, 0), every=_EVERY)
         if all_.compared.sum() <= 2 * found.compared[::_EVERY].sum():
             step = c, 0
-            right, found = _right(entrance, sample, step)
+            right, found = _right(ask, sample, step)
     recall, (n_probes, breadth) = float(right.mean()), step
     if recall < LOW:
         warn(f"about {recall:.0%} of the {k} nearest items of a query are found: raise n_probes={n_probes}")
@@ -63,11 +77,11 @@ def enough(entrance: Entrance, sample: Sample) -> tuple[SeedSearch, Facts]:
     return replace(settings, n_probes=n_probes, breadth=breadth or None), facts
 
 
-def _right(entrance: Entrance, sample: Sample, step: tuple[int, int], *, every: int = 1) -> tuple[Floats, Found]:
+def _right(ask: Ask, sample: Sample, step: tuple[int, int], *, every: int = 1) -> tuple[Floats, Found]:
     """Return the share of its nearest that each held-out point finds, and what it finds."""
     rows: Ints = sample.rows[::every]
     k, (n_probes, breadth) = sample.ids.shape[1], step
-    found = entrance.nearest(entrance.points, k, rows=rows, n_probes=n_probes, breadth=breadth)
+    found = ask(k, rows=rows, n_probes=n_probes, breadth=breadth)
     return (found.similarities >= sample.similarities[::every, -1:]).mean(axis=1), found
 
 

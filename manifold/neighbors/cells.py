@@ -14,8 +14,8 @@ SODA 1993), from what the nearest cells held.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from manifold._typing import AnyArray, Facts, Floats, Ints, RandomState
 from manifold.backends import get_backend
 from manifold.backends.threads import in_threads
 from manifold.neighbors._base import Neighbors, Partition
-from manifold.neighbors._enough import JUDGED, enough
+from manifold.neighbors._enough import JUDGED, Found, enough
 from manifold.neighbors._kmeans import KMeans
 from manifold.neighbors._nearest_cells import nearest_cells
 from manifold.neighbors._recall import Sample
@@ -42,15 +42,6 @@ _STEP = 16  # queries that are answered at once by the thread that asks
 _TOGETHER = 128  # queries that a thread takes at a time
 _RANGE = 4096  # points whose distances to centres a thread takes at a time
 _OUTGROWN = 2  # cells are made anew when so many times the points are there, or gone
-
-
-class Found(NamedTuple):
-    """The nearest points of each query, by (-similarity, id), and how many of the first are proved to be that."""
-
-    ids: Ints
-    similarities: NDArray[np.float32]
-    proved: Ints
-    compared: Ints
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -141,7 +132,8 @@ class Cells:
             partition = Partition(np.asarray(means.centres), means.nearest(None, 1)[:, 0])
         cells = _placed(points, partition, settings=settings)
         sample = Sample.draw(points, min(k, n - 1), rng=rng, backend=backend, size=JUDGED)
-        settings, facts = enough(cells.over(points, neighbors, edges), sample)
+        ask = partial(cells.over(points, neighbors, edges).nearest, points)
+        settings, facts = enough(settings, sample, ask, n_cells=len(cells.centres))
         return replace(cells, settings=settings, facts=facts)
 
     def over(
