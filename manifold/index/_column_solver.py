@@ -53,7 +53,7 @@ class ColumnSolver:
     ) -> None:
         self.w, self.a = one_resolvent(filter)
         self.graph, self.filter, self.backend, self.rtol = graph, filter, backend, rtol
-        self.width = backend.column_block
+        self.width = backend.column_block // 2  # in float64, each takes the room of two
         single = NormalizedAffinity(graph, backend, np.float32)  # of any weights: S fits float32 where W may not
         if 1 - self.a <= 4 * single.rounding:  # to float32 the system may be singular: no step would correct another
             single = NormalizedAffinity(graph, backend, np.float64)
