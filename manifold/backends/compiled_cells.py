@@ -116,13 +116,14 @@ def _begin(y, q, asked, cells):  # type: ignore[no-untyped-def]
         near = c if squares[c] < squares[near] else near
     # a sum of d squares is off by d + 2 roundings of itself, and y by one of each number
     off, asked.away[q], asked.near[q] = (y.size + 4) * _UNIT, 2 * _UNIT * np.sqrt(size), near
+    margin = cells.margin if cells.margin < np.inf else 0.0
     least = np.float64(squares[near]) * (1 + off)
     root = np.sqrt(least)
     for c in range(squares.size):
         square = np.float64(squares[c])
         far = np.sqrt(square * (1 - off))
         most = root + np.sqrt(square * (1 + off))
-        plane = (square * (1 - off) - least - cells.margin) / (2 * most) if most > 0 else 0.0
+        plane = (square * (1 - off) - least - margin) / (2 * most) if most > 0 else 0.0
         bounds[c] = max(0.0, max(far - cells.radii[c] * (1 + off), plane * (1 - 4 * off)) - asked.away[q])
         heap[c] = c
     asked.n_left[q] = heap.size
@@ -135,14 +136,38 @@ def _bound(q, c, asked, cells):  # type: ignore[no-untyped-def]
     """Return what no member of a cell is nearer than: by its radius, and by the plane to the cell that y is in.
 
     |y - x| >= |y - c| - radius(c), and, as x is nearer to its own c than to c', but for the margin,
-    |y - x| >= (|y - c|^2 - |y - c'|^2 - margin) / (2 |c - c'|): the distance of y to the plane between them.
+    |y - x| >= (|y - c|^2 - |y - c'|^2 - margin) / (2 |c - c'|): the distance of y to the plane between them. Where the
+    margin is unknown the plane says in which order cells come, and proves nothing.
     """
     near, off = asked.near[q], (cells.centres.shape[1] + 4) * _UNIT
     square, least = np.float64(asked.squares[q, c]) * (1 - off), np.float64(asked.squares[q, near]) * (1 + off)
     bound, gap = np.sqrt(square) - cells.radii[c] * (1 + off), _square(cells.centres[near], cells.centres[c])
     if c != near and gap > 0:
-        bound = max(bound, (square - least - cells.margin) / (2 * np.sqrt(np.float64(gap) * (1 + off))))
+        margin = cells.margin if cells.margin < np.inf else 0.0
+        bound = max(bound, (square - least - margin) / (2 * np.sqrt(np.float64(gap) * (1 + off))))
     return max(0.0, bound - asked.away[q])
+
+
+@compiled
+def _proved_bound(q, c, bound, asked, cells):  # type: ignore[no-untyped-def]
+    """Return `bound` where it is one, and what the radius says where planes prove nothing."""
+    if cells.margin < np.inf:
+        return bound
+    off = (cells.centres.shape[1] + 4) * _UNIT
+    far = np.sqrt(np.float64(asked.squares[q, c]) * (1 - off))
+    return max(0.0, far - cells.radii[c] * (1 + off) - asked.away[q])
+
+
+@compiled
+def _left(q, asked, cells, largest):  # type: ignore[no-untyped-def]
+    """Return what no similarity to a point exceeds whose cell was not listed."""
+    if cells.margin < np.inf or not asked.n_left[q]:
+        return asked.ceiling[q]
+    least = np.inf
+    for at in range(asked.n_left[q]):
+        c = asked.heap[q, at]
+        least = min(least, _proved_bound(q, c, asked.bounds[q, c], asked, cells))
+    return _ceiling(least, largest)
 
 
 @compiled
@@ -249,7 +274,8 @@ def _list_cells(asked, cells, width, n_probes, k, largest, whose, which, most): 
             asked.n_listed[q] += 1
             for e in range(cells.starts[c], cells.starts[c + 1] if asked.n_held[q] < k else 0):
                 asked.n_held[q] += cells.order[e] != asked.own[q]
-            whose[n], which[n], most[n] = q, c, asked.ceiling[q]
+            whose[n], which[n] = q, c
+            most[n] = _ceiling(_proved_bound(q, c, asked.bounds[q, c], asked, cells), largest)
             n += 1
     return n
 
@@ -373,8 +399,8 @@ def search(queries, owns, points, cells, lists, edges, n_probes, breadth, first,
         width *= _WIDER
     for q in range(g):
         scores, ids = asked.scores[q], asked.ids[q]
-        found = 0
-        while found < k and scores[found] > asked.ceiling[q]:
+        found, ceiling = 0, _left(q, asked, cells, points.largest)
+        while found < k and scores[found] > ceiling:
             found += 1
         proved[first + q] = found
         if breadth and found < k:

@@ -1,7 +1,7 @@
 """The cells of a k-means on a sample of the points, many of them in two levels; near cells have near numbers.
 
 In: points (n, d). Out: centres, and the cells whose centres are nearest to each point. A few of Lloyd's iterations, two
-products each. More than `_FLAT` cells are cells of cells: a point looks for its own in the nearest large ones
+products each. More than `FLAT` cells are cells of cells: a point looks for its own in the nearest large ones
 alone, which makes n c^1.5 operations n c. Cells are numbered along a bisection of their centres, so that a range of
 them is a piece of space.
 """
@@ -24,7 +24,7 @@ from manifold.neighbors.points import GATHER, PointSet
 TRAINED = 1 << 24  # numbers of points that a k-means of one level sees, at most: 64 MiB
 _TRAINING = 32  # points a cell that k-means sees
 _ITERATIONS = 4
-_FLAT = 1024  # cells of one level, at most
+FLAT = 1024  # cells of one level, at most
 _LARGE = 4  # times the root of the number of cells: as many large ones, then, as cells of the large ones that are near
 CLOSE = 2  # cells that are probed however far the second is: one may hold hardly anybody
 _ROWS = 8192  # that look together: products then have a hundred rows or more
@@ -45,7 +45,7 @@ class KMeans:
         self.points, self.backend, self.n_cells = points, backend, min(n_cells, n)
         self.supers, self.owner = np.empty((0, d), np.float32), np.zeros(self.n_cells, np.int32)
         # a device compares with all cells in no time
-        if self.n_cells <= _FLAT or not backend.owns(points.X[:0]):
+        if self.n_cells <= FLAT or not backend.owns(points.X[:0]):
             size = min(n, _TRAINING * self.n_cells, max(self.n_cells, TRAINED // d))
             chosen = np.sort(rng.choice(n, size, replace=False))
             centres = self._trained(chosen, self.n_cells, rng)

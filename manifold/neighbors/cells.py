@@ -26,7 +26,7 @@ from manifold.backends import get_backend
 from manifold.backends.threads import in_threads
 from manifold.neighbors._base import Neighbors, Partition
 from manifold.neighbors._enough import JUDGED, Found, enough
-from manifold.neighbors._kmeans import KMeans
+from manifold.neighbors._kmeans import FLAT, KMeans
 from manifold.neighbors._nearest_cells import nearest_cells
 from manifold.neighbors._recall import Sample
 from manifold.neighbors._shortlists import plain_rows
@@ -61,7 +61,9 @@ class Cells:
     away : (n,) float32
         How far each of them is from its centre.
     margin : float
-        By how much, in squared distances, another centre may be nearer to a point than its own.
+        By how much, in squared distances, another centre may be nearer to a point than its own, by rounding. More than
+        `FLAT` cells are cells of cells, and a point looks for its own in the nearest large ones alone: then planes
+        between centres prove nothing, and radii what they can.
     made_of : int
         Points there were when the cells were made.
     facts : mapping
@@ -153,7 +155,7 @@ class Cells:
             away=_plain(self.away),
             starts=_plain(self.starts),
             radii=_plain(self.radii),
-            margin=float(self.margin),
+            margin=float(self.margin) if len(self.centres) <= FLAT else np.inf,
         )
 
     def updated(self, points: PointSet, rows: Ints) -> Cells:

@@ -28,6 +28,7 @@ from manifold.neighbors import (
     seed_search,
     stored_cells,
 )
+from manifold.neighbors._base import Partition
 from manifold.neighbors._recall import certain
 from manifold.storage import load_arrays, save_arrays
 
@@ -92,6 +93,23 @@ def test_what_is_proved_is_the_nearest_to_the_bit(given, points, rng):
     assert_honest(found, *exact(queries, points, 5))
     recall = (found.similarities >= exact(queries, points, 5)[1][:, -1:]).mean()
     assert recall > (0.98 if given.n_probes is None else 0.5)
+
+
+@pytest.mark.parametrize("n_probes", [1, 8, 40])
+def test_points_outside_their_nearest_cell_make_no_proof_wrong(n_probes, points, rng, monkeypatch):
+    """As a few are where cells of cells are searched in the nearest large ones alone."""
+    lists = lists_of(points)
+    strays = rng.random(len(points.X)) < 0.2
+    cell = np.where(strays, rng.integers(0, len(lists.partition.centres), strays.size), lists.partition.cell)
+    lists = replace(lists, partition=Partition(lists.partition.centres, cell.astype(np.int32)))
+    monkeypatch.setattr("manifold.neighbors.cells.FLAT", 1)
+    cells = cells_of(points, SeedSearch(n_probes=n_probes), lists)
+    for k in (1, 5):
+        queries = asked(points, rng)
+        assert_honest(cells.over(points, lists).nearest(queries, k), *exact(queries, points, k))
+    apart = PointSet(gathered(rng) + 1000 * rng.integers(0, 2, (3000, 1)).astype(np.float32), "euclidean")
+    made = cells_of(apart, SeedSearch(n_probes=1), lists_of(apart))
+    assert made.over(apart).nearest(asked(apart, rng), 1).proved.any()  # radii prove something
 
 
 def test_all_cells_are_the_exact_search_and_prove_it(points, rng):

@@ -158,7 +158,7 @@ class TestTwoLevels:
 
     @pytest.fixture(autouse=True)
     def _many(self, monkeypatch):
-        monkeypatch.setattr(_kmeans, "_FLAT", 20)
+        monkeypatch.setattr(_kmeans, "FLAT", 20)
         monkeypatch.setattr(_large_cells, "_NEAR", 4)
 
     @pytest.mark.parametrize("metric", DISTANCES)

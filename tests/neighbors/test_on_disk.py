@@ -68,7 +68,7 @@ def test_other_ways_have_the_bits_of_memory(case, X, monkeypatch):
     if case.startswith("compact"):
         X = compact_points(X)
     if case == "two levels":
-        monkeypatch.setattr(_kmeans, "_FLAT", 12)
+        monkeypatch.setattr(_kmeans, "FLAT", 12)
     elif case == "numpy":
         monkeypatch.setattr(_shortlists, "plain_rows", lambda points: False)
     elif case.endswith("short"):  # rows that meet fewer than k are searched again
