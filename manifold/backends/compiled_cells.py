@@ -10,7 +10,6 @@ kept is the fixed-order sum (`compiled_lists`), of points that a sum in float32 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +18,18 @@ from numpy.typing import NDArray
 from manifold._typing import AnyArray, Floats
 from manifold.backends._compiled import compiled, number
 from manifold.backends._row_dots import LANES
+from manifold.backends.cell_bounds import (
+    UNIT,
+    begin,
+    ceiling_of,
+    next_cell,
+    of_what_is_left,
+    proved_bound,
+    sink,
+    summed,
+)
 from manifold.backends.compiled_lists import NOBODY, similarity
 
-_UNIT = 2.0**-24  # rounding of a float32
 _SLOTS = 8  # of the table of what a walk meets, for each neighbour of what it keeps: half of them are filled at most
 _SCATTER = 2654435761  # golden ratio times 2^32 (Knuth): ids that follow one another fall far apart
 _FREE = np.int32(-1)
@@ -73,21 +81,7 @@ class Cells(NamedTuple):
     margin: float
 
 
-# sums whose order is free, so that they fill registers: for proposals, and bounds with room for that
-_summed = partial(compiled, reorders=True)
-
-
-@_summed
-def _square(x, y):  # type: ignore[no-untyped-def]
-    """Return the squared distance of two rows."""
-    total = np.float32(0)
-    for j in range(y.size):
-        gap = x[j] - y[j]
-        total += gap * gap
-    return total
-
-
-@_summed
+@summed
 def _rough(rows, q, X, i, norm, largest):  # type: ignore[no-untyped-def]
     """Return the similarity of rows[q] and X[i] up to the rounding of d float32 sums."""
     total = np.float32(0)
@@ -99,113 +93,6 @@ def _rough(rows, q, X, i, norm, largest):  # type: ignore[no-untyped-def]
     for j in range(rows.shape[1]):
         total += rows[q, j] * number(X[i, j])
     return total / norm
-
-
-@compiled
-def _begin(y, q, asked, cells):  # type: ignore[no-untyped-def]
-    """Put the cells in a heap, by bounds that need no distance between centres.
-
-    |c - c'| <= |y - c| + |y - c'|, so that (|y - c| - |y - c'|) / 2 is below the distance to the plane, see `_bound`.
-    """
-    squares, bounds, heap = asked.squares[q], asked.bounds[q], asked.heap[q]
-    size, near = 0.0, 0
-    for j in range(y.size):
-        size += np.float64(y[j]) ** 2
-    for c in range(squares.size):
-        squares[c] = _square(cells.centres[c], y)
-        near = c if squares[c] < squares[near] else near
-    # a sum of d squares is off by d + 2 roundings of itself, and y by one of each number
-    off, asked.away[q], asked.near[q] = (y.size + 4) * _UNIT, 2 * _UNIT * np.sqrt(size), near
-    margin = cells.margin if cells.margin < np.inf else 0.0
-    least = np.float64(squares[near]) * (1 + off)
-    root = np.sqrt(least)
-    for c in range(squares.size):
-        square = np.float64(squares[c])
-        far = np.sqrt(square * (1 - off))
-        most = root + np.sqrt(square * (1 + off))
-        plane = (square * (1 - off) - least - margin) / (2 * most) if most > 0 else 0.0
-        bounds[c] = max(0.0, max(far - cells.radii[c] * (1 + off), plane * (1 - 4 * off)) - asked.away[q])
-        heap[c] = c
-    asked.n_left[q] = heap.size
-    for at in range(heap.size // 2 - 1, -1, -1):
-        _sink(heap, bounds, at, heap.size)
-
-
-@compiled
-def _bound(q, c, asked, cells):  # type: ignore[no-untyped-def]
-    """Return what no member of a cell is nearer than: by its radius, and by the plane to the cell that y is in.
-
-    |y - x| >= |y - c| - radius(c), and, as x is nearer to its own c than to c', but for the margin,
-    |y - x| >= (|y - c|^2 - |y - c'|^2 - margin) / (2 |c - c'|): the distance of y to the plane between them. Where the
-    margin is unknown the plane says in which order cells come, and proves nothing.
-    """
-    near, off = asked.near[q], (cells.centres.shape[1] + 4) * _UNIT
-    square, least = np.float64(asked.squares[q, c]) * (1 - off), np.float64(asked.squares[q, near]) * (1 + off)
-    bound, gap = np.sqrt(square) - cells.radii[c] * (1 + off), _square(cells.centres[near], cells.centres[c])
-    if c != near and gap > 0:
-        margin = cells.margin if cells.margin < np.inf else 0.0
-        bound = max(bound, (square - least - margin) / (2 * np.sqrt(np.float64(gap) * (1 + off))))
-    return max(0.0, bound - asked.away[q])
-
-
-@compiled
-def _proved_bound(q, c, bound, asked, cells):  # type: ignore[no-untyped-def]
-    """Return `bound` where it is one, and what the radius says where planes prove nothing."""
-    if cells.margin < np.inf:
-        return bound
-    off = (cells.centres.shape[1] + 4) * _UNIT
-    far = np.sqrt(np.float64(asked.squares[q, c]) * (1 - off))
-    return max(0.0, far - cells.radii[c] * (1 + off) - asked.away[q])
-
-
-@compiled
-def _left(q, asked, cells, largest):  # type: ignore[no-untyped-def]
-    """Return what no similarity to a point exceeds whose cell was not listed."""
-    if cells.margin < np.inf or not asked.n_left[q]:
-        return asked.ceiling[q]
-    least = np.inf
-    for at in range(asked.n_left[q]):
-        c = asked.heap[q, at]
-        least = min(least, _proved_bound(q, c, asked.bounds[q, c], asked, cells))
-    return _ceiling(least, largest)
-
-
-@compiled
-def _sink(heap, bounds, at, size):  # type: ignore[no-untyped-def]
-    """Let a cell sink in the heap until none below it comes before it, by (bound, cell)."""
-    cell, bound = heap[at], bounds[heap[at]]
-    below = 2 * at + 1
-    while below < size:
-        other = heap[below]
-        if below + 1 < size:
-            next_ = heap[below + 1]
-            if bounds[next_] < bounds[other] or (bounds[next_] == bounds[other] and next_ < other):
-                below, other = below + 1, next_
-        if bounds[other] > bound or (bounds[other] == bound and other > cell):
-            break
-        heap[at], at = other, below
-        below = 2 * at + 1
-    heap[at] = cell
-
-
-@compiled
-def _least(q, asked, cells):  # type: ignore[no-untyped-def]
-    """Return the cell whose bound is least, having made exact those that could be."""
-    heap, bounds, exact = asked.heap[q], asked.bounds[q], asked.exact[q]
-    while not exact[heap[0]]:
-        bounds[heap[0]], exact[heap[0]] = max(bounds[heap[0]], _bound(q, heap[0], asked, cells)), True
-        _sink(heap, bounds, 0, asked.n_left[q])
-    return heap[0]
-
-
-@compiled
-def _ceiling(bound, largest):  # type: ignore[no-untyped-def]
-    """Return what no similarity to points at least so far away exceeds, as it is computed; unit vectors for cosine."""
-    if bound == np.inf:
-        return -np.inf
-    if largest == 0:
-        return -bound * bound * (1 - 8 * _UNIT)
-    return 1 - bound * bound / 2 + 16 * _UNIT
 
 
 @compiled
@@ -242,7 +129,7 @@ def _look(rows, q, X, norms, largest, id, scores, ids, closed, sums):  # type: i
     i, size = np.uint64(id), scores.shape[1]
     if i >= np.uint64(X.shape[0]):  # of cells, or lists, that were mapped and not looked through
         return size
-    norm, off = norms[i], 2 * (rows.shape[1] + 8) * _UNIT
+    norm, off = norms[i], 2 * (rows.shape[1] + 8) * UNIT
     most = np.float64(_rough(rows, q, X, i, norm, largest))
     most += off * (1 if largest != 0 else -most)
     if most < scores[q, size - 1]:
@@ -262,20 +149,20 @@ def _list_cells(asked, cells, width, n_probes, k, largest, whose, which, most): 
             if not asked.n_left[q]:
                 asked.ceiling[q], asked.goes_on[q] = -np.inf, False
                 break
-            c = _least(q, asked, cells)
-            asked.ceiling[q] = _ceiling(asked.bounds[q, c], largest)
+            c = next_cell(q, asked, cells)
+            asked.ceiling[q] = ceiling_of(asked.bounds[q, c], largest)
             enough = asked.n_listed[q] >= n_probes and asked.n_held[q] >= k
             if enough or asked.scores[q, k - 1] > asked.ceiling[q]:
                 asked.goes_on[q] = False
                 break
             asked.n_left[q] -= 1
             asked.heap[q, 0] = asked.heap[q, asked.n_left[q]]
-            _sink(asked.heap[q], asked.bounds[q], 0, asked.n_left[q])
+            sink(asked.heap[q], asked.bounds[q], 0, asked.n_left[q])
             asked.n_listed[q] += 1
             for e in range(cells.starts[c], cells.starts[c + 1] if asked.n_held[q] < k else 0):
                 asked.n_held[q] += cells.order[e] != asked.own[q]
             whose[n], which[n] = q, c
-            most[n] = _ceiling(_proved_bound(q, c, asked.bounds[q, c], asked, cells), largest)
+            most[n] = ceiling_of(proved_bound(q, c, asked.bounds[q, c], asked, cells), largest)
             n += 1
     return n
 
@@ -292,7 +179,7 @@ def _scan(asked, points, cells, k, whose, which, most, looked, sums):  # type: i
     own, rows, scores, ids, closed = asked.own, asked.rows, asked.scores, asked.ids, asked.closed
     squares, starts, order, aways = asked.squares, cells.starts, cells.order, cells.away
     X, norms, largest = points.X, points.norms, points.largest
-    off, last, first = (asked.rows.shape[1] + 8) * _UNIT, asked.scores.shape[1] - 1, 0
+    off, last, first = (asked.rows.shape[1] + 8) * UNIT, asked.scores.shape[1] - 1, 0
     while first < which.size:
         c, n, after = which[by_cell[first]], 0, first
         while after < which.size and which[by_cell[after]] == c:
@@ -307,7 +194,7 @@ def _scan(asked, points, cells, k, whose, which, most, looked, sums):  # type: i
                 q = by_cell[first + i]
                 # |y - x| >= ||y - c| - |x - c||, either of them rounded
                 least = max(0.0, abs(apart[i] - away) - off * (apart[i] + away))
-                if id == own[q] or _ceiling(least, largest) < scores[q, last]:
+                if id == own[q] or ceiling_of(least, largest) < scores[q, last]:
                     continue
                 looked[q] += 1
                 _look(rows, q, X, norms, largest, id, scores, ids, closed, sums)
@@ -388,7 +275,7 @@ def search(queries, owns, points, cells, lists, edges, n_probes, breadth, first,
     for q in range(g):
         for j in range(d):
             y[j] = asked.rows[q, j] - cells.centre[j] if cells.centre.size else asked.rows[q, j]
-        _begin(y, q, asked, cells)
+        begin(y, q, asked, cells)
     looked[first:last] = 0
     width = 1
     while asked.goes_on.any():
@@ -399,7 +286,7 @@ def search(queries, owns, points, cells, lists, edges, n_probes, breadth, first,
         width *= _WIDER
     for q in range(g):
         scores, ids = asked.scores[q], asked.ids[q]
-        found, ceiling = 0, _left(q, asked, cells, points.largest)
+        found, ceiling = 0, of_what_is_left(q, asked, cells, points.largest)
         while found < k and scores[found] > ceiling:
             found += 1
         proved[first + q] = found

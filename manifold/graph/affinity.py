@@ -37,7 +37,7 @@ class Affinity:
     """A kernel that turns similarities of one metric into weights.
 
     Reference: Iscen et al. (2017), section 3.1, for powers; Zelnik-Manor and Perona (2004), section 2, for self-tuning
-    scales.
+    scales; guide *notation*, "Own methods", for ranks.
 
     Parameters
     ----------
@@ -123,6 +123,8 @@ class Affinity:
 
         >>> Affinity(metric="euclidean").weights(np.array([[-4.0, -np.inf]]), 2.0, 2.0).round(4).tolist()
         [[0.3679, 0.0]]
+        >>> Affinity("ranked", gamma=1.0).weights(np.array([[0.9, 0.8]])).tolist()
+        [[0.9, 0.4]]
         """
         with np.errstate(under="ignore"):
             if self.is_scaled:

@@ -56,6 +56,7 @@ FACADES = {"manifold.ranking.search", "manifold.ranking.regional", "manifold.lab
 # called by machine code, which knows places only
 COMPILED = {
     "backends/_lanes.py",
+    "backends/cell_bounds.py",
     "backends/compiled_cells.py",
     "backends/compiled_edges.py",
     "backends/compiled_lists.py",
