@@ -416,7 +416,7 @@ def answers() -> dict[str, Any]:
         patch.syspath_prepend(str(Path(__file__).parents[2]))  # by which the other process finds this module
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             waiting = {name: pool.apply_async(ask, (name, original(name)[0])) for name in CASES}
-            return {name: given.get(timeout=60) for name, given in waiting.items()}
+            return {name: given.get(timeout=600) for name, given in waiting.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
