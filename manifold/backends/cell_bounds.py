@@ -14,11 +14,8 @@ from manifold.backends._compiled import compiled
 
 UNIT = 2.0**-24  # rounding of a float32
 
-# sums whose order is free, so that they fill registers: for proposals, and bounds with room for that
-summed = partial(compiled, reorders=True)
 
-
-@summed
+@partial(compiled, reorders=True)  # so that sums fill registers: bounds have room for any order
 def squared_distance(x, y):  # type: ignore[no-untyped-def]
     """Return the squared distance of two rows."""
     total = np.float32(0)
@@ -86,7 +83,7 @@ def proved_bound(q, c, bound, asked, cells):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def of_what_is_left(q, asked, cells, largest):  # type: ignore[no-untyped-def]
+def ceiling_left(q, asked, cells, largest):  # type: ignore[no-untyped-def]
     """Return what no similarity to a point exceeds whose cell was not listed."""
     if cells.margin < np.inf or not asked.n_left[q]:
         return asked.ceiling[q]

@@ -21,14 +21,13 @@ from manifold.backends._row_dots import LANES
 from manifold.backends.cell_bounds import (
     UNIT,
     begin,
+    ceiling_left,
     ceiling_of,
     next_cell,
-    of_what_is_left,
     proved_bound,
     sink,
-    summed,
 )
-from manifold.backends.compiled_lists import NOBODY, similarity
+from manifold.backends.compiled_lists import NOBODY, rough, similarity
 
 _SLOTS = 8  # of the table of what a walk meets, for each neighbour of what it keeps: half of them are filled at most
 _SCATTER = 2654435761  # golden ratio times 2^32 (Knuth): ids that follow one another fall far apart
@@ -81,20 +80,6 @@ class Cells(NamedTuple):
     margin: float
 
 
-@summed
-def _rough(rows, q, X, i, norm, largest):  # type: ignore[no-untyped-def]
-    """Return the similarity of rows[q] and X[i] up to the rounding of d float32 sums."""
-    total = np.float32(0)
-    if largest == 0:
-        for j in range(rows.shape[1]):
-            gap = number(X[i, j]) - rows[q, j]
-            total -= gap * gap
-        return total
-    for j in range(rows.shape[1]):
-        total += rows[q, j] * number(X[i, j])
-    return total / norm
-
-
 @compiled
 def _offer(scores, ids, closed, score, id):  # type: ignore[no-untyped-def]
     """Put a point in its place among the best, by (-score, id), open to a walk; return the place, or their number."""
@@ -130,7 +115,7 @@ def _look(rows, q, X, norms, largest, id, scores, ids, closed, sums):  # type: i
     if i >= np.uint64(X.shape[0]):  # of cells, or lists, that were mapped and not looked through
         return size
     norm, off = norms[i], 2 * (rows.shape[1] + 8) * UNIT
-    most = np.float64(_rough(rows, q, X, i, norm, largest))
+    most = np.float64(rough(rows, q, X, i, norm, largest))
     most += off * (1 if largest != 0 else -most)
     if most < scores[q, size - 1]:
         return size
@@ -286,7 +271,7 @@ def search(queries, owns, points, cells, lists, edges, n_probes, breadth, first,
         width *= _WIDER
     for q in range(g):
         scores, ids = asked.scores[q], asked.ids[q]
-        found, ceiling = 0, of_what_is_left(q, asked, cells, points.largest)
+        found, ceiling = 0, ceiling_left(q, asked, cells, points.largest)
         while found < k and scores[found] > ceiling:
             found += 1
         proved[first + q] = found

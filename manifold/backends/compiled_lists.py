@@ -190,16 +190,19 @@ def similarity(x, X, i, norm, largest, sums):  # type: ignore[no-untyped-def]
 
 
 @partial(compiled, reorders=True)
-def _rough(x, X, i, norm, largest):  # type: ignore[no-untyped-def]
-    """Return the similarity of x and X[i] up to the rounding of d float32 sums, whose order is free."""
+def rough(rows, q, X, i, norm, largest):  # type: ignore[no-untyped-def]
+    """Return the similarity of rows[q] and X[i] up to the rounding of d float32 sums, whose order is free.
+
+    The row is named by its place: to take it out for each pair costs a reference, as much as many products.
+    """
     total = np.float32(0)
     if largest == 0:
-        for j in range(x.size):
-            gap = number(X[i, j]) - x[j]
+        for j in range(rows.shape[1]):
+            gap = number(X[i, j]) - rows[q, j]
             total -= gap * gap
         return total
-    for j in range(x.size):
-        total += x[j] * number(X[i, j])
+    for j in range(rows.shape[1]):
+        total += rows[q, j] * number(X[i, j])
     return total / norm
 
 
@@ -279,7 +282,8 @@ def _probed(probes, i, cell):  # type: ignore[no-untyped-def]
 @compiled
 def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, first, last):  # type: ignore[no-untyped-def]
     """Offer to points order[first:last] the first `width` neighbours of their first ones whom they have not met."""
-    x, sums, end = np.empty(X.shape[1], np.float32), np.empty(LANES), best.shape[1] - 1
+    row, sums, end = np.empty((1, X.shape[1]), np.float32), np.empty(LANES), best.shape[1] - 1
+    x = row[0]
     seen = _table(1 + lists.shape[1] + width * width)  # of the size of what a point looks at, not of the set
     doubt = np.float32((x.size + 8) * _UNIT)  # of d terms of a sum of squares, times the sum; of unit rows, at most 1
     for at in range(first, last):
@@ -304,7 +308,7 @@ def expand(X, norms, largest, order, lists, width, cell, probes, best, ids, firs
                 j = np.uint64(other)
                 if _probed(probes, i, cell[j]):
                     continue
-                score = _rough(x, X, j, norms[j], largest)
+                score = rough(row, 0, X, j, norms[j], largest)
                 # most are no match: few are compared to the bit, or looked up among their own probes
                 if score + doubt * max(largest, -score) < best[i, end] or _probed(probes, j, here):
                     continue

@@ -181,8 +181,7 @@ def propagate(
     q = targets.Y.shape[1]
     needed = partial(propagation_memory, first, method=chosen, n_graphs=len(graphs))
     require_memory(needed(q), purpose=f"propagating {q} columns", cure=at_most("the columns at a time", q, needed))
-    averaging = targets.kind in ("multilabel", "values")
-    if averaging:
+    if averaging := targets.kind in ("multilabel", "values"):
         _check_averages(chosen, targets.kind, method=method, balance=balance)
     if not chosen.diffuses and (filter is not None or solver != "auto"):
         raise ValueError(f"method {method!r} has a system of its own: leave out filter and solver")
@@ -217,17 +216,22 @@ def propagate(
         problem = with_propagated_sizes(problem)
     solution, choice = _solved(chosen, problem, start)
     report_failures(solution, on_failure)
-    reached = problem.in_labelled_component
-    if averaging:
-        reached = reached & heard(solution.scores, signed=True)
-    elif chosen.diffuses:  # a row of zeros, not one without a positive score: prices of class sizes are subtracted
-        reached = reached & solution.scores.any(axis=1)
+    reached = _reached(problem, solution.scores, diffuses=chosen.diffuses)
     _warn_of_what_is_missing(reached, problem.in_labelled_component, targets)
     if averaging:
         made = _averaged(solution, reached, targets, clamp=clamp)
     else:
         made = _classified(solution, reached, targets, problem=problem, balance=balance)
     return replace(made, choice=choice)
+
+
+def _reached(problem: Problem, scores: AnyArray, *, diffuses: bool) -> Mask:
+    """Return to which points (n,) a label comes: one is in their component, and something of it is left."""
+    reached = problem.in_labelled_component
+    if problem.signed:
+        return reached & heard(scores, signed=True)
+    # a row of zeros, not one without a positive score: prices of class sizes are subtracted
+    return reached & scores.any(axis=1) if diffuses else reached
 
 
 def _check_averages(chosen: Method, kind: str, *, method: str | Method, balance: str | None) -> None:

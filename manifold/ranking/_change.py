@@ -42,6 +42,7 @@ class _Parts:
 
     @classmethod
     def of(cls, fitted: Fitted) -> _Parts:
+        """Take the parts of a fitted search, none of them changed yet."""
         points, neighbors = _changeable(fitted)
         owners = None if fitted.pooling is None else fitted.pooling.owners
         n, none = points.X.shape[0], np.empty(0, dtype=np.int64)
